@@ -1,0 +1,1 @@
+"""The MemCube and everything that describes one."""

@@ -1,0 +1,78 @@
+"""Contextual fingerprint: a light signature for near-duplicates and task alignment (CUBE-5).
+
+The lexical half is a 64-bit SimHash (Charikar 2002) over hashed tokens, weighted by count; the
+semantic half is the sign pattern of the embedding, one bit a dimension, present once the memory
+has been embedded.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+_BITS = 64
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Signature of one memory.
+
+    Attributes:
+        simhash: 64-bit SimHash of the text, as 16 hex digits.
+        sketch: sign bits of the embedding, hex, most significant dimension first; absent before
+            the memory is embedded.
+    """
+
+    simhash: str
+    sketch: str | None = None
+
+
+def _tokens(text: str) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for run in _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()):
+        if "\u3040" <= run[0] <= "\ud7af" and len(run) > 1:
+            counts.update(run[i : i + 2] for i in range(len(run) - 1))
+        else:
+            counts[run] += 1
+    return counts
+
+
+def simhash(text: str) -> str:
+    """Computes the 64-bit SimHash of a text, as 16 hex digits; all zeros for a text of no words."""
+    counts = _tokens(text)
+    if not counts:
+        return "0" * (_BITS // 4)
+    hashes = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in counts)
+    bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, _BITS)
+    weights = np.fromiter(counts.values(), np.int64, len(counts))
+    votes = weights @ (2 * bits.astype(np.int64) - 1)
+    return np.packbits(votes > 0).tobytes().hex()
+
+
+def sketch(vector: npt.NDArray[np.float32]) -> str:
+    """Returns the sign bits of an embedding `[dim]`, hex."""
+    return np.packbits(vector > 0).tobytes().hex()
+
+
+def _agreement(a: str, b: str) -> float:
+    width = 4 * len(a)
+    return 1.0 - (int(a, 16) ^ int(b, 16)).bit_count() / width
+
+
+def similarity(a: Fingerprint, b: Fingerprint) -> float:
+    """Share of agreeing bits, 0.5 for unrelated texts and 1 for equal ones.
+
+    Uses the mean of both halves where both sides have a sketch of one width, else the lexical half.
+    """
+    lexical = _agreement(a.simhash, b.simhash)
+    if a.sketch and b.sketch and len(a.sketch) == len(b.sketch):
+        return (lexical + _agreement(a.sketch, b.sketch)) / 2
+    return lexical

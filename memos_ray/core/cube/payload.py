@@ -1,0 +1,75 @@
+"""The three forms of memory: the closed union `Payload`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Form(StrEnum):
+    """How a memory is held: searchable text, KV blocks, or an adapter."""
+
+    PLAINTEXT = "plaintext"
+    ACTIVATION = "activation"
+    PARAMETER = "parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A multimodal reference (image, audio, file) by content hash; the bytes rest as a blob.
+
+    Attributes:
+        digest: blake2b-256 of the bytes, hex.
+        media_type: IANA media type, such as `image/png`.
+        size_bytes: length of the blob; 0 when only a location is known.
+        uri: where it came from, when it is not held as a blob.
+    """
+
+    digest: str
+    media_type: str
+    size_bytes: int = 0
+    uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plaintext:
+    """Text found by search and put into the prompt."""
+
+    text: str
+    language: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    form: Literal[Form.PLAINTEXT] = Form.PLAINTEXT
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationRef:
+    """KV blocks of one text under one model; the tensors rest as a blob.
+
+    Attributes:
+        digest: blob of the canonical layout `[layers, 2, heads, tokens, head_dim]`.
+        engine: fingerprint of the engine that built it (model, tokenizer, dtype, layout).
+        adapter: digest of the adapter that was active, if any.
+        tokens: number of prompt tokens covered.
+    """
+
+    digest: str
+    engine: str
+    tokens: int
+    size_bytes: int
+    adapter: str | None = None
+    form: Literal[Form.ACTIVATION] = Form.ACTIVATION
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRef:
+    """A LoRA adapter for one base model; the tensors rest as a safetensors blob."""
+
+    digest: str
+    base_model: str
+    rank: int
+    size_bytes: int
+    form: Literal[Form.PARAMETER] = Form.PARAMETER
+
+
+Payload = Plaintext | ActivationRef | ParameterRef

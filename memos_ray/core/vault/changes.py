@@ -1,0 +1,350 @@
+"""How each operation turns one version of a memory into the next. Pure: data in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from memos_ray.core.cube import wire
+from memos_ray.core.cube.cube import Change, MemCube, ParentRef, State, VersionInfo
+from memos_ray.core.cube.fingerprint import Fingerprint, simhash
+from memos_ray.core.cube.metadata import (
+    Attribute,
+    Descriptive,
+    ExpiresAt,
+    Governance,
+    Usage,
+    Visibility,
+)
+from memos_ray.core.cube.payload import Payload, Plaintext
+from memos_ray.core.vault.operations import (
+    Create,
+    Delete,
+    Freeze,
+    Restore,
+    Rollback,
+    Share,
+    Update,
+    UpdateMode,
+)
+from memos_ray.errors import (
+    FrozenError,
+    IllegalStateError,
+    InvalidInputError,
+    LegalHoldError,
+    VersionConflictError,
+)
+
+Revision = Update | Share | Delete | Restore | Rollback | Freeze
+
+CHANGES = {
+    UpdateMode.APPEND: Change.APPEND,
+    UpdateMode.MERGE: Change.MERGE,
+    UpdateMode.OVERWRITE: Change.OVERWRITE,
+}
+"""The kind of version that each mode of an update makes."""
+
+
+def create(
+    operation: Create,
+    *,
+    tenant: str,
+    namespace: str,
+    author: str,
+    now: datetime,
+    default_visibility: Visibility,
+    reason: str | None,
+    lsn: int = 0,
+) -> MemCube:
+    """Makes the first version of a memory, owned by its author.
+
+    Raises:
+        InvalidInputError: no id, or a value that cannot be stored.
+    """
+    if not operation.cube_id:
+        raise InvalidInputError("a memory needs an id", field="id")
+    about = Descriptive(
+        created_at=now,
+        updated_at=now,
+        origin=operation.origin,
+        semantic_type=operation.semantic_type,
+        arrangement=operation.arrangement,
+        tags=operation.tags,
+        setting=operation.setting,
+        event_time=operation.event_time,
+        valid_from=operation.valid_from,
+        valid_to=operation.valid_to,
+        mentions=operation.mentions,
+        sources=operation.sources,
+        attributes=operation.attributes,
+    )
+    rules = Governance(
+        owner=author,
+        visibility=operation.visibility or default_visibility,
+        readers=operation.readers,
+        writers=operation.writers,
+        sharers=operation.sharers,
+        lifespan=operation.lifespan,
+        priority=operation.priority,
+        sensitivity=operation.sensitivity,
+        compliance=operation.compliance,
+        watermark=operation.watermark,
+        legal_hold=operation.legal_hold,
+    )
+    payload = operation.payload
+    version = VersionInfo(
+        number=1,
+        digest=_digest(payload, about, rules),
+        change=Change.CREATE,
+        author=author,
+        created_at=now,
+        reason=reason,
+        lsn=lsn,
+    )
+    return MemCube(
+        id=operation.cube_id,
+        provenance_id=operation.provenance_id or operation.cube_id,
+        tenant=tenant,
+        namespace=namespace,
+        payload=payload,
+        descriptive=about,
+        governance=rules,
+        version=version,
+        fingerprint=Fingerprint(_simhash(payload)),
+    )
+
+
+def revise(
+    operation: Revision,
+    head: MemCube,
+    *,
+    author: str,
+    now: datetime,
+    reason: str | None,
+    target: MemCube | None = None,
+    lsn: int = 0,
+) -> MemCube | None:
+    """Makes the next version of a memory, or nothing when it is to be erased.
+
+    A rollback goes back in content only: governance stays as it is, so that who has lost access
+    does not get it back.
+
+    Args:
+        target: the version that a `Rollback` goes back to.
+        lsn: where the log will have the new version.
+
+    Raises:
+        VersionConflictError: the head is not the expected version.
+        FrozenError: the memory is frozen and this is no thaw.
+        IllegalStateError: the memory's state forbids the operation.
+        LegalHoldError: deletion of a memory under legal hold.
+        InvalidInputError: nothing to change, a target version that is not there, or a value that
+            cannot be stored.
+    """
+    _check(operation, head)
+    step = _Step(head, author, now, reason, lsn)
+    match operation:
+        case Update():
+            return _update(operation, step)
+        case Share():
+            return _next(step, Change.SHARE, rules=_shared(operation, head))
+        case Delete(hard=hard):
+            return None if hard else _next(step, Change.DELETE, state=State.DELETED)
+        case Restore():
+            return _next(step, Change.RESTORE, state=State.ACTIVATED)
+        case Rollback(to=to):
+            return _rolled_back(to, target, step)
+        case Freeze(frozen=frozen):
+            change = Change.FREEZE if frozen else Change.UNFREEZE
+            return _next(step, change, frozen=frozen)
+        case _ as never:
+            assert_never(never)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What every new version of a memory is made from."""
+
+    head: MemCube
+    author: str
+    now: datetime
+    reason: str | None
+    lsn: int
+
+
+def _check(operation: Revision, head: MemCube) -> None:
+    if operation.expected is not None and operation.expected != head.version.number:
+        raise VersionConflictError(
+            "the memory has moved on",
+            cube_id=head.id,
+            expected=operation.expected,
+            current=head.version.number,
+        )
+    if head.frozen and not (isinstance(operation, Freeze) and not operation.frozen):
+        raise FrozenError("the memory is frozen", cube_id=head.id)
+    if isinstance(operation, Freeze) and operation.frozen == head.frozen:
+        raise IllegalStateError("the memory is not frozen", cube_id=head.id)
+    if isinstance(operation, Delete) and head.governance.legal_hold:
+        raise LegalHoldError("the memory is under legal hold", cube_id=head.id)
+    deleted = head.state is State.DELETED
+    if isinstance(operation, Restore) and not deleted:
+        raise IllegalStateError("the memory is not deleted", cube_id=head.id)
+    erasing = isinstance(operation, Delete) and operation.hard
+    if deleted and not erasing and not isinstance(operation, Restore):
+        raise IllegalStateError("the memory is deleted; restore it first", cube_id=head.id)
+
+
+def _digest(payload: Payload, about: Descriptive, rules: Governance) -> str:
+    until = rules.lifespan.at if isinstance(rules.lifespan, ExpiresAt) else None
+    spans = (edge for span in about.mentions for edge in (span.start, span.end))
+    for moment in (about.event_time, about.valid_from, about.valid_to, until, *spans):
+        if moment is not None and moment.tzinfo is None:
+            raise InvalidInputError("a time needs its offset from UTC")
+    try:
+        return wire.content_digest(payload, about, rules)
+    except TypeError:
+        raise InvalidInputError("the memory holds a value that cannot be encoded") from None
+
+
+def _simhash(payload: Payload) -> str:
+    return simhash(payload.text if isinstance(payload, Plaintext) else "")
+
+
+def _united(old: Iterable[str], new: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*old, *(new or ()))))
+
+
+def _payload(operation: Update, head: MemCube) -> Payload:
+    if operation.payload is not None and operation.text is not None:
+        raise InvalidInputError("give either a text or a payload", cube_id=head.id)
+    if operation.mode is UpdateMode.APPEND:
+        if operation.text is None or not isinstance(head.payload, Plaintext):
+            raise InvalidInputError("only text can be appended, to plaintext", cube_id=head.id)
+        return replace(head.payload, text=f"{head.payload.text}\n{operation.text}")
+    if operation.text is not None:
+        if not isinstance(head.payload, Plaintext):
+            raise InvalidInputError("this form of memory has no text", cube_id=head.id)
+        return replace(head.payload, text=operation.text)
+    if operation.payload is not None:
+        return operation.payload
+    if operation.mode is UpdateMode.OVERWRITE:
+        raise InvalidInputError("an overwrite needs a text or a payload", cube_id=head.id)
+    return head.payload
+
+
+def _attributes(operation: Update, old: Mapping[str, Attribute]) -> Mapping[str, Attribute]:
+    if operation.mode is UpdateMode.OVERWRITE:
+        return operation.attributes or {}
+    return {**old, **(operation.attributes or {})}
+
+
+def _update(operation: Update, step: _Step) -> MemCube:
+    head, old = step.head, step.head.descriptive
+    overwrite = operation.mode is UpdateMode.OVERWRITE
+    about = replace(
+        old,
+        semantic_type=operation.semantic_type or old.semantic_type,
+        tags=tuple(operation.tags or ()) if overwrite else _united(old.tags, operation.tags),
+        attributes=_attributes(operation, old.attributes),
+        event_time=operation.event_time or old.event_time,
+        valid_from=operation.valid_from or old.valid_from,
+        valid_to=operation.valid_to or old.valid_to,
+    )
+    rules = replace(
+        head.governance,
+        lifespan=operation.lifespan or head.governance.lifespan,
+        priority=head.governance.priority if operation.priority is None else operation.priority,
+    )
+    payload = _payload(operation, head)
+    same = (payload, about, rules) == (head.payload, old, head.governance)
+    # A merge with an equal memory changes the lineage, if nothing else.
+    if same and not operation.merged_from:
+        raise InvalidInputError("the update changes nothing", cube_id=head.id)
+    return _next(
+        step,
+        CHANGES[operation.mode],
+        payload=payload,
+        about=about,
+        rules=rules,
+        parents=tuple(ParentRef(cube_id, number) for cube_id, number in operation.merged_from),
+    )
+
+
+def _shared(operation: Share, head: MemCube) -> Governance:
+    old = head.governance
+
+    def scope(names: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in _united(names, added) if name not in operation.remove)
+
+    rules = replace(
+        old,
+        visibility=operation.visibility or old.visibility,
+        readers=scope(old.readers, operation.readers),
+        writers=scope(old.writers, operation.writers),
+        sharers=scope(old.sharers, operation.sharers),
+    )
+    if rules == old:
+        raise InvalidInputError("the sharing changes nothing", cube_id=head.id)
+    return rules
+
+
+def _rolled_back(to: int, target: MemCube | None, step: _Step) -> MemCube:
+    head = step.head
+    if target is None or not 0 < to < head.version.number:
+        raise InvalidInputError(
+            "there is no such earlier version",
+            cube_id=head.id,
+            to=to,
+            current=head.version.number,
+        )
+    return _next(
+        replace(step, reason=step.reason or f"rollback to version {to}"),
+        Change.ROLLBACK,
+        payload=target.payload,
+        about=replace(target.descriptive, created_at=head.descriptive.created_at),
+        parents=(ParentRef(head.id, to),),
+    )
+
+
+def _next(
+    step: _Step,
+    change: Change,
+    *,
+    payload: Payload | None = None,
+    about: Descriptive | None = None,
+    rules: Governance | None = None,
+    state: State | None = None,
+    frozen: bool | None = None,
+    parents: tuple[ParentRef, ...] = (),
+) -> MemCube:
+    head = step.head
+    # Owners change and clocks differ, but time does not run backwards along a chain: reads as of a
+    # moment rely on it.
+    now = max(step.now, head.version.created_at)
+    payload = payload or head.payload
+    about = replace(about or head.descriptive, updated_at=now)
+    rules = rules or head.governance
+    version = VersionInfo(
+        number=head.version.number + 1,
+        digest=_digest(payload, about, rules),
+        change=change,
+        author=step.author,
+        created_at=now,
+        parents=(ParentRef(head.id, head.version.number), *parents),
+        reason=step.reason,
+        lsn=step.lsn,
+    )
+    same = payload == head.payload
+    return replace(
+        head,
+        payload=payload,
+        descriptive=about,
+        governance=rules,
+        version=version,
+        state=state or head.state,
+        frozen=head.frozen if frozen is None else frozen,
+        fingerprint=head.fingerprint if same else Fingerprint(_simhash(payload)),
+        usage=Usage(),
+    )

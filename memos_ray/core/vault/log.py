@@ -1,0 +1,150 @@
+"""The rows of a partition's log and what one commit carries.
+
+The event table of a partition is its log; an event's LSN is its position there. The outbox to the
+vector store, lifecycle sweeps, audit and feeds are cursors on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from memos_ray.core.cube.cube import MemCube
+
+ERASE = "erase"
+"""The operation in the log that leaves no version behind: a hard delete."""
+
+
+class Outcome(StrEnum):
+    """How a call ended, for the audit log."""
+
+    DONE = "done"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the log: who did what to which memory, under which circumstances.
+
+    Attributes:
+        lsn: 1 for the first event of the partition, without gaps; 0 before it is committed.
+        operation: a `Change`, or `erase`, `read`, `search`, `grant`, `key`, ….
+        detail: facts about the operation; never memory content and never a secret.
+    """
+
+    lsn: int
+    at: datetime
+    tenant: str
+    namespace: str
+    principal: str
+    operation: str
+    cube_id: str | None = None
+    version: int | None = None
+    outcome: Outcome = Outcome.DONE
+    purpose: str | None = None
+    role: str | None = None
+    application: str | None = None
+    credential: str = ""
+    request_id: str = ""
+    detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A stored answer: a retry with the same key and request gets it again instead of an effect.
+
+    Attributes:
+        scope: principal that used the key; two principals never collide.
+        request: digest of the request; another request under the key is a conflict.
+        body: the answer, canonical JSON.
+    """
+
+    tenant: str
+    scope: str
+    key: str
+    request: str
+    body: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CubeKey:
+    """Names one cube inside its partition."""
+
+    tenant: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction adds to a partition; all of it or none.
+
+    Attributes:
+        epoch: the writer's fence; the store refuses the commit when the partition has a newer one.
+        erased: cubes that vanish with all versions, vectors, labels and usage; applied first.
+            Replies stay: they hold no content, and without them a retry would act again.
+        cubes: new versions in log order; the last one of each cube becomes its head.
+        events: log entries, with contiguous LSNs that follow the partition's last one.
+    """
+
+    partition: int
+    epoch: int
+    cubes: tuple[MemCube, ...] = ()
+    erased: tuple[CubeKey, ...] = ()
+    events: tuple[Event, ...] = ()
+    replies: tuple[Reply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Who may write a partition: the owner with the newest epoch."""
+
+    partition: int
+    epoch: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDelta:
+    """Accesses of one cube since the last flush."""
+
+    key: CubeKey
+    count: int
+    last_at: datetime
+    cache_hits: int = 0
+    usefulness: float = 0.0
+    tasks: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """One document of the control plane: a principal, a key, a grant, the ring, ….
+
+    Attributes:
+        revision: grows with each change of this document; the token for compare-and-set.
+    """
+
+    tenant: str
+    kind: str
+    key: str
+    revision: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChange:
+    """Puts (`body`) or removes (`None`) one control document.
+
+    Attributes:
+        expected: revision that must be current, 0 for "must not exist".
+    """
+
+    tenant: str
+    kind: str
+    key: str
+    body: bytes | None
+    expected: int

@@ -1,0 +1,204 @@
+"""What a caller may ask of a vault: the closed union `Operation`, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+import orjson
+
+from memos_ray.core.cube.identity import digest
+from memos_ray.core.cube.metadata import (
+    Arrangement,
+    Attribute,
+    Forever,
+    Lifespan,
+    Origin,
+    SemanticType,
+    Setting,
+    SourceRef,
+    TimeSpan,
+    Visibility,
+)
+from memos_ray.core.cube.payload import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Stores a new memory.
+
+    Attributes:
+        id: chosen by the caller, or absent to take `minted_id`.
+        minted_id: fresh identifier from the gateway.
+        visibility: the namespace's default when absent.
+        provenance_id: set when the memory is a copy of another; its own id when absent.
+    """
+
+    payload: Payload
+    id: str | None = None
+    minted_id: str = ""
+    origin: Origin = Origin.USER_INPUT
+    semantic_type: SemanticType = SemanticType.FACT
+    arrangement: Arrangement = Arrangement.ITEM
+    tags: tuple[str, ...] = ()
+    setting: Setting = field(default_factory=Setting)
+    event_time: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    mentions: tuple[TimeSpan, ...] = ()
+    sources: tuple[SourceRef, ...] = ()
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    visibility: Visibility | None = None
+    readers: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
+    sharers: tuple[str, ...] = ()
+    lifespan: Lifespan = field(default_factory=Forever)
+    priority: int = 0
+    sensitivity: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
+    watermark: str | None = None
+    legal_hold: bool = False
+    provenance_id: str | None = None
+
+    @property
+    def cube_id(self) -> str:
+        """The identifier that the memory will have."""
+        return self.id or self.minted_id
+
+
+class UpdateMode(StrEnum):
+    """How an update treats what is there.
+
+    `APPEND` adds the text behind the old one and unites tags; `MERGE` replaces only the fields that
+    are given, uniting tags and attributes; `OVERWRITE` replaces payload, tags and attributes.
+    """
+
+    APPEND = "append"
+    MERGE = "merge"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Makes a new version of a memory.
+
+    Attributes:
+        expected: version that must be current (compare-and-set); any when absent.
+        merged_from: further parents, for a version that unites several memories.
+    """
+
+    cube_id: str
+    mode: UpdateMode
+    text: str | None = None
+    payload: Payload | None = None
+    semantic_type: SemanticType | None = None
+    tags: tuple[str, ...] | None = None
+    attributes: Mapping[str, Attribute] | None = None
+    event_time: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    lifespan: Lifespan | None = None
+    priority: int | None = None
+    expected: int | None = None
+    merged_from: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Changes who may reach a memory: names added to and removed from its scopes."""
+
+    cube_id: str
+    visibility: Visibility | None = None
+    readers: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
+    sharers: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Deletes a memory: soft (it can be restored) or hard (every version is erased)."""
+
+    cube_id: str
+    hard: bool = False
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Undoes a soft delete."""
+
+    cube_id: str
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Makes a new version with the content of an older one."""
+
+    cube_id: str
+    to: int
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Forbids every further change (LIFE-4), or allows changes again."""
+
+    cube_id: str
+    frozen: bool = True
+    expected: int | None = None
+
+
+Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One item of a write call.
+
+    Attributes:
+        namespace: where a new memory goes; for an existing one, where it must be, or empty.
+        idempotency_key: a retry with the same key and operation has no second effect and gets the
+            first answer again.
+        reason: kept with the version.
+        retried: an earlier attempt may have had its effect: a minted id that is there already is
+            then this write's own.
+    """
+
+    namespace: str
+    operation: Operation
+    idempotency_key: str | None = None
+    reason: str | None = None
+    retried: bool = False
+
+    def digest(self) -> str:
+        """Identifies the request; freshly minted ids do not count."""
+        operation = self.operation
+        if isinstance(operation, Create):
+            operation = replace(operation, minted_id="")
+        body = orjson.dumps(
+            (type(operation).__name__, self.namespace, operation, self.reason),
+            option=orjson.OPT_SORT_KEYS,
+        )
+        return digest(b"memos-write-1", body)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The answer to a write that is durable.
+
+    Attributes:
+        version: number of the version made; 0 after an erasure.
+        lsn: position in the log of `partition`, the material of a read-your-writes token.
+        replayed: the effect is of an earlier call with this idempotency key.
+    """
+
+    cube_id: str
+    version: int
+    partition: int
+    lsn: int
+    replayed: bool = False

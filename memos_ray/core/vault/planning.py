@@ -1,0 +1,355 @@
+"""Plans one group commit: many callers' writes, each with its own outcome, in one transaction.
+
+The shard is the only writer of its partition, so what was read before planning is still true when
+the commit's fence check succeeds. Writes are planned in order, and each sees those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import orjson
+
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.vault import storable
+from memos_ray.core.vault.changes import CHANGES, Revision, create, revise
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome, Reply
+from memos_ray.core.vault.operations import (
+    Create,
+    Delete,
+    Freeze,
+    Operation,
+    Restore,
+    Rollback,
+    Share,
+    Update,
+    Write,
+    Written,
+)
+from memos_ray.errors import (
+    AlreadyExistsError,
+    IdempotencyConflictError,
+    InvalidInputError,
+    MemosError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+_ACTIONS: Mapping[type[Operation], Action] = {
+    Create: Action.CREATE,
+    Update: Action.UPDATE,
+    Share: Action.SHARE,
+    Delete: Action.DELETE,
+    Restore: Action.UPDATE,
+    Rollback: Action.UPDATE,
+    Freeze: Action.UPDATE,
+}
+
+
+class GuardPort(Protocol):
+    """The policy of one tenant, as planning needs it."""
+
+    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+        """Lets the call pass or raises.
+
+        Args:
+            cube: the memory concerned; for a creation, the one about to be made.
+
+        Raises:
+            PermissionDeniedError: the caller may see the memory, but not do this.
+            NotFoundError: the caller may not even see it.
+        """
+        ...
+
+    def default_visibility(self, tenant: str, namespace: str) -> Visibility:
+        """Returns the visibility of new memories that do not say theirs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One write with its caller."""
+
+    context: CallContext
+    write: Write
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What must be read before planning.
+
+    Attributes:
+        heads: cubes concerned.
+        replies: idempotency keys by (tenant, principal).
+        targets: (cube, number) of versions to go back to.
+    """
+
+    heads: frozenset[CubeKey]
+    replies: Mapping[tuple[str, str], tuple[str, ...]]
+    targets: frozenset[tuple[CubeKey, int]]
+
+
+def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Needs:
+    """Collects what a batch of writes refers to.
+
+    Args:
+        trust_minted: a freshly minted id cannot be taken, so that only a chosen one, or a retry,
+            needs the look-up.
+    """
+    heads: set[CubeKey] = set()
+    targets: set[tuple[CubeKey, int]] = set()
+    replies: dict[tuple[str, str], list[str]] = {}
+    for submission in submissions:
+        principal, write = submission.context.principal, submission.write
+        key = CubeKey(principal.tenant, write.operation.cube_id)
+        minted = isinstance(write.operation, Create) and write.operation.id is None
+        if not (minted and trust_minted) or write.retried:
+            heads.add(key)
+        if isinstance(write.operation, Rollback):
+            targets.add((key, write.operation.to))
+        if write.idempotency_key is not None:
+            replies.setdefault((principal.tenant, principal.id), []).append(write.idempotency_key)
+    return Needs(
+        frozenset(heads),
+        {scope: tuple(keys) for scope, keys in replies.items()},
+        frozenset(targets),
+    )
+
+
+@dataclass(slots=True)
+class Planner:
+    """Collects writes into one `Commit`.
+
+    Attributes:
+        heads: newest versions of the cubes concerned; kept up to date while planning.
+        replies: stored answers by (tenant, principal, key).
+        targets: older versions that rollbacks go to.
+    """
+
+    partition: int
+    epoch: int
+    last_lsn: int
+    now: datetime
+    guard: GuardPort
+    heads: dict[CubeKey, MemCube]
+    replies: dict[tuple[str, str, str], Reply]
+    targets: Mapping[tuple[CubeKey, int], MemCube]
+    _cubes: list[MemCube] = field(default_factory=list)
+    _erased: dict[CubeKey, None] = field(default_factory=dict)
+    _events: list[Event] = field(default_factory=list)
+    _new_replies: list[Reply] = field(default_factory=list)
+
+    def add(self, submission: Submission) -> Written | MemosError:
+        """Plans one write and returns its outcome, valid once the commit is durable.
+
+        Whatever is wrong with a write, its own policy included, concerns no other write.
+        """
+        context, write = submission.context, submission.write
+        try:
+            request = _checked(context, write)
+            return self._replay(context, write, request) or self._plan(context, write, request)
+        except (PermissionDeniedError, NotFoundError, UnauthenticatedError) as error:
+            self._log(context, write, write.namespace, Outcome.DENIED, None, {"code": error.code})
+            return error
+        except MemosError as error:
+            return error
+
+    def commit(self) -> Commit:
+        """Returns everything planned so far."""
+        return Commit(
+            self.partition,
+            self.epoch,
+            tuple(self._cubes),
+            tuple(self._erased),
+            tuple(self._events),
+            tuple(self._new_replies),
+        )
+
+    def _replay(self, context: CallContext, write: Write, request: str) -> Written | None:
+        principal, operation = context.principal, write.operation
+        if write.idempotency_key is None:
+            minted = isinstance(operation, Create) and operation.id is None
+            head = self.heads.get(CubeKey(principal.tenant, operation.cube_id))
+            if not (write.retried and minted) or head is None:
+                return None
+            if (head.governance.owner, head.namespace) != (principal.id, write.namespace):
+                return None
+            return Written(head.id, 1, self.partition, head.version.lsn, replayed=True)
+        stored = self.replies.get((principal.tenant, principal.id, write.idempotency_key))
+        if stored is None:
+            return None
+        if stored.request != request:
+            raise IdempotencyConflictError("the idempotency key belongs to another request")
+        return Written(**orjson.loads(stored.body), replayed=True)
+
+    def _plan(self, context: CallContext, write: Write, request: str) -> Written:
+        operation = write.operation
+        key = CubeKey(context.principal.tenant, operation.cube_id)
+        cube: MemCube | None
+        if isinstance(operation, Create):
+            namespace, cube = write.namespace, self._create(context, write, operation, key)
+        else:
+            head = self._head(write, key)
+            namespace, cube = head.namespace, self._revise(context, write, operation, head)
+        if cube is not None:
+            storable.check_cube(cube)
+        # Nothing below can fail: a write is in the commit as a whole or not at all.
+        lsn = self._log(context, write, namespace, Outcome.DONE, cube, {})
+        if cube is None:
+            del self.heads[key]
+            self._cubes = [c for c in self._cubes if CubeKey(c.tenant, c.id) != key]
+            self._erased[key] = None
+            version = 0
+        else:
+            self.heads[key] = cube
+            self._cubes.append(cube)
+            version = cube.version.number
+        written = Written(key.id, version, self.partition, lsn)
+        self._remember(context, write, request, written)
+        return written
+
+    def _create(
+        self, context: CallContext, write: Write, operation: Create, key: CubeKey
+    ) -> MemCube:
+        tenant = context.principal.tenant
+        cube = create(
+            operation,
+            tenant=tenant,
+            namespace=write.namespace,
+            author=context.principal.id,
+            now=self.now,
+            default_visibility=self.guard.default_visibility(tenant, write.namespace),
+            reason=write.reason,
+            lsn=self._next_lsn(),
+        )
+        # Whether an id is taken is told only to those who may create here.
+        self.guard.check(context, Action.CREATE, write.namespace, cube)
+        if key in self.heads:
+            raise AlreadyExistsError("the id is taken", cube_id=key.id)
+        return cube
+
+    def _head(self, write: Write, key: CubeKey) -> MemCube:
+        head = self.heads.get(key)
+        if head is None or write.namespace not in ("", head.namespace):
+            raise NotFoundError("no such memory", cube_id=key.id)
+        return head
+
+    def _revise(
+        self, context: CallContext, write: Write, operation: Revision, head: MemCube
+    ) -> MemCube | None:
+        self.guard.check(context, _ACTIONS[type(operation)], head.namespace, head)
+        return revise(
+            operation,
+            head,
+            author=context.principal.id,
+            now=self.now,
+            reason=write.reason,
+            target=self._target(operation, head) if isinstance(operation, Rollback) else None,
+            lsn=self._next_lsn(),
+        )
+
+    def _target(self, operation: Rollback, head: MemCube) -> MemCube | None:
+        key = CubeKey(head.tenant, head.id)
+        for cube in self._cubes:
+            if cube.version.number == operation.to and CubeKey(cube.tenant, cube.id) == key:
+                return cube
+        # What was read before belongs to an erased memory whose id has been given anew.
+        return None if key in self._erased else self.targets.get((key, operation.to))
+
+    def _next_lsn(self) -> int:
+        return self.last_lsn + len(self._events) + 1
+
+    def _log(
+        self,
+        context: CallContext,
+        write: Write,
+        namespace: str,
+        outcome: Outcome,
+        cube: MemCube | None,
+        detail: dict[str, str | int | float | bool | None],
+    ) -> int:
+        lsn = self._next_lsn()
+        operation = write.operation
+        self._events.append(
+            Event(
+                lsn=lsn,
+                at=self.now,
+                tenant=context.principal.tenant,
+                namespace=namespace,
+                principal=context.principal.id,
+                operation=_verb(operation),
+                cube_id=operation.cube_id,
+                version=cube.version.number if cube else None,
+                outcome=outcome,
+                purpose=context.purpose,
+                role=context.role,
+                application=context.application,
+                credential=context.principal.credential,
+                request_id=context.request_id,
+                detail=detail,
+            )
+        )
+        return lsn
+
+    def _remember(self, context: CallContext, write: Write, request: str, written: Written) -> None:
+        if write.idempotency_key is None:
+            return
+        principal = context.principal
+        body = orjson.dumps(
+            {
+                "cube_id": written.cube_id,
+                "version": written.version,
+                "partition": written.partition,
+                "lsn": written.lsn,
+            }
+        )
+        reply = Reply(
+            principal.tenant, principal.id, write.idempotency_key, request, body, self.now
+        )
+        self.replies[reply.tenant, reply.scope, reply.key] = reply
+        self._new_replies.append(reply)
+
+
+def _checked(context: CallContext, write: Write) -> str:
+    """Returns the digest of a request with an idempotency key, nothing for others.
+
+    Raises:
+        InvalidInputError: the log could not hold the write.
+    """
+    storable.check_names(
+        namespace=write.namespace,
+        id=write.operation.cube_id,
+        idempotency_key=write.idempotency_key or "",
+        request_id=context.request_id,
+    )
+    storable.check_texts(
+        reason=write.reason,
+        purpose=context.purpose,
+        role=context.role,
+        application=context.application,
+    )
+    if write.idempotency_key is None:
+        return ""
+    try:
+        return write.digest()
+    except TypeError:
+        raise InvalidInputError("the write holds a value that cannot be encoded") from None
+
+
+def _verb(operation: Operation) -> str:
+    """Names an operation in the log, by what it makes or would have made."""
+    match operation:
+        case Update(mode=mode):
+            return CHANGES[mode].value
+        case Delete(hard=True):
+            return ERASE
+        case Freeze(frozen=False):
+            return Change.UNFREEZE.value
+        case _:
+            return type(operation).__name__.lower()

@@ -1,0 +1,48 @@
+"""What a gateway asks of a shard besides searching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.cube.predicate import Everything, Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """One page of a namespace's memories in one partition, newest first.
+
+    Attributes:
+        after: (`created_at` in microseconds, id) of the last memory of the page before.
+    """
+
+    context: CallContext
+    namespace: str
+    predicate: Predicate = field(default_factory=Everything)
+    after: tuple[int, str] | None = None
+    limit: int = 20
+    include_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """What an operator wants to know of a shard.
+
+    Attributes:
+        partitions: epoch by partition.
+        lag: by partition, log entries that are not yet embedded.
+        index_lag: by partition, log entries that Milvus has not yet seen.
+    """
+
+    name: str
+    pid: int
+    partitions: dict[int, int]
+    queued: int
+    lag: dict[int, int]
+    index_lag: dict[int, int]
+    resident_namespaces: int
+    resident_memories: int
+    resident_bytes: int
+    rss_bytes: int
+    vector_store: str
+    counters: dict[str, int]
