@@ -1,0 +1,42 @@
+"""Retrieval: the resident index of a namespace, its signals, and their fusion."""
+
+from memos_ray.core.retrieval.index import ResidentIndex, rank_candidates
+from memos_ray.core.retrieval.names import strip_names
+from memos_ray.core.retrieval.query import (
+    IndexedMemory,
+    QueryHints,
+    RetrievalQuery,
+    Scored,
+    SignalPart,
+)
+from memos_ray.core.retrieval.scope import CorpusStatistics
+from memos_ray.core.retrieval.settings import (
+    Granularity,
+    RetrievalSettings,
+    SignalWeights,
+    ViewSettings,
+    ZScope,
+)
+from memos_ray.core.retrieval.views import VectorSet, View, ViewKind, ViewPlan, plan_views
+
+__all__ = [
+    "CorpusStatistics",
+    "Granularity",
+    "IndexedMemory",
+    "QueryHints",
+    "ResidentIndex",
+    "RetrievalQuery",
+    "RetrievalSettings",
+    "Scored",
+    "SignalPart",
+    "SignalWeights",
+    "VectorSet",
+    "View",
+    "ViewKind",
+    "ViewPlan",
+    "ViewSettings",
+    "ZScope",
+    "plan_views",
+    "rank_candidates",
+    "strip_names",
+]

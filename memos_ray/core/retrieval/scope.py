@@ -1,0 +1,171 @@
+"""One search's view of the store: who is searched, what is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.predicate import Everything
+from memos_ray.core.retrieval import cues, languages, vectors
+from memos_ray.core.retrieval.columns import Mask
+from memos_ray.core.retrieval.names import Naming
+from memos_ray.core.retrieval.postings import Occurrences
+from memos_ray.core.retrieval.query import RetrievalQuery
+from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.retrieval.store import MemoryStore
+from memos_ray.core.retrieval.text import fold, split_words
+from memos_ray.core.retrieval.views import quantise_rows
+from memos_ray.errors import DimensionMismatchError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+_SPOKEN_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusStatistics:
+    """How common words are, for ranking memories that are only a sample of a namespace.
+
+    Attributes:
+        memories: how many there are.
+        mean_length: mean number of terms in one.
+        frequencies: in how many each term occurs, absent for none.
+    """
+
+    memories: int
+    mean_length: float
+    frequencies: dict[str, int]
+
+
+class Scope:
+    """What the signals need to know of a search. Lives as long as the search.
+
+    Attributes:
+        rows: permitted slots, ascending, `[n]`.
+        allowed: permitted, by slot, `[high]`.
+        basis: the slots over which word statistics are taken, by slot; a superset of `allowed`.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        query: RetrievalQuery,
+        statistics: CorpusStatistics | None = None,
+    ) -> None:
+        frame = store.frame
+        self.store = store
+        self.query = query
+        self.statistics = statistics
+        self.high = frame.high
+        self.allowed: Mask = frame.mask(query.predicate)
+        self.basis: Mask = self.allowed
+        if query.visible is not None:
+            self.basis = frame.mask(query.visible)
+            if isinstance(query.predicate, Everything):
+                self.allowed = self.basis
+            else:
+                self.allowed = self.allowed & self.basis
+        self.rows: IntArray = np.flatnonzero(self.allowed)
+        self.basis_size = int(np.count_nonzero(self.basis))
+        self.whole = self.basis_size == len(frame)
+
+    @property
+    def settings(self) -> RetrievalSettings:
+        """Settings of the index."""
+        return self.store.settings
+
+    @cached_property
+    def naming(self) -> Naming:
+        """Participants that the query names, and its words without them."""
+        if not self.settings.strip_names and self.settings.weights.speaker == 0:
+            return Naming((), tuple(split_words(fold(self.query.text))))
+        naming = self.store.names.find(self.query.text, self.query.hints.names)
+        seen = tuple(name for name in naming.speakers if self._speaks(name))
+        if self.settings.strip_names and len(seen) == len(naming.speakers):
+            return naming
+        # A participant of whom nothing is visible is a word like any other.
+        shown = self.store.names.find(self.query.text, seen)
+        words = split_words(fold(self.query.text))
+        return Naming(seen, shown.words if self.settings.strip_names else tuple(words))
+
+    @cached_property
+    def terms(self) -> dict[str, str]:
+        """Distinct terms of the query, each with the word it came from."""
+        return self.store.analyzer.query_terms(self.naming.words, self._spoken())
+
+    @cached_property
+    def occurrences(self) -> Occurrences:
+        """Where the terms occur, within the basis."""
+        found = self.store.postings.find(self.terms)
+        if self.whole:
+            return found
+        kept = self.basis[found.slots]
+        return Occurrences(found.terms[kept], found.slots[kept], found.counts[kept])
+
+    @property
+    def dense(self) -> bool:
+        """Whether every slot is permitted, so that arrays by slot are arrays by row."""
+        return len(self.rows) == self.high
+
+    @cached_property
+    def own_cosines(self) -> tuple[FloatArray, Mask] | None:
+        """Best cosine of the own views at `rows`, and where there is one; nothing when silent."""
+        store, vector = self.store, self.vector
+        if vector is None or not store.own.count:
+            return None
+        values = store.own.cosines(vector, self.rows, self.high)
+        store.extra.raise_to_best(vector, values, self.rows, self.high)
+        return values, store.own.held[self.rows]
+
+    @cached_property
+    def vector(self) -> vectors.Query | None:
+        """The query vector, quantised; nothing when there is none.
+
+        Raises:
+            DimensionMismatchError: it is of another embedding space.
+        """
+        given = self.query.vector
+        if given is None:
+            return None
+        if len(given) != self.store.dim:
+            raise DimensionMismatchError(
+                "the query vector is of another embedding space",
+                expected=self.store.dim,
+                found=len(given),
+            )
+        scales, data = quantise_rows(given[None, :])
+        return vectors.Query(float(scales[0]), data) if scales[0] else None
+
+    @cached_property
+    def time_range(self) -> tuple[int, int] | None:
+        """Wanted time, microseconds, half-open."""
+        span = self.query.hints.time_range
+        return None if span is None else (to_micros(span.start), to_micros(span.end))
+
+    @cached_property
+    def asks_time(self) -> bool:
+        """Whether the answer is a time."""
+        hint = self.query.hints.time_asked
+        return cues.asks_time(self.query.text) if hint is None else hint
+
+    def _speaks(self, name: str) -> bool:
+        column = self.store.frame.coded("speaker")
+        if column is None:
+            return False
+        said = column.codes[: self.high] == column.code(name)
+        return bool((said & self.basis).any())
+
+    def _spoken(self) -> list[str]:
+        """Languages of the basis, and that of the query when the basis has it at all."""
+        column = self.store.languages
+        counts = column.counts(None if self.whole else self.basis)
+        total = sum(counts.values())
+        common = [str(name) for name, count in counts.items() if count >= _SPOKEN_SHARE * total]
+        guessed = languages.guess(self.naming.words)
+        if guessed in counts and guessed not in common:
+            common.append(guessed)
+        return sorted(common)

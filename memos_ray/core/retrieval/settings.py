@@ -1,0 +1,110 @@
+"""Settings of the ranking: weights, BM25 constants, context, candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from math import isfinite
+
+from memos_ray.errors import ConfigurationError
+
+SIGNALS = ("bm25_context", "bm25_own", "dense_own", "dense_context")
+"""Signals that are z-scored and nominate candidates."""
+PRIORS = ("speaker", "role", "date", "when", "question")
+"""Signals that are added as they are."""
+
+
+class Granularity(StrEnum):
+    """Into what pieces a memory is embedded: `CHUNK` cuts long texts only, `SENTENCE` all."""
+
+    CHUNK = "chunk"
+    SENTENCE = "sentence"
+
+
+class ZScope(StrEnum):
+    """Over which rows mean and deviation of a signal are taken."""
+
+    PERMITTED = "permitted"
+    CANDIDATES = "candidates"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalWeights:
+    """One weight per signal; 0 switches it off and saves its cost."""
+
+    bm25_context: float = 0.5
+    bm25_own: float = 0.0
+    dense_own: float = 0.5
+    dense_context: float = 0.5
+    speaker: float = 2.2
+    role: float = 0.0
+    date: float = 3.0
+    when: float = 2.0
+    question: float = -0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """Which texts are embedded for a memory.
+
+    Attributes:
+        context_words: the predecessor joins only while both stay within this many words.
+        chunk_words: longer texts are embedded in chunks of about this many words.
+        max_chunks: what lies beyond is found by its words only.
+    """
+
+    granularity: Granularity = Granularity.CHUNK
+    context_words: int = 120
+    chunk_words: int = 60
+    max_chunks: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """All of the ranking.
+
+    Attributes:
+        k1: BM25 term saturation.
+        b: BM25 length normalisation, 0 to 1.
+        context_words: neighbours join a memory's context only while it stays within this.
+        context_reach: at most so many neighbours on each side.
+        candidates: how many each signal nominates.
+        exhaustive_rows: up to so many permitted rows, every row is a candidate.
+        z_scope: over which rows signals are z-scored.
+        strip_names: take the names of participants out of the query's words.
+        audience: neighbours lend their words only to memories with equal values of these facets,
+            so that no text shines through to a reader who may not see it.
+
+    Raises:
+        ConfigurationError: when a value is out of range.
+    """
+
+    weights: SignalWeights = field(default_factory=SignalWeights)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    k1: float = 1.2
+    b: float = 0.75
+    context_words: int = 120
+    context_reach: int = 2
+    candidates: int = 100
+    exhaustive_rows: int = 1000
+    z_scope: ZScope = ZScope.PERMITTED
+    strip_names: bool = True
+    audience: tuple[str, ...] = ("owner", "visibility", "readers", "sensitivity", "compliance")
+
+    def __post_init__(self) -> None:
+        for item in fields(SignalWeights):
+            _check(isfinite(getattr(self.weights, item.name)), f"weights.{item.name}")
+        _check(isfinite(self.k1) and self.k1 >= 0, "k1")
+        _check(0 <= self.b <= 1, "b")
+        _check(self.context_words >= 0, "context_words")
+        _check(0 <= self.context_reach <= 8, "context_reach")
+        _check(self.candidates >= 1, "candidates")
+        _check(self.exhaustive_rows >= 0, "exhaustive_rows")
+        _check(self.views.context_words >= 0, "views.context_words")
+        _check(self.views.chunk_words >= 1, "views.chunk_words")
+        _check(1 <= self.views.max_chunks <= 1000, "views.max_chunks")
+
+
+def _check(holds: bool, name: str) -> None:
+    if not holds:
+        raise ConfigurationError("a retrieval setting is out of range", setting=name)

@@ -1,0 +1,213 @@
+"""Signals: what each can say about a memory and a query.
+
+Evidence is measured for every permitted memory, z-scored and weighed. A prior is added as it is to
+the memories that it applies to. A new signal is a class with the methods of `Signal`, a weight in
+`SignalWeights` and a place in `EVIDENCE` or `PRIORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from memos_ray.core.retrieval import lexical
+from memos_ray.core.retrieval.scope import Scope
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+_NEVER = np.iinfo(np.int64).min
+
+
+def _no_notes(slots: Sequence[int]) -> list[str]:
+    return [""] * len(slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a signal found.
+
+    Attributes:
+        values: in the signal's own unit, `[n]`.
+        known: where it has an opinion, `[n]`; absent: everywhere.
+        notes: explains some slots, one line each.
+    """
+
+    values: FloatArray
+    known: Mask | None = None
+    notes: Callable[[Sequence[int]], list[str]] = _no_notes
+
+
+class Signal(Protocol):
+    """One aspect of relevance. Stateless: one instance serves all searches.
+
+    Attributes:
+        name: stable; also the name of its weight.
+    """
+
+    name: str
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Measures `slots`; nothing when the signal has nothing to say about this query.
+
+        Evidence is always asked about `scope.rows`, a prior about any permitted slots.
+        """
+        ...
+
+
+class OwnBm25:
+    """BM25 over a memory's own words."""
+
+    name = "bm25_own"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a word of content in the query."""
+        if not scope.terms:
+            return None
+        scored = lexical.bm25(scope, scope.occurrences, scope.store.lengths)
+        return Measured(scored.values, None, scored.notes)
+
+
+class ContextBm25:
+    """BM25 over a memory with its nearest neighbours."""
+
+    name = "bm25_context"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a word of content in the query."""
+        if not scope.terms:
+            return None
+        scored = lexical.bm25(scope, lexical.spread(scope), scope.store.context_lengths)
+        return Measured(scored.values, None, scored.notes)
+
+
+class OwnDense:
+    """Cosine of the query with the best chunk of a memory."""
+
+    name = "dense_own"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a query vector; without opinion where nothing is embedded yet."""
+        if scope.own_cosines is None:
+            return None
+        values, known = scope.own_cosines
+
+        def notes(slots: Sequence[int]) -> list[str]:
+            extra = [scope.store.extra.count_of(slot) for slot in slots]
+            return [f"best of {count + 1} chunks" if count else "" for count in extra]
+
+        return Measured(values, known, notes)
+
+
+class ContextDense:
+    """Cosine of the query with a memory together with its predecessor.
+
+    Where that view does not exist, the memory's own cosine stands in for it.
+    """
+
+    name = "dense_context"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a query vector; without opinion where nothing is embedded yet."""
+        if scope.own_cosines is None or scope.vector is None:
+            return None
+        values, known = scope.own_cosines
+        table = scope.store.context
+        if not table.count:
+            return Measured(values, known)
+        held = table.held[slots]
+        cosines = table.cosines(scope.vector, slots, scope.high)
+        return Measured(np.where(held, cosines, values), known | held)
+
+
+class SpeakerPrior:
+    """1 for what the one participant whom the query names has said.
+
+    Silent when the query names several: then what each says of the other counts too.
+    """
+
+    name = "speaker"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent when not exactly one participant is named."""
+        named = scope.naming.speakers
+        column = scope.store.frame.coded("speaker")
+        if len(named) != 1 or column is None:
+            return None
+        said = column.codes[slots] == column.code(named[0])
+        return Measured(said.astype(np.float64), said, lambda slots: [named[0]] * len(slots))
+
+
+class RolePrior:
+    """1 for what a role that the query asks about has said."""
+
+    name = "role"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a role in the hints."""
+        column = scope.store.frame.coded("role")
+        roles = scope.query.hints.roles
+        if not roles or column is None:
+            return None
+        said = np.isin(column.codes[slots], [column.code(role) for role in roles])
+        note = ", ".join(roles)
+        return Measured(said.astype(np.float64), said, lambda slots: [note] * len(slots))
+
+
+class DatePrior:
+    """1 for what was said, or speaks of something, in the time that the query names."""
+
+    name = "date"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent without a time range in the hints."""
+        if scope.time_range is None:
+            return None
+        start, end = scope.time_range
+        times = scope.store.frame.times(slots, ("event_time", "created_at"), int(_NEVER))
+        inside = (times >= start) & (times < end)
+        mentions = scope.store.mentions
+        if mentions:
+            place = {slot: at for at, slot in enumerate(slots.tolist())}
+            for slot in mentions.keys() & place.keys():
+                if any(low < end and high > start for low, high in mentions[slot]):
+                    inside[place[slot]] = True
+        return Measured(inside.astype(np.float64), inside, lambda slots: ["in time"] * len(slots))
+
+
+class WhenPrior:
+    """How much a memory speaks of time, when the query asks for a time."""
+
+    name = "when"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent unless the answer is a time."""
+        if not scope.asks_time:
+            return None
+        values = scope.store.tells_time[slots].astype(np.float64)
+        return Measured(values, values > 0, lambda slots: ["tells a time"] * len(slots))
+
+
+class QuestionPrior:
+    """1 for a memory that asks: it repeats the words of the query and rarely holds the answer."""
+
+    name = "question"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Speaks about every query."""
+        asks = scope.store.asks[slots]
+        return Measured(asks.astype(np.float64), asks, lambda slots: ["asks"] * len(slots))
+
+
+EVIDENCE: tuple[Signal, ...] = (ContextBm25(), OwnBm25(), OwnDense(), ContextDense())
+PRIORS: tuple[Signal, ...] = (
+    SpeakerPrior(),
+    RolePrior(),
+    DatePrior(),
+    WhenPrior(),
+    QuestionPrior(),
+)
