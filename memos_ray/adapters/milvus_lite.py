@@ -1,0 +1,412 @@
+"""Milvus Lite: a folder that one process owns, with the engine in a process of its own.
+
+On disk, for a store at `<path>`:
+
+    <path>.lock         held by the owner; a second owner is refused
+    <path>/engine/      the engine's files
+    <path>/ledger.db    what the engine has acknowledged (see `milvus_ledger`)
+    <path>/engine.log   warnings of the running engine
+    <path>.corrupt-<n>  a store that was found damaged, moved aside whole
+
+Each time the engine starts, the rows it has found are compared with the ledger. Whatever is lost or
+unreadable moves the whole store aside and begins an empty one: it is derived data, and a rebuild is
+simpler to trust than a repair.
+
+A collection has one Milvus partition per vault partition: a search reads every row of the Milvus
+partitions it touches, several times, in Python.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pymilvus import MilvusClient
+
+from memos_ray.adapters import milvus_rows as rows
+from memos_ray.adapters.milvus_backend import Hit, check_dimension, collection_schema, pages
+from memos_ray.adapters.milvus_expr import Filter
+from memos_ray.adapters.milvus_ledger import Ledger, LedgerError
+from memos_ray.adapters.milvus_link import Link, cosine
+from memos_ray.adapters.milvus_lite_process import (
+    EngineCorruptError,
+    EngineProcess,
+    start_engine,
+)
+from memos_ray.adapters.milvus_rows import Dialect, Row
+from memos_ray.adapters.milvus_settings import MilvusSettings, StoreLoss
+from memos_ray.errors import ConfigurationError, DataFolderInUseError, VectorStoreError
+from memos_ray.ports import Vectors
+
+_COLUMNS = (rows.KEY, rows.PARTITION, rows.STAMP)
+_SILENT_PROBES = 3
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class LiteBackend:
+    """The owner's side of a Milvus Lite folder.
+
+    Concurrency: any thread may call; writes go one after the other. The link's thread starts the
+    engine, watches it and starts it again when it ends.
+    """
+
+    dialect = Dialect.LITE
+    batch_rows = 64
+    templates = False
+
+    def __init__(self, path: Path, settings: MilvusSettings) -> None:
+        """Takes the folder and starts the engine.
+
+        Raises:
+            DataFolderInUseError: when another process owns the folder.
+            ConfigurationError: when the folder cannot be made or locked.
+        """
+        self._path = path
+        self._settings = settings
+        self._losses: list[StoreLoss] = []
+        self._strays: dict[tuple[str, int], list[str]] = {}
+        self._partitions: set[tuple[str, int]] = set()
+        self._engine: EngineProcess | None = None
+        self._ledger: Ledger | None = None
+        self._silent = 0
+        self._writing = threading.Lock()
+        self._lock_file = _take(path.with_name(path.name + ".lock"))
+        self._link = Link(
+            self._connect,
+            self._disconnect,
+            first_wait_s=settings.start_s,
+            shut_down=self._stop_engine,
+        )
+
+    @property
+    def generation(self) -> int:
+        """Number of connections so far."""
+        return self._link.generation
+
+    @property
+    def engine_pid(self) -> int | None:
+        """Process id of the engine, while one runs."""
+        engine = self._engine
+        return engine.pid if engine is not None and engine.running else None
+
+    def losses(self) -> Sequence[StoreLoss]:
+        """Returns what was found damaged and moved aside by this object."""
+        return tuple(self._losses)
+
+    def create(self, collection: str, dim: int) -> None:
+        """Creates a collection when absent; without an index, so that searches are exact."""
+
+        def run(client: Any) -> None:
+            if not client.has_collection(collection, timeout=self._settings.search_s):
+                client.create_collection(
+                    collection,
+                    schema=collection_schema(self.dialect, dim),
+                    timeout=self._settings.start_s,
+                )
+            described = client.describe_collection(collection, timeout=self._settings.search_s)
+            check_dimension(described, collection, dim)
+
+        with self._writing:
+            self._link.call("prepare", run)
+
+    def scope(self, partition: int, tenant: str, namespace: str) -> str:
+        """Returns the expression of a namespace."""
+        return f'{rows.SCOPE} == "{rows.scope(partition, tenant, namespace)}"'
+
+    def write(self, collection: str, partition: int, batch: Sequence[Row]) -> None:
+        """Inserts or replaces rows; they are in the ledger when this returns."""
+        with self._writing:
+            self._ensure_partition(collection, partition)
+            ledger = self._open_ledger()
+            stamp = self._noted(ledger.next_stamp)
+            keys = [row.key for row in batch]
+            cells = [row.cells | {rows.STAMP: stamp} for row in batch]
+            try:
+                self._link.call(
+                    "upsert",
+                    lambda client: client.upsert(
+                        collection,
+                        cells,
+                        partition_name=_name_of(partition),
+                        timeout=self._settings.write_s,
+                    ),
+                )
+            except VectorStoreError:
+                self._noted(lambda: ledger.doubt(collection, partition, keys))
+                raise
+            self._noted(lambda: ledger.record(collection, partition, keys, stamp))
+
+    def erase(self, collection: str, partition: int, keys: Sequence[str]) -> None:
+        """Deletes rows."""
+        with self._writing:
+            if not self._has_partition(collection, partition):
+                return
+            ledger = self._open_ledger()
+            self._noted(lambda: ledger.forget(collection, keys))
+            self._link.call(
+                "delete",
+                lambda client: client.delete(
+                    collection,
+                    ids=list(keys),
+                    partition_name=_name_of(partition),
+                    timeout=self._settings.write_s,
+                ),
+            )
+
+    def nearest(
+        self,
+        collection: str,
+        partition: int,
+        query: Filter,
+        vector: Vectors,
+        limit: int,
+        columns: Sequence[str],
+    ) -> list[Hit]:
+        """Searches; see `Backend`."""
+        found = self._link.call(
+            "search",
+            lambda client: client.search(
+                collection,
+                data=[vector],
+                anns_field=rows.VECTOR,
+                filter=query.text,
+                limit=limit,
+                output_fields=list(columns),
+                search_params={"metric_type": "COSINE"},
+                partition_names=[_name_of(partition)],
+                consistency_level="Strong",
+                timeout=self._settings.search_s,
+            ),
+        )
+        return [(cosine(hit["distance"]), hit["entity"]) for hit in found[0]]
+
+    def scan(
+        self, collection: str, partition: int, query: Filter, columns: Sequence[str]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yields rows; see `Backend`."""
+        names = [_name_of(partition)]
+        return iter(
+            self._link.call(
+                "scan",
+                lambda client: list(
+                    pages(
+                        client,
+                        collection,
+                        query,
+                        columns,
+                        self._settings.write_s,
+                        partition_names=names,
+                        consistency_level="Strong",
+                    )
+                ),
+            )
+        )
+
+    def count(self, collection: str, partition: int) -> int:
+        """Counts the live rows of a partition."""
+        with self._writing:
+            if not self._has_partition(collection, partition):
+                return 0
+            stats = self._link.call(
+                "count",
+                lambda client: client.get_partition_stats(
+                    collection, _name_of(partition), timeout=self._settings.search_s
+                ),
+            )
+        return int(stats["row_count"])
+
+    def clear(self, collection: str, partition: int) -> None:
+        """Drops a partition and notes that it is complete from there on."""
+        with self._writing:
+            ledger = self._open_ledger()
+            self._noted(lambda: ledger.forget_partition(collection, partition))
+            if self._has_partition(collection, partition):
+                self._partitions.discard((collection, partition))
+                self._link.call(
+                    "drop",
+                    lambda client: client.drop_partition(
+                        collection, _name_of(partition), timeout=self._settings.write_s
+                    ),
+                )
+            self._noted(lambda: ledger.mark_known(collection, partition))
+
+    def is_known(self, collection: str, partition: int) -> bool:
+        """Asks the ledger; nothing is known while the engine is away."""
+        ledger = self._open_ledger()
+        return self._noted(lambda: ledger.is_known(collection, partition))
+
+    def close(self) -> None:
+        """Flushes, stops the engine and gives the folder free; safe to call twice."""
+        self._link.close()
+        with self._writing:
+            if self._ledger is not None:
+                self._ledger.close()
+                self._ledger = None
+        self._lock_file.close()
+
+    def _connect(self) -> Any:
+        engine = self._engine
+        if engine is None or not engine.running:
+            engine = self._start()
+        try:
+            client = MilvusClient(engine.address, timeout=self._settings.connect_s, dedicated=True)
+            client.get_server_version(timeout=self._settings.connect_s)
+            for (collection, partition), keys in self._strays.items():
+                client.delete(
+                    collection,
+                    ids=keys,
+                    partition_name=_name_of(partition),
+                    timeout=self._settings.write_s,
+                )
+        except Exception:
+            self._silent += 1
+            if self._silent >= _SILENT_PROBES:
+                engine.kill()
+            raise
+        self._silent = 0
+        self._strays = {}
+        return client
+
+    def _disconnect(self, client: Any) -> None:
+        client.close()
+
+    def _stop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
+
+    def _start(self) -> EngineProcess:
+        """Starts the engine on files that hold what they should; on none when they do not."""
+        with self._writing:
+            if self._engine is not None:
+                self._engine.kill()
+                self._engine = None
+            self._partitions.clear()
+            try:
+                engine = self._open_checked()
+            except (EngineCorruptError, LedgerError) as error:
+                if isinstance(error, LedgerError) and not error.damaged:
+                    raise
+                self._move_aside(str(error))
+                engine = self._open_checked()
+            self._engine = engine
+        threading.Thread(
+            target=self._watch, args=(engine,), name="milvus-watch", daemon=True
+        ).start()
+        return engine
+
+    def _open_checked(self) -> EngineProcess:
+        if self._path.exists() and not self._path.is_dir():
+            raise EngineCorruptError("a file where the store's folder should be")
+        self._path.mkdir(mode=0o700, exist_ok=True)
+        ledger_file = self._path / "ledger.db"
+        had_ledger = ledger_file.exists()
+        if self._ledger is None:
+            self._ledger = Ledger(ledger_file)
+        engine = start_engine(
+            self._path / "engine", self._path / "engine.log", _COLUMNS, self._settings.start_s
+        )
+        try:
+            if not had_ledger and any(engine.rows.values()):
+                raise EngineCorruptError("the ledger is missing")
+            findings = self._ledger.compare(engine.rows)
+            if findings.lost:
+                raise EngineCorruptError(f"{findings.lost} acknowledged rows are missing or stale")
+        except BaseException:
+            engine.kill()
+            raise
+        self._strays = findings.strays
+        return engine
+
+    def _move_aside(self, reason: str) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+        number = 1
+        while (target := self._path.with_name(f"{self._path.name}.corrupt-{number}")).exists():
+            number += 1
+        os.rename(self._path, target)
+        self._losses.append(StoreLoss(str(target), reason))
+        log.warning("vector store %s was damaged (%s), moved to %s", self._path, reason, target)
+
+    def _watch(self, engine: EngineProcess) -> None:
+        status = engine.wait()
+        if self._engine is engine:
+            self._link.fail(f"the engine ended with status {status}")
+
+    def _ensure_partition(self, collection: str, partition: int) -> None:
+        if not self._has_partition(collection, partition):
+            self._link.call(
+                "prepare",
+                lambda client: client.create_partition(
+                    collection, _name_of(partition), timeout=self._settings.write_s
+                ),
+            )
+            self._partitions.add((collection, partition))
+
+    def _has_partition(self, collection: str, partition: int) -> bool:
+        if (collection, partition) not in self._partitions:
+            there = self._link.call(
+                "prepare",
+                lambda client: client.has_partition(
+                    collection, _name_of(partition), timeout=self._settings.search_s
+                ),
+            )
+            if not there:
+                return False
+            self._partitions.add((collection, partition))
+        return True
+
+    def _open_ledger(self) -> Ledger:
+        ledger = self._ledger
+        if ledger is None:
+            raise VectorStoreError("Milvus Lite is not running")
+        return ledger
+
+    def _noted(self, write: Callable[[], T]) -> T:
+        try:
+            return write()
+        except LedgerError as error:
+            engine = self._engine
+            if error.damaged and engine is not None:
+                # The link starts it again, finds the damage and begins an empty store.
+                engine.kill()
+            raise VectorStoreError(
+                "the ledger of the vector store cannot be used", reason=str(error)
+            ) from error
+
+
+def _name_of(partition: int) -> str:
+    return f"p{partition}"
+
+
+def _take(path: Path) -> IO[bytes]:
+    """Locks the store for this process; the lock goes with the process.
+
+    Raises:
+        DataFolderInUseError: when it is taken.
+        ConfigurationError: when the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise ConfigurationError(
+            "the folder of the vector store cannot be used", path=str(path), reason=str(error)
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DataFolderInUseError(
+            "another process owns this vector store", path=str(path)
+        ) from error
+    return file

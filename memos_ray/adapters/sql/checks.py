@@ -1,0 +1,78 @@
+"""Looks for damage: in a file's structure, and between rows that must agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, select
+
+from memos_ray.adapters.sql.engine import Database
+from memos_ray.adapters.sql.schema import cube, event, fence, label, vector, version
+
+_AT_MOST = 20
+
+
+def findings(database: Database) -> list[str]:
+    """Returns a sentence for each kind of damage found.
+
+    Raises:
+        StoreError: the damage is such that nothing can be read.
+    """
+    with database.read() as connection:
+        found = _structure(connection)
+        for sentence, statement in _RULES.items():
+            count = connection.execute(statement).scalar_one()
+            if count:
+                found.append(f"{count} {sentence}")
+    return [f"{database.name}: {sentence}" for sentence in found]
+
+
+def _structure(connection: Connection) -> list[str]:
+    if connection.dialect.name != "sqlite":
+        return []
+    lines = connection.exec_driver_sql(f"PRAGMA integrity_check({_AT_MOST})").scalars()
+    return [line for line in lines if line != "ok"]
+
+
+def _without_head(table: Any) -> Select[int]:
+    head = exists().where(
+        cube.c.partition == table.c.partition,
+        cube.c.tenant == table.c.tenant,
+        cube.c.id == table.c.cube_id,
+    )
+    return select(func.count()).select_from(table).where(~head)
+
+
+_newest = (
+    select(func.max(version.c.number))
+    .where(
+        version.c.partition == cube.c.partition,
+        version.c.tenant == cube.c.tenant,
+        version.c.cube_id == cube.c.id,
+    )
+    .scalar_subquery()
+)
+_log = (
+    select(
+        event.c.partition,
+        func.count().label("entries"),
+        func.max(event.c.lsn).label("last"),
+    )
+    .group_by(event.c.partition)
+    .subquery()
+)
+_RULES: dict[str, Select[int]] = {
+    "heads are not the newest version of their cube": select(func.count())
+    .select_from(cube)
+    .where(func.coalesce(_newest, 0) != cube.c.number),
+    "versions belong to no cube": _without_head(version),
+    "labels belong to no cube": _without_head(label),
+    "vectors belong to no cube": _without_head(vector),
+    "logs have gaps or end elsewhere than their fence says": select(func.count())
+    .select_from(fence)
+    .outerjoin(_log, _log.c.partition == fence.c.partition)
+    .where(
+        (func.coalesce(_log.c.last, 0) != fence.c.lsn)
+        | (func.coalesce(_log.c.entries, 0) != fence.c.lsn)
+    ),
+}

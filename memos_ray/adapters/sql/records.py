@@ -1,0 +1,337 @@
+"""The record store on SQL: embedded SQLite, one file a partition, or one PostgreSQL database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Row, Table, bindparam, select
+
+from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
+from memos_ray.adapters.sql.engine import Database, open_file, open_server
+from memos_ray.adapters.sql.schema import access, cursor, event, fence, reply
+from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.decoding import decode
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.errors import StoreError
+from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
+
+_PAGE = 128
+
+_FENCE = select(fence.c.epoch, fence.c.owner, fence.c.lsn).where(
+    fence.c.partition == bindparam("p")
+)
+_CURSOR = select(cursor.c.lsn).where(
+    cursor.c.partition == bindparam("p"), cursor.c.name == bindparam("n")
+)
+_REPLIES = select(reply).where(
+    reply.c.partition == bindparam("p"),
+    reply.c.tenant == bindparam("t"),
+    reply.c.scope == bindparam("s"),
+    reply.c.key.in_(bindparam("keys", expanding=True)),
+)
+
+
+class SqlRecordStore:
+    """Implements `RecordStorePort`.
+
+    Concurrency: every method may be called from several threads at once. Reads never wait for
+    writes; writes to one partition queue up, those to different partitions run side by side.
+
+    Durability: a commit that has returned is on disk (SQLite: write-ahead log flushed; PostgreSQL:
+    `synchronous_commit` is never `off`). After `UnavailableError` a commit may or may not have
+    happened, which `last_lsn` tells.
+
+    Erasure: SQLite overwrites what is freed, and the write-ahead log is emptied after each erasure,
+    as soon as no reader bars it. PostgreSQL keeps dead rows until autovacuum has passed.
+    """
+
+    def __init__(self, opened: Callable[[int], Database], folder: Path | None = None) -> None:
+        self._open = opened
+        self._folder = folder
+        self._databases: dict[int, Database] = {}
+        self._lock = threading.Lock()
+        self._unscrubbed: set[int] = set()
+        self._closed = False
+
+    @classmethod
+    def embedded(cls, folder: Path | str) -> Self:
+        """Opens a store of SQLite files `<folder>/p0007.sqlite`, each made at its first use."""
+        root = Path(folder)
+
+        def opened(partition: int) -> Database:
+            home = f"p{partition:04}"
+            return revisions.prepare(open_file(root / f"{home}.sqlite"), home)
+
+        return cls(opened, root)
+
+    @classmethod
+    def clustered(cls, url: str) -> Self:
+        """Opens a store in a PostgreSQL database that holds nothing else.
+
+        Raises:
+            ConfigurationError: the URL cannot be used.
+            UnavailableError: the server cannot be reached.
+            StoreVersionError: the database holds something else, or is of a newer version.
+        """
+        database = revisions.prepare(open_server(url), revisions.CLUSTER)
+        return cls(lambda partition: database)
+
+    def fence(self, partition: int) -> Fence:
+        """See `RecordStorePort.fence`."""
+        row = self._row(partition, _FENCE, {"p": partition})
+        return Fence(partition, 0, "") if row is None else Fence(partition, row.epoch, row.owner)
+
+    def take(self, partition: int, owner: str, epoch: int) -> None:
+        """See `RecordStorePort.take`."""
+        with self._database(partition).write() as connection:
+            writes.take(connection, partition, owner, epoch)
+
+    def last_lsn(self, partition: int) -> int:
+        """See `RecordStorePort.last_lsn`."""
+        row = self._row(partition, _FENCE, {"p": partition})
+        return 0 if row is None else int(row.lsn)
+
+    def commit(self, commit: Commit) -> None:
+        """See `RecordStorePort.commit`.
+
+        Raises:
+            InvalidInputError: a field that no store can hold, see `core.vault.storable`; nothing
+                was written.
+            UnavailableError: the store did not answer; the commit may have happened.
+        """
+        database = self._database(commit.partition)
+        with database.write() as connection:
+            writes.apply(connection, commit)
+        if commit.erased or commit.partition in self._unscrubbed:
+            self._scrub(commit.partition, database)
+
+    def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
+        """See `RecordStorePort.heads`."""
+        found: list[Row[Any]] = []
+        with self._database(partition).read() as connection:
+            for tenant, ids in writes.in_chunks(keys):
+                values = {"p": partition, "t": tenant, "ids": ids}
+                found.extend(connection.execute(reads.HEADS, values))
+        return {CubeKey(row.tenant, row.id): rows.head_of(row) for row in found}
+
+    def replies(
+        self, partition: int, tenant: str, scope: str, keys: Sequence[str]
+    ) -> dict[str, Reply]:
+        """See `RecordStorePort.replies`."""
+        found: dict[str, Reply] = {}
+        with self._database(partition).read() as connection:
+            for _, part in writes.in_chunks(CubeKey(tenant, key) for key in keys):
+                values = {"p": partition, "t": tenant, "s": scope, "keys": part}
+                for row in connection.execute(_REPLIES, values):
+                    found[row.key] = rows.reply_of(row)
+        return found
+
+    def versions(self, partition: int, key: CubeKey, before: int, limit: int) -> list[VersionInfo]:
+        """See `RecordStorePort.versions`."""
+        values = {"p": partition, "t": key.tenant, "i": key.id, "before": before, "limit": limit}
+        return [rows.version_info(row) for row in self._rows(partition, reads.VERSIONS, values)]
+
+    def version(self, partition: int, key: CubeKey, number: int) -> MemCube | None:
+        """See `RecordStorePort.version`."""
+        values = {"p": partition, "t": key.tenant, "i": key.id, "n": number}
+        row = self._row(partition, reads.VERSION, values)
+        return None if row is None else decode(row.body, lsn=row.lsn)
+
+    def scan(
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        predicate: Predicate,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[MemCube]:
+        """See `RecordStorePort.scan`."""
+        with self._database(partition).read() as connection:
+            found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
+        return [rows.head_of(row) for row in found]
+
+    def as_of(
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        at: datetime,
+        space: str | None = None,
+    ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
+        """See `RecordStorePort.as_of`.
+
+        Args:
+            space: embedding space of the vectors; of any one when absent.
+        """
+        statement = reads.AS_OF_ANY_SPACE if space is None else reads.AS_OF
+        values = {"t": tenant, "ns": namespace, "space": space, "moment": to_micros(at)}
+        for row in self._pages(partition, statement, values):
+            yield decode(row.body, lsn=row.lsn), _vectors(row)
+
+    def load(
+        self, partition: int, tenant: str, namespace: str, space: str
+    ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
+        """See `RecordStorePort.load`."""
+        values = {"t": tenant, "ns": namespace, "space": space}
+        for row in self._pages(partition, reads.LOAD, values):
+            yield rows.head_of(row), _vectors(row)
+
+    def vectors(
+        self, partition: int, keys: Sequence[CubeKey], space: str
+    ) -> dict[CubeKey, StoredVectors]:
+        """See `RecordStorePort.vectors`."""
+        found: dict[CubeKey, StoredVectors] = {}
+        with self._database(partition).read() as connection:
+            for tenant, ids in writes.in_chunks(keys):
+                values = {"p": partition, "t": tenant, "ids": ids, "space": space}
+                for row in connection.execute(reads.VECTORS, values):
+                    key = CubeKey(tenant, row.cube_id)
+                    found[key] = rows.vectors_of(row, key)
+        return found
+
+    def save_vectors(self, partition: int, epoch: int, rows: Sequence[StoredVectors]) -> None:
+        """See `RecordStorePort.save_vectors`; rows of versions that are not there are skipped."""
+        with self._database(partition).write() as connection:
+            writes.hold(connection, partition, epoch)
+            writes.save_vectors(connection, partition, rows)
+
+    def cursor(self, partition: int, name: str) -> int:
+        """See `RecordStorePort.cursor`."""
+        row = self._row(partition, _CURSOR, {"p": partition, "n": name})
+        return 0 if row is None else int(row.lsn)
+
+    def advance(self, partition: int, epoch: int, name: str, lsn: int) -> None:
+        """See `RecordStorePort.advance`."""
+        with self._database(partition).write() as connection:
+            writes.hold(connection, partition, epoch)
+            writes.advance(connection, partition, name, lsn)
+
+    def events(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """See `RecordStorePort.events`."""
+        return self._log(event, partition, after, limit, query)
+
+    def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
+        """See `RecordStorePort.add_usage`."""
+        with self._database(partition).write() as connection:
+            writes.hold(connection, partition, epoch)
+            writes.add_usage(connection, partition, deltas)
+
+    def add_accesses(self, partition: int, accesses: Sequence[Event]) -> None:
+        """See `RecordStorePort.add_accesses`."""
+        if accesses:
+            with self._database(partition).write() as connection:
+                writes.add_accesses(connection, partition, accesses)
+
+    def accesses(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """See `RecordStorePort.accesses`."""
+        return self._log(access, partition, after, limit, query)
+
+    def namespaces(self, partition: int) -> list[NamespaceSize]:
+        """See `RecordStorePort.namespaces`; one with nothing but deleted cubes counts none."""
+        return [
+            NamespaceSize(row.tenant, row.namespace, int(row.cubes), int(row.text_bytes))
+            for row in self._rows(partition, reads.NAMESPACES, {"p": partition})
+        ]
+
+    def size(self, partition: int, tenant: str, namespace: str) -> NamespaceSize:
+        """See `RecordStorePort.size`."""
+        values = {"p": partition, "t": tenant, "ns": namespace}
+        (row,) = self._rows(partition, reads.SIZE, values)
+        return NamespaceSize(tenant, namespace, int(row.cubes), int(row.text_bytes))
+
+    def forget_replies(self, partition: int, epoch: int, before: datetime) -> int:
+        """See `RecordStorePort.forget_replies`."""
+        with self._database(partition).write() as connection:
+            writes.hold(connection, partition, epoch)
+            return writes.forget_replies(connection, partition, before)
+
+    def check(self) -> list[str]:
+        """See `RecordStorePort.check`."""
+        if self._folder is None:
+            return checks.findings(self._database(0))
+        found: list[str] = []
+        for file in sorted(self._folder.glob("p[0-9]*.sqlite")):
+            try:
+                found += checks.findings(self._database(int(file.stem[1:])))
+            except StoreError as error:
+                found.append(str(error))
+        return found
+
+    def close(self) -> None:
+        """See `RecordStorePort.close`."""
+        with self._lock:
+            self._closed = True
+            databases = {id(one): one for one in self._databases.values()}
+            for partition in self._unscrubbed:
+                self._databases[partition].scrub()
+            self._databases.clear()
+        for database in databases.values():
+            database.close()
+
+    def _database(self, partition: int) -> Database:
+        database = self._databases.get(partition)
+        if database is not None:
+            return database
+        with self._lock:
+            if self._closed:
+                raise StoreError("the store is closed")
+            if partition not in self._databases:
+                self._databases[partition] = self._open(partition)
+            return self._databases[partition]
+
+    def _scrub(self, partition: int, database: Database) -> None:
+        if database.scrub():
+            self._unscrubbed.discard(partition)
+        else:
+            self._unscrubbed.add(partition)
+
+    def _rows(self, partition: int, statement: Any, values: dict[str, Any]) -> Sequence[Row[Any]]:
+        with self._database(partition).read() as connection:
+            return connection.execute(statement, values).all()
+
+    def _row(self, partition: int, statement: Any, values: dict[str, Any]) -> Row[Any] | None:
+        with self._database(partition).read() as connection:
+            return connection.execute(statement, values).first()
+
+    def _pages(self, partition: int, statement: Any, values: dict[str, Any]) -> Iterator[Row[Any]]:
+        """Reads page by page, so that a slow caller holds neither a connection nor a snapshot."""
+        last: tuple[int, str] = (-(2**63), "")
+        while True:
+            values |= {"p": partition, "at": last[0], "id": last[1], "limit": _PAGE}
+            page = self._rows(partition, statement, values)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            last = page[-1].created_at, page[-1].id
+
+    def _log(
+        self, table: Table, partition: int, after: int, limit: int, query: EventQuery | None
+    ) -> list[Event]:
+        statement = (
+            select(table)
+            .where(
+                table.c.partition == partition,
+                table.c.lsn > after,
+                *rows.event_conditions(table, query),
+            )
+            .order_by(table.c.lsn)
+            .limit(limit)
+        )
+        return [rows.event_of(row) for row in self._rows(partition, statement, {})]
+
+
+def _vectors(row: Row[Any]) -> StoredVectors | None:
+    if row.vector_body is None:
+        return None
+    return rows.vectors_of(row, CubeKey(row.tenant, row.id))

@@ -1,0 +1,277 @@
+"""Turns cubes, log entries and replies into rows, and rows into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Row
+
+from memos_ray.adapters.sql.predicates import value_hash
+from memos_ray.adapters.sql.schema import SCALARS
+from memos_ray.core.cube import wire
+from memos_ray.core.cube.cube import Change, MemCube, ParentRef, VersionInfo
+from memos_ray.core.cube.decoding import decode
+from memos_ray.core.cube.facets import (
+    ATTRIBUTE_PREFIX,
+    FIELDS,
+    Facets,
+    Kind,
+    facets_of,
+    from_micros,
+    to_micros,
+)
+from memos_ray.core.cube.metadata import Attribute, Usage
+from memos_ray.core.vault import storable
+from memos_ray.core.vault.log import CubeKey, Event, Outcome, Reply
+from memos_ray.errors import InvalidInputError
+from memos_ray.ports import EventQuery, StoredVectors
+
+Values = dict[str, Any]
+
+_SETS = tuple(name for name, kind in FIELDS.items() if kind is Kind.SET)
+_NO_PARENTS = "[]"
+_NO_DETAIL = "{}"
+
+
+def checked_facets(cube: MemCube) -> Facets:
+    """Flattens a cube that the store can hold.
+
+    Raises:
+        InvalidInputError: when it cannot.
+    """
+    facets = facets_of(cube)
+    storable.check_cube(cube, facets)
+    return facets
+
+
+def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
+    """Builds the row of `version`."""
+    info = cube.version
+    return {
+        "partition": partition,
+        "tenant": cube.tenant,
+        "cube_id": cube.id,
+        "number": info.number,
+        "lsn": lsn,
+        "created_at": to_micros(info.created_at),
+        "state": cube.state.value,
+        "change": info.change.value,
+        "author": info.author,
+        "digest": info.digest,
+        "parents": orjson.dumps(info.parents).decode() if info.parents else _NO_PARENTS,
+        "reason": info.reason,
+        "body": _body(cube),
+    }
+
+
+def _body(cube: MemCube) -> bytes:
+    try:
+        return wire.to_json(cube)
+    except TypeError:
+        # Text with lone surrogates, or an integer beyond 64 bits, somewhere only the body has it.
+        raise InvalidInputError("the memory cannot be encoded", cube_id=cube.id) from None
+
+
+def version_info(row: Row[Any]) -> VersionInfo:
+    """Rebuilds a version record from its columns."""
+    return VersionInfo(
+        number=row.number,
+        digest=row.digest,
+        change=Change(row.change),
+        author=row.author,
+        created_at=from_micros(row.created_at),
+        parents=tuple(
+            ParentRef(one["cube_id"], one["version"]) for one in orjson.loads(row.parents)
+        ),
+        reason=row.reason,
+        lsn=row.lsn,
+    )
+
+
+def cube_row(partition: int, cube: MemCube, facets: Facets) -> Values:
+    """Builds the row of `cube`."""
+    row: Values = {name: facets.get(name) for name in SCALARS}
+    row["partition"] = partition
+    row["tenant"] = cube.tenant
+    row["number"] = cube.version.number
+    row["text_bytes"] = len(cube.text.encode())
+    row["sketch"] = cube.fingerprint.sketch
+    row.update(usage_values(cube.usage))
+    return row
+
+
+def usage_values(usage: Usage) -> Values:
+    """Builds the usage columns of `cube`."""
+    return {
+        "access_count": usage.access_count,
+        "last_access_at": None if usage.last_access_at is None else to_micros(usage.last_access_at),
+        "frequency": usage.frequency,
+        "cache_hits": usage.cache_hits,
+        "usefulness": usage.usefulness,
+        "tasks": orjson.dumps(usage.tasks).decode(),
+        "agents": orjson.dumps(usage.agents).decode(),
+    }
+
+
+def usage_of(row: Row[Any]) -> Usage:
+    """Rebuilds the usage indicators from the columns of `cube`."""
+    return Usage(
+        row.access_count,
+        None if row.last_access_at is None else from_micros(row.last_access_at),
+        row.frequency,
+        row.cache_hits,
+        row.usefulness,
+        tuple(orjson.loads(row.tasks)),
+        tuple(orjson.loads(row.agents)),
+    )
+
+
+_UNUSED = Usage()
+_UNUSED_VALUES = usage_values(_UNUSED)
+
+
+def head_of(row: Row[Any]) -> MemCube:
+    """Rebuilds a head: the body of its version with live usage and sketch."""
+    fresh = row.access_count == 0 and all(
+        getattr(row, name) == value for name, value in _UNUSED_VALUES.items()
+    )
+    return decode(
+        row.body, usage=_UNUSED if fresh else usage_of(row), sketch=row.sketch, lsn=row.lsn
+    )
+
+
+def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values]:
+    """Builds the rows of `label`: one for each element of a set and each attribute."""
+
+    def row(name: str, slot: int, value: Attribute) -> Values:
+        flag = isinstance(value, bool)
+        return {
+            "partition": partition,
+            "tenant": cube.tenant,
+            "cube_id": cube.id,
+            "name": name,
+            "slot": slot,
+            "text": value if isinstance(value, str) else None,
+            "flag": value if flag else None,
+            "whole": value if isinstance(value, int) and not flag else None,
+            "real": value if isinstance(value, float) else None,
+            "hash": value_hash(value),
+        }
+
+    for name in _SETS:
+        held = facets.get(name)
+        if isinstance(held, tuple):
+            for slot, value in enumerate(held):
+                yield row(name, slot, value)
+    for name, value in cube.descriptive.attributes.items():
+        yield row(ATTRIBUTE_PREFIX + name, 0, value)
+
+
+def event_row(partition: int | None, event: Event, lsn: int) -> Values:
+    """Builds the row of `event`, `access` or, without a partition, `control_event`.
+
+    Raises:
+        InvalidInputError: when a field holds text that a store cannot.
+    """
+    storable.check_event(event)
+    row: Values = {
+        "lsn": lsn,
+        "at": to_micros(event.at),
+        "tenant": event.tenant,
+        "namespace": event.namespace,
+        "principal": event.principal,
+        "operation": event.operation,
+        "cube_id": event.cube_id,
+        "version": event.version,
+        "outcome": event.outcome.value,
+        "purpose": event.purpose,
+        "role": event.role,
+        "application": event.application,
+        "credential": event.credential,
+        "request_id": event.request_id,
+        "detail": orjson.dumps(dict(event.detail)).decode() if event.detail else _NO_DETAIL,
+    }
+    if partition is not None:
+        row["partition"] = partition
+    return row
+
+
+_OUTCOMES: Mapping[str, Outcome] = {outcome.value: outcome for outcome in Outcome}
+
+
+def event_of(row: Row[Any]) -> Event:
+    """Rebuilds a log entry."""
+    return Event(
+        lsn=row.lsn,
+        at=from_micros(row.at),
+        tenant=row.tenant,
+        namespace=row.namespace,
+        principal=row.principal,
+        operation=row.operation,
+        cube_id=row.cube_id,
+        version=row.version,
+        outcome=_OUTCOMES[row.outcome],
+        purpose=row.purpose,
+        role=row.role,
+        application=row.application,
+        credential=row.credential,
+        request_id=row.request_id,
+        detail=orjson.loads(row.detail),
+    )
+
+
+def event_conditions(table: Any, query: EventQuery | None) -> Iterable[Any]:
+    """Compiles a log filter to conditions on one of the three log tables."""
+    if query is None:
+        return
+    for name in ("tenant", "namespace", "principal", "operation", "cube_id", "request_id"):
+        value = getattr(query, name)
+        if value is not None:
+            storable.check_texts(**{name: value})
+            yield table.c[name] == value
+    if query.since is not None:
+        yield table.c.at >= to_micros(query.since)
+    if query.until is not None:
+        yield table.c.at < to_micros(query.until)
+
+
+def reply_row(partition: int, reply: Reply) -> Values:
+    """Builds the row of `reply`."""
+    storable.check_names(tenant=reply.tenant, scope=reply.scope, key=reply.key)
+    return {
+        "partition": partition,
+        "tenant": reply.tenant,
+        "scope": reply.scope,
+        "key": reply.key,
+        "request": reply.request,
+        "at": to_micros(reply.at),
+        "body": reply.body,
+    }
+
+
+def reply_of(row: Row[Any]) -> Reply:
+    """Rebuilds a stored answer."""
+    return Reply(row.tenant, row.scope, row.key, row.request, row.body, from_micros(row.at))
+
+
+def vectors_row(partition: int, stored: StoredVectors) -> Values:
+    """Builds the row of `vector`."""
+    storable.check_names(space=stored.space)
+    return {
+        "partition": partition,
+        "tenant": stored.key.tenant,
+        "cube_id": stored.key.id,
+        "space": stored.space,
+        "version": stored.version,
+        "sketch": stored.sketch,
+        "body": stored.body,
+    }
+
+
+def vectors_of(row: Row[Any], key: CubeKey) -> StoredVectors:
+    """Rebuilds stored vectors from the columns that joins name `vector_…`."""
+    return StoredVectors(
+        key, row.vector_version, row.vector_space, row.vector_body, row.vector_sketch
+    )

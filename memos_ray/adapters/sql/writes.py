@@ -1,0 +1,313 @@
+"""The statements that change a partition; each function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from memos_ray.adapters.sql import rows
+from memos_ray.adapters.sql.schema import (
+    access,
+    counter,
+    cube,
+    cursor,
+    event,
+    fence,
+    label,
+    reply,
+    vector,
+    version,
+)
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.vault import storable
+from memos_ray.core.vault import usage as indicators
+from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
+from memos_ray.errors import AlreadyExistsError, FencedError
+from memos_ray.ports import StoredVectors
+
+_KEYS_AT_ONCE = 400
+_ACCESSES = "accesses"
+_USAGE_COLUMNS = (
+    "access_count",
+    "last_access_at",
+    "frequency",
+    "cache_hits",
+    "usefulness",
+    "tasks",
+    "agents",
+)
+
+
+def in_chunks(keys: Iterable[CubeKey]) -> Iterator[tuple[str, list[str]]]:
+    """Groups keys by tenant, few enough at a time for one statement."""
+    by_tenant: dict[str, list[str]] = {}
+    for key in keys:
+        by_tenant.setdefault(key.tenant, []).append(key.id)
+    for tenant, ids in by_tenant.items():
+        for start in range(0, len(ids), _KEYS_AT_ONCE):
+            yield tenant, ids[start : start + _KEYS_AT_ONCE]
+
+
+@cache
+def upsert(dialect: str, table: Table, *keep: str) -> Any:
+    """Builds "insert or replace" for a table.
+
+    Args:
+        keep: columns that a replaced row keeps.
+    """
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table)
+    keys = [column.name for column in table.primary_key]
+    return statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={
+            column.name: statement.excluded[column.name]
+            for column in table.c
+            if column.name not in keys and column.name not in keep
+        },
+    )
+
+
+def take(connection: Connection, partition: int, owner: str, epoch: int) -> None:
+    """Moves the fence to a newer epoch."""
+    storable.check_texts(owner=owner)
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(fence).values(partition=partition, epoch=epoch, owner=owner, lsn=0)
+    taken = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["partition"],
+            set_={"epoch": statement.excluded.epoch, "owner": statement.excluded.owner},
+            where=fence.c.epoch < statement.excluded.epoch,
+        )
+    )
+    if epoch <= 0 or taken.rowcount != 1:
+        raise FencedError("the partition has a newer owner", partition=partition, epoch=epoch)
+
+
+_HOLD = (
+    select(fence.c.epoch)
+    .where(fence.c.partition == bindparam("p"), fence.c.epoch == bindparam("e"))
+    .with_for_update()
+)
+
+
+def hold(connection: Connection, partition: int, epoch: int) -> None:
+    """Verifies the fence and keeps it where it is until the transaction ends."""
+    if connection.execute(_HOLD, {"p": partition, "e": epoch}).first() is None:
+        raise FencedError("another epoch holds the partition", partition=partition, epoch=epoch)
+
+
+_EXTEND = (
+    update(fence)
+    .where(fence.c.partition == bindparam("p"), fence.c.epoch == bindparam("e"))
+    .values(lsn=fence.c.lsn + bindparam("n"))
+    .returning(fence.c.lsn)
+)
+
+
+def apply(connection: Connection, commit: Commit) -> None:
+    """Applies a commit; see `RecordStorePort.commit`."""
+    _extend_log(connection, commit)
+    for tenant, ids in in_chunks(commit.erased):
+        _erase(connection, commit.partition, tenant, ids)
+    if commit.cubes:
+        _add_cubes(connection, commit)
+    if commit.events:
+        connection.execute(
+            event.insert(),
+            [rows.event_row(commit.partition, entry, entry.lsn) for entry in commit.events],
+        )
+    if commit.replies:
+        connection.execute(
+            reply.insert(), [rows.reply_row(commit.partition, one) for one in commit.replies]
+        )
+
+
+def _extend_log(connection: Connection, commit: Commit) -> None:
+    count = len(commit.events)
+    found = connection.execute(
+        _EXTEND, {"p": commit.partition, "e": commit.epoch, "n": count}
+    ).scalar()
+    if found is None:
+        raise FencedError(
+            "another epoch holds the partition", partition=commit.partition, epoch=commit.epoch
+        )
+    first = found - count + 1
+    for place, entry in enumerate(commit.events):
+        if entry.lsn != first + place:
+            raise AlreadyExistsError(
+                "the log does not go on with this entry",
+                partition=commit.partition,
+                lsn=entry.lsn,
+                expected=first + place,
+            )
+
+
+def _erase(connection: Connection, partition: int, tenant: str, ids: list[str]) -> None:
+    for table in (vector, label, version):
+        connection.execute(
+            delete(table).where(
+                table.c.partition == partition, table.c.tenant == tenant, table.c.cube_id.in_(ids)
+            )
+        )
+    connection.execute(
+        delete(cube).where(
+            cube.c.partition == partition, cube.c.tenant == tenant, cube.c.id.in_(ids)
+        )
+    )
+
+
+def _add_cubes(connection: Connection, commit: Commit) -> None:
+    partition = commit.partition
+    logged = {
+        (entry.tenant, entry.cube_id, entry.version): entry.lsn for entry in reversed(commit.events)
+    }
+    last = commit.events[-1].lsn if commit.events else 0
+    heads: dict[CubeKey, MemCube] = {}
+    known: set[CubeKey] = set()
+    versions = []
+    for one in commit.cubes:
+        key, number = CubeKey(one.tenant, one.id), one.version.number
+        lsn = one.version.lsn or logged.get((one.tenant, one.id, number), last)
+        versions.append(rows.version_row(partition, one, lsn))
+        if key not in heads and number > 1:
+            known.add(key)
+        heads[key] = one
+    connection.execute(version.insert(), versions)
+    for tenant, ids in in_chunks(known):
+        connection.execute(
+            delete(label).where(
+                label.c.partition == partition, label.c.tenant == tenant, label.c.cube_id.in_(ids)
+            )
+        )
+    cubes, labels = [], []
+    for one in heads.values():
+        facets = rows.checked_facets(one)
+        cubes.append(rows.cube_row(partition, one, facets))
+        labels.extend(rows.label_rows(partition, one, facets))
+    connection.execute(upsert(connection.dialect.name, cube, *_USAGE_COLUMNS), cubes)
+    if labels:
+        connection.execute(label.insert(), labels)
+
+
+def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredVectors]) -> None:
+    """Stores vectors of versions that are (still) there, and sketches of heads."""
+    there: set[tuple[CubeKey, int]] = set()
+    for tenant, ids in in_chunks({one.key for one in saved}):
+        found = connection.execute(
+            select(version.c.cube_id, version.c.number).where(
+                version.c.partition == partition,
+                version.c.tenant == tenant,
+                version.c.cube_id.in_(ids),
+            )
+        )
+        there.update((CubeKey(tenant, cube_id), number) for cube_id, number in found)
+    kept = [one for one in saved if (one.key, one.version) in there]
+    if not kept:
+        return
+    connection.execute(
+        upsert(connection.dialect.name, vector), [rows.vectors_row(partition, one) for one in kept]
+    )
+    connection.execute(
+        _SKETCH,
+        [
+            {
+                "p": partition,
+                "t": one.key.tenant,
+                "i": one.key.id,
+                "n": one.version,
+                "s": one.sketch,
+            }
+            for one in kept
+        ],
+    )
+
+
+_SKETCH = (
+    update(cube)
+    .where(
+        cube.c.partition == bindparam("p"),
+        cube.c.tenant == bindparam("t"),
+        cube.c.id == bindparam("i"),
+        cube.c.number == bindparam("n"),
+    )
+    .values(sketch=bindparam("s"))
+)
+
+
+def advance(connection: Connection, partition: int, name: str, lsn: int) -> None:
+    """Moves a cursor."""
+    storable.check_names(cursor=name)
+    connection.execute(
+        upsert(connection.dialect.name, cursor), {"partition": partition, "name": name, "lsn": lsn}
+    )
+
+
+_ADD_USAGE = (
+    update(cube)
+    .where(
+        cube.c.partition == bindparam("p"),
+        cube.c.tenant == bindparam("t"),
+        cube.c.id == bindparam("i"),
+    )
+    .values({name: bindparam(name) for name in _USAGE_COLUMNS})
+)
+
+
+def add_usage(connection: Connection, partition: int, deltas: Sequence[UsageDelta]) -> None:
+    """Adds accesses to the indicators of the cubes that are there."""
+    held = {}
+    for tenant, ids in in_chunks({delta.key for delta in deltas}):
+        found = connection.execute(
+            select(cube.c.id, *(cube.c[name] for name in _USAGE_COLUMNS)).where(
+                cube.c.partition == partition, cube.c.tenant == tenant, cube.c.id.in_(ids)
+            )
+        )
+        held.update({CubeKey(tenant, row.id): rows.usage_of(row) for row in found})
+    for delta in deltas:
+        if delta.key in held:
+            held[delta.key] = indicators.add(held[delta.key], delta)
+    if held:
+        connection.execute(
+            _ADD_USAGE,
+            [
+                {"p": partition, "t": key.tenant, "i": key.id, **rows.usage_values(usage)}
+                for key, usage in held.items()
+            ],
+        )
+
+
+def next_numbers(connection: Connection, partition: int, name: str, count: int) -> int:
+    """Hands out `count` numbers in commit order and returns the first; the row stays locked."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(counter).values(partition=partition, name=name, value=count)
+    last = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["partition", "name"],
+            set_={"value": counter.c.value + statement.excluded.value},
+        ).returning(counter.c.value)
+    ).scalar_one()
+    return int(last) - count + 1
+
+
+def add_accesses(connection: Connection, partition: int, accesses: Sequence[Event]) -> None:
+    """Appends to the access log."""
+    first = next_numbers(connection, partition, _ACCESSES, len(accesses))
+    connection.execute(
+        access.insert(),
+        [rows.event_row(partition, entry, first + i) for i, entry in enumerate(accesses)],
+    )
+
+
+def forget_replies(connection: Connection, partition: int, before: datetime) -> int:
+    """Drops old replies and returns how many."""
+    gone = connection.execute(
+        delete(reply).where(reply.c.partition == partition, reply.c.at < to_micros(before))
+    )
+    return int(gone.rowcount)
