@@ -1,0 +1,137 @@
+"""Consumers of a partition's log: what follows a write without delaying it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+from memos_ray.core.vault.log import Event
+from memos_ray.errors import FencedError, MemosError
+from memos_ray.ports import RecordStorePort
+
+_PAGE = 256
+_RETRY_MIN_S = 0.2
+_RETRY_MAX_S = 10.0
+
+
+class Consumer(Protocol):
+    """Handles log entries; called again with the same ones after a failure or a crash."""
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Does what the events ask for; idempotent.
+
+        Raises:
+            MemosError: when it could not; the feed backs off and tries again.
+        """
+        ...
+
+    async def outdated(self) -> bool:
+        """Tells whether what was consumed has been lost, so that all must be consumed again."""
+        ...
+
+    async def reset(self) -> None:
+        """Empties the consumer's side, once the cursor is back at the beginning."""
+        ...
+
+
+class LogFeed:
+    """Walks a partition's log from a durable cursor and hands it to one consumer.
+
+    The outbox pattern: the log entry is written in the transaction of the change itself, so no
+    change is missed, and the cursor moves only after the consumer has done its work, so none is
+    skipped. Delivery is at least once and in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        partition: int,
+        epoch: int,
+        *,
+        store: RecordStorePort,
+        executor: Executor,
+        consumer: Consumer,
+        ceiling: Callable[[], int] | None = None,
+        on_moved: Callable[[], None] | None = None,
+        on_fenced: Callable[[int], None],
+        on_error: Callable[[str, MemosError], None],
+    ) -> None:
+        self.name = name
+        self.position = 0
+        self._partition = partition
+        self._epoch = epoch
+        self._store = store
+        self._executor = executor
+        self._consumer = consumer
+        self._ceiling = ceiling
+        self._on_moved = on_moved
+        self._on_fenced = on_fenced
+        self._on_error = on_error
+        self._news = asyncio.Event()
+        self._moved = asyncio.Condition()
+        self._task = asyncio.create_task(self._run())
+
+    def notify(self) -> None:
+        """Says that the log has grown."""
+        self._news.set()
+
+    async def reached(self, lsn: int) -> None:
+        """Waits until everything up to an LSN has been consumed."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position >= lsn)
+
+    async def close(self) -> None:
+        """Stops; what was under way is done again by the next owner."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        retry_s = _RETRY_MIN_S
+        started = False
+        while True:
+            try:
+                if not started:
+                    self.position = await loop.run_in_executor(
+                        self._executor, self._store.cursor, self._partition, self.name
+                    )
+                    started = True
+                await self._step(loop)
+                retry_s = _RETRY_MIN_S
+            except FencedError:
+                self._on_fenced(self._partition)
+                return
+            except MemosError as error:
+                self._on_error(self.name, error)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, _RETRY_MAX_S)
+
+    async def _step(self, loop: asyncio.AbstractEventLoop) -> None:
+        if await self._consumer.outdated():
+            await self._store_position(0)
+            await self._consumer.reset()
+        self._news.clear()
+        events = await loop.run_in_executor(
+            self._executor, self._store.events, self._partition, self.position, _PAGE
+        )
+        if self._ceiling is not None:
+            top = self._ceiling()
+            events = [event for event in events if event.lsn <= top]
+        if not events:
+            await self._news.wait()
+            return
+        await self._consumer.consume(events)
+        await self._store_position(events[-1].lsn)
+
+    async def _store_position(self, lsn: int) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(
+            self._executor, self._store.advance, self._partition, self._epoch, self.name, lsn
+        )
+        async with self._moved:
+            self.position = lsn
+            self._moved.notify_all()
+        if self._on_moved is not None:
+            self._on_moved()

@@ -1,0 +1,108 @@
+"""Keeps fresh policy at hand and decides from it, without asking the authority on each call."""
+
+from __future__ import annotations
+
+import asyncio
+
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.documents import Directory
+from memos_ray.core.access.policy import TenantPolicy
+from memos_ray.core.access.snapshot import DIRECTORY, PolicyCache, SignedLease
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.cube.predicate import Predicate
+from memos_ray.errors import MemosError, NotFoundError, PolicyUnavailableError
+from memos_ray.ports import ClockPort, GovernancePort
+
+_POLL_S = 10.0
+_RETRY_S = 0.5
+
+
+class PolicyGuard:
+    """The policies of the tenants in use, kept fresh by one long poll each.
+
+    A change of policy arrives within a round trip; when the authority is away, decisions go on
+    until the lease ends and are refused from then on.
+    """
+
+    def __init__(self, public_key: bytes, governance: GovernancePort, clock: ClockPort) -> None:
+        self._cache = PolicyCache(public_key)
+        self._governance = governance
+        self._clock = clock
+        self._polls: dict[str, asyncio.Task[None]] = {}
+
+    async def ensure(self, tenant: str) -> TenantPolicy:
+        """Returns a tenant's policy, fetching it first when there is no fresh one.
+
+        Raises:
+            PolicyUnavailableError: the authority is away, or knows no such tenant.
+        """
+        try:
+            return self._cache.policy(tenant, self._clock.now())
+        except PolicyUnavailableError:
+            await self._fetch(tenant)
+        return self._cache.policy(tenant, self._clock.now())
+
+    async def ensure_directory(self) -> Directory:
+        """Returns the directory of all tenants, fetching it first when there is no fresh one.
+
+        Raises:
+            PolicyUnavailableError: the authority is away.
+        """
+        try:
+            return self._cache.directory(self._clock.now())
+        except PolicyUnavailableError:
+            await self._fetch(DIRECTORY)
+        return self._cache.directory(self._clock.now())
+
+    def policy(self, tenant: str) -> TenantPolicy:
+        """Returns a tenant's policy.
+
+        Raises:
+            PolicyUnavailableError: there is none in lease.
+        """
+        return self._cache.policy(tenant, self._clock.now())
+
+    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+        """Lets the call pass or raises; see `core.vault.planning.GuardPort`."""
+        policy = self.policy(context.principal.tenant)
+        policy.require(context, action, facets_of(cube), namespace, self._clock.now())
+
+    def permit(self, context: CallContext, action: Action, namespace: str) -> Predicate:
+        """Returns the filter over the memories that the call may act on."""
+        policy = self.policy(context.principal.tenant)
+        return policy.permit(context, action, namespace, self._clock.now())
+
+    def default_visibility(self, tenant: str, namespace: str) -> Visibility:
+        """Returns the visibility of new memories that do not say theirs."""
+        try:
+            return self.policy(tenant).namespace(namespace).default_visibility
+        except NotFoundError:
+            return Visibility.PRIVATE
+
+    async def close(self) -> None:
+        """Stops the polls."""
+        for poll in self._polls.values():
+            poll.cancel()
+        await asyncio.gather(*self._polls.values(), return_exceptions=True)
+
+    async def _fetch(self, tenant: str) -> None:
+        snapshot = await self._governance.snapshot(tenant)
+        self._cache.accept(snapshot, tenant, self._clock.now())
+        if tenant not in self._polls or self._polls[tenant].done():
+            self._polls[tenant] = asyncio.create_task(self._poll(tenant))
+
+    async def _poll(self, tenant: str) -> None:
+        while True:
+            try:
+                news = await self._governance.wait_for_newer(
+                    tenant, self._cache.version(tenant), _POLL_S
+                )
+                now = self._clock.now()
+                if isinstance(news, SignedLease):
+                    self._cache.renew(news, tenant, now)
+                else:
+                    self._cache.accept(news, tenant, now)
+            except MemosError:
+                await asyncio.sleep(_RETRY_S)

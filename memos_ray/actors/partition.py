@@ -1,0 +1,120 @@
+"""Everything that a shard runs for one partition that it owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.embedding import EmbedConsumer
+from memos_ray.actors.feed import LogFeed
+from memos_ray.actors.indexing import IndexConsumer
+from memos_ray.actors.residency import Residency
+from memos_ray.actors.searching import Searcher
+from memos_ray.actors.writer import PartitionWriter
+from memos_ray.config import VaultSettings
+from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.planning import GuardPort
+from memos_ray.errors import MemosError
+from memos_ray.ports import ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
+
+EMBED_FEED = "embed"
+INDEX_FEED = "index"
+
+
+class OwnedPartition:
+    """The writer of one partition and the feeds that follow its log."""
+
+    def __init__(
+        self,
+        number: int,
+        epoch: int,
+        *,
+        store: RecordStorePort,
+        vectors: VectorStorePort | None,
+        embedder: EmbedderPort,
+        guard: GuardPort,
+        clock: ClockPort,
+        residency: Residency,
+        searcher: Searcher,
+        bodies: BodyCache,
+        settings: VaultSettings,
+        retrieval: RetrievalSettings,
+        executor: Executor,
+        embed_executor: Executor,
+        on_fenced: Callable[[int], None],
+        on_error: Callable[[str, MemosError], None],
+    ) -> None:
+        self.number = number
+        self.epoch = epoch
+        self._residency = residency
+        self._searcher = searcher
+        self._bodies = bodies
+        self.writer = PartitionWriter(
+            number,
+            epoch,
+            store=store,
+            guard=guard,
+            clock=clock,
+            executor=executor,
+            batch=settings.group_commit_max,
+            queue_max=settings.queue_max,
+            on_commit=self._on_commit,
+            on_fenced=on_fenced,
+        )
+        self.embed_feed = LogFeed(
+            EMBED_FEED,
+            number,
+            epoch,
+            store=store,
+            executor=executor,
+            consumer=EmbedConsumer(
+                number,
+                epoch,
+                store=store,
+                residency=residency,
+                embedder=embedder,
+                views=retrieval.views,
+                executor=executor,
+                embed_executor=embed_executor,
+            ),
+            on_moved=self._on_embedded,
+            on_fenced=on_fenced,
+            on_error=on_error,
+        )
+        self.index_feed: LogFeed | None = None
+        if vectors is not None:
+            self.index_feed = LogFeed(
+                INDEX_FEED,
+                number,
+                epoch,
+                store=store,
+                executor=executor,
+                consumer=IndexConsumer(
+                    number, store=store, vectors=vectors, space=embedder.space, executor=executor
+                ),
+                ceiling=lambda: self.embed_feed.position,
+                on_fenced=on_fenced,
+                on_error=on_error,
+            )
+
+    async def close(self) -> None:
+        """Finishes the writes that wait, then stops following the log."""
+        await self.writer.close()
+        feeds = [self.embed_feed, *([self.index_feed] if self.index_feed else [])]
+        await asyncio.gather(*(feed.close() for feed in feeds))
+        self._residency.drop(self.number)
+        self._searcher.drop(self.number)
+        self._bodies.drop(self.number)
+
+    def _on_commit(self, commit: Commit) -> None:
+        self._bodies.apply(commit)
+        self._searcher.forget(commit)
+        self._residency.apply(commit)
+        self.embed_feed.notify()
+
+    def _on_embedded(self) -> None:
+        if self.index_feed is not None:
+            self.index_feed.notify()

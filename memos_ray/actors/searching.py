@@ -1,0 +1,233 @@
+"""Searches one place: resident, through the vector store, or as it was at an earlier moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.residency import Place, Residency
+from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
+from memos_ray.core.retrieval import (
+    IndexedMemory,
+    ResidentIndex,
+    RetrievalQuery,
+    Scored,
+    VectorSet,
+    rank_candidates,
+)
+from memos_ray.core.retrieval.requests import Hit, SearchRequest
+from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.retrieval.space import EmbeddingSpace
+from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.errors import DimensionMismatchError, VectorStoreError
+from memos_ray.ports import RecordStorePort, VectorStorePort
+
+_PAST_INDEXES = 4
+_NEAREST = 400
+_ALIVE: Predicate = Not(OneOf("state", (State.DELETED.value,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, and how.
+
+    Attributes:
+        cached: ids whose bodies came out of memory.
+    """
+
+    hits: tuple[Hit, ...]
+    unembedded: int
+    resident: bool
+    cached: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    index: ResidentIndex
+    cubes: dict[str, MemCube]
+
+
+class Searcher:
+    """Answers searches of the partitions that a shard owns.
+
+    Concurrency: runs on the actor's event loop; an index is searched there, in one go, and the
+    store and the vector store are asked on `executor`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RecordStorePort,
+        vectors: VectorStorePort | None,
+        space: EmbeddingSpace,
+        residency: Residency,
+        bodies: BodyCache,
+        settings: RetrievalSettings,
+        new_index: Callable[[], ResidentIndex],
+        executor: Executor,
+    ) -> None:
+        self._store = store
+        self._vectors = vectors
+        self._space = space
+        self._residency = residency
+        self._bodies = bodies
+        self._settings = settings
+        self._new_index = new_index
+        self._executor = executor
+        self._past: OrderedDict[tuple[Place, datetime], _Past] = OrderedDict()
+
+    async def search(self, place: Place, request: SearchRequest, visible: Predicate) -> Found:
+        """Finds the best memories among those that `visible` and the request's filter admit.
+
+        Raises:
+            DimensionMismatchError: the query vector is of another embedding space.
+            VectorStoreError: the namespace is too large to be resident, and Milvus is away.
+        """
+        if request.vector is not None and request.space != self._space.digest:
+            raise DimensionMismatchError(
+                "the query was embedded by another model", expected=self._space.name
+            )
+        query = RetrievalQuery(
+            text=request.text,
+            vector=request.vector,
+            predicate=request.predicate,
+            visible=visible,
+            k=request.k,
+            offset=request.offset,
+            hints=request.hints,
+            explain=request.explain,
+        )
+        if request.as_of is not None:
+            return await self._search_past(place, request.as_of, query)
+        index = await self._residency.index(place)
+        if index is None:
+            return await self._search_stored(place, query)
+        scored = index.search(query)
+        cubes, cached = await self._fetch(place, [one.id for one in scored])
+        hits = tuple(Hit(cubes[one.id], one) for one in scored if one.id in cubes)
+        return Found(hits, index.unembedded, True, cached)
+
+    def forget(self, commit: Commit) -> None:
+        """Drops past indexes whose memories have been erased or have other rules now."""
+        if commit.erased or any(c.version.change is not Change.CREATE for c in commit.cubes):
+            for key in [key for key in self._past if key[0].partition == commit.partition]:
+                del self._past[key]
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        for key in [key for key in self._past if key[0].partition == partition]:
+            del self._past[key]
+
+    async def _fetch(
+        self, place: Place, ids: Sequence[str]
+    ) -> tuple[dict[str, MemCube], frozenset[str]]:
+        cubes: dict[str, MemCube] = {}
+        missing: list[CubeKey] = []
+        for cube_id in ids:
+            key = CubeKey(place.tenant, cube_id)
+            cube = self._bodies.get(place.partition, key)
+            if cube is None:
+                missing.append(key)
+            else:
+                cubes[cube_id] = cube
+        cached = frozenset(cubes)
+        if missing:
+            generation = self._bodies.generation(place.partition)
+            loop = asyncio.get_running_loop()
+            heads = await loop.run_in_executor(
+                self._executor, self._store.heads, place.partition, missing
+            )
+            for head in heads.values():
+                # It may have been deleted while the store was asked.
+                if head.state is not State.DELETED:
+                    self._bodies.put(place.partition, head, generation)
+                    cubes[head.id] = head
+        return cubes, cached
+
+    async def _search_stored(self, place: Place, query: RetrievalQuery) -> Found:
+        loop = asyncio.get_running_loop()
+        hits = await loop.run_in_executor(self._executor, self._rank_stored, place, query)
+        return Found(hits, 0, False, frozenset())
+
+    def _rank_stored(self, place: Place, query: RetrievalQuery) -> tuple[Hit, ...]:
+        admitted = all_of(query.visible or all_of(), query.predicate, _ALIVE)
+        if query.vector is None or not query.text:
+            return self._newest(place, query, admitted)
+        if self._vectors is None:
+            raise VectorStoreError(
+                "the namespace exceeds the memory budget and there is no vector store",
+                namespace=place.namespace,
+            )
+        wanted = max(_NEAREST, 2 * (query.offset + query.k))
+        nearest = self._vectors.search(
+            self._space,
+            place.partition,
+            place.tenant,
+            place.namespace,
+            admitted,
+            query.vector,
+            wanted,
+        )
+        keys = [CubeKey(place.tenant, cube_id) for cube_id, _ in nearest]
+        # The vector store may lag behind: what it found is judged again by the truth.
+        heads = {
+            key.id: head
+            for key, head in self._store.heads(place.partition, keys).items()
+            if head.namespace == place.namespace and evaluate(admitted, facets_of(head))
+        }
+        stored = self._store.vectors(place.partition, keys, self._space.digest)
+        scored = rank_candidates(
+            query,
+            [IndexedMemory.of(head) for head in heads.values()],
+            {key.id: VectorSet.from_bytes(row.body) for key, row in stored.items()},
+            self._settings,
+        )
+        return tuple(Hit(heads[one.id], one) for one in scored)
+
+    def _newest(self, place: Place, query: RetrievalQuery, admitted: Predicate) -> tuple[Hit, ...]:
+        wanted = query.offset + query.k
+        cubes = self._store.scan(
+            place.partition, place.tenant, place.namespace, admitted, None, wanted
+        )
+        return tuple(Hit(cube, Scored(cube.id, 0.0)) for cube in cubes[query.offset :])
+
+    async def _search_past(self, place: Place, at: datetime, query: RetrievalQuery) -> Found:
+        past = self._past.get((place, at))
+        if past is None:
+            loop = asyncio.get_running_loop()
+            past = await loop.run_in_executor(self._executor, self._build_past, place, at)
+            self._past[place, at] = past
+            while len(self._past) > _PAST_INDEXES:
+                self._past.popitem(last=False)
+        scored = past.index.search(query)
+        hits = tuple(Hit(past.cubes[one.id], one) for one in scored)
+        return Found(hits, past.index.unembedded, True, frozenset())
+
+    def _build_past(self, place: Place, at: datetime) -> _Past:
+        index = self._new_index()
+        cubes: dict[str, MemCube] = {}
+        vectors: dict[str, VectorSet] = {}
+        for cube, stored in self._store.as_of(place.partition, place.tenant, place.namespace, at):
+            cubes[cube.id] = cube
+            if stored is not None:
+                vectors[cube.id] = VectorSet.from_bytes(stored.body)
+        heads = self._store.heads(
+            place.partition, [CubeKey(place.tenant, cube_id) for cube_id in cubes]
+        )
+        # Content is as it was; who may see it is decided by the rules of today.
+        cubes = {
+            key.id: replace(cubes[key.id], governance=head.governance)
+            for key, head in heads.items()
+        }
+        index.upsert([IndexedMemory.of(cube) for cube in cubes.values()])
+        for cube_id, vector_set in vectors.items():
+            if cube_id in cubes:
+                index.attach_vectors(cube_id, vector_set)
+        return _Past(index, cubes)

@@ -1,0 +1,177 @@
+"""Supervisor: starts the actors, keeps the ring, and mends what falls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import orjson
+
+from memos_ray.config import VaultSettings
+from memos_ray.core.vault.log import ControlChange
+from memos_ray.core.vault.requests import ShardStatus
+from memos_ray.core.vault.ring import Ring, build, rebalance
+from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
+from memos_ray.ports import ControlStorePort, CrewPort
+
+_log = logging.getLogger(__name__)
+
+CLUSTER = ""
+_KIND = "ring"
+_RECONCILE_S = 1.0
+_STATUS_TIMEOUT_S = 10.0
+
+
+def shard_names(count: int) -> tuple[str, ...]:
+    """Returns the names of the first `count` shards."""
+    return tuple(f"shard-{number}" for number in range(count))
+
+
+def load_ring(control: ControlStorePort) -> Ring:
+    """Reads the ring as last stored.
+
+    Raises:
+        UnavailableError: the cluster has not been booted yet.
+    """
+    record = control.get(CLUSTER, _KIND, _KIND)
+    if record is None:
+        raise UnavailableError("the cluster has no ring yet")
+    body = orjson.loads(record.body)
+    return Ring(body["version"], tuple(body["owners"]))
+
+
+class Supervisor:
+    """Keeps every partition owned by a living shard.
+
+    The ring is stored before any shard hears of it, so that a supervisor killed on any line leaves
+    either the old ring or the new one, and its successor finishes the move: reconciling compares
+    what each shard says it owns with what the ring gives it, and asks for the difference.
+    """
+
+    def __init__(self, control: ControlStorePort, crew: CrewPort, settings: VaultSettings) -> None:
+        self._control = control
+        self._crew = crew
+        self._settings = settings
+        self._ring: Ring | None = None
+        self._seen: dict[str, ShardStatus | None] = {}
+        self._loop: asyncio.Task[None] | None = None
+        self._moving = asyncio.Lock()
+
+    async def boot(self) -> Ring:
+        """Starts everything and returns the ring once every partition is served.
+
+        Raises:
+            ConfigurationError: the data was created with another number of partitions.
+            UnavailableError: an actor does not come up.
+        """
+        names = shard_names(self._settings.shards)
+        ring = await asyncio.to_thread(self._load_or_build, names)
+        self._ring = ring
+        await self._crew.start_governance()
+        async with self._moving:
+            if set(ring.owners) != set(names):
+                ring = await self._move(ring, names)
+        await asyncio.gather(*(self._serve(name) for name in names))
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._reconcile_forever())
+        return ring
+
+    async def ring(self) -> Ring:
+        """Returns the newest ring; boots first when a killed supervisor has just been restarted."""
+        if self._ring is None or self._loop is None:
+            await self.boot()
+        return self._ring or await self.boot()
+
+    async def scale(self, shards: int) -> Ring:
+        """Changes the number of shards, moving as few partitions as balance allows.
+
+        Raises:
+            InvalidInputError: none, or more than there are partitions.
+        """
+        ring = await self.ring()
+        async with self._moving:
+            ring = await self._move(ring, shard_names(shards))
+        gone = set(self._seen) - set(ring.owners)
+        for name in sorted(gone):
+            await self._crew.stop_shard(name)
+            self._seen.pop(name)
+        return ring
+
+    async def status(self) -> dict[str, ShardStatus | None]:
+        """Returns what each shard last said of itself; nothing for one that does not answer."""
+        ring = await self.ring()
+        await asyncio.gather(*(self._look(name) for name in sorted(set(ring.owners))))
+        return dict(self._seen)
+
+    def _load_or_build(self, names: Sequence[str]) -> Ring:
+        partitions = self._settings.partitions
+        if self._control.get(CLUSTER, _KIND, _KIND) is None:
+            self._store(build(names, partitions), 0)
+        ring = load_ring(self._control)
+        if len(ring.owners) != partitions:
+            raise ConfigurationError(
+                "the data was created with another number of partitions",
+                configured=partitions,
+                found=len(ring.owners),
+            )
+        return ring
+
+    def _store(self, ring: Ring, revision: int) -> None:
+        body = orjson.dumps({"version": ring.version, "owners": ring.owners})
+        change = ControlChange(CLUSTER, _KIND, _KIND, body, revision)
+        self._control.commit([change], [])
+
+    async def _move(self, ring: Ring, names: Sequence[str]) -> Ring:
+        """Stores a new ring, then has the old owners give up and the new ones take over."""
+        target = rebalance(ring, names)
+
+        def store() -> None:
+            record = self._control.get(CLUSTER, _KIND, _KIND)
+            self._store(target, record.revision if record else 0)
+
+        await asyncio.to_thread(store)
+        self._ring = target
+        for name in sorted(set(ring.owners) - {""}):
+            leaving = set(ring.owned_by(name)) - set(target.owned_by(name))
+            if leaving:
+                try:
+                    await self._crew.shard(name).disown(sorted(leaving))
+                except MemosError as error:
+                    # The new owner's epoch fences it off, whether it has heard or not.
+                    _log.warning("%s did not give up its partitions: %s", name, error.code)
+        await asyncio.gather(*(self._serve(name) for name in sorted(set(target.owners))))
+        return target
+
+    async def _serve(self, name: str) -> None:
+        await self._crew.start_shard(name)
+        ring = self._ring
+        if ring is not None:
+            await self._crew.shard(name).own(ring.owned_by(name))
+            await self._look(name)
+
+    async def _look(self, name: str) -> ShardStatus | None:
+        try:
+            async with asyncio.timeout(_STATUS_TIMEOUT_S):
+                self._seen[name] = await self._crew.shard(name).status()
+        except (MemosError, TimeoutError):
+            self._seen[name] = None
+        return self._seen[name]
+
+    async def _reconcile_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_RECONCILE_S)
+            try:
+                await self._reconcile()
+            except MemosError as error:
+                _log.warning("reconciling failed, will try again: %s", error.code)
+
+    async def _reconcile(self) -> None:
+        if self._moving.locked() or self._ring is None:
+            return
+        await self._crew.start_governance()
+        for name in sorted(set(self._ring.owners)):
+            status = await self._look(name)
+            wanted = set(self._ring.owned_by(name))
+            if status is None or wanted - set(status.partitions):
+                await self._serve(name)

@@ -1,0 +1,120 @@
+"""Counts every read, and writes the counts and the access log in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.vault.log import CubeKey, Event, Outcome, UsageDelta
+
+_NAMES_KEPT = 8
+_IDS_LOGGED = 50
+
+
+@dataclass(slots=True)
+class _Count:
+    count: int = 0
+    cache_hits: int = 0
+    tasks: dict[str, None] = field(default_factory=dict)
+    agents: dict[str, None] = field(default_factory=dict)
+
+
+class UsageLedger:
+    """What has been read since the last flush, per partition.
+
+    A crash loses at most the reads of one flush interval; writes and their audit never pass here.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, dict[CubeKey, _Count]] = {}
+        self._accesses: dict[int, list[Event]] = {}
+        self._last_at: dict[int, datetime] = {}
+
+    def read(
+        self,
+        partition: int,
+        context: CallContext,
+        operation: str,
+        namespace: str,
+        cubes: Iterable[MemCube],
+        at: datetime,
+        *,
+        cached: frozenset[str] = frozenset(),
+        detail: Mapping[str, str | int | float | bool | None] | None = None,
+    ) -> None:
+        """Notes that a call has been given memories.
+
+        Args:
+            cached: ids that came out of memory rather than from the store.
+            detail: facts for the access log.
+        """
+        counts = self._counts.setdefault(partition, {})
+        ids = []
+        for cube in cubes:
+            count = counts.setdefault(CubeKey(cube.tenant, cube.id), _Count())
+            count.count += 1
+            count.cache_hits += cube.id in cached
+            count.agents[context.principal.id] = None
+            if context.purpose:
+                count.tasks[context.purpose] = None
+            ids.append(cube.id)
+        self._last_at[partition] = at
+        facts = {**(detail or {}), "count": len(ids), "memories": " ".join(ids[:_IDS_LOGGED])}
+        self._accesses.setdefault(partition, []).append(
+            access_event(context, operation, namespace, at, Outcome.DONE, facts)
+        )
+
+    def denied(
+        self, partition: int, context: CallContext, operation: str, namespace: str, at: datetime
+    ) -> None:
+        """Notes that a call was refused."""
+        self._accesses.setdefault(partition, []).append(
+            access_event(context, operation, namespace, at, Outcome.DENIED, {})
+        )
+
+    def drain(self, partition: int) -> tuple[list[UsageDelta], list[Event]]:
+        """Takes out what has gathered for a partition."""
+        last_at = self._last_at.get(partition)
+        deltas = [
+            UsageDelta(
+                key,
+                count.count,
+                last_at,
+                count.cache_hits,
+                tasks=tuple(count.tasks)[-_NAMES_KEPT:],
+                agents=tuple(count.agents)[-_NAMES_KEPT:],
+            )
+            for key, count in self._counts.pop(partition, {}).items()
+            if last_at is not None
+        ]
+        return deltas, self._accesses.pop(partition, [])
+
+
+def access_event(
+    context: CallContext,
+    operation: str,
+    namespace: str,
+    at: datetime,
+    outcome: Outcome,
+    detail: Mapping[str, str | int | float | bool | None],
+) -> Event:
+    """Makes an entry for the access log."""
+    principal = context.principal
+    return Event(
+        lsn=0,
+        at=at,
+        tenant=principal.tenant,
+        namespace=namespace,
+        principal=principal.id,
+        operation=operation,
+        outcome=outcome,
+        purpose=context.purpose,
+        role=context.role,
+        application=context.application,
+        credential=principal.credential,
+        request_id=context.request_id,
+        detail=detail,
+    )

@@ -1,0 +1,292 @@
+"""Group commit: the one path by which a partition changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
+from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
+from memos_ray.errors import (
+    AlreadyExistsError,
+    FencedError,
+    InternalError,
+    MemosError,
+    NotOwnerError,
+    OverloadedError,
+)
+from memos_ray.ports import ClockPort, RecordStorePort
+
+Outcomes = list[Written | MemosError]
+
+_log = logging.getLogger(__name__)
+_SETTLE_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class _Call:
+    """One caller's writes: `taken` of them are in a transaction, `outcomes` are known."""
+
+    submissions: Sequence[Submission]
+    done: asyncio.Future[Outcomes]
+    taken: int = 0
+    outcomes: Outcomes = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    call: _Call
+    submissions: Sequence[Submission]
+
+
+class PartitionWriter:
+    """Turns concurrent writes to one partition into few durable transactions.
+
+    A write that finds the writer idle is committed at once; writes that arrive during a commit
+    share the next one, up to `batch` of them. The calls that wait share a transaction fairly, so a
+    bulk load spans several and does not hold up a lone write.
+
+    Invariants: one transaction at a time; the writes of one call keep their order; a call is
+    answered only after its transactions are durable and `on_commit` has seen them; when a
+    transaction fails, each of its writes gets that error and none has an effect (or, where the
+    store cannot tell, the outcome is unknown, which is what idempotency keys are for); what such a
+    transaction did after all is shown to `on_commit` before the next one is planned; once fenced,
+    nothing is tried any more.
+
+    Concurrency: methods run on the actor's event loop; store calls run on `executor`.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        epoch: int,
+        *,
+        store: RecordStorePort,
+        guard: GuardPort,
+        clock: ClockPort,
+        executor: Executor,
+        batch: int,
+        queue_max: int,
+        on_commit: Callable[[Commit], None],
+        on_fenced: Callable[[int], None],
+    ) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self._store = store
+        self._guard = guard
+        self._clock = clock
+        self._executor = executor
+        self._batch = batch
+        self._queue_max = queue_max
+        self._on_commit = on_commit
+        self._on_fenced = on_fenced
+        self._waiting: deque[_Call] = deque()
+        self._queued = 0
+        # Unknown at first and after a failure; then `_settle` asks the store before all else.
+        self._last_lsn: int | None = None
+        self._seen_lsn: int | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._settling: asyncio.TimerHandle | None = None
+        self._fenced: FencedError | None = None
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait for their transaction."""
+        return self._queued
+
+    @property
+    def last_lsn(self) -> int | None:
+        """Newest LSN known to be durable; unknown before the first commit and after a failure."""
+        return self._last_lsn
+
+    async def submit(self, submissions: Sequence[Submission]) -> Outcomes:
+        """Commits writes and returns one outcome for each, in order.
+
+        Raises:
+            OverloadedError: too many writes wait already; none of these was accepted.
+            NotOwnerError: the writer is closed.
+        """
+        if self._closed:
+            raise NotOwnerError("the partition has moved", partition=self.partition)
+        if self._queued and self._queued + len(submissions) > self._queue_max:
+            raise OverloadedError("too many writes wait", partition=self.partition)
+        if not submissions:
+            return []
+        call = _Call(submissions, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        self._queued += len(submissions)
+        self._start()
+        return await call.done
+
+    async def close(self) -> None:
+        """Commits what waits and refuses the rest."""
+        self._closed = True
+        if self._settling is not None:
+            self._settling.cancel()
+        if self._running is not None:
+            # Giving up the wait must not stop the writes.
+            await asyncio.wait([self._running])
+
+    def _start(self) -> None:
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group = self._take_group()
+                writes = [write for part in group for write in part.submissions]
+                try:
+                    outcomes = await self._commit(writes)
+                except MemosError as error:
+                    outcomes = [error] * len(writes)
+                    self._failed(error)
+                except Exception as error:
+                    _log.exception("a transaction failed in partition %d", self.partition)
+                    outcomes = [InternalError("the write failed", kind=type(error).__name__)]
+                    outcomes *= len(writes)
+                    self._last_lsn = None
+                self._answer(group, outcomes)
+            if self._last_lsn is None and self._fenced is None:
+                await self._settle_now()
+        finally:
+            self._running = None
+
+    def _take_group(self) -> list[_Slice]:
+        calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
+        shares = _shares([len(call.submissions) - call.taken for call in calls], self._batch)
+        group: list[_Slice] = []
+        for call, share in zip(calls, shares, strict=True):
+            group.append(_Slice(call, call.submissions[call.taken : call.taken + share]))
+            call.taken += share
+            if call.taken < len(call.submissions):
+                self._waiting.append(call)
+        return group
+
+    async def _commit(self, writes: Sequence[Submission]) -> Outcomes:
+        if self._fenced is not None:
+            raise self._fenced
+        loop = asyncio.get_running_loop()
+        trust_minted = True
+        while True:
+            if self._last_lsn is None:
+                await self._settle()
+            try:
+                commit, outcomes = await loop.run_in_executor(
+                    self._executor, self._transact, writes, trust_minted
+                )
+            except AlreadyExistsError:
+                # The plan was made from less than the store holds: an id minted twice, or a commit
+                # given up for lost that came through late. Look again, and closer.
+                if not trust_minted:
+                    raise InternalError("the store contradicts itself") from None
+                trust_minted = False
+                self._last_lsn = None
+            else:
+                self._advance(commit)
+                return outcomes
+
+    def _transact(
+        self, submissions: Sequence[Submission], trust_minted: bool
+    ) -> tuple[Commit, Outcomes]:
+        assert self._last_lsn is not None
+        store, partition = self._store, self.partition
+        wanted = needs(submissions, trust_minted=trust_minted)
+        planner = Planner(
+            partition=partition,
+            epoch=self.epoch,
+            last_lsn=self._last_lsn,
+            now=self._clock.now(),
+            guard=self._guard,
+            heads=store.heads(partition, tuple(wanted.heads)) if wanted.heads else {},
+            replies={
+                (tenant, scope, key): reply
+                for (tenant, scope), keys in wanted.replies.items()
+                for key, reply in store.replies(partition, tenant, scope, keys).items()
+            },
+            targets={
+                (key, number): cube
+                for key, number in wanted.targets
+                if (cube := store.version(partition, key, number)) is not None
+            },
+        )
+        answers = [planner.add(submission) for submission in submissions]
+        commit = planner.commit()
+        if commit.events:
+            store.commit(commit)
+        return commit, answers
+
+    def _advance(self, commit: Commit) -> None:
+        if commit.events:
+            self._last_lsn = self._seen_lsn = commit.events[-1].lsn
+            self._on_commit(commit)
+
+    async def _settle(self) -> None:
+        """Asks the store where the log stands, and shows what it holds beyond what was seen.
+
+        Only this writer's own commits can be there: another owner would have fenced it.
+        """
+        loop = asyncio.get_running_loop()
+        last, missed = await loop.run_in_executor(self._executor, self._look)
+        self._last_lsn = self._seen_lsn = last
+        if missed is not None:
+            self._on_commit(missed)
+
+    def _look(self) -> tuple[int, Commit | None]:
+        store, partition, seen = self._store, self.partition, self._seen_lsn
+        last = store.last_lsn(partition)
+        if seen is None or last <= seen:
+            return last, None
+        events = store.events(partition, seen, last - seen)
+        changed = {
+            CubeKey(event.tenant, event.cube_id): event.operation == ERASE
+            for event in events
+            if event.cube_id is not None and event.outcome is Outcome.DONE
+        }
+        heads = store.heads(partition, tuple(changed))
+        erased = tuple(key for key, gone in changed.items() if gone)
+        return last, Commit(partition, self.epoch, tuple(heads.values()), erased, tuple(events))
+
+    async def _settle_now(self) -> None:
+        """Settles after a failure, so that caches do not wait for the next write to be right."""
+        try:
+            await self._settle()
+        except MemosError:
+            if not self._closed:
+                loop = asyncio.get_running_loop()
+                self._settling = loop.call_later(_SETTLE_RETRY_S, self._start)
+
+    def _answer(self, group: Sequence[_Slice], outcomes: Outcomes) -> None:
+        start = 0
+        for part in group:
+            call, end = part.call, start + len(part.submissions)
+            self._queued -= len(part.submissions)
+            call.outcomes.extend(outcomes[start:end])
+            start = end
+            if len(call.outcomes) == len(call.submissions) and not call.done.done():
+                call.done.set_result(call.outcomes)
+
+    def _failed(self, error: MemosError) -> None:
+        # What the store knows may differ from what this writer thinks: ask it next time.
+        self._last_lsn = None
+        if isinstance(error, FencedError) and self._fenced is None:
+            self._closed = True
+            self._fenced = error
+            self._on_fenced(self.partition)
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Divides room fairly (max-min): nobody gets more than it wants while another goes short."""
+    shares = [0] * len(wanted)
+    left = len(wanted)
+    for place in sorted(range(len(wanted)), key=wanted.__getitem__):
+        shares[place] = min(wanted[place], room // left)
+        room -= shares[place]
+        left -= 1
+    return shares

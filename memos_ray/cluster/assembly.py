@@ -1,0 +1,133 @@
+"""From settings to the parts that actors and gateways work with."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from memos_ray.cluster.folder import DataFolder
+from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
+from memos_ray.core.retrieval.settings import RetrievalSettings, SignalWeights
+from memos_ray.errors import ConfigurationError, DimensionMismatchError
+from memos_ray.ports import (
+    BlobStorePort,
+    ControlStorePort,
+    EmbedderPort,
+    RecordStorePort,
+    VectorStorePort,
+)
+
+
+def record_store(settings: Settings) -> RecordStorePort:
+    """Opens the record store: PostgreSQL when a URL is set, else SQLite in the data folder."""
+    from memos_ray.adapters.sql.records import SqlRecordStore
+
+    if settings.records.url is not None:
+        return SqlRecordStore.clustered(settings.records.url.get_secret_value())
+    return SqlRecordStore.embedded(DataFolder(settings.data).records)
+
+
+def control_store(settings: Settings) -> ControlStorePort:
+    """Opens the control plane's store, beside the record store."""
+    from memos_ray.adapters.sql.control import SqlControlStore
+
+    if settings.records.url is not None:
+        return SqlControlStore.clustered(settings.records.url.get_secret_value())
+    return SqlControlStore.embedded(DataFolder(settings.data).records)
+
+
+def vector_store(settings: Settings, shard: str) -> VectorStorePort | None:
+    """Opens Milvus: the server when a URI is set, else a Lite file of this shard's own."""
+    from memos_ray.adapters.milvus import MilvusSettings, open_vector_store
+
+    chosen = settings.vectors
+    if not chosen.enabled:
+        return None
+    token = chosen.token.get_secret_value() if chosen.token else ""
+    uri = chosen.uri or str(DataFolder(settings.data).vectors / shard)
+    return open_vector_store(uri, MilvusSettings(token=token, search_s=chosen.timeout_s))
+
+
+def blob_store(settings: Settings) -> BlobStorePort:
+    """Opens the blob store: S3 when a URI is set, else files in the data folder."""
+    from memos_ray.adapters.blobs import BlobStore
+
+    if settings.blobs.uri is not None:
+        return BlobStore.from_uri(settings.blobs.uri)
+    return BlobStore.local(DataFolder(settings.data).blobs)
+
+
+def embedder(settings: EmbedderSettings) -> EmbedderPort:
+    """Makes the embedder.
+
+    Raises:
+        ConfigurationError: a setting that the kind needs is missing.
+        DimensionMismatchError: the model has another dimension than the settings expect.
+        EmbedderError: the model cannot be had.
+    """
+    made = _EMBEDDERS[settings.kind](settings)
+    if settings.dim is not None and made.space.dim != settings.dim:
+        raise DimensionMismatchError(
+            "the model has another dimension", expected=settings.dim, found=made.space.dim
+        )
+    return made
+
+
+def retrieval_settings(settings: Settings) -> RetrievalSettings:
+    """Makes the ranking's settings: the defaults with the operator's switches."""
+    tuning, defaults = settings.retrieval, RetrievalSettings()
+    if tuning.speaker_prior and tuning.candidates == defaults.candidates:
+        return defaults
+    from dataclasses import replace
+
+    weights: SignalWeights = defaults.weights
+    if not tuning.speaker_prior:
+        weights = replace(weights, speaker=0.0)
+    return replace(defaults, weights=weights, candidates=tuning.candidates)
+
+
+def _onnx(settings: EmbedderSettings) -> EmbedderPort:
+    from memos_ray.adapters.onnx_embedder import OnnxEmbedder
+
+    return OnnxEmbedder(threads=settings.threads)
+
+
+def _openai(settings: EmbedderSettings) -> EmbedderPort:
+    from memos_ray.adapters.openai_embedder import OpenAIEmbedder
+
+    if settings.base_url is None or settings.model is None or settings.dim is None:
+        raise ConfigurationError("an OpenAI-compatible embedder needs base_url, model and dim")
+    key = settings.api_key
+    return OpenAIEmbedder(
+        base_url=settings.base_url,
+        model=settings.model,
+        dim=settings.dim,
+        api_key=key.get_secret_value() if key else None,
+    )
+
+
+def _sentence_transformers(settings: EmbedderSettings) -> EmbedderPort:
+    from memos_ray.adapters.sentence_transformers_embedder import SentenceTransformersEmbedder
+
+    if settings.model is None:
+        raise ConfigurationError("a sentence-transformers embedder needs a model")
+    return SentenceTransformersEmbedder(settings.model)
+
+
+def _custom(settings: EmbedderSettings) -> EmbedderPort:
+    module, _, name = (settings.factory or "").partition(":")
+    if not module or not name:
+        raise ConfigurationError("a custom embedder needs factory=package.module:callable")
+    try:
+        factory: Callable[[], EmbedderPort] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError("the embedder factory is not there", factory=module) from error
+    return factory()
+
+
+_EMBEDDERS: dict[EmbedderKind, Callable[[EmbedderSettings], EmbedderPort]] = {
+    EmbedderKind.ONNX: _onnx,
+    EmbedderKind.OPENAI: _openai,
+    EmbedderKind.SENTENCE_TRANSFORMERS: _sentence_transformers,
+    EmbedderKind.CUSTOM: _custom,
+}

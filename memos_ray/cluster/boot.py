@@ -1,0 +1,128 @@
+"""Starts a cluster on this machine, or joins one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+
+import ray
+
+from memos_ray.cluster import assembly
+from memos_ray.cluster.crew import start_supervisor
+from memos_ray.cluster.folder import DataFolder, FolderLock
+from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
+from memos_ray.cluster.keyring import Keyring
+from memos_ray.config import EmbedderKind, Settings
+from memos_ray.core.vault.ring import Ring
+from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
+
+_LOOPBACK = "127.0.0.1"
+
+
+class EmbeddedCluster:
+    """A whole cluster in one process tree: Ray's node and every MemOS actor.
+
+    Ray's processes and the actors end with this process, also when it is killed. One cluster runs
+    on a data folder at a time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = FolderLock(DataFolder(settings.data))
+        self._started = False
+
+    def __enter__(self) -> EmbeddedCluster:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Ring:
+        """Starts everything and returns once every partition is served.
+
+        Raises:
+            ConfigurationError: Ray runs in this process already, or settings do not fit the data.
+            DataFolderInUseError: another cluster runs on the data folder.
+            UnavailableError: an actor does not come up.
+        """
+        if ray.is_initialized():
+            raise ConfigurationError("Ray runs in this process already; join it by its address")
+        settings = self.settings
+        DataFolder(settings.data).create()
+        self._lock.acquire()
+        try:
+            Keyring(settings).ensure()
+            if settings.embedder.kind is EmbedderKind.ONNX:
+                # Exported once, here, where it can be seen, rather than in each actor.
+                assembly.embedder(settings.embedder)
+            ray.init(
+                num_cpus=settings.cluster_cpus,
+                num_gpus=0,
+                object_store_memory=settings.object_store_bytes,
+                namespace=settings.namespace,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                configure_logging=False,
+                _node_ip_address=_LOOPBACK,
+            )
+            self._started = True
+            return asyncio.run(_boot(settings))
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Flushes the shards, ends Ray and frees the data folder."""
+        if self._started:
+            asyncio.run(_close_shards(self.settings))
+            ray.shutdown()
+            self._started = False
+        self._lock.release()
+
+
+def join(settings: Settings, address: str) -> None:
+    """Joins a running Ray cluster as a driver, and boots MemOS on it unless it is there.
+
+    Args:
+        address: `host:port` of Ray's head node.
+
+    Raises:
+        UnavailableError: nobody answers there.
+    """
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=address,
+                namespace=settings.namespace,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UnavailableError("no Ray cluster answers there", address=address) from error
+    Keyring(settings).ensure()
+    asyncio.run(_boot(settings))
+
+
+async def _boot(settings: Settings) -> Ring:
+    await asyncio.to_thread(start_supervisor, settings)
+    return await SupervisorHandle(settings.namespace).boot()
+
+
+async def _close_shards(settings: Settings) -> None:
+    """Lets the shards flush; what cannot be reached any more has nothing to flush."""
+    try:
+        async with asyncio.timeout(10):
+            ring = await SupervisorHandle(settings.namespace).ring()
+            handles = [ShardHandle(name, settings.namespace) for name in sorted(set(ring.owners))]
+            await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
+    except (MemosError, TimeoutError) as error:
+        logging.getLogger(__name__).warning("shards were not closed in order: %s", error)

@@ -1,0 +1,92 @@
+"""Plain classes become actors here, and nowhere else: all actor options sit on this page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ray
+
+from memos_ray.cluster.handles import GOVERNANCE, SUPERVISOR, ShardHandle
+from memos_ray.cluster.keyring import Keyring, without_keys
+from memos_ray.cluster.remote import RemoteActor
+from memos_ray.config import Settings
+from memos_ray.core.access import keys
+from memos_ray.errors import MemosError, UnavailableError
+
+_START_TIMEOUT_S = 60.0
+_CONCURRENCY = 1000
+
+
+def _start(host: type, name: str, settings: Settings, *args: object) -> Any:
+    """Starts a named actor unless there is one.
+
+    Detached, so that it outlives whoever started it; restarted by Ray without limit, since it
+    recovers from the stores; its calls are never repeated by Ray: callers know which may be.
+    """
+    return (
+        ray.remote(host)
+        .options(
+            name=name,
+            namespace=settings.namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=_CONCURRENCY,
+            num_cpus=1,
+        )
+        .remote(*args)
+    )
+
+
+def start_supervisor(settings: Settings) -> None:
+    """Starts the supervisor unless it runs."""
+    from memos_ray.cluster.hosts import SupervisorHost
+
+    _start(SupervisorHost, SUPERVISOR, settings, settings)
+
+
+class Crew:
+    """The actors of a cluster. Implements `ports.CrewPort`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._public_key = Keyring(settings).public_key()
+        self._shards: dict[str, ShardHandle] = {}
+
+    async def start_governance(self) -> None:
+        """Starts the policy authority and waits until it answers."""
+        from memos_ray.cluster.hosts import GovernanceHost
+
+        await asyncio.to_thread(_start, GovernanceHost, GOVERNANCE, self._settings, self._settings)
+        actor = RemoteActor(GOVERNANCE, self._settings.namespace, _START_TIMEOUT_S)
+        proof = keys.parse(Keyring(self._settings).admin_key())
+        await actor.call("bootstrap", self._settings.governance.default_tenant, proof)
+
+    async def start_shard(self, name: str) -> None:
+        """Starts a shard unless it runs."""
+        from memos_ray.cluster.hosts import ShardHost
+
+        settings = without_keys(self._settings)
+        await asyncio.to_thread(_start, ShardHost, name, settings, name, settings, self._public_key)
+
+    async def stop_shard(self, name: str) -> None:
+        """Closes a shard and ends its process."""
+        try:
+            await self.shard(name).close()
+        except MemosError as error:
+            if not isinstance(error, UnavailableError):
+                raise
+        await asyncio.to_thread(self._kill, name)
+        self._shards.pop(name, None)
+
+    def shard(self, name: str) -> ShardHandle:
+        """Returns a shard's handle."""
+        return self._shards.setdefault(name, ShardHandle(name, self._settings.namespace))
+
+    def _kill(self, name: str) -> None:
+        try:
+            ray.kill(ray.get_actor(name, namespace=self._settings.namespace), no_restart=True)
+        except ValueError:
+            return

@@ -1,0 +1,164 @@
+"""Typed handles: the ports, carried by Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memos_ray.cluster.remote import RemoteActor
+from memos_ray.core.access.administration import AdminOperation, Changed
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.requests import ListRequest, ShardStatus
+from memos_ray.core.vault.ring import Ring
+from memos_ray.errors import MemosError
+from memos_ray.ports import EventQuery
+
+GOVERNANCE = "governance"
+SUPERVISOR = "supervisor"
+_BOOT_TIMEOUT_S = 120.0
+
+
+class ShardHandle:
+    """A remote shard. Implements `ports.ShardPort`."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self._actor = RemoteActor(name, namespace)
+
+    async def write(
+        self, partition: int, submissions: Sequence[Submission]
+    ) -> list[Written | MemosError]:
+        """Commits writes."""
+        answers: list[Written | MemosError] = await self._actor.call(
+            "write", partition, submissions
+        )
+        return answers
+
+    async def get(
+        self, partition: int, context: CallContext, ids: Sequence[str]
+    ) -> list[MemCube | None]:
+        """Returns memories that the caller may read."""
+        cubes: list[MemCube | None] = await self._actor.call("get", partition, context, ids)
+        return cubes
+
+    async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
+        """Returns one page of a namespace."""
+        cubes: list[MemCube] = await self._actor.call("page", partition, request)
+        return cubes
+
+    async def versions(
+        self, partition: int, context: CallContext, cube_id: str, before: int, limit: int
+    ) -> list[VersionInfo]:
+        """Returns version records."""
+        found: list[VersionInfo] = await self._actor.call(
+            "versions", partition, context, cube_id, before, limit
+        )
+        return found
+
+    async def version(
+        self, partition: int, context: CallContext, cube_id: str, number: int
+    ) -> MemCube:
+        """Returns one version."""
+        cube: MemCube = await self._actor.call("version", partition, context, cube_id, number)
+        return cube
+
+    async def search(self, partition: int, request: SearchRequest) -> SearchReply:
+        """Searches."""
+        reply: SearchReply = await self._actor.call("search", partition, request)
+        return reply
+
+    async def events(
+        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns log entries."""
+        found: list[Event] = await self._actor.call(
+            "events", partition, context, query, after, limit
+        )
+        return found
+
+    async def own(self, partitions: Sequence[int]) -> None:
+        """Takes partitions over."""
+        await self._actor.call("own", partitions, timeout_s=_BOOT_TIMEOUT_S)
+
+    async def disown(self, partitions: Sequence[int]) -> None:
+        """Gives partitions up."""
+        await self._actor.call("disown", partitions)
+
+    async def status(self) -> ShardStatus:
+        """Reports."""
+        status: ShardStatus = await self._actor.call("status")
+        return status
+
+    async def close(self) -> None:
+        """Gives everything up and closes its stores."""
+        await self._actor.call("close")
+
+
+class PolicyHandle:
+    """The remote policy authority. Implements `ports.GovernancePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(GOVERNANCE, namespace)
+
+    async def snapshot(self, tenant: str) -> SignedSnapshot:
+        """Returns the newest policy."""
+        found: SignedSnapshot = await self._actor.call("snapshot", tenant)
+        return found
+
+    async def wait_for_newer(
+        self, tenant: str, version: int, timeout_s: float
+    ) -> SignedSnapshot | SignedLease:
+        """Returns a newer policy, or a renewed lease."""
+        news: SignedSnapshot | SignedLease = await self._actor.call(
+            "wait_for_newer", tenant, version, timeout_s, timeout_s=timeout_s + 10.0
+        )
+        return news
+
+    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+        """Carries out an administrator's request."""
+        changed: Changed = await self._actor.call("change", context, operation)
+        return changed
+
+    async def documents(self, context: CallContext, namespace: str) -> TenantDocuments:
+        """Lists policy documents."""
+        found: TenantDocuments = await self._actor.call("documents", context, namespace)
+        return found
+
+    async def events(
+        self, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns control events."""
+        found: list[Event] = await self._actor.call("events", context, query, after, limit)
+        return found
+
+
+class SupervisorHandle:
+    """The remote supervisor. Implements `ports.RingPort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(SUPERVISOR, namespace)
+
+    async def boot(self) -> Ring:
+        """Starts everything."""
+        ring: Ring = await self._actor.call("boot", timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def ring(self) -> Ring:
+        """Returns the newest ring."""
+        ring: Ring = await self._actor.call("ring", timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def scale(self, shards: int) -> Ring:
+        """Changes the number of shards."""
+        ring: Ring = await self._actor.call("scale", shards, timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def status(self) -> dict[str, ShardStatus | None]:
+        """Returns what the shards say of themselves."""
+        status: dict[str, ShardStatus | None] = await self._actor.call("status")
+        return status

@@ -1,0 +1,65 @@
+"""Who calls, and under which circumstances: the first and third part of GOV-1's triple."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What a caller may be allowed to do with a memory, or with a tenant's administration."""
+
+    READ = "read"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    SHARE = "share"
+    ADMINISTER = "administer"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller, as resolved from its credential and never from a request field.
+
+    Attributes:
+        tenant: tenant that the credential is bound to.
+        id: `user:…`, `agent:…` or `service:…`.
+        roles: names of the roles bound to it.
+        credential: id of the credential (never its secret), for the audit log.
+        scopes: actions that the credential is narrowed to; all when empty.
+    """
+
+    tenant: str
+    id: str
+    roles: tuple[str, ...] = ()
+    credential: str = ""
+    scopes: tuple[Action, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The names under which scopes and grants may mention this principal."""
+        return (self.id, *(f"role:{role}" for role in self.roles))
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The circumstances of one call; travels with it through every hop.
+
+    Attributes:
+        purpose: why the memory is wanted, such as `support` or `training`.
+        role: the one role in use; all roles of the principal when absent.
+        application: calling application, as named by its credential or request.
+        request_id: joins the log events of one request.
+        hops: sequential remote calls made so far, for the hop budgets.
+    """
+
+    principal: Principal
+    purpose: str | None = None
+    role: str | None = None
+    application: str | None = None
+    request_id: str = ""
+    hops: int = 0
+
+    def hop(self) -> CallContext:
+        """Returns the context for one more remote call."""
+        return replace(self, hops=self.hops + 1)

@@ -1,0 +1,51 @@
+"""How tenants, principals, roles and namespaces may be called.
+
+Names are part of keys, of audit entries and of file paths, so that the character sets are narrow.
+"""
+
+from __future__ import annotations
+
+import re
+
+from memos_ray.core.access.model import ANYONE, CLUSTER
+
+_TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PRINCIPAL = re.compile(r"(?:user|agent|service):[A-Za-z0-9][A-Za-z0-9._@+|~-]{0,126}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}")
+_NAMESPACE = re.compile(
+    r"(?:(?:user|agent|service):[A-Za-z0-9][A-Za-z0-9._@+|~-]{0,126}|[A-Za-z0-9][A-Za-z0-9._-]{0,126})"
+    r"(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,126}){0,4}"
+)
+_PATTERN = re.compile(r"[A-Za-z0-9._@+|~:/*-]{1,512}")
+
+
+def is_tenant_name(name: str) -> bool:
+    """Lower-case letters, digits and inner hyphens, 1 to 63: a DNS label, without `_`."""
+    return _TENANT.fullmatch(name) is not None
+
+
+def is_principal_id(name: str) -> bool:
+    """`user:`, `agent:` or `service:` and 1 to 127 characters without `/`."""
+    return _PRINCIPAL.fullmatch(name) is not None
+
+
+def is_word(name: str) -> bool:
+    """A role, rule, issuer or grant name: letters, digits, `.`, `_`, `-`; 1 to 127."""
+    return _WORD.fullmatch(name) is not None
+
+
+def is_subject(name: str) -> bool:
+    """A principal id, `role:` and a role name, or `*`."""
+    if name == ANYONE or is_principal_id(name):
+        return True
+    return name.startswith("role:") and is_word(name.removeprefix("role:"))
+
+
+def is_namespace_name(name: str) -> bool:
+    """One to five words joined by `/`; the first may be a principal id, making it a home."""
+    return _NAMESPACE.fullmatch(name) is not None
+
+
+def is_namespace_pattern(pattern: str) -> bool:
+    """A namespace name in which `*` stands for any characters, or `@cluster`."""
+    return pattern == CLUSTER or _PATTERN.fullmatch(pattern) is not None

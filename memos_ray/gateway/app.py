@@ -1,0 +1,113 @@
+"""The REST door: a FastAPI application over the services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from memos_ray import __version__
+from memos_ray.config import Settings
+from memos_ray.errors import MemosError
+from memos_ray.gateway import problems
+from memos_ray.gateway.admin_routes import router as admin_router
+from memos_ray.gateway.edge import Edge
+from memos_ray.gateway.ingest_routes import router as ingest_router
+from memos_ray.gateway.memory_routes import router as memory_router
+from memos_ray.gateway.metrics import HttpMetrics
+from memos_ray.gateway.models import Problem
+from memos_ray.gateway.opening import Doorway
+from memos_ray.gateway.operations_routes import router as operations_router
+
+_DESCRIPTION = (
+    "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "
+    "`code` is stable; every answer carries `X-Request-Id`."
+)
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The caller can mend it; `code` says what is wrong.",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+    "5XX": {
+        "description": "The service failed; `retryable` says whether to try again.",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+
+
+def create_app(doorway: Doorway, settings: Settings, *, behind_proxy: bool = False) -> FastAPI:
+    """Makes the application.
+
+    Args:
+        behind_proxy: whether Ray Serve's proxy stands in front, which returns the request id by
+            itself.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await doorway.warm()
+        yield
+        await doorway.close()
+
+    app = FastAPI(
+        title="memos-ray",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        responses=_PROBLEMS,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    metrics = HttpMetrics()
+    app.state.doorway = doorway
+    app.state.limits = settings.limits
+    app.state.metrics = metrics
+    for error, handler in (
+        (MemosError, problems.on_memos_error),
+        (RequestValidationError, problems.on_validation_error),
+        (HTTPException, problems.on_http_exception),
+    ):
+        app.add_exception_handler(error, handler)
+    v1 = APIRouter(prefix="/v1")
+    for router in (memory_router, ingest_router, admin_router):
+        v1.include_router(router)
+    app.include_router(v1)
+    app.include_router(operations_router)
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        request_bytes=settings.limits.request_bytes,
+        timeout_s=settings.gateway.timeout_s,
+        echo_request_id=not behind_proxy,
+    )
+    _complete_schema(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _complete_schema(app: FastAPI) -> None:
+    """Adds to the OpenAPI document what no route returns by its type: the problem document."""
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = original()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = Problem.model_json_schema()
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            for path in document["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+        return app.openapi_schema or original()
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,90 @@
+"""From a credential to a call context: who is calling, bound to its tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jwt as pyjwt
+
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.core.access import keys
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.policy import TenantPolicy
+from memos_ray.errors import PermissionDeniedError, UnauthenticatedError
+from memos_ray.ports import ClockPort
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a request says of its caller; only the credential counts for who that is.
+
+    Attributes:
+        credential: an API key or a JSON Web Token.
+        purpose: why memory is wanted.
+        role: the one role to use.
+        application: calling application; a key that is bound to one overrides it.
+        request_id: joins the log entries of one request.
+    """
+
+    credential: str = field(repr=False)
+    purpose: str | None = None
+    role: str | None = None
+    application: str | None = None
+    request_id: str = ""
+
+
+class Authenticator:
+    """Resolves callers against the policy snapshots."""
+
+    def __init__(self, guard: PolicyGuard, clock: ClockPort) -> None:
+        self._guard = guard
+        self._clock = clock
+
+    async def context(self, caller: Caller) -> tuple[CallContext, TenantPolicy]:
+        """Returns the context of a call and the policy of its tenant.
+
+        Raises:
+            UnauthenticatedError: no credential, or one that nobody knows.
+            CredentialExpiredError: a credential past its expiry.
+            PermissionDeniedError: the caller does not hold the role it wants to use.
+            PolicyUnavailableError: there is no fresh policy to decide from.
+        """
+        if not caller.credential:
+            raise UnauthenticatedError("a credential is needed")
+        now = self._clock.now()
+        if caller.credential.startswith("mk_"):
+            proof = keys.parse(caller.credential)
+            await self._known(proof.tenant)
+            policy = await self._guard.ensure(proof.tenant)
+            principal = policy.authenticate_key(proof, now)
+        else:
+            policy = await self._guard.ensure(await self._tenant_of(caller.credential))
+            principal = policy.authenticate_jwt(caller.credential, now)
+        if caller.role is not None and caller.role not in principal.roles:
+            raise PermissionDeniedError("the caller does not hold this role", role=caller.role)
+        context = CallContext(
+            principal=principal,
+            purpose=caller.purpose,
+            role=caller.role,
+            application=policy.application(principal) or caller.application,
+            request_id=caller.request_id,
+        )
+        return context, policy
+
+    async def _known(self, tenant: str) -> None:
+        # The authority is not asked for tenants that somebody made up.
+        if tenant not in (await self._guard.ensure_directory()).tenants:
+            raise UnauthenticatedError("nobody knows this API key")
+
+    async def _tenant_of(self, token: str) -> str:
+        try:
+            claims = pyjwt.decode(token, options={"verify_signature": False})
+        except pyjwt.PyJWTError:
+            raise UnauthenticatedError("this is neither an API key nor a token") from None
+        audience = claims.get("aud", ())
+        audiences = (audience,) if isinstance(audience, str) else tuple(map(str, audience))
+        directory = await self._guard.ensure_directory()
+        tenant = directory.tenant_of(str(claims.get("iss", "")), audiences)
+        if tenant is None:
+            raise UnauthenticatedError("nobody here accepts tokens of this issuer")
+        return tenant

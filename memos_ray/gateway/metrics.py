@@ -1,0 +1,101 @@
+"""What `/metrics` shows: requests of this gateway process, and the state of the shards.
+
+Labels are bounded: route templates, methods, status codes and shard names; never a tenant, a
+namespace or an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from memos_ray.core.vault.requests import ShardStatus
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class HttpMetrics:
+    """The registry of one gateway process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "memos_http_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "memos_http_request_seconds",
+            "Time from the first byte read to the last byte sent.",
+            ("route", "method"),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._searches = Counter("memos_searches", "Searches answered.", registry=self._registry)
+        self._hits = Counter(
+            "memos_search_hits", "Memories returned by searches.", registry=self._registry
+        )
+        self._adds = Counter(
+            "memos_adds", "Memories sent to be stored.", ("outcome",), registry=self._registry
+        )
+        self._shards = {
+            name: Gauge(f"memos_shard_{name}", text, ("shard",), registry=self._registry)
+            for name, text in (
+                ("up", "Whether the shard answers."),
+                ("partitions", "Partitions owned."),
+                ("queued", "Writes that wait for a commit."),
+                ("lag", "Log entries that are not yet embedded."),
+                ("index_lag", "Log entries that Milvus has not yet seen."),
+                ("resident_namespaces", "Namespaces held in memory."),
+                ("resident_memories", "Memories held in memory."),
+                ("resident_bytes", "Size of the resident indexes."),
+                ("rss_bytes", "Resident set size of the shard's process."),
+            )
+        }
+        self._counters = Gauge(
+            "memos_shard_count",
+            "Counts that a shard keeps of itself since its start.",
+            ("shard", "count"),
+            registry=self._registry,
+        )
+
+    def observe(self, route: str, method: str, status: int, took_s: float) -> None:
+        """Counts a request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route, method).observe(took_s)
+
+    def searched(self, hits: int) -> None:
+        """Counts a search."""
+        self._searches.inc()
+        self._hits.inc(hits)
+
+    def added(self, stored: int, failed: int) -> None:
+        """Counts memories that were stored or refused."""
+        self._adds.labels("stored").inc(stored)
+        self._adds.labels("failed").inc(failed)
+
+    def render(self, shards: Mapping[str, ShardStatus | None]) -> bytes:
+        """Returns everything in Prometheus' text format."""
+        for name, status in shards.items():
+            self._shards["up"].labels(name).set(0 if status is None else 1)
+            if status is not None:
+                self._show(name, status)
+        return generate_latest(self._registry)
+
+    def _show(self, name: str, status: ShardStatus) -> None:
+        values = {
+            "partitions": len(status.partitions),
+            "queued": status.queued,
+            "lag": sum(status.lag.values()),
+            "index_lag": sum(status.index_lag.values()),
+            "resident_namespaces": status.resident_namespaces,
+            "resident_memories": status.resident_memories,
+            "resident_bytes": status.resident_bytes,
+            "rss_bytes": status.rss_bytes,
+        }
+        for key, value in values.items():
+            self._shards[key].labels(name).set(value)
+        for key, value in status.counters.items():
+            self._counters.labels(name, key).set(value)

@@ -1,0 +1,417 @@
+"""The public data model: what REST bodies, SDK calls and `--json` output are made of.
+
+Pydantic models, frozen and closed: an unknown field is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from memos_ray.core.cube.cube import Change, State
+from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
+from memos_ray.core.cube.payload import Form
+from memos_ray.core.vault.operations import UpdateMode
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters and lone surrogates are not allowed")
+    return text
+
+
+def _finite(value: str | int | float | bool) -> str | int | float | bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("must fit in 64 bits")
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_printable)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+MemoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$")]
+Subject = Annotated[
+    str, StringConstraints(pattern=r"^(user|agent|service|role):[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")
+]
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+AttributeValue = Annotated[
+    bool | int | float | Annotated[str, StringConstraints(max_length=4096)],
+    AfterValidator(_finite),
+]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+
+
+class Model(BaseModel):
+    """Base of the public models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Span(Model):
+    """A half-open span of time: `start <= t < end`."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Span:
+        if self.end <= self.start:
+            raise ValueError("the span must end after it starts")
+        return self
+
+
+class Source(Model):
+    """Where a memory came from: an outside item, or another memory at a version."""
+
+    uri: str | None = None
+    item: str | None = None
+    memory_id: str | None = None
+    version: int | None = None
+
+
+class AttachmentRef(Model):
+    """An image, sound or file that belongs to a memory, by content hash."""
+
+    digest: str
+    media_type: str
+    size_bytes: int = 0
+    uri: str | None = None
+
+
+class NewMemory(Model):
+    """One memory to store.
+
+    `conversation`, `session` and `position` place it among its neighbours, whose words help to find
+    it; `event_time` is when it was said or happened. Who may see it follows from `visibility`, the
+    named scopes and the policy of the namespace.
+    """
+
+    text: Text
+    id: MemoryId | None = None
+    idempotency_key: Key | None = None
+    semantic_type: SemanticType = SemanticType.FACT
+    origin: Origin = Origin.USER_INPUT
+    tags: list[Name] = []
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")] | None = (
+        None
+    )
+    conversation: Name | None = None
+    session: Name | None = None
+    position: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    speaker: Name | None = None
+    role: Name | None = None
+    event_time: AwareDatetime | None = None
+    valid_from: AwareDatetime | None = None
+    valid_to: AwareDatetime | None = None
+    mentions: list[Span] = []
+    sources: list[Source] = []
+    attachments: list[AttachmentRef] = []
+    attributes: dict[AttributeName, AttributeValue] = {}
+    visibility: Visibility | None = None
+    readers: list[Subject] = []
+    writers: list[Subject] = []
+    sharers: list[Subject] = []
+    expires_at: AwareDatetime | None = None
+    half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    sensitivity: list[Name] = []
+    compliance: list[Name] = []
+    legal_hold: bool = False
+    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+    @model_validator(mode="after")
+    def _one_lifespan(self) -> NewMemory:
+        if self.expires_at is not None and self.half_life_s is not None:
+            raise ValueError("give either expires_at or half_life_s")
+        return self
+
+
+class MemoryChange(Model):
+    """An update: which fields change, and how (see `mode`)."""
+
+    mode: UpdateMode = UpdateMode.MERGE
+    text: Text | None = None
+    semantic_type: SemanticType | None = None
+    tags: list[Name] | None = None
+    attributes: dict[AttributeName, AttributeValue] | None = None
+    event_time: AwareDatetime | None = None
+    valid_from: AwareDatetime | None = None
+    valid_to: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+    half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] | None = None
+    expected_version: Annotated[int, Field(ge=1)] | None = None
+    idempotency_key: Key | None = None
+    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+
+class Sharing(Model):
+    """A change of who may reach a memory: names added to its scopes, and names removed."""
+
+    visibility: Visibility | None = None
+    readers: list[Subject] = []
+    writers: list[Subject] = []
+    sharers: list[Subject] = []
+    remove: list[Subject] = []
+    expected_version: Annotated[int, Field(ge=1)] | None = None
+    idempotency_key: Key | None = None
+    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+
+class UsageStats(Model):
+    """How a memory has been used."""
+
+    access_count: int = 0
+    last_access_at: datetime | None = None
+    frequency: float = 0.0
+    cache_hits: int = 0
+    usefulness: float = 0.0
+    tasks: list[str] = []
+    agents: list[str] = []
+
+
+class Memory(Model):
+    """A stored memory at one version."""
+
+    id: str
+    provenance_id: str
+    namespace: str
+    form: Form
+    text: str
+    version: int
+    digest: str
+    state: State
+    frozen: bool
+    semantic_type: SemanticType
+    origin: Origin
+    tags: list[str]
+    language: str | None
+    conversation: str | None
+    session: str | None
+    position: int | None
+    speaker: str | None
+    role: str | None
+    created_at: datetime
+    updated_at: datetime
+    event_time: datetime | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    mentions: list[Span]
+    sources: list[Source]
+    attachments: list[AttachmentRef]
+    attributes: dict[str, AttributeValue]
+    owner: str
+    visibility: Visibility
+    readers: list[str]
+    writers: list[str]
+    sharers: list[str]
+    expires_at: datetime | None
+    half_life_s: float | None
+    priority: int
+    sensitivity: list[str]
+    compliance: list[str]
+    legal_hold: bool
+    simhash: str
+    usage: UsageStats
+
+
+class Problem(Model):
+    """An error as an RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    retryable: bool = False
+    details: dict[str, Any] = {}
+    request_id: str | None = None
+
+
+class WriteResult(Model):
+    """The outcome of one write: `error` is set when, and only when, it failed.
+
+    `replayed` says that an earlier call with the same idempotency key had the effect.
+    """
+
+    id: str | None = None
+    version: int | None = None
+    replayed: bool = False
+    error: Problem | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the write is durable."""
+        return self.error is None
+
+
+class WriteReport(Model):
+    """The outcomes of a bulk write, in order, and a token that later reads may wait for."""
+
+    results: list[WriteResult]
+    token: str
+
+    @property
+    def failed(self) -> list[WriteResult]:
+        """The results that carry an error."""
+        return [result for result in self.results if result.error is not None]
+
+
+class SearchQuery(Model):
+    """A search.
+
+    `filter` is an expression such as `tags:work and event_time >= 2023-05-01`, or its JSON form
+    (see `docs/filters.md`). `parse` lets the reader take names, times and limits from the query.
+    `token` (from a write) makes that write visible to this search; `wait_indexed` also waits until
+    it is embedded.
+    """
+
+    query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_printable)] = ""
+    namespaces: Annotated[list[NamespaceName], Field(max_length=64)] | None = None
+    filter: str | dict[str, Any] | None = None
+    tags: list[Name] = []
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    cursor: str | None = None
+    as_of: AwareDatetime | None = None
+    explain: bool = False
+    parse: bool = True
+    token: str | None = None
+    wait_indexed: bool = False
+
+
+class Signal(Model):
+    """One signal's share in a score; `contribution = weight * normalised`."""
+
+    signal: str
+    raw: float
+    normalised: float
+    weight: float
+    contribution: float
+    note: str = ""
+
+
+class SearchHit(Model):
+    """A memory that was found. Scores order one answer and mean nothing across answers."""
+
+    memory: Memory
+    score: float
+    signals: list[Signal] = []
+
+
+class SearchResult(Model):
+    """The answer to a search.
+
+    `unembedded` counts memories so new that only their words could be matched; `understood` says
+    what the reader took from the query, and why.
+    """
+
+    hits: list[SearchHit]
+    cursor: str | None = None
+    unembedded: int = 0
+    understood: dict[str, Any] = {}
+    request_id: str = ""
+
+
+class MemoryPage(Model):
+    """One page of a list, newest first; `cursor` fetches the next one."""
+
+    memories: list[Memory]
+    cursor: str | None = None
+
+
+class VersionRecord(Model):
+    """One entry of a memory's history."""
+
+    number: int
+    digest: str
+    change: Change
+    author: str
+    created_at: datetime
+    parents: list[Source]
+    reason: str | None
+    lsn: int
+
+
+class History(Model):
+    """The versions of a memory, newest first."""
+
+    id: str
+    versions: list[VersionRecord]
+    cursor: str | None = None
+
+
+class FieldChange(Model):
+    """One field that differs between two versions."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class Diff(Model):
+    """What changed from one version to another; `text` is a unified diff."""
+
+    id: str
+    from_version: int
+    to_version: int
+    changes: list[FieldChange]
+    text: str
+
+
+class LogEntry(Model):
+    """One event of the audit log (writes, decisions) or of the access log (reads)."""
+
+    position: str
+    at: datetime
+    namespace: str
+    principal: str
+    operation: str
+    outcome: str
+    memory_id: str | None = None
+    version: int | None = None
+    purpose: str | None = None
+    role: str | None = None
+    application: str | None = None
+    request_id: str = ""
+    detail: dict[str, Any] = {}
+
+
+class LogPage(Model):
+    """One page of the log, oldest first."""
+
+    entries: list[LogEntry]
+    cursor: str | None = None
+
+
+class Component(Model):
+    """Health of one part of the cluster."""
+
+    name: str
+    status: Literal["ok", "degraded", "down"]
+    detail: dict[str, Any] = {}
+
+
+class Health(Model):
+    """Health of the whole."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    components: list[Component] = []

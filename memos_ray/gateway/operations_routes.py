@@ -1,0 +1,52 @@
+"""Routes for who operates the service: liveness, readiness, metrics, version."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from memos_ray import __version__
+from memos_ray.errors import MemosError
+from memos_ray.gateway.models import Health
+from memos_ray.gateway.requests import DoorwayDep, MetricsDep
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Says that the process lives, and nothing about what it depends on."""
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/readyz", responses={503: {"model": Health, "description": "Not ready."}})
+async def readyz(doorway: DoorwayDep, response: Response) -> Health:
+    """Says whether requests can be served: the ring, the policy and the shards answer."""
+    components = await doorway.components()
+    worst = "ok"
+    for component in components:
+        if component.status == "down":
+            worst = "down"
+        elif component.status == "degraded" and worst == "ok":
+            worst = "degraded"
+    if worst == "down":
+        response.status_code = 503
+    return Health.model_validate(
+        {"status": worst, "version": __version__, "components": components}
+    )
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(doorway: DoorwayDep, metrics: MetricsDep) -> Response:
+    """Metrics of this gateway process and of all shards, in Prometheus' text format."""
+    try:
+        shards = dict(await doorway.supervisor.status())
+    except MemosError:
+        shards = {}
+    return Response(metrics.render(shards), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/version")
+async def version() -> dict[str, str]:
+    """Returns the version of the server."""
+    return {"name": "memos-ray", "version": __version__}

@@ -1,0 +1,140 @@
+"""What the routes take from a request: the caller, the JSON body, the idempotency key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Depends, Header, Request, Response, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from memos_ray.config import LimitSettings
+from memos_ray.errors import InvalidInputError, UnauthenticatedError
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.metrics import HttpMetrics
+from memos_ray.gateway.models import Key, Model, Name
+from memos_ray.gateway.opening import Doorway
+from memos_ray.gateway.problems import UnreadableBodyError
+
+M = TypeVar("M", bound=Model)
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="An API key (`mk_…`) or a JSON Web Token of a registered issuer.",
+)
+
+
+class JsonRequest(Request):
+    """A request whose JSON is read strictly: UTF-8 only, no NaN, no lone surrogates."""
+
+    async def json(self) -> Any:
+        """Returns the parsed body.
+
+        Raises:
+            UnreadableBodyError: it is not JSON, or not UTF-8.
+        """
+        body = await self.body()
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            try:
+                body.decode()
+            except UnicodeDecodeError as broken:
+                raise UnreadableBodyError(
+                    InvalidInputError(
+                        "the body is not valid UTF-8",
+                        reason="invalid_encoding",
+                        byte_offset=broken.start,
+                    )
+                ) from None
+            raise UnreadableBodyError(
+                InvalidInputError(
+                    "the body is not valid JSON", reason="invalid_json", character=error.pos
+                )
+            ) from None
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its body with `JsonRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wraps the framework's handler."""
+        original = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await original(JsonRequest(request.scope, request.receive))
+
+        return handler
+
+
+def _caller(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    purpose: Annotated[
+        Name | None,
+        Header(
+            alias="X-Memos-Purpose", description="Why memory is wanted; policy may depend on it."
+        ),
+    ] = None,
+    role: Annotated[
+        Name | None,
+        Header(alias="X-Memos-Role", description="The one role to use, of those that are held."),
+    ] = None,
+    application: Annotated[
+        Name | None,
+        Header(alias="X-Memos-Application", description="The application that calls."),
+    ] = None,
+) -> Caller:
+    if credentials is None:
+        raise UnauthenticatedError("send `Authorization: Bearer` with an API key or a token")
+    return Caller(credentials.credentials, purpose, role, application, request.state.request_id)
+
+
+def _doorway(request: Request) -> Doorway:
+    doorway: Doorway = request.app.state.doorway
+    return doorway
+
+
+def _limits(request: Request) -> LimitSettings:
+    limits: LimitSettings = request.app.state.limits
+    return limits
+
+
+def _metrics(request: Request) -> HttpMetrics:
+    metrics: HttpMetrics = request.app.state.metrics
+    return metrics
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+DoorwayDep = Annotated[Doorway, Depends(_doorway)]
+LimitsDep = Annotated[LimitSettings, Depends(_limits)]
+MetricsDep = Annotated[HttpMetrics, Depends(_metrics)]
+IdempotencyKey = Annotated[
+    Key | None,
+    Header(
+        alias="Idempotency-Key",
+        description="A retry with the same key and request gets the first answer again.",
+    ),
+]
+
+
+def merged_key(header: str | None, body: str | None) -> str | None:
+    """Returns the idempotency key of a write, wherever it stands.
+
+    Raises:
+        InvalidInputError: header and body name different keys.
+    """
+    if header is not None and body is not None and header != body:
+        raise InvalidInputError(
+            "header and body name different idempotency keys", field="idempotency_key"
+        )
+    return header or body
+
+
+def keyed(model: M, header: str | None) -> M:
+    """Returns a change with the idempotency key that the header or the body names."""
+    key = merged_key(header, getattr(model, "idempotency_key", None))
+    return model.model_copy(update={"idempotency_key": key})

@@ -1,0 +1,105 @@
+"""The REST door as a Ray Serve deployment.
+
+Serve's proxy listens and routes; each replica is one process with its own `Doorway`. Replicas hold
+nothing but caches, so that any number may run and any may die.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import HTTPOptions
+
+from memos_ray.cluster.keyring import Keyring, without_keys
+from memos_ray.config import Settings
+from memos_ray.gateway.app import create_app
+from memos_ray.gateway.opening import Doorway
+
+APPLICATION = "memos"
+_ONGOING = 1024
+_GRACE_S = 5.0
+
+
+class Gateway:
+    """One replica of the REST door.
+
+    Args:
+        settings: without the keys of the policy authority.
+        public_key: verifies policy snapshots.
+    """
+
+    def __init__(self, settings: Settings, public_key: bytes) -> None:
+        _configure_logging()
+        self._settings = settings
+        self._public_key = public_key
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Makes the application inside the replica; Serve calls this."""
+        doorway = Doorway(self._settings, self._public_key)
+        return create_app(doorway, self._settings, behind_proxy=True)
+
+
+def bind(settings: Settings, public_key: bytes) -> Application:
+    """Describes the deployment with its arguments."""
+    deployment = serve.deployment(
+        name="gateway",
+        num_replicas=settings.gateway.replicas,
+        max_ongoing_requests=_ONGOING,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=10.0,
+        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+    )(serve.ingress()(Gateway))
+    return deployment.bind(without_keys(settings), public_key)
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Builds the application for a Serve config file (`deployments/memos.yaml`).
+
+    Args:
+        args: settings as in `config.Settings`, over those of the environment; `public_key` is the
+            policy authority's public key in hex, read from the data folder when absent.
+    """
+    given = dict(args)
+    public_key = given.pop("public_key", None)
+    settings = Settings(**given)
+    key = bytes.fromhex(public_key) if public_key else Keyring(settings).public_key()
+    return bind(settings, key)
+
+
+def start(settings: Settings, public_key: bytes, port: int) -> None:
+    """Starts Serve in the cluster that this process is connected to; returns when it answers.
+
+    Args:
+        port: to listen on, at `gateway.host`.
+    """
+    gateway = settings.gateway
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options=HTTPOptions(
+            host=gateway.host,
+            port=port,
+            # The application's own deadline comes first, and answers with a problem document.
+            request_timeout_s=gateway.timeout_s + _GRACE_S,
+        ),
+        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+    )
+    serve.run(bind(settings, public_key), name=APPLICATION, route_prefix="/")
+
+
+def stop() -> None:
+    """Drains the replicas and stops Serve."""
+    serve.shutdown()
+
+
+def _configure_logging() -> None:
+    """Sends the access log, one JSON object a line, and warnings to the process's log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("memos_ray")
+    root.handlers = [handler]
+    root.propagate = False
+    root.setLevel(logging.INFO)

@@ -1,0 +1,486 @@
+"""MemoryService: every verb of the memory API, once, for all doors.
+
+REST, the SDK and the CLI are thin layers over this. It holds no state but caches; any number of
+instances may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from memos_ray.config import LimitSettings
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.cube import filters
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.identity import new_id
+from memos_ray.core.cube.predicate import (
+    Between,
+    Everything,
+    HasAny,
+    Not,
+    Predicate,
+    Present,
+    all_of,
+    any_of,
+)
+from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.vault.operations import (
+    Delete,
+    Freeze,
+    Operation,
+    Restore,
+    Rollback,
+    Write,
+    Written,
+)
+from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.requests import ListRequest
+from memos_ray.core.vault.ring import partition_of
+from memos_ray.errors import InvalidInputError, MemosError, NotFoundError, PayloadTooLargeError
+from memos_ray.gateway import mapping, paging
+from memos_ray.gateway.callers import Authenticator, Caller
+from memos_ray.gateway.fusion import merge
+from memos_ray.gateway.models import (
+    Diff,
+    History,
+    LogPage,
+    Memory,
+    MemoryChange,
+    MemoryPage,
+    NewMemory,
+    SearchQuery,
+    SearchResult,
+    Sharing,
+    WriteReport,
+    WriteResult,
+)
+from memos_ray.gateway.routing import Router, WriteLanes
+from memos_ray.gateway.understanding import understand
+from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
+
+_ENTROPY_BYTES = 10
+_PARTITION_BYTES = 2
+_UNTIMED = Not(Present("event_time"))
+
+
+class MemoryService:
+    """The memory API.
+
+    Every method takes the `Caller` and raises `UnauthenticatedError`, `PermissionDeniedError`,
+    `NotFoundError`, `PolicyUnavailableError` and `UnavailableError` as their documentation says.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        authenticator: Authenticator,
+        embedder: Callable[[], EmbedderPort],
+        clock: ClockPort,
+        limits: LimitSettings,
+    ) -> None:
+        self._router = router
+        self._lanes = WriteLanes(router)
+        self._authenticator = authenticator
+        self._embedder = embedder
+        self._clock = clock
+        self._limits = limits
+
+    async def add(
+        self, caller: Caller, memories: Sequence[NewMemory], namespace: str | None = None
+    ) -> WriteReport:
+        """Stores memories; each has its own outcome.
+
+        Args:
+            namespace: where they go; the caller's own home when absent.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        if len(memories) > self._limits.batch_items:
+            raise PayloadTooLargeError(
+                "too many memories in one call", limit=self._limits.batch_items
+            )
+        ring = await self._router.ring()
+        partition = partition_of(context.principal.tenant, place, 0, len(ring.owners))
+        results: list[WriteResult | None] = [None] * len(memories)
+        submissions, places = [], []
+        for index, memory in enumerate(memories):
+            try:
+                self._check_size(memory)
+            except MemosError as error:
+                results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
+                continue
+            operation = mapping.create_of(memory, self._mint(partition))
+            write = Write(place, operation, memory.idempotency_key, memory.reason)
+            submissions.append(Submission(context.hop(), write))
+            places.append(index)
+        outcomes = await self._lanes.submit(partition, submissions) if submissions else []
+        for index, outcome in zip(places, outcomes, strict=True):
+            results[index] = _result(outcome, caller)
+        return WriteReport(
+            results=[result for result in results if result is not None],
+            token=_token(outcomes),
+        )
+
+    async def update(
+        self, caller: Caller, memory_id: str, change: MemoryChange, namespace: str | None = None
+    ) -> WriteReport:
+        """Makes a new version of a memory."""
+        operation = mapping.update_of(memory_id, change)
+        if change.text is not None:
+            self._check_text(change.text)
+        return await self._write(
+            caller, namespace, operation, change.idempotency_key, change.reason
+        )
+
+    async def share(
+        self, caller: Caller, memory_id: str, sharing: Sharing, namespace: str | None = None
+    ) -> WriteReport:
+        """Changes who may reach a memory."""
+        operation = mapping.share_of(memory_id, sharing)
+        return await self._write(
+            caller, namespace, operation, sharing.idempotency_key, sharing.reason
+        )
+
+    async def delete(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        hard: bool = False,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteReport:
+        """Deletes a memory: soft, so that `restore` undoes it, or hard, which erases it."""
+        operation = Delete(memory_id, hard, expected_version)
+        return await self._write(caller, namespace, operation, idempotency_key, reason)
+
+    async def restore(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteReport:
+        """Undoes a soft delete."""
+        return await self._write(caller, namespace, Restore(memory_id), idempotency_key, reason)
+
+    async def rollback(
+        self,
+        caller: Caller,
+        memory_id: str,
+        to: int,
+        namespace: str | None = None,
+        *,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteReport:
+        """Makes a new version with the content of an older one; access stays as it is."""
+        operation = Rollback(memory_id, to, expected_version)
+        return await self._write(caller, namespace, operation, idempotency_key, reason)
+
+    async def freeze(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        frozen: bool = True,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteReport:
+        """Forbids every change of a memory, or allows changes again."""
+        operation = Freeze(memory_id, frozen)
+        return await self._write(caller, namespace, operation, idempotency_key, reason)
+
+    async def get(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        version: int | None = None,
+    ) -> Memory:
+        """Returns a memory, at its newest version or at an older one."""
+        context, _ = await self._authenticator.context(caller)
+        partition = await self._partition(context, memory_id, namespace)
+        context = context.hop()
+        if version is not None:
+            number = version
+            cube = await self._router.call(
+                partition, lambda shard, _: shard.version(partition, context, memory_id, number)
+            )
+            return mapping.memory_of(cube)
+        found = await self._router.call(
+            partition, lambda shard, _: shard.get(partition, context, [memory_id])
+        )
+        if found[0] is None or (namespace is not None and found[0].namespace != namespace):
+            raise NotFoundError("no such memory", cube_id=memory_id)
+        return mapping.memory_of(found[0])
+
+    async def list(
+        self,
+        caller: Caller,
+        namespace: str | None = None,
+        *,
+        filter: str | dict[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MemoryPage:
+        """Returns one page of a namespace's memories, newest first."""
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        if not 1 <= limit <= self._limits.results:
+            raise InvalidInputError("limit is out of range", limit=limit)
+        predicate = self._predicate(filter, tags)
+        query = paging.query_digest("list", place, repr(predicate), include_deleted)
+        position = paging.decode_cursor(cursor, query) if cursor else None
+        after = (int(str(position["at"])), str(position["id"])) if position else None
+        partition = await self._home(context, place)
+        request = ListRequest(context.hop(), place, predicate, after, limit + 1, include_deleted)
+        cubes = await self._router.call(partition, lambda shard, _: shard.page(partition, request))
+        page, more = cubes[:limit], len(cubes) > limit
+        following = None
+        if more:
+            last = page[-1]
+            at = to_micros(last.descriptive.created_at)
+            following = paging.encode_cursor(query, {"at": at, "id": last.id})
+        return MemoryPage(memories=[mapping.memory_of(cube) for cube in page], cursor=following)
+
+    async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
+        """Finds memories in one or several namespaces."""
+        context, _ = await self._authenticator.context(caller)
+        names = tuple(dict.fromkeys(query.namespaces or [context.principal.id]))
+        understood = understand(query, self._clock.now())
+        digest = paging.query_digest(
+            "search",
+            names,
+            query.query,
+            query.filter,
+            query.tags,
+            query.since,
+            query.until,
+            query.as_of,
+            query.parse,
+        )
+        position = paging.decode_cursor(query.cursor, digest) if query.cursor else {"offset": 0}
+        offset, limit = int(str(position["offset"])), min(query.limit, self._limits.results)
+        vector, space = await self._embed(understood.text)
+        token = paging.decode_token(query.token)
+        single = len(names) == 1
+        request = SearchRequest(
+            context=context.hop(),
+            namespace=names[0],
+            text=understood.text,
+            vector=vector,
+            space=space,
+            predicate=all_of(
+                self._predicate(query.filter, query.tags), _span(query), understood.predicate
+            ),
+            hints=understood.hints,
+            k=limit + 1 if single else offset + limit + 1,
+            offset=offset if single else 0,
+            explain=query.explain or not single,
+            as_of=query.as_of,
+            indexed=query.wait_indexed,
+        )
+        replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
+        hits = list(replies[0].hits) if single else merge(replies)[offset:]
+        following = None
+        if len(hits) > limit:
+            following = paging.encode_cursor(digest, {"offset": offset + limit})
+        return SearchResult.model_construct(
+            hits=[mapping.hit_of(hit, query.explain) for hit in hits[:limit]],
+            cursor=following,
+            unembedded=sum(reply.unembedded for reply in replies),
+            understood=understood.report if query.explain else {},
+            request_id=caller.request_id,
+        )
+
+    async def history(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> History:
+        """Returns the versions of a memory, newest first."""
+        context, _ = await self._authenticator.context(caller)
+        partition = await self._partition(context, memory_id, namespace)
+        query = paging.query_digest("history", memory_id)
+        before = 2**62
+        if cursor:
+            before = int(str(paging.decode_cursor(cursor, query)["before"]))
+        context = context.hop()
+        found = await self._router.call(
+            partition,
+            lambda shard, _: shard.versions(partition, context, memory_id, before, limit + 1),
+        )
+        page, following = found[:limit], None
+        if len(found) > limit:
+            following = paging.encode_cursor(query, {"before": page[-1].number})
+        return History(
+            id=memory_id, versions=[mapping.version_of(info) for info in page], cursor=following
+        )
+
+    async def diff(
+        self,
+        caller: Caller,
+        memory_id: str,
+        before: int,
+        after: int,
+        namespace: str | None = None,
+    ) -> Diff:
+        """Compares two versions of a memory."""
+        context, _ = await self._authenticator.context(caller)
+        partition = await self._partition(context, memory_id, namespace)
+        context = context.hop()
+
+        async def version(number: int) -> MemCube:
+            return await self._router.call(
+                partition, lambda shard, _: shard.version(partition, context, memory_id, number)
+            )
+
+        return mapping.diff_of(*await asyncio.gather(version(before), version(after)))
+
+    async def log(
+        self,
+        caller: Caller,
+        namespace: str | None = None,
+        *,
+        query: EventQuery | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> LogPage:
+        """Returns the audit log of a namespace: own entries, or all for administrators."""
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        wanted = replace(query or EventQuery(), namespace=place)
+        digest = paging.query_digest("log", place, wanted)
+        after = int(str(paging.decode_cursor(cursor, digest)["after"])) if cursor else 0
+        partition = await self._home(context, place)
+        context = context.hop()
+        found = await self._router.call(
+            partition,
+            lambda shard, _: shard.events(partition, context, wanted, after, limit + 1),
+        )
+        page, following = found[:limit], None
+        if len(found) > limit:
+            following = paging.encode_cursor(digest, {"after": page[-1].lsn})
+        entries = [mapping.log_entry_of(event, partition) for event in page]
+        return LogPage(entries=entries, cursor=following)
+
+    async def _write(
+        self,
+        caller: Caller,
+        namespace: str | None,
+        operation: Operation,
+        key: str | None,
+        reason: str | None,
+    ) -> WriteReport:
+        context, _ = await self._authenticator.context(caller)
+        partition = await self._partition(context, operation.cube_id, namespace)
+        # A retry after a lost answer must not act twice.
+        key = key or f"auto:{self._mint(partition)}"
+        write = Write(namespace or "", operation, key, reason)
+        outcomes = await self._lanes.submit(partition, [Submission(context.hop(), write)])
+        if isinstance(outcomes[0], MemosError):
+            raise outcomes[0]
+        return WriteReport(results=[_result(outcomes[0], caller)], token=_token(outcomes))
+
+    async def _search_in(
+        self, request: SearchRequest, namespace: str, token: dict[int, int]
+    ) -> SearchReply:
+        partition = await self._home(request.context, namespace)
+        wanted = replace(request, namespace=namespace, after_lsn=token.get(partition, 0))
+        return await self._router.call(partition, lambda shard, _: shard.search(partition, wanted))
+
+    async def _embed(self, text: str) -> tuple[Any, str]:
+        if not text.strip():
+            return None, ""
+        embedder = self._embedder()
+        vectors = await asyncio.to_thread(embedder.embed, [text])
+        return vectors[0], embedder.space.digest
+
+    async def _home(self, context: CallContext, namespace: str) -> int:
+        ring = await self._router.ring()
+        return partition_of(context.principal.tenant, namespace, 0, len(ring.owners))
+
+    async def _partition(self, context: CallContext, memory_id: str, namespace: str | None) -> int:
+        """A minted id names its partition in its last four digits; others need the namespace."""
+        ring = await self._router.ring()
+        if namespace is None and len(memory_id) == 36 and memory_id[14] == "7":
+            try:
+                partition = int(memory_id[-4:], 16)
+            except ValueError:
+                partition = len(ring.owners)
+            if partition < len(ring.owners):
+                return partition
+        return await self._home(context, namespace or context.principal.id)
+
+    def _mint(self, partition: int) -> str:
+        at_ms = to_micros(self._clock.now()) // 1000
+        entropy = os.urandom(_ENTROPY_BYTES - _PARTITION_BYTES)
+        return new_id(at_ms, entropy + partition.to_bytes(_PARTITION_BYTES, "big"))
+
+    def _predicate(self, filter: str | dict[str, Any] | None, tags: Sequence[str]) -> Predicate:
+        wanted = filters.parse(filter, self._clock.now()) if filter else Everything()
+        return all_of(wanted, HasAny("tags", tuple(tags)) if tags else Everything())
+
+    def _check_size(self, memory: NewMemory) -> None:
+        self._check_text(memory.text)
+        if len(memory.tags) > self._limits.tags:
+            raise PayloadTooLargeError("too many tags", limit=self._limits.tags)
+        if len(memory.attributes) > self._limits.attributes:
+            raise PayloadTooLargeError("too many attributes", limit=self._limits.attributes)
+
+    def _check_text(self, text: str) -> None:
+        size = len(text.encode())
+        if size > self._limits.text_bytes:
+            raise PayloadTooLargeError(
+                "the text is too long; ingest it as a document, which cuts it",
+                limit=self._limits.text_bytes,
+                found=size,
+            )
+
+
+def _span(query: SearchQuery) -> Predicate:
+    if query.since is None and query.until is None:
+        return Everything()
+    lower = to_micros(query.since) if query.since else None
+    upper = to_micros(query.until) if query.until else None
+    # What carries no time of its own is judged by when it was stored.
+    timed = Between("event_time", lower, upper)
+    return any_of(timed, all_of(_UNTIMED, Between("created_at", lower, upper)))
+
+
+def _result(outcome: Written | MemosError, caller: Caller) -> WriteResult:
+    if isinstance(outcome, MemosError):
+        return WriteResult.model_construct(
+            error=mapping.problem_of(outcome, caller.request_id), id=None, version=None
+        )
+    return WriteResult.model_construct(
+        id=outcome.cube_id, version=outcome.version, replayed=outcome.replayed, error=None
+    )
+
+
+def _token(outcomes: Sequence[Written | MemosError]) -> str:
+    newest: dict[int, int] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Written):
+            newest[outcome.partition] = max(newest.get(outcome.partition, 0), outcome.lsn)
+    return paging.encode_token(newest)

@@ -1,0 +1,45 @@
+"""Helper processes of tests: they never outlive the test run."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+_TIE = (
+    "import ctypes, os, sys;"
+    "ctypes.CDLL(None).prctl(1, {signal});"
+    "os.getppid() == int(sys.argv[1]) or os._exit(1);"
+    "os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def tied(command: Sequence[str], parent: int) -> list[str]:
+    """Returns a command that runs `command` and is killed with its parent.
+
+    The parent is the thread that starts it, as the kernel sees it: start it from the main thread.
+
+    Args:
+        parent: process id of whoever starts it.
+    """
+    program = _TIE.format(signal=int(signal.SIGKILL))
+    return [sys.executable, "-P", "-c", program, str(parent), *command]
+
+
+def free_port() -> int:
+    """Returns a loopback port that is free now; start the server at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """Terminates a process, kills it when it does not listen, and collects it."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
