@@ -1,0 +1,102 @@
+"""Retrieval quality on conversations with questions and gold turns.
+
+    python -m benchmarks.retrieval --data FILE
+
+Every turn becomes one memory, every conversation one namespace; each question is searched in its
+conversation's namespace through the SDK. `overall` leaves out questions of the category
+"adversarial", which have no right answer; they are reported apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks.machine import describe
+from benchmarks.metrics import average, percentile, score
+from memos_ray import MemOS
+from memos_ray.config import Settings
+from memos_ray.core.reader import Question, read_questions
+
+_DEFAULT = Path(__file__).parents[1] / "examples" / "conversation.json"
+_APART = "adversarial"
+_DEPTH = 20
+
+
+def namespace_of(conversation: str) -> str:
+    """Returns the namespace that a conversation is kept in."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in conversation)
+    return f"user:admin/{safe}"
+
+
+def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
+    """Ingests a file, asks its questions and returns the figures."""
+    content = data.read_bytes()
+    questions = [question for question in read_questions(content) if question.gold]
+    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
+        settings = Settings(data=Path(folder), retrieval={"speaker_prior": speaker_prior})
+        with MemOS(settings=settings) as memos:
+            memories, ingest_s = _ingest(memos, data)
+            scores, latencies = _ask(memos, questions)
+    counted = [one for name, ones in scores.items() if name != _APART for one in ones]
+    return {
+        "overall": average(counted),
+        "categories": {name: average(ones) for name, ones in sorted(scores.items())},
+        "questions": {name: len(ones) for name, ones in sorted(scores.items())},
+        "memories": memories,
+        "search_p50_ms": round(percentile(latencies, 0.5) * 1e3, 3),
+        "search_p95_ms": round(percentile(latencies, 0.95) * 1e3, 3),
+        "ingest_s": round(ingest_s, 1),
+        "speaker_prior": speaker_prior,
+        "data": data.name,
+        "machine": describe(),
+    }
+
+
+def _ingest(memos: MemOS, data: Path) -> tuple[int, float]:
+    started = time.perf_counter()
+    report = memos.ingest(data, namespace_of=namespace_of, wait_indexed=True)
+    if report.failed:
+        raise SystemExit(f"{len(report.failed)} items could not be ingested: {report.failed[0]}")
+    return report.added, time.perf_counter() - started
+
+
+def _ask(
+    memos: MemOS, questions: list[Question]
+) -> tuple[dict[str, list[dict[str, float]]], list[float]]:
+    scores: dict[str, list[dict[str, float]]] = defaultdict(list)
+    latencies = []
+    for number, question in enumerate(questions, 1):
+        started = time.perf_counter()
+        found = memos.search(
+            question.text, namespaces=[namespace_of(question.conversation)], limit=_DEPTH
+        )
+        latencies.append(time.perf_counter() - started)
+        ranked = [source.item or "" for hit in found.hits for source in hit.memory.sources[:1]]
+        scores[question.category].append(score(ranked, question.gold))
+        if number % 100 == 0:
+            print(f"{number}/{len(questions)} questions", file=sys.stderr)
+    return scores, latencies
+
+
+def main() -> None:
+    """Parses the command line and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
+    parser.add_argument("--data", type=Path, default=_DEFAULT)
+    parser.add_argument("--no-speaker-prior", action="store_true")
+    arguments = parser.parse_args()
+    figures = measure(arguments.data, speaker_prior=not arguments.no_speaker_prior)
+    print(json.dumps(figures, indent=1))
+
+
+class _Raw(argparse.RawDescriptionHelpFormatter):
+    pass
+
+
+if __name__ == "__main__":
+    main()
