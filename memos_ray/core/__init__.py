@@ -1,0 +1,1 @@
+"""Pure decisions: no Ray, no I/O, no wall clock, no randomness."""
