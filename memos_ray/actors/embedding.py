@@ -12,10 +12,10 @@ from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
-from memos_ray.core.retrieval import VectorSet, ViewPlan, plan_views
+from memos_ray.core.retrieval import VectorSet, ViewKind, ViewPlan, plan_views
 from memos_ray.core.retrieval.settings import ViewSettings
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
-from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors
+from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
 
 _PLANS = 64
 
@@ -140,11 +140,13 @@ class EmbedConsumer:
 _ANY_SESSION = all_of()
 
 
-def representative(vectors: VectorSet) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def representative(vectors: VectorSet) -> Vectors:
     """Returns one vector for a memory: the normalised mean of its own views, `[dim]`."""
-    mean = vectors.vectors()[vectors.kinds == 0].sum(axis=0)
+    mean: Vectors = vectors.vectors()[vectors.kinds == ViewKind.OWN].sum(axis=0)
     norm = float(np.linalg.norm(mean))
-    return (mean / norm if norm else mean).astype(np.float32)
+    if norm:
+        mean /= norm
+    return mean
 
 
 def touched_keys(events: Iterable[Event]) -> list[CubeKey]:

@@ -44,6 +44,7 @@ class OwnedPartition:
         retrieval: RetrievalSettings,
         executor: Executor,
         embed_executor: Executor,
+        busy: Callable[[], bool],
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
     ) -> None:
@@ -81,6 +82,7 @@ class OwnedPartition:
                 embed_executor=embed_executor,
             ),
             on_moved=self._on_embedded,
+            busy=busy,
             on_fenced=on_fenced,
             on_error=on_error,
         )
@@ -96,6 +98,7 @@ class OwnedPartition:
                     number, store=store, vectors=vectors, space=embedder.space, executor=executor
                 ),
                 ceiling=lambda: self.embed_feed.position,
+                busy=busy,
                 on_fenced=on_fenced,
                 on_error=on_error,
             )

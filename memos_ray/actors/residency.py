@@ -16,6 +16,7 @@ from memos_ray.ports import ClockPort, RecordStorePort, StoredVectors
 _HEAT_HALF_LIFE_S = 300.0
 _LOAD_BATCH = 512
 _BYTES_PER_MEMORY = 3 << 10
+_PENDING_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class Place:
 
 @dataclass(slots=True)
 class _Resident:
+    """An index in memory; `pending` is what has been committed, but not entered yet."""
+
     index: ResidentIndex
     heat: float
     touched_at: float
     memories: int = 0
     memory_bytes: int = 0
+    pending: list[_Delta] = field(default_factory=list)
+    pending_changes: int = 0
 
 
 @dataclass(slots=True)
@@ -56,8 +61,10 @@ class _Delta:
 class Residency:
     """Resident indexes of a shard.
 
-    Invariants: an index holds exactly the undeleted heads of its place as of the newest commit seen
-    by `apply`; the sum of `memory_bytes` exceeds `budget_bytes` at most by the index in use.
+    Invariants: an index handed out holds exactly the undeleted heads of its place as of the newest
+    commit seen by `apply` (commits are entered in bulk when the index is next asked for, so that a
+    bulk load does not wait for it); the sum of `memory_bytes` exceeds `budget_bytes` at most by the
+    index in use.
 
     Eviction: coldest first, by accesses that decay with a half-life of five minutes.
 
@@ -98,11 +105,6 @@ class Residency:
         """RAM held, over all namespaces."""
         return self._bytes
 
-    def peek(self, place: Place) -> ResidentIndex | None:
-        """Returns the index of a place when it is in memory, without touching its heat."""
-        resident = self._held.get(place)
-        return resident.index if resident else None
-
     async def index(self, place: Place) -> ResidentIndex | None:
         """Returns the index of a place, loading it first; nothing when it exceeds the budget.
 
@@ -128,6 +130,7 @@ class Residency:
         resident = self._held.get(place)
         if resident is None:
             return None
+        self._enter(resident)
         self._touch(resident)
         self._evict(keep=place)
         return resident.index
@@ -139,14 +142,17 @@ class Residency:
                 self._loading[place].commits.append(commit)
             if place in self._held:
                 resident = self._held[place]
-                _apply(resident.index, delta)
-                self._measure(resident)
+                resident.pending.append(delta)
+                resident.pending_changes += len(delta.changed) + len(delta.gone)
+                if resident.pending_changes >= _PENDING_MAX:
+                    self._enter(resident)
 
     def attach(self, place: Place, rows: Iterable[StoredVectors]) -> None:
         """Hands new vectors to the index that holds their memories."""
         if place in self._loading:
             self._loading[place].vectors.extend(rows)
         if place in self._held:
+            self._enter(self._held[place])
             _attach(self._held[place].index, rows)
 
     def drop(self, partition: int) -> None:
@@ -202,6 +208,13 @@ class Residency:
         now = self._clock.monotonic()
         resident.heat = _decayed(resident, now) + 1.0
         resident.touched_at = now
+
+    def _enter(self, resident: _Resident) -> None:
+        for delta in resident.pending:
+            _apply(resident.index, delta)
+        resident.pending.clear()
+        resident.pending_changes = 0
+        self._measure(resident)
 
     def _measure(self, resident: _Resident) -> None:
         memories, size = len(resident.index), resident.index.memory_bytes

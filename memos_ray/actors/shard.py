@@ -130,14 +130,13 @@ class VaultShard:
                     await self._release(partition)
 
     async def close(self) -> None:
-        """Gives everything up, flushes and closes the stores."""
+        """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self.disown(list(self._owned))
         if self._flusher is not None:
             self._flusher.cancel()
         await self._guard.close()
-        if self._parts.vectors is not None:
-            self._parts.vectors.close()
-        self._parts.store.close()
+        self._executor.shutdown(wait=False)
+        self._embed_executor.shutdown(wait=False)
 
     async def write(
         self, partition: int, submissions: Sequence[Submission]
@@ -339,6 +338,7 @@ class VaultShard:
             retrieval=parts.retrieval,
             executor=self._executor,
             embed_executor=self._embed_executor,
+            busy=lambda: any(owned.writer.queued for owned in self._owned.values()),
             on_fenced=self._on_fenced,
             on_error=self._on_error,
         )

@@ -104,6 +104,13 @@ class Supervisor:
         await asyncio.gather(*(self._look(name) for name in sorted(set(ring.owners))))
         return dict(self._seen)
 
+    async def close(self) -> None:
+        """Stops reconciling; the actors go on."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+
     def _load_or_build(self, names: Sequence[str]) -> Ring:
         partitions = self._settings.partitions
         if self._control.get(CLUSTER, _KIND, _KIND) is None:

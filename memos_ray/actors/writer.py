@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
-from memos_ray.core.vault.operations import Written
-from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
+from memos_ray.actors.transactions import Outcomes, Transactions
+from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.planning import GuardPort, Submission
 from memos_ray.errors import (
     AlreadyExistsError,
     FencedError,
@@ -21,8 +21,6 @@ from memos_ray.errors import (
     OverloadedError,
 )
 from memos_ray.ports import ClockPort, RecordStorePort
-
-Outcomes = list[Written | MemosError]
 
 _log = logging.getLogger(__name__)
 _SETTLE_RETRY_S = 1.0
@@ -77,9 +75,7 @@ class PartitionWriter:
     ) -> None:
         self.partition = partition
         self.epoch = epoch
-        self._store = store
-        self._guard = guard
-        self._clock = clock
+        self._transactions = Transactions(partition, epoch, store, guard, clock)
         self._executor = executor
         self._batch = batch
         self._queue_max = queue_max
@@ -129,7 +125,7 @@ class PartitionWriter:
         self._closed = True
         if self._settling is not None:
             self._settling.cancel()
-        if self._running is not None:
+        while self._running is not None:
             # Giving up the wait must not stop the writes.
             await asyncio.wait([self._running])
 
@@ -157,6 +153,8 @@ class PartitionWriter:
                 await self._settle_now()
         finally:
             self._running = None
+            if self._waiting:
+                self._start()
 
     def _take_group(self) -> list[_Slice]:
         calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
@@ -175,11 +173,10 @@ class PartitionWriter:
         loop = asyncio.get_running_loop()
         trust_minted = True
         while True:
-            if self._last_lsn is None:
-                await self._settle()
+            last_lsn = await self._settle() if self._last_lsn is None else self._last_lsn
             try:
                 commit, outcomes = await loop.run_in_executor(
-                    self._executor, self._transact, writes, trust_minted
+                    self._executor, self._transactions.run, writes, last_lsn, trust_minted
                 )
             except AlreadyExistsError:
                 # The plan was made from less than the store holds: an id minted twice, or a commit
@@ -192,73 +189,34 @@ class PartitionWriter:
                 self._advance(commit)
                 return outcomes
 
-    def _transact(
-        self, submissions: Sequence[Submission], trust_minted: bool
-    ) -> tuple[Commit, Outcomes]:
-        assert self._last_lsn is not None
-        store, partition = self._store, self.partition
-        wanted = needs(submissions, trust_minted=trust_minted)
-        planner = Planner(
-            partition=partition,
-            epoch=self.epoch,
-            last_lsn=self._last_lsn,
-            now=self._clock.now(),
-            guard=self._guard,
-            heads=store.heads(partition, tuple(wanted.heads)) if wanted.heads else {},
-            replies={
-                (tenant, scope, key): reply
-                for (tenant, scope), keys in wanted.replies.items()
-                for key, reply in store.replies(partition, tenant, scope, keys).items()
-            },
-            targets={
-                (key, number): cube
-                for key, number in wanted.targets
-                if (cube := store.version(partition, key, number)) is not None
-            },
-        )
-        answers = [planner.add(submission) for submission in submissions]
-        commit = planner.commit()
-        if commit.events:
-            store.commit(commit)
-        return commit, answers
-
     def _advance(self, commit: Commit) -> None:
         if commit.events:
             self._last_lsn = self._seen_lsn = commit.events[-1].lsn
             self._on_commit(commit)
 
-    async def _settle(self) -> None:
-        """Asks the store where the log stands, and shows what it holds beyond what was seen.
+    async def _settle(self) -> int:
+        """Asks the store where the log stands, and shows `on_commit` what it has not seen.
 
-        Only this writer's own commits can be there: another owner would have fenced it.
+        That is a commit of this writer whose outcome was unknown; where it is of a newer owner, the
+        next commit finds the fence.
         """
         loop = asyncio.get_running_loop()
-        last, missed = await loop.run_in_executor(self._executor, self._look)
+        last, missed = await loop.run_in_executor(
+            self._executor, self._transactions.look, self._seen_lsn
+        )
         self._last_lsn = self._seen_lsn = last
         if missed is not None:
             self._on_commit(missed)
-
-    def _look(self) -> tuple[int, Commit | None]:
-        store, partition, seen = self._store, self.partition, self._seen_lsn
-        last = store.last_lsn(partition)
-        if seen is None or last <= seen:
-            return last, None
-        events = store.events(partition, seen, last - seen)
-        changed = {
-            CubeKey(event.tenant, event.cube_id): event.operation == ERASE
-            for event in events
-            if event.cube_id is not None and event.outcome is Outcome.DONE
-        }
-        heads = store.heads(partition, tuple(changed))
-        erased = tuple(key for key, gone in changed.items() if gone)
-        return last, Commit(partition, self.epoch, tuple(heads.values()), erased, tuple(events))
+        return last
 
     async def _settle_now(self) -> None:
         """Settles after a failure, so that caches do not wait for the next write to be right."""
         try:
             await self._settle()
-        except MemosError:
-            if not self._closed:
+        except Exception as error:
+            if not isinstance(error, MemosError):
+                _log.exception("caches of partition %d may be stale", self.partition)
+            elif not self._closed:
                 loop = asyncio.get_running_loop()
                 self._settling = loop.call_later(_SETTLE_RETRY_S, self._start)
 

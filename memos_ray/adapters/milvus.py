@@ -144,7 +144,8 @@ class MilvusVectorStore:
     ) -> list[tuple[str, float]]:
         """Returns (cube id, cosine) of the nearest records that satisfy the predicate.
 
-        Best first; equal ones by id. An HNSW index on a server may miss near ones, but the
+        Best first; equal ones by id. A vector of length zero, which has no direction, finds
+        nothing and is never found. An HNSW index on a server may miss near ones, but the
         predicate always holds.
 
         Raises:
@@ -162,7 +163,7 @@ class MilvusVectorStore:
             templates=backend.templates,
             scope=backend.scope(partition, tenant, namespace),
         )
-        if query.never or limit < 1:
+        if query.never or limit < 1 or not vector.any():
             return []
         with self._collection(space) as name:
             if query.exact:

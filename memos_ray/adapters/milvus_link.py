@@ -13,7 +13,6 @@ link: an engine process that it starts may tie its life to it.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -210,5 +209,5 @@ def _is_transport(error: BaseException) -> bool:
 
 
 def cosine(score: float) -> float:
-    """Returns what an engine calls a cosine as one: NaN for vectors of length zero, 1.0000001."""
-    return 0.0 if math.isnan(score) else min(1.0, max(-1.0, score))
+    """Returns what an engine calls a cosine, 1.0000001 among others, as one."""
+    return min(1.0, max(-1.0, score))

@@ -68,7 +68,6 @@ class EngineProcess:
         if self.running and self._process.stdin is not None:
             try:
                 self._process.stdin.write(b"stop\n")
-                self._process.stdin.flush()
                 self._process.wait(_STOP_S)
             except (OSError, subprocess.TimeoutExpired):
                 self._process.kill()
@@ -139,6 +138,7 @@ def _spawn(
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
+            bufsize=0,
             start_new_session=True,
         )
     return process, socket_dir

@@ -42,6 +42,7 @@ ABSENT = -(2**63) + 1
 LOWEST = ABSENT + 1
 HIGHEST = 2**63 - 1
 NO_TEXT = ""
+NO_SCOPE = ""
 PRESENT = "."
 
 TEXT_LIMIT_BYTES = 65_535
@@ -179,7 +180,10 @@ def encode(record: VectorRecord, dialect: Dialect) -> Row:
         KEY: key,
         CUBE: json.dumps(record.key.id),
         TENANT: text_token(record.key.tenant),
-        SCOPE: scope(record.partition, record.key.tenant, record.namespace),
+        # A vector of length zero has no direction: engines disagree on how near it is.
+        SCOPE: scope(record.partition, record.key.tenant, record.namespace)
+        if record.vector.any()
+        else NO_SCOPE,
         PARTITION: record.partition,
         VERSION: record.version,
         VECTOR: record.vector,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from memos_ray.cluster.packing import pack, unpack
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
@@ -34,10 +35,8 @@ class ShardHandle:
         self, partition: int, submissions: Sequence[Submission]
     ) -> list[Written | MemosError]:
         """Commits writes."""
-        answers: list[Written | MemosError] = await self._actor.call(
-            "write", partition, submissions
-        )
-        return answers
+        packed = await self._actor.call("write_packed", partition, pack(submissions))
+        return unpack(packed)
 
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.shard import ShardParts, VaultShard
@@ -16,10 +17,13 @@ from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
 from memos_ray.cluster.handles import PolicyHandle
 from memos_ray.cluster.keyring import Keyring
+from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings
 
 
-def _configure_logging() -> None:
+def _configure_process() -> None:
+    # Worker threads compute while the event loop answers; it should not wait 5 ms for its turn.
+    sys.setswitchinterval(0.001)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -29,7 +33,7 @@ class ShardHost(VaultShard):
     """A vault shard with the stores and the embedder that the settings name."""
 
     def __init__(self, name: str, settings: Settings, public_key: bytes) -> None:
-        _configure_logging()
+        _configure_process()
         control = assembly.control_store(settings)
         super().__init__(
             name,
@@ -47,12 +51,23 @@ class ShardHost(VaultShard):
             ),
         )
 
+    async def close(self) -> None:
+        """Flushes, gives everything up and closes the stores."""
+        await super().close()
+        if self._parts.vectors is not None:
+            self._parts.vectors.close()
+        self._parts.store.close()
+
+    async def write_packed(self, partition: int, packed: Packed) -> Packed:
+        """`write`, with the batch and its outcomes packed."""
+        return pack(await self.write(partition, unpack(packed)))
+
 
 class GovernanceHost(MemGovernance):
     """The policy authority on the control store."""
 
     def __init__(self, settings: Settings) -> None:
-        _configure_logging()
+        _configure_process()
         super().__init__(
             store=assembly.control_store(settings),
             clock=SystemClock(),
@@ -68,5 +83,5 @@ class SupervisorHost(Supervisor):
     def __init__(self, settings: Settings) -> None:
         from memos_ray.cluster.crew import Crew
 
-        _configure_logging()
+        _configure_process()
         super().__init__(assembly.control_store(settings), Crew(settings), settings.vault)

@@ -45,9 +45,7 @@ class IngestBody(Model):
     content: Annotated[
         Any, Field(description="A dialogue: messages, the neutral layout, or LoCoMo's.")
     ] = None
-    text: Annotated[str | None, Field(description="The input as text, in the stated format.")] = (
-        None
-    )
+    text: Annotated[str | None, Field(description="The input, in the stated format.")] = None
 
 
 class IngestItem(WriteResult):

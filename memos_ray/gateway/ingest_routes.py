@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from memos_ray.core.reader.formats import Format
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestBody, IngestReport
-from memos_ray.gateway.ingestion import IngestOptions, Ingestion, drafts_of
+from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
 from memos_ray.gateway.memory_routes import Namespace
 from memos_ray.gateway.models import Name, NewMemory, WriteReport
 from memos_ray.gateway.problems import error_of_validation

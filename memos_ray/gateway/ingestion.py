@@ -71,8 +71,8 @@ class IngestOptions(Model):
     language: Name | None = None
     chunk_words: Annotated[int, Field(ge=8, le=4096)] = 180
     chunk_overlap: Annotated[int, Field(ge=0, le=2048)] = 0
-    tags: list[Name] = []
-    attributes: dict[AttributeName, AttributeValue] = {}
+    tags: list[Name] = Field(default_factory=list)
+    attributes: dict[AttributeName, AttributeValue] = Field(default_factory=dict)
     visibility: Visibility | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import AwareDatetime, Discriminator, Tag
@@ -50,7 +50,7 @@ Namespace = Annotated[
 Cursor = Annotated[str | None, Query(max_length=4096, description="From the page before.")]
 Version = Annotated[int, Query(ge=1, lt=2**31)]
 _NO_BODY = Plain()
-_MULTI = {
+_MULTI: dict[int | str, dict[str, Any]] = {
     207: {"model": WriteReport, "description": "Some items failed; see each result's `error`."}
 }
 
@@ -60,7 +60,7 @@ def _kind_of_body(value: object) -> str:
     return "many" if many else "one"
 
 
-@router.post("/memories", status_code=201, tags=["memories"], responses={**_MULTI})
+@router.post("/memories", status_code=201, tags=["memories"], responses=_MULTI)
 async def add_memories(
     body: Annotated[
         Annotated[NewMemory, Tag("one")] | Annotated[NewMemories, Tag("many")],

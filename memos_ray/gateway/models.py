@@ -415,3 +415,12 @@ class Health(Model):
     status: Literal["ok", "degraded", "down"]
     version: str
     components: list[Component] = []
+
+    @classmethod
+    def of(cls, version: str, components: list[Component]) -> Health:
+        """Sums the parts up: the whole is as well as the part that is worst."""
+        found = {component.status for component in components}
+        if "down" in found:
+            return cls(status="down", version=version, components=components)
+        status: Literal["ok", "degraded"] = "degraded" if "degraded" in found else "ok"
+        return cls(status=status, version=version, components=components)

@@ -95,9 +95,13 @@ class Doorway:
         try:
             await self._guard.ensure_directory()
         except MemosError as error:
-            return Component(name="policy", status="down", detail={"code": error.code})
+            return _down("policy", error)
         return Component(name="policy", status="ok")
 
     async def close(self) -> None:
         """Stops following the policy."""
         await self._guard.close()
+
+
+def _down(name: str, error: MemosError) -> Component:
+    return Component(name=name, status="down", detail={"code": error.code})

@@ -22,18 +22,10 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Health, "description": "Not ready."}})
 async def readyz(doorway: DoorwayDep, response: Response) -> Health:
     """Says whether requests can be served: the ring, the policy and the shards answer."""
-    components = await doorway.components()
-    worst = "ok"
-    for component in components:
-        if component.status == "down":
-            worst = "down"
-        elif component.status == "degraded" and worst == "ok":
-            worst = "degraded"
-    if worst == "down":
+    health = Health.of(__version__, await doorway.components())
+    if health.status == "down":
         response.status_code = 503
-    return Health.model_validate(
-        {"status": worst, "version": __version__, "components": components}
-    )
+    return health
 
 
 @router.get("/metrics", response_class=Response)

@@ -75,9 +75,7 @@ def _caller(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     purpose: Annotated[
         Name | None,
-        Header(
-            alias="X-Memos-Purpose", description="Why memory is wanted; policy may depend on it."
-        ),
+        Header(alias="X-Memos-Purpose", description="Why memory is wanted; policies may ask."),
     ] = None,
     role: Annotated[
         Name | None,

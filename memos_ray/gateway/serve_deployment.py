@@ -92,7 +92,7 @@ def start(settings: Settings, public_key: bytes, port: int) -> None:
 
 def stop() -> None:
     """Drains the replicas and stops Serve."""
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _configure_logging() -> None:

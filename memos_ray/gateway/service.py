@@ -262,8 +262,8 @@ class MemoryService:
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
         context, _ = await self._authenticator.context(caller)
-        names = tuple(dict.fromkeys(query.namespaces or [context.principal.id]))
         understood = understand(query, self._clock.now())
+        names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
         digest = paging.query_digest(
             "search",
             names,
@@ -276,7 +276,7 @@ class MemoryService:
             query.parse,
         )
         position = paging.decode_cursor(query.cursor, digest) if query.cursor else {"offset": 0}
-        offset, limit = int(str(position["offset"])), min(query.limit, self._limits.results)
+        offset, limit = int(str(position["offset"])), min(understood.limit, self._limits.results)
         vector, space = await self._embed(understood.text)
         token = paging.decode_token(query.token)
         single = len(names) == 1
@@ -286,9 +286,7 @@ class MemoryService:
             text=understood.text,
             vector=vector,
             space=space,
-            predicate=all_of(
-                self._predicate(query.filter, query.tags), _span(query), understood.predicate
-            ),
+            predicate=all_of(self._predicate(query.filter, query.tags), _span(query)),
             hints=understood.hints,
             k=limit + 1 if single else offset + limit + 1,
             offset=offset if single else 0,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
+from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
 from memos_ray.errors import VersionConflictError
 from memos_ray.ports import EventQuery
@@ -42,7 +43,12 @@ class MemoryControlStore:
 
         Raises:
             VersionConflictError: a document is not at its expected revision; nothing was written.
+            InvalidInputError: a name or log entry that no store can hold; nothing was written.
         """
+        for change in changes:
+            storable.check_names(tenant=change.tenant, kind=change.kind, key=change.key)
+        for event in events:
+            storable.check_event(event)
         with self._lock:
             records = dict(self._records)
             for change in changes:

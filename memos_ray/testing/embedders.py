@@ -37,7 +37,8 @@ class HashingEmbedder:
                 slot, sign = self._slot(word)
                 vectors[row, slot] += sign
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return vectors
 
     def _slot(self, word: str) -> tuple[int, float]:
         found = self._slots.get(word)

@@ -83,7 +83,8 @@ class Database:
         """Empties the write-ahead log, which may hold what was erased.
 
         Returns:
-            False while a reader or the lack of space bars it. PostgreSQL reclaims erased rows by its own autovacuum.
+            False while a reader or the lack of space bars it. PostgreSQL reclaims erased rows by
+            its own autovacuum.
         """
         if self.file is None:
             return True

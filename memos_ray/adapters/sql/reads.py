@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from memos_ray.adapters.sql.predicates import attribute_one_of, compile_predicate, has_any
+from memos_ray.adapters.sql.rows import USAGE_COLUMNS, AnyRow
 from memos_ray.adapters.sql.schema import cube, label, vector, version
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX
@@ -29,40 +30,44 @@ from memos_ray.core.cube.predicate import AllOf, HasAny, OneOf, Predicate
 _FEW = 1_000
 _DELETED = State.DELETED.value
 
-_is_version = and_(
-    version.c.partition == cube.c.partition,
-    version.c.tenant == cube.c.tenant,
-    version.c.cube_id == cube.c.id,
-)
-_HEAD_COLUMNS = (
-    cube.c.tenant,
-    cube.c.id,
-    cube.c.created_at,
-    cube.c.sketch,
-    cube.c.access_count,
-    cube.c.last_access_at,
-    cube.c.frequency,
-    cube.c.cache_hits,
-    cube.c.usefulness,
-    cube.c.tasks,
-    cube.c.agents,
-    version.c.lsn,
-    version.c.body,
-)
+
+def _head_columns(source: FromClause) -> list[ColumnElement[Any]]:
+    """What `rows.head_of` takes, of `cube` or a selection from it."""
+    return [
+        source.c.tenant,
+        source.c.id,
+        source.c.created_at,
+        version.c.body,
+        version.c.lsn,
+        source.c.sketch,
+        *(source.c[name] for name in USAGE_COLUMNS),
+    ]
+
+
+def _has_version(source: FromClause, number: ColumnElement[int]) -> ColumnElement[bool]:
+    return and_(
+        version.c.partition == source.c.partition,
+        version.c.tenant == source.c.tenant,
+        version.c.cube_id == source.c.id,
+        version.c.number == number,
+    )
+
+
 _VECTOR_COLUMNS = (
     vector.c.version.label("vector_version"),
     vector.c.space.label("vector_space"),
     vector.c.body.label("vector_body"),
     vector.c.sketch.label("vector_sketch"),
 )
-_heads = select(*_HEAD_COLUMNS).join_from(
-    cube, version, and_(_is_version, version.c.number == cube.c.number)
-)
 
-HEADS = _heads.where(
-    cube.c.partition == bindparam("p"),
-    cube.c.tenant == bindparam("t"),
-    cube.c.id.in_(bindparam("ids", expanding=True)),
+HEADS = (
+    select(*_head_columns(cube))
+    .join_from(cube, version, _has_version(cube, cube.c.number))
+    .where(
+        cube.c.partition == bindparam("p"),
+        cube.c.tenant == bindparam("t"),
+        cube.c.id.in_(bindparam("ids", expanding=True)),
+    )
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
 
@@ -92,8 +97,8 @@ def _page_with_vectors(number: ColumnElement[int], space: ColumnElement[str]) ->
         .scalar_subquery()
     )
     return (
-        select(*_HEAD_COLUMNS, *_VECTOR_COLUMNS)
-        .join_from(cube, version, and_(_is_version, version.c.number == number))
+        select(*_head_columns(cube), *_VECTOR_COLUMNS)
+        .join_from(cube, version, _has_version(cube, number))
         .outerjoin(vector, and_(*_of_cube, vector.c.space == space, vector.c.version == newest))
         .where(
             *_in_namespace,
@@ -214,22 +219,25 @@ def scan(
     predicate: Predicate,
     after: tuple[int, str] | None,
     limit: int,
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """Reads a page of heads, newest first; see `RecordStorePort.scan`."""
     place = {"p": partition, "t": tenant, "ns": namespace}
-    statement = (
-        _heads.where(*_in_namespace, compile_predicate(predicate))
-        .order_by(cube.c.created_at.desc(), cube.c.id.desc())
-        .limit(limit)
-    )
+    wanted = select(cube).where(*_in_namespace, compile_predicate(predicate))
     if after is not None:
         last = tuple_(literal(after[0]), literal(after[1]))
-        statement = statement.where(tuple_(cube.c.created_at, cube.c.id) < last)
+        wanted = wanted.where(tuple_(cube.c.created_at, cube.c.id) < last)
     for candidates in _lookups(predicate):
         probe = select(func.count()).select_from(candidates.limit(_FEW).subquery())
         if connection.execute(probe, place).scalar_one() < _FEW:
-            statement = statement.where(cube.c.id.in_(candidates))
+            wanted = wanted.where(cube.c.id.in_(candidates))
             break
+    # Bodies are fetched for the page alone, not for all that is sorted to find it.
+    page = wanted.order_by(cube.c.created_at.desc(), cube.c.id.desc()).limit(limit).subquery()
+    statement = (
+        select(*_head_columns(page))
+        .join_from(page, version, _has_version(page, page.c.number))
+        .order_by(page.c.created_at.desc(), page.c.id.desc())
+    )
     return connection.execute(statement, place).all()
 
 

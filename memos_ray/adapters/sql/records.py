@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Row, Table, bindparam, select
+from sqlalchemy import Table, bindparam, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
+from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.engine import Database, open_file, open_server
+from memos_ray.adapters.sql.rows import AnyRow
 from memos_ray.adapters.sql.schema import access, cursor, event, fence, reply
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.decoding import decode
@@ -23,9 +25,7 @@ from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
 
 _PAGE = 128
 
-_FENCE = select(fence.c.epoch, fence.c.owner, fence.c.lsn).where(
-    fence.c.partition == bindparam("p")
-)
+_FENCE = select(fence).where(fence.c.partition == bindparam("p"))
 _CURSOR = select(cursor.c.lsn).where(
     cursor.c.partition == bindparam("p"), cursor.c.name == bindparam("n")
 )
@@ -113,9 +113,9 @@ class SqlRecordStore:
 
     def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
         """See `RecordStorePort.heads`."""
-        found: list[Row[Any]] = []
+        found: list[AnyRow] = []
         with self._database(partition).read() as connection:
-            for tenant, ids in writes.in_chunks(keys):
+            for tenant, ids in in_chunks(keys):
                 values = {"p": partition, "t": tenant, "ids": ids}
                 found.extend(connection.execute(reads.HEADS, values))
         return {CubeKey(row.tenant, row.id): rows.head_of(row) for row in found}
@@ -126,7 +126,7 @@ class SqlRecordStore:
         """See `RecordStorePort.replies`."""
         found: dict[str, Reply] = {}
         with self._database(partition).read() as connection:
-            for _, part in writes.in_chunks(CubeKey(tenant, key) for key in keys):
+            for _, part in in_chunks(CubeKey(tenant, key) for key in keys):
                 values = {"p": partition, "t": tenant, "s": scope, "keys": part}
                 for row in connection.execute(_REPLIES, values):
                     found[row.key] = rows.reply_of(row)
@@ -189,7 +189,7 @@ class SqlRecordStore:
         """See `RecordStorePort.vectors`."""
         found: dict[CubeKey, StoredVectors] = {}
         with self._database(partition).read() as connection:
-            for tenant, ids in writes.in_chunks(keys):
+            for tenant, ids in in_chunks(keys):
                 values = {"p": partition, "t": tenant, "ids": ids, "space": space}
                 for row in connection.execute(reads.VECTORS, values):
                     key = CubeKey(tenant, row.cube_id)
@@ -296,15 +296,15 @@ class SqlRecordStore:
         else:
             self._unscrubbed.add(partition)
 
-    def _rows(self, partition: int, statement: Any, values: dict[str, Any]) -> Sequence[Row[Any]]:
+    def _rows(self, partition: int, statement: Any, values: dict[str, Any]) -> Sequence[AnyRow]:
         with self._database(partition).read() as connection:
             return connection.execute(statement, values).all()
 
-    def _row(self, partition: int, statement: Any, values: dict[str, Any]) -> Row[Any] | None:
+    def _row(self, partition: int, statement: Any, values: dict[str, Any]) -> AnyRow | None:
         with self._database(partition).read() as connection:
             return connection.execute(statement, values).first()
 
-    def _pages(self, partition: int, statement: Any, values: dict[str, Any]) -> Iterator[Row[Any]]:
+    def _pages(self, partition: int, statement: Any, values: dict[str, Any]) -> Iterator[AnyRow]:
         """Reads page by page, so that a slow caller holds neither a connection nor a snapshot."""
         last: tuple[int, str] = (-(2**63), "")
         while True:
@@ -331,7 +331,7 @@ class SqlRecordStore:
         return [rows.event_of(row) for row in self._rows(partition, statement, {})]
 
 
-def _vectors(row: Row[Any]) -> StoredVectors | None:
+def _vectors(row: AnyRow) -> StoredVectors | None:
     if row.vector_body is None:
         return None
     return rows.vectors_of(row, CubeKey(row.tenant, row.id))

@@ -15,7 +15,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from memos_ray.adapters.sql.engine import Database
 from memos_ray.adapters.sql.failures import translated
-from memos_ray.adapters.sql.schema import METADATA, meta, revision
+from memos_ray.adapters.sql.schema import METADATA, SQLITE_STATISTICS, meta, revision
 from memos_ray.errors import StoreCorruptError, StoreVersionError
 
 CLUSTER = "cluster"
@@ -118,6 +118,11 @@ def _create(connection: Connection, database: Database, home: str, history: Hist
         connection.execute(CreateTable(table))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             connection.execute(CreateIndex(index))
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("ANALYZE")
+        connection.exec_driver_sql(
+            "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)", list(SQLITE_STATISTICS)
+        )
     connection.execute(insert(revision).values(version_num=history.head))
     connection.execute(
         insert(meta), [{"name": "made_by", "value": _MAKER}, {"name": "home", "value": home}]

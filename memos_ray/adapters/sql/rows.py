@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,9 +29,10 @@ from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EventQuery, StoredVectors
 
 Values = dict[str, Any]
+AnyRow = Row[*tuple[Any, ...]]
 
 _SETS = tuple(name for name, kind in FIELDS.items() if kind is Kind.SET)
-_NO_PARENTS = "[]"
+_NONE = "[]"
 _NO_DETAIL = "{}"
 
 
@@ -60,7 +61,7 @@ def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
         "change": info.change.value,
         "author": info.author,
         "digest": info.digest,
-        "parents": orjson.dumps(info.parents).decode() if info.parents else _NO_PARENTS,
+        "parents": orjson.dumps(info.parents).decode() if info.parents else _NONE,
         "reason": info.reason,
         "body": _body(cube),
     }
@@ -74,7 +75,7 @@ def _body(cube: MemCube) -> bytes:
         raise InvalidInputError("the memory cannot be encoded", cube_id=cube.id) from None
 
 
-def version_info(row: Row[Any]) -> VersionInfo:
+def version_info(row: AnyRow) -> VersionInfo:
     """Rebuilds a version record from its columns."""
     return VersionInfo(
         number=row.number,
@@ -110,36 +111,43 @@ def usage_values(usage: Usage) -> Values:
         "frequency": usage.frequency,
         "cache_hits": usage.cache_hits,
         "usefulness": usage.usefulness,
-        "tasks": orjson.dumps(usage.tasks).decode(),
-        "agents": orjson.dumps(usage.agents).decode(),
+        "tasks": orjson.dumps(usage.tasks).decode() if usage.tasks else _NONE,
+        "agents": orjson.dumps(usage.agents).decode() if usage.agents else _NONE,
     }
 
 
-def usage_of(row: Row[Any]) -> Usage:
-    """Rebuilds the usage indicators from the columns of `cube`."""
-    return Usage(
-        row.access_count,
-        None if row.last_access_at is None else from_micros(row.last_access_at),
-        row.frequency,
-        row.cache_hits,
-        row.usefulness,
-        tuple(orjson.loads(row.tasks)),
-        tuple(orjson.loads(row.agents)),
-    )
-
-
+USAGE_COLUMNS = (
+    "access_count",
+    "last_access_at",
+    "frequency",
+    "cache_hits",
+    "usefulness",
+    "tasks",
+    "agents",
+)
 _UNUSED = Usage()
-_UNUSED_VALUES = usage_values(_UNUSED)
+_UNUSED_VALUES = tuple(usage_values(_UNUSED)[name] for name in USAGE_COLUMNS)
 
 
-def head_of(row: Row[Any]) -> MemCube:
-    """Rebuilds a head: the body of its version with live usage and sketch."""
-    fresh = row.access_count == 0 and all(
-        getattr(row, name) == value for name, value in _UNUSED_VALUES.items()
+def usage_of(values: Sequence[Any]) -> Usage:
+    """Rebuilds the usage indicators from `USAGE_COLUMNS` of `cube`."""
+    if values == _UNUSED_VALUES:
+        return _UNUSED
+    count, last, frequency, hits, usefulness, tasks, agents = values
+    return Usage(
+        count,
+        None if last is None else from_micros(last),
+        frequency,
+        hits,
+        usefulness,
+        tuple(orjson.loads(tasks)),
+        tuple(orjson.loads(agents)),
     )
-    return decode(
-        row.body, usage=_UNUSED if fresh else usage_of(row), sketch=row.sketch, lsn=row.lsn
-    )
+
+
+def head_of(row: Sequence[Any]) -> MemCube:
+    """Rebuilds a head: its version's body with live usage and sketch (columns as in `reads`)."""
+    return decode(row[3], lsn=row[4], sketch=row[5], usage=usage_of(row[6:13]))
 
 
 def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values]:
@@ -165,8 +173,8 @@ def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values
         if isinstance(held, tuple):
             for slot, value in enumerate(held):
                 yield row(name, slot, value)
-    for name, value in cube.descriptive.attributes.items():
-        yield row(ATTRIBUTE_PREFIX + name, 0, value)
+    for name, attribute in cube.descriptive.attributes.items():
+        yield row(ATTRIBUTE_PREFIX + name, 0, attribute)
 
 
 def event_row(partition: int | None, event: Event, lsn: int) -> Values:
@@ -201,7 +209,7 @@ def event_row(partition: int | None, event: Event, lsn: int) -> Values:
 _OUTCOMES: Mapping[str, Outcome] = {outcome.value: outcome for outcome in Outcome}
 
 
-def event_of(row: Row[Any]) -> Event:
+def event_of(row: AnyRow) -> Event:
     """Rebuilds a log entry."""
     return Event(
         lsn=row.lsn,
@@ -251,7 +259,7 @@ def reply_row(partition: int, reply: Reply) -> Values:
     }
 
 
-def reply_of(row: Row[Any]) -> Reply:
+def reply_of(row: AnyRow) -> Reply:
     """Rebuilds a stored answer."""
     return Reply(row.tenant, row.scope, row.key, row.request, row.body, from_micros(row.at))
 
@@ -270,7 +278,7 @@ def vectors_row(partition: int, stored: StoredVectors) -> Values:
     }
 
 
-def vectors_of(row: Row[Any], key: CubeKey) -> StoredVectors:
+def vectors_of(row: AnyRow, key: CubeKey) -> StoredVectors:
     """Rebuilds stored vectors from the columns that joins name `vector_…`."""
     return StoredVectors(
         key, row.vector_version, row.vector_space, row.vector_body, row.vector_sketch

@@ -1,8 +1,8 @@
 """The tables of the record and control stores, one definition for SQLite and PostgreSQL.
 
-Every record table carries its partition, so that one PostgreSQL database holds all of them; a SQLite
-file holds one. Times are microseconds since 1970, which keeps every moment of the calendar exact.
-Names compare and sort by code point in both databases, as they do in Python.
+Every record table carries its partition, so that one PostgreSQL database holds all of them; a
+SQLite file holds one. Times are microseconds since 1970, which keeps every moment of the calendar
+exact. Names compare and sort by code point in both databases, as they do in Python.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ meta = Table("meta", METADATA, _key("name"), _need("value"))
 """Who made this database, and which partition a file is."""
 
 revision = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
-"""The schema revision: Alembic's own table, declared so that a fresh file can do without Alembic."""
+"""The schema revision: Alembic's own table, declared here to make fresh files without Alembic."""
 
 fence = Table(
     "fence",
@@ -263,6 +263,32 @@ counter = Table(
     _need("value", BigInteger()),
 )
 """Row numbers handed out in commit order: a locked row, since sequences have gaps and overtake."""
+
+SQLITE_STATISTICS: tuple[tuple[str, str, str], ...] = (
+    ("fence", "fence", "1 1"),
+    ("cube", "sqlite_autoindex_cube_1", "100000 100000 100000 1"),
+    ("cube", "ix_cube_newest", "100000 100000 100000 50000 2 1 1 1"),
+    ("cube", "ix_cube_conversation", "100000 100000 100000 50000 50"),
+    ("version", "sqlite_autoindex_version_1", "150000 150000 150000 2 1"),
+    ("label", "label", "300000 300000 300000 3 2 1"),
+    ("label", "ix_label_value", "300000 300000 300000 30000 30"),
+    ("vector", "sqlite_autoindex_vector_1", "150000 150000 150000 2 2 1"),
+    ("event", "event", "200000 200000 1"),
+    ("event", "ix_event_cube", "200000 200000 200000 2"),
+    ("event", "ix_event_at", "200000 200000 2"),
+    ("access", "access", "200000 200000 1"),
+    ("access", "ix_access_cube", "200000 200000 200000 10"),
+    ("access", "ix_access_request", "200000 200000 10"),
+    ("access", "ix_access_at", "200000 200000 2"),
+    ("reply", "reply", "100000 100000 100000 10000 1"),
+    ("reply", "ix_reply_at", "100000 100000 2"),
+)
+"""What SQLite's planner shall assume (table, index, rows and rows per key prefix).
+
+Without statistics it takes a partition and a tenant for selective, though a file holds one partition
+and few tenants. Measured ones of a young file would mislead it as well, and plans would change with
+the day.
+"""
 
 CONTROL = -1
 """The `counter` partition of the control log."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
-from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memos_ray.adapters.sql import rows
+from memos_ray.adapters.sql.batching import bulk, in_chunks, upsert
+from memos_ray.adapters.sql.rows import USAGE_COLUMNS
 from memos_ray.adapters.sql.schema import (
     access,
     counter,
@@ -24,54 +24,19 @@ from memos_ray.adapters.sql.schema import (
     version,
 )
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.facets import Facets, to_micros
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError
 from memos_ray.ports import StoredVectors
 
-_KEYS_AT_ONCE = 400
 _ACCESSES = "accesses"
-_USAGE_COLUMNS = (
-    "access_count",
-    "last_access_at",
-    "frequency",
-    "cache_hits",
-    "usefulness",
-    "tasks",
-    "agents",
-)
-
-
-def in_chunks(keys: Iterable[CubeKey]) -> Iterator[tuple[str, list[str]]]:
-    """Groups keys by tenant, few enough at a time for one statement."""
-    by_tenant: dict[str, list[str]] = {}
-    for key in keys:
-        by_tenant.setdefault(key.tenant, []).append(key.id)
-    for tenant, ids in by_tenant.items():
-        for start in range(0, len(ids), _KEYS_AT_ONCE):
-            yield tenant, ids[start : start + _KEYS_AT_ONCE]
-
-
-@cache
-def upsert(dialect: str, table: Table, *keep: str) -> Any:
-    """Builds "insert or replace" for a table.
-
-    Args:
-        keep: columns that a replaced row keeps.
-    """
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(table)
-    keys = [column.name for column in table.primary_key]
-    return statement.on_conflict_do_update(
-        index_elements=keys,
-        set_={
-            column.name: statement.excluded[column.name]
-            for column in table.c
-            if column.name not in keys and column.name not in keep
-        },
-    )
+_ADD_EVENTS = event.insert()
+_ADD_ACCESSES = access.insert()
+_ADD_VERSIONS = version.insert()
+_ADD_LABELS = label.insert()
+_ADD_REPLIES = reply.insert()
 
 
 def take(connection: Connection, partition: int, owner: str, epoch: int) -> None:
@@ -119,13 +84,16 @@ def apply(connection: Connection, commit: Commit) -> None:
     if commit.cubes:
         _add_cubes(connection, commit)
     if commit.events:
-        connection.execute(
-            event.insert(),
+        bulk(
+            connection,
+            _ADD_EVENTS,
             [rows.event_row(commit.partition, entry, entry.lsn) for entry in commit.events],
         )
     if commit.replies:
-        connection.execute(
-            reply.insert(), [rows.reply_row(commit.partition, one) for one in commit.replies]
+        bulk(
+            connection,
+            _ADD_REPLIES,
+            [rows.reply_row(commit.partition, one) for one in commit.replies],
         )
 
 
@@ -169,7 +137,7 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         (entry.tenant, entry.cube_id, entry.version): entry.lsn for entry in reversed(commit.events)
     }
     last = commit.events[-1].lsn if commit.events else 0
-    heads: dict[CubeKey, MemCube] = {}
+    heads: dict[CubeKey, tuple[MemCube, Facets]] = {}
     known: set[CubeKey] = set()
     versions = []
     for one in commit.cubes:
@@ -178,22 +146,21 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         versions.append(rows.version_row(partition, one, lsn))
         if key not in heads and number > 1:
             known.add(key)
-        heads[key] = one
-    connection.execute(version.insert(), versions)
+        heads[key] = one, rows.checked_facets(one)
+    bulk(connection, _ADD_VERSIONS, versions)
     for tenant, ids in in_chunks(known):
         connection.execute(
             delete(label).where(
                 label.c.partition == partition, label.c.tenant == tenant, label.c.cube_id.in_(ids)
             )
         )
-    cubes, labels = [], []
-    for one in heads.values():
-        facets = rows.checked_facets(one)
+    cubes: list[rows.Values] = []
+    labels: list[rows.Values] = []
+    for one, facets in heads.values():
         cubes.append(rows.cube_row(partition, one, facets))
         labels.extend(rows.label_rows(partition, one, facets))
-    connection.execute(upsert(connection.dialect.name, cube, *_USAGE_COLUMNS), cubes)
-    if labels:
-        connection.execute(label.insert(), labels)
+    bulk(connection, upsert(connection.dialect.name, cube, *USAGE_COLUMNS), cubes)
+    bulk(connection, _ADD_LABELS, labels)
 
 
 def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredVectors]) -> None:
@@ -209,12 +176,10 @@ def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredV
         )
         there.update((CubeKey(tenant, cube_id), number) for cube_id, number in found)
     kept = [one for one in saved if (one.key, one.version) in there]
-    if not kept:
-        return
-    connection.execute(
-        upsert(connection.dialect.name, vector), [rows.vectors_row(partition, one) for one in kept]
-    )
-    connection.execute(
+    stored = [rows.vectors_row(partition, one) for one in kept]
+    bulk(connection, upsert(connection.dialect.name, vector), stored)
+    bulk(
+        connection,
         _SKETCH,
         [
             {
@@ -256,7 +221,7 @@ _ADD_USAGE = (
         cube.c.tenant == bindparam("t"),
         cube.c.id == bindparam("i"),
     )
-    .values({name: bindparam(name) for name in _USAGE_COLUMNS})
+    .values({name: bindparam(name) for name in USAGE_COLUMNS})
 )
 
 
@@ -265,22 +230,22 @@ def add_usage(connection: Connection, partition: int, deltas: Sequence[UsageDelt
     held = {}
     for tenant, ids in in_chunks({delta.key for delta in deltas}):
         found = connection.execute(
-            select(cube.c.id, *(cube.c[name] for name in _USAGE_COLUMNS)).where(
+            select(cube.c.id, *(cube.c[name] for name in USAGE_COLUMNS)).where(
                 cube.c.partition == partition, cube.c.tenant == tenant, cube.c.id.in_(ids)
             )
         )
-        held.update({CubeKey(tenant, row.id): rows.usage_of(row) for row in found})
+        held.update({CubeKey(tenant, row.id): rows.usage_of(row[1:]) for row in found})
     for delta in deltas:
         if delta.key in held:
             held[delta.key] = indicators.add(held[delta.key], delta)
-    if held:
-        connection.execute(
-            _ADD_USAGE,
-            [
-                {"p": partition, "t": key.tenant, "i": key.id, **rows.usage_values(usage)}
-                for key, usage in held.items()
-            ],
-        )
+    bulk(
+        connection,
+        _ADD_USAGE,
+        [
+            {"p": partition, "t": key.tenant, "i": key.id, **rows.usage_values(usage)}
+            for key, usage in held.items()
+        ],
+    )
 
 
 def next_numbers(connection: Connection, partition: int, name: str, count: int) -> int:
@@ -299,8 +264,9 @@ def next_numbers(connection: Connection, partition: int, name: str, count: int) 
 def add_accesses(connection: Connection, partition: int, accesses: Sequence[Event]) -> None:
     """Appends to the access log."""
     first = next_numbers(connection, partition, _ACCESSES, len(accesses))
-    connection.execute(
-        access.insert(),
+    bulk(
+        connection,
+        _ADD_ACCESSES,
         [rows.event_row(partition, entry, first + i) for i, entry in enumerate(accesses)],
     )
 

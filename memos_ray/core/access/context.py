@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from memos_ray.core.crossing import crossing
+
 
 class Action(StrEnum):
     """What a caller may be allowed to do with a memory, or with a tenant's administration."""
@@ -17,6 +19,7 @@ class Action(StrEnum):
     ADMINISTER = "administer"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller, as resolved from its credential and never from a request field.
@@ -41,6 +44,7 @@ class Principal:
         return (self.id, *(f"role:{role}" for role in self.roles))
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class CallContext:
     """The circumstances of one call; travels with it through every hop.

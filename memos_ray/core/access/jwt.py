@@ -11,18 +11,23 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK
 
 from memos_ray.core.access.context import Principal
-from memos_ray.core.access.model import JwtIssuer, VerificationKey
+from memos_ray.core.access.model import Algorithm, JwtIssuer, VerificationKey
 from memos_ray.core.access.names import is_principal_id, is_word
 from memos_ray.core.access.standing import JWT_CREDENTIAL, Credentials
 from memos_ray.errors import CredentialExpiredError, InvalidInputError, UnauthenticatedError
 
 _LONGEST = 8192
+_SHORTEST_RSA_BITS = 2048
+_P256 = "secp256r1"
 _MOST_ROLES = 64
 
 
@@ -71,7 +76,7 @@ def verify(token: str, credentials: Credentials, now: datetime) -> Principal:
 
 
 def check_key(key: VerificationKey) -> None:
-    """Verifies that a key is a public key and fits its algorithm.
+    """Verifies that a key is a public key, fits its algorithm and is strong enough (RFC 7518).
 
     Raises:
         InvalidInputError: it does not, or it holds private members.
@@ -79,13 +84,25 @@ def check_key(key: VerificationKey) -> None:
     try:
         members = json.loads(key.jwk)
         private = not isinstance(members, dict) or not {"d", "k", "p", "q"}.isdisjoint(members)
-        fits = not private and _material(key.jwk, key.algorithm.value) is not None
+        fits = not private and _strong(_material(key.jwk, key.algorithm.value).key, key.algorithm)
     except (ValueError, jwt.PyJWTError):
         fits = False
     if not fits:
         raise InvalidInputError(
             "not a public key for this algorithm", key=key.id, algorithm=key.algorithm.value
         )
+
+
+def _strong(material: object, algorithm: Algorithm) -> bool:
+    match algorithm:
+        case Algorithm.RS256:
+            return isinstance(material, RSAPublicKey) and material.key_size >= _SHORTEST_RSA_BITS
+        case Algorithm.ES256:
+            return isinstance(material, EllipticCurvePublicKey) and material.curve.name == _P256
+        case Algorithm.EDDSA:
+            return isinstance(material, Ed25519PublicKey)
+        case _ as never:
+            assert_never(never)
 
 
 @lru_cache(maxsize=256)

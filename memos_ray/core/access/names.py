@@ -42,8 +42,8 @@ def is_subject(name: str) -> bool:
 
 
 def is_namespace_name(name: str) -> bool:
-    """One to five words joined by `/`; the first may be a principal id, making it a home."""
-    return _NAMESPACE.fullmatch(name) is not None
+    """One to five words joined by `/`, at most 255; the first may be a principal, for a home."""
+    return len(name) <= 255 and _NAMESPACE.fullmatch(name) is not None
 
 
 def is_namespace_pattern(pattern: str) -> bool:

@@ -74,7 +74,10 @@ def check(document: Document, documents: TenantDocuments) -> None:
             _check_issuer(document, documents)
         case _ as never:
             assert_never(never)
-    size = len(encode(document))
+    try:
+        size = len(encode(document))
+    except TypeError:
+        raise InvalidInputError("a field holds what UTF-8 cannot carry") from None
     if size > LARGEST_DOCUMENT_BYTES:
         raise PayloadTooLargeError(
             "the document is too large", size_bytes=size, limit_bytes=LARGEST_DOCUMENT_BYTES
@@ -212,7 +215,8 @@ def _check_roles_exist(names: Iterable[str], documents: TenantDocuments) -> None
 
 def _check_words(words: Iterable[str], field: str) -> None:
     for word in words:
-        _demand(0 < len(word) <= _LONGEST_WORD, field, "an empty or too long word")
+        fits = 0 < len(word) <= _LONGEST_WORD and "\0" not in word
+        _demand(fits, field, "an empty or too long word")
 
 
 def _check_each(names: Iterable[str], good: Callable[[str], bool], field: str) -> None:

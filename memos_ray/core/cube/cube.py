@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.fingerprint import Fingerprint
 from memos_ray.core.cube.metadata import Descriptive, Governance, Usage
 from memos_ray.core.cube.payload import Payload
@@ -37,6 +38,7 @@ class Change(StrEnum):
     UNFREEZE = "unfreeze"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ParentRef:
     """One parent of a version: usually the version before it; a merge has several."""
@@ -45,6 +47,7 @@ class ParentRef:
     version: int
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
     """The record of one immutable version.
@@ -67,6 +70,7 @@ class VersionInfo:
     lsn: int = 0
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class MemCube:
     """A memory at one version.

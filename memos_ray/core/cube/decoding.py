@@ -1,4 +1,4 @@
-"""Decodes the bodies that this system's own stores hold, several times faster than `wire.from_json`.
+"""Decodes the bodies that this system's own stores hold, faster than `wire.from_json`.
 
 A record store decodes a body for each memory it returns, and validation by schema would be most of
 that work. Here only the shape is checked. Bytes from outside (an archive, an upload) go through

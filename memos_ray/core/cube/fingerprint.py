@@ -8,19 +8,24 @@ has been embedded.
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
-_BITS = 64
+from memos_ray.core.crossing import crossing
+
+_LANES = struct.Struct(">64I")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Signature of one memory.
@@ -48,13 +53,20 @@ def _tokens(text: str) -> Counter[str]:
 def simhash(text: str) -> str:
     """Computes the 64-bit SimHash of a text, as 16 hex digits; all zeros for a text of no words."""
     counts = _tokens(text)
-    if not counts:
-        return "0" * (_BITS // 4)
-    hashes = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in counts)
-    bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, _BITS)
-    weights = np.fromiter(counts.values(), np.int64, len(counts))
-    votes = weights @ (2 * bits.astype(np.int64) - 1)
-    return np.packbits(votes > 0).tobytes().hex()
+    weight = counts.total()
+    lanes = sum(_lanes(token) * count for token, count in counts.items())
+    votes = _LANES.unpack(lanes.to_bytes(_LANES.size, "big"))
+    bits = 0
+    for ones in votes:
+        bits = bits << 1 | (2 * ones > weight)
+    return f"{bits:016x}"
+
+
+@lru_cache(maxsize=1 << 14)
+def _lanes(token: str) -> int:
+    """Spreads a token's 64-bit hash over 64 lanes of 32 bits, so that one addition counts all."""
+    value = int.from_bytes(blake2b(token.encode(), digest_size=8).digest(), "big")
+    return int("".join("00000001" if bit == "1" else "00000000" for bit in f"{value:064b}"), 16)
 
 
 def sketch(vector: npt.NDArray[np.float32]) -> str:

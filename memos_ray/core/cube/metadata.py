@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from memos_ray.core.crossing import crossing
+
 Attribute = str | int | float | bool
 
 
@@ -43,6 +45,7 @@ class Arrangement(StrEnum):
     HIERARCHY = "hierarchy"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class SourceRef:
     """One source of a memory: an outside item, or another cube at a version."""
@@ -53,6 +56,7 @@ class SourceRef:
     version: int | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class TimeSpan:
     """A half-open span of time, aware UTC: `start <= t < end`."""
@@ -61,6 +65,7 @@ class TimeSpan:
     end: datetime
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where in a conversation or document a memory stands; neighbours share `session`.
@@ -80,6 +85,7 @@ class Setting:
     role: str | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Descriptive:
     """Identifies a memory (CUBE-2).
@@ -119,6 +125,7 @@ class Visibility(StrEnum):
     READ_ONLY = "read_only"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Forever:
     """Lives until somebody deletes it."""
@@ -126,6 +133,7 @@ class Forever:
     kind: Literal["forever"] = "forever"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ExpiresAt:
     """Lives until a moment (TTL); unreadable from then on."""
@@ -134,6 +142,7 @@ class ExpiresAt:
     kind: Literal["expires_at"] = "expires_at"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Decay:
     """Loses half of its heat in each half-life; the lifecycle archives it when cold."""
@@ -145,6 +154,7 @@ class Decay:
 Lifespan = Forever | ExpiresAt | Decay
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Governance:
     """Who may do what, and for how long (CUBE-3).
@@ -166,6 +176,7 @@ class Governance:
     legal_hold: bool = False
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Behavioural indicators (CUBE-4), counted on every read path and flushed in batches.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from memos_ray.core.crossing import crossing
+
 
 class Form(StrEnum):
     """How a memory is held: searchable text, KV blocks, or an adapter."""
@@ -15,6 +17,7 @@ class Form(StrEnum):
     PARAMETER = "parameter"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A multimodal reference (image, audio, file) by content hash; the bytes rest as a blob.
@@ -32,6 +35,7 @@ class Attachment:
     uri: str | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Plaintext:
     """Text found by search and put into the prompt."""
@@ -42,6 +46,7 @@ class Plaintext:
     form: Literal[Form.PLAINTEXT] = Form.PLAINTEXT
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ActivationRef:
     """KV blocks of one text under one model; the tensors rest as a blob.
@@ -61,6 +66,7 @@ class ActivationRef:
     form: Literal[Form.ACTIVATION] = Form.ACTIVATION
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ParameterRef:
     """A LoRA adapter for one base model; the tensors rest as a safetensors blob."""

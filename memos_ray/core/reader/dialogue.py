@@ -19,8 +19,11 @@ from memos_ray.core.reader.decoding import decode
 from memos_ray.core.reader.draft import Draft, ItemError
 from memos_ray.core.reader.json_lines import json_lines
 from memos_ray.core.reader.messages import (
+    CONVERSATION_KEYS,
+    SESSION_KEYS,
     Message,
     UnreadableItemError,
+    first_name,
     first_time,
     name_of,
     read_message,
@@ -64,14 +67,13 @@ class _Drafter:
         for turn in conversation.turns:
             if not isinstance(turn, dict):
                 continue
-            session = name_of(turn.get("session")) or name_of(turn.get("session_id"))
-            if session not in self._times:
-                try:
-                    moment = self._readable(first_time(turn))
-                except UnreadableItemError:
-                    continue
-                if moment is not None:
-                    self._times[session] = moment
+            try:
+                session = first_name(turn, SESSION_KEYS)
+                moment = self._readable(first_time(turn))
+            except UnreadableItemError:
+                continue
+            if moment is not None:
+                self._times.setdefault(session, moment)
 
     def draft(self, value: object, place: int) -> Draft | ItemError:
         """Drafts the next turn; `place` is where an error is reported."""
@@ -156,7 +158,10 @@ def parse_conversations(data: bytes) -> tuple[Conversation, ...]:
         raise InvalidInputError(
             f"the input is not valid JSON: {error.msg}", reason="invalid_json", character=error.pos
         ) from None
-    found = _conversations_of(value)
+    try:
+        found = _conversations_of(value)
+    except UnreadableItemError as error:
+        raise InvalidInputError(str(error), reason=error.code) from None
     if found is None:
         raise UnsupportedFormatError(
             "the JSON is no dialogue: expected a list of messages, an object with `messages`,"
@@ -203,13 +208,9 @@ def _conversation_of(value: dict[str, object]) -> Conversation:
         return Conversation(name_of(value.get("sample_id")), None, turns, questions)
     listed = value.get("turns", value.get("messages"))
     asked = value.get("questions")
-    identity = next((n for k in ("id", "conversation_id") if (n := name_of(value.get(k)))), None)
-    time = next(
-        (value[k] for k in ("time", "created_at", "create_time", "date") if k in value), None
-    )
     return Conversation(
-        identity,
-        time,
+        first_name(value, ("id", "conversation_id")),
+        first_time(value),
         tuple(listed) if isinstance(listed, list) else (),
         tuple(asked) if isinstance(asked, list) else (),
     )
@@ -225,22 +226,30 @@ def read_jsonl(lines: Iterable[bytes], options: ReadOptions) -> Iterator[Draft |
     for number, value in json_lines(lines):
         if isinstance(value, ItemError):
             yield value
-        elif _is_conversation(value):
-            whole += 1
-            conversation = _conversation_of(value)
-            drafter = _Drafter(options, conversation.id or _fallback_id(options, whole))
-            drafter.expect(conversation)
-            for turn in conversation.turns:
-                yield drafter.draft(turn, number)
-        else:
-            identity = _conversation_id(value) or options.conversation
-            if identity not in drafters:
-                drafters[identity] = _Drafter(options, identity)
-            yield drafters[identity].draft(value, number)
+            continue
+        whole += _is_conversation(value)
+        try:
+            yield from _line(value, number, whole, options, drafters)
+        except UnreadableItemError as error:
+            yield ItemError(number, error.code, str(error))
 
 
-def _conversation_id(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return None
-    keys = ("conversation", "conversation_id", "thread_id", "chat_id")
-    return next((name for key in keys if (name := name_of(value.get(key)))), None)
+def _line(
+    value: object,
+    number: int,
+    whole: int,
+    options: ReadOptions,
+    drafters: dict[str | None, _Drafter],
+) -> Iterator[Draft | ItemError]:
+    if _is_conversation(value):
+        conversation = _conversation_of(value)
+        drafter = _Drafter(options, conversation.id or _fallback_id(options, whole))
+        drafter.expect(conversation)
+        for turn in conversation.turns:
+            yield drafter.draft(turn, number)
+        return
+    stated = first_name(value, CONVERSATION_KEYS) if isinstance(value, dict) else None
+    identity = stated or options.conversation
+    if identity not in drafters:
+        drafters[identity] = _Drafter(options, identity)
+    yield drafters[identity].draft(value, number)

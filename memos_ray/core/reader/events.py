@@ -15,8 +15,10 @@ from memos_ray.core.reader.messages import (
     TIME_KEYS,
     UnreadableItemError,
     clean,
+    first_name,
     first_time,
     name_of,
+    scalars,
 )
 from memos_ray.core.reader.options import ReadOptions
 from memos_ray.core.reader.times import resolve_times
@@ -106,8 +108,8 @@ def _event(
 
 
 def _draft(value: Mapping[str, object], position: int, options: ReadOptions) -> Draft:
-    kind, attributes = _named(value, _TYPE_KEYS), _attributes(value)
-    text = _named(value, _TEXT_KEYS) or _rendered(kind, attributes)
+    kind, attributes = first_name(value, _TYPE_KEYS), _attributes(value)
+    text = first_name(value, _TEXT_KEYS) or _rendered(kind, attributes)
     if not text:
         raise UnreadableItemError("empty_item", "the event has neither text nor type nor fields")
     stated = first_time(value)
@@ -121,21 +123,17 @@ def _draft(value: Mapping[str, object], position: int, options: ReadOptions) -> 
     return Draft(
         text=text,
         semantic_type=SemanticType.EVENT,
-        speaker=_named(value, _ACTOR_KEYS),
+        speaker=first_name(value, _ACTOR_KEYS),
         conversation=options.conversation,
-        session=_named(value, _STREAM_KEYS),
+        session=first_name(value, _STREAM_KEYS),
         position=position,
         event_time=moment,
         mentions=resolve_times(text, moment, tz=options.tz, language=options.language),
         tags=_tags(value.get("tags")),
         source_uri=options.source_uri,
-        source_item=_named(value, _ITEM_KEYS),
+        source_item=first_name(value, _ITEM_KEYS),
         attributes=attributes,
     )
-
-
-def _named(value: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
-    return next((name for key in keys if (name := name_of(value.get(key))) is not None), None)
 
 
 def _attributes(value: Mapping[str, object]) -> dict[str, Attribute]:
@@ -149,13 +147,9 @@ def _attributes(value: Mapping[str, object]) -> dict[str, Attribute]:
         "tags",
     }
     used = next((key for key in _TEXT_KEYS if name_of(value.get(key)) is not None), None)
-    found: dict[str, Attribute] = {}
-    for key, field in value.items():
-        if key in known or key == used or field is None or field == "":
-            continue
-        scalar = isinstance(field, str | int | float | bool)
-        found[key] = field if scalar else orjson.dumps(field).decode()  # type: ignore[assignment]
-    return found
+    rest = {k: v for k, v in value.items() if k not in known and k != used and v not in (None, "")}
+    nested = {k: orjson.dumps(v).decode() for k, v in rest.items() if isinstance(v, dict | list)}
+    return scalars(rest | nested)
 
 
 def _rendered(kind: str | None, attributes: Mapping[str, Attribute]) -> str:

@@ -56,23 +56,27 @@ def parse_markdown(text: str, tz: tzinfo) -> MarkdownDocument:
     """
     front, body = _front_matter(text)
     sections = tuple(_sections(body))
-    tops = [s.trail[0] for s in sections if len(s.trail) == 1]
-    stated = front.pop("title", None)
-    title = str(stated) if stated is not None else _only_top(sections, tops)
+    stated = _scalar(front.pop("title", None))
     tags = front.pop("tags", None)
-    listed = tags if isinstance(tags, list) else str(tags).split(",") if tags else []
+    listed = tags if isinstance(tags, list) else (_scalar(tags) or "").split(",")
+    named = (_scalar(tag) for tag in listed)
     return MarkdownDocument(
         sections=sections,
-        title=title,
+        title=stated or _only_root(sections),
         time=_time(front.pop("date", None), tz),
-        tags=tuple(str(tag).strip() for tag in listed if str(tag).strip()),
+        tags=tuple(tag for tag in named if tag),
         attributes={str(k): v for k, v in front.items() if isinstance(v, str | int | float | bool)},
     )
 
 
-def _only_top(sections: tuple[Section, ...], tops: list[str]) -> str | None:
+def _scalar(value: object) -> str | None:
+    # Anything nested may unfold without end through aliases when it is turned into text.
+    return str(value).strip() or None if isinstance(value, str | int | float | date) else None
+
+
+def _only_root(sections: tuple[Section, ...]) -> str | None:
     roots = {section.trail[0] for section in sections if section.trail}
-    return roots.pop() if len(roots) == 1 else (tops[0] if len(set(tops)) == 1 else None)
+    return roots.pop() if len(roots) == 1 else None
 
 
 def _front_matter(text: str) -> tuple[dict[str, object], str]:

@@ -16,8 +16,8 @@ TIME_KEYS = ("time", "timestamp", "created_at", "create_time", "created", "date"
 _TEXT_KEYS = ("content", "text", "value", "message")
 _SPEAKER_KEYS = ("speaker", "name", "sender", "author")
 _ITEM_KEYS = ("id", "message_id", "dia_id")
-_CONVERSATION_KEYS = ("conversation", "conversation_id", "thread_id", "chat_id")
-_SESSION_KEYS = ("session", "session_id")
+CONVERSATION_KEYS = ("conversation", "conversation_id", "thread_id", "chat_id")
+SESSION_KEYS = ("session", "session_id")
 _ROLES: Mapping[str, Role] = {
     "user": "user",
     "human": "user",
@@ -49,7 +49,6 @@ class Message:
     text: str
     speaker: str | None = None
     role: Role | None = None
-    conversation: str | None = None
     session: str | None = None
     item: str | None = None
     time: str | int | float | None = None
@@ -81,9 +80,8 @@ def read_message(value: object) -> Message:
         text=text,
         speaker=speaker,
         role=role,
-        conversation=_first_name(value, _CONVERSATION_KEYS),
-        session=_first_name(value, _SESSION_KEYS),
-        item=_first_name(value, _ITEM_KEYS),
+        session=first_name(value, SESSION_KEYS),
+        item=first_name(value, _ITEM_KEYS),
         time=first_time(value),
         tags=tuple(_strings(value.get("tags"))),
         attachments=tuple(attachments),
@@ -119,24 +117,42 @@ def first_time(value: Mapping[str, object]) -> str | int | float | None:
 
 
 def name_of(value: object) -> str | None:
-    """Returns an id or a name as text; numbers count as names, anything else does not."""
+    """Returns an id or a name as text; numbers count as names, anything else does not.
+
+    Raises:
+        UnreadableItemError: it holds a NUL character.
+    """
     if isinstance(value, str):
-        return normalise(value.strip()) or None
+        return clean(value) or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None
 
 
-def _first_name(value: Mapping[str, object], keys: Sequence[str]) -> str | None:
+def first_name(value: Mapping[str, object], keys: Sequence[str]) -> str | None:
+    """Returns the first of these fields that is a name; raises as `name_of` does."""
     return next((name for key in keys if (name := name_of(value.get(key))) is not None), None)
 
 
+def scalars(value: Mapping[str, object]) -> dict[str, Attribute]:
+    """Returns the fields that can be attributes.
+
+    Raises:
+        UnreadableItemError: a name or a text among them holds a NUL character.
+    """
+    return {
+        clean(key): clean(field) if isinstance(field, str) else field
+        for key, field in value.items()
+        if isinstance(field, str | int | float | bool)
+    }
+
+
 def _strings(value: object) -> Sequence[str]:
-    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+    return [clean(v) for v in value if isinstance(v, str)] if isinstance(value, list) else []
 
 
 def _who(value: Mapping[str, object]) -> tuple[Role | None, str | None]:
-    speaker = _first_name(value, _SPEAKER_KEYS)
+    speaker = first_name(value, _SPEAKER_KEYS)
     stated = name_of(value.get("role")) or name_of(value.get("from"))
     if stated is None:
         return None, speaker
@@ -149,7 +165,7 @@ def _attributes(value: Mapping[str, object]) -> dict[str, Attribute]:
     found: dict[str, Attribute] = {}
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
-        found.update({k: v for k, v in metadata.items() if isinstance(v, str | int | float | bool)})
+        found.update(scalars(metadata))
     call = name_of(value.get("tool_call_id"))
     return found | ({"tool_call_id": call} if call else {})
 

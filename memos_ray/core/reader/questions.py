@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memos_ray.core.reader import locomo
 from memos_ray.core.reader.dialogue import Conversation, parse_conversations
-from memos_ray.core.reader.messages import name_of
+from memos_ray.core.reader.messages import UnreadableItemError, name_of
 from memos_ray.errors import InvalidInputError
 
 
@@ -40,7 +40,10 @@ def read_questions(data: bytes) -> tuple[Question, ...]:
     found: list[Question] = []
     for number, conversation in enumerate(parse_conversations(data), 1):
         identity = conversation.id or f"conversation-{number}"
-        found.extend(_questions(conversation, identity))
+        try:
+            found.extend(_questions(conversation, identity))
+        except UnreadableItemError as error:
+            raise InvalidInputError(str(error), conversation=identity) from None
     return tuple(found)
 
 

@@ -20,7 +20,8 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _WITH_SECONDS = re.compile(r"\d:\d\d:\d\d")
 _COMPACT_DATE = re.compile(r"(?:19|20)\d{6}")
 _WEEKDAY = re.compile(
-    r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+|(?:周|星期)[一二三四五六日天]\s*|[()\uff08\uff09]", re.I
+    r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+|(?:周|星期)[一二三四五六日天]\s*|[()\uff08\uff09]",
+    re.I,
 )
 _MAX_CHARS = 100
 

@@ -15,7 +15,6 @@ from memos_ray.core.retrieval.settings import (
     RetrievalSettings,
     SignalWeights,
     ViewSettings,
-    ZScope,
 )
 from memos_ray.core.retrieval.views import VectorSet, View, ViewKind, ViewPlan, plan_views
 
@@ -35,7 +34,6 @@ __all__ = [
     "ViewKind",
     "ViewPlan",
     "ViewSettings",
-    "ZScope",
     "plan_views",
     "rank_candidates",
     "strip_names",

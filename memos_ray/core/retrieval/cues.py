@@ -29,8 +29,13 @@ _ASKS_TIME = re.compile(
 _CJK_ASKS_TIME = re.compile(
     r"什么时候|何时|啥时候|哪[一]?[天年月日周]|几[月号点]|多久|什么时间|哪个月"
 )
+_ASKS_ASSISTANT = re.compile(
+    r"(?<!\bcan )(?<!\bcould )(?<!\bwill )(?<!\bwould )\b(?:you|your|assistant)\b", re.IGNORECASE
+)
+_CJK_ASKS_ASSISTANT = re.compile(r"(?<!\u80fd)(?<!\u8bf7)(?:\u4f60|\u60a8|\u52a9\u624b)")
 _CLOSING = " \t\r\n\"')]}»\u201d\u2019*_"
 _ENOUGH = 2
+_QUESTION_WORDS = 15
 
 
 def is_question(text: str) -> bool:
@@ -43,6 +48,18 @@ def asks_time(text: str) -> bool:
     return _ASKS_TIME.match(text) is not None or (
         not text.isascii() and _CJK_ASKS_TIME.search(text) is not None
     )
+
+
+def asks_assistant(text: str) -> bool:
+    """Whether a query asks what the assistant said ("what did you recommend?")."""
+    return _ASKS_ASSISTANT.search(text) is not None or (
+        not text.isascii() and _CJK_ASKS_ASSISTANT.search(text) is not None
+    )
+
+
+def question_share(text: str, words: int) -> float:
+    """How much of a memory is a question: 1 for a short one, less for a long one that ends so."""
+    return min(1.0, _QUESTION_WORDS / max(words, 1)) if is_question(text) else 0.0
 
 
 def tells_time(words: Sequence[str], text: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +22,38 @@ from memos_ray.core.retrieval.signals import EVIDENCE, PRIORS, Measured, Signal
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-_FLAT = 1e-12
+_FLAT = 1e-6
 _DIGITS = 9
+_SLACK = 1e-8
 _BLOCK = 64
 _NEVER = int(np.iinfo(np.int64).min)
 
 
 @dataclass(frozen=True, slots=True)
 class _Weighed:
-    """A signal's values for the pool of candidates, normalised."""
+    """A signal's values for the pool of candidates, and how they are normalised."""
 
     signal: Signal
     weight: float
     measured: Measured
     raw: FloatArray
-    normalised: FloatArray
     known: Mask | None
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def contributions(self) -> FloatArray:
+        """Weighed and normalised values; 0 where nothing is known."""
+        factor = self.weight / self.deviation if self.deviation else 0.0
+        shares = self.raw * factor
+        shares -= self.mean * factor
+        if self.known is not None:
+            shares[~self.known] = 0.0
+        return shares
+
+    def normalised(self, places: IntArray) -> FloatArray:
+        """Normalised values at some places."""
+        centred = self.raw[places] - self.mean
+        return centred / self.deviation if self.deviation else centred * 0.0
 
 
 def rank(scope: Scope) -> list[Scored]:
@@ -55,14 +72,13 @@ def rank(scope: Scope) -> list[Scored]:
     slots = scope.rows if pool is None else scope.rows[pool]
     weighed = [_normalise(*one, pool) for one in evidence]
     weighed += [
-        _Weighed(signal, weight, measured, measured.values, measured.values, measured.known)
+        _Weighed(signal, weight, measured, measured.values, measured.known)
         for signal, weight in _weights(scope, PRIORS)
         if (measured := signal.measure(scope, slots)) is not None
     ]
-    totals = np.zeros(len(slots))
-    for one in weighed:
-        totals += one.weight * one.normalised
-    totals = np.round(totals, _DIGITS)
+    totals = weighed[0].contributions()
+    for one in weighed[1:]:
+        totals += one.contributions()
     best = _best(totals, slots, scope.store.frame.ids, wanted)[scope.query.offset :]
     return _explain(scope, weighed, slots, best, totals)
 
@@ -81,49 +97,29 @@ def _normalise(
     if known is not None:
         known = None if known.all() else known if pool is None else known[pool]
     sample = raw if known is None else raw[known]
-    # Not a dot product: BLAS would start threads that fight over the cores of the other actors.
-    mean = float(sample.mean()) if len(sample) else 0.0
-    spread = float(np.sqrt(np.square(sample - mean).mean())) if len(sample) else 0.0
-    centred = raw - mean
-    if known is not None:
-        centred[~known] = 0.0
-    if spread > _FLAT:
-        centred *= 1.0 / spread
-    else:
-        centred[:] = 0.0
-    return _Weighed(signal, weight, measured, raw, centred, known)
-
-
-def _pool(scope: Scope, evidence: Sequence[Measured], wanted: int) -> IntArray | None:
-    """Rows to rank, ascending; nothing for all of them.
-
-    Nominates the best of each signal, and fills up with the newest when that is too few.
-    """
-    settings, size = scope.settings, len(scope.rows)
-    if settings.z_scope is ZScope.PERMITTED or size <= max(settings.exhaustive_rows, wanted):
-        return None
-    nominated = np.zeros(size, np.bool_)
-    for measured in evidence:
-        floor = _floor(measured.values, max(settings.candidates, wanted))
-        nominated |= measured.values >= floor
-    chosen = np.flatnonzero(nominated)
-    return chosen if len(chosen) >= wanted else None
-
-
-def _floor(values: FloatArray, count: int) -> float:
-    """The least of the `count` greatest values, ties included; never below what matches nothing."""
-    at = len(values) - count
-    return max(float(np.partition(values, at)[at]), float(np.nextafter(values.min(), np.inf)))
+    if not len(sample):
+        return _Weighed(signal, weight, measured, raw, known, 0.0, 0.0)
+    mean = float(sample.mean())
+    # Not a dot product: BLAS would start threads that fight over the cores of other actors.
+    square = float(np.einsum("i,i->", sample, sample)) / len(sample)
+    deviation = sqrt(max(square - mean * mean, 0.0))
+    if deviation <= _FLAT * max(1.0, abs(mean)):
+        deviation = 0.0
+    return _Weighed(signal, weight, measured, raw, known, mean, deviation)
 
 
 def _best(totals: FloatArray, slots: IntArray, ids: Sequence[str], wanted: int) -> list[int]:
-    """Places of the `wanted` greatest totals, greatest first, equal ones by id."""
+    """Places of the `wanted` greatest totals, greatest first, equal ones by id.
+
+    Totals are compared rounded, so that the order of summation decides nothing.
+    """
     places = np.arange(len(totals))
     if wanted < len(totals):
-        places = np.flatnonzero(totals >= _kth_block(totals, wanted))
+        places = np.flatnonzero(totals >= _kth_block(totals, wanted) - _SLACK)
         held = totals[places]
-        places = places[held >= np.partition(held, len(held) - wanted)[len(held) - wanted]]
-    keyed = zip((-totals[places]).tolist(), slots[places].tolist(), places.tolist(), strict=True)
+        floor = np.partition(held, len(held) - wanted)[len(held) - wanted]
+        places = places[held >= floor - _SLACK]
+    keyed = zip((-np.round(totals[places], _DIGITS)).tolist(), slots[places].tolist(), places.tolist(), strict=True)
     order = sorted((total, ids[slot], place) for total, slot, place in keyed)
     return [place for _, _, place in order[:wanted]]
 
@@ -158,13 +154,13 @@ def _explain(
 ) -> list[Scored]:
     ids = scope.store.frame.ids
     picked = slots[list(places)].tolist()
-    scores = totals[list(places)].tolist()
+    scores = np.round(totals[list(places)], _DIGITS).tolist()
     if not scope.query.explain:
         return [Scored(ids[slot], score) for slot, score in zip(picked, scores, strict=True)]
     parts: list[list[SignalPart]] = [[] for _ in picked]
     at = np.array(places, np.int64)
     for one in weighed:
-        raws, values = one.raw[at].tolist(), one.normalised[at].tolist()
+        raws, values = one.raw[at].tolist(), one.normalised(at).tolist()
         known = [True] * len(at) if one.known is None else one.known[at].tolist()
         notes = one.measured.notes(picked)
         for i, place in enumerate(parts):

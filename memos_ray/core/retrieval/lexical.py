@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval.neighbours import NONE
 from memos_ray.core.retrieval.postings import Occurrences
 from memos_ray.core.retrieval.scope import Scope
 
+IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-_COUNT_BITS = 16
-_COUNT_MASK = (1 << _COUNT_BITS) - 1
 _NOTED_WORDS = 8
 
 
@@ -77,24 +76,33 @@ def bm25(scope: Scope, found: Occurrences, lengths: npt.NDArray[np.int32]) -> Bm
 def spread(scope: Scope) -> Occurrences:
     """Carries the occurrences in own texts over to every context that holds the text.
 
-    Sorting the (term, context) pairs, packed with their counts into one integer, gives the counts
-    of each pair without a table of terms by slots.
+    One term at a time, and within it one offset at a time: at one offset no two memories stand in
+    the same context, so that plain indexed addition counts right.
     """
     found, high = scope.occurrences, scope.high
-    targets = scope.store.neighbours.reverse[found.slots]
-    held = targets != NONE
-    if not scope.whole:
-        held &= scope.basis[targets]
-    pairs = (((found.terms * high)[:, None] + targets) << _COUNT_BITS) | found.counts[:, None]
-    packed = pairs[held]
-    if not len(packed):
-        return Occurrences(packed, packed, packed)
-    packed.sort()
-    pair = packed >> _COUNT_BITS
-    first = np.flatnonzero(np.concatenate((_FIRST, pair[1:] != pair[:-1])))
-    counts = np.add.reduceat(packed & _COUNT_MASK, first)
-    terms, slots = np.divmod(pair[first], high)
-    return Occurrences(terms, slots, counts)
-
-
-_FIRST = np.ones(1, np.bool_)
+    reverse = scope.store.neighbours.reverse
+    bounds = np.searchsorted(found.terms, np.arange(len(scope.terms) + 1)).tolist()
+    # The last cell takes what has no target: -1 points there.
+    counts = np.zeros(high + 1, np.int64)
+    touched = np.zeros(high + 1, np.bool_)
+    parts: list[tuple[IntArray, IntArray]] = []
+    for start, end in pairwise(bounds):
+        targets = reverse[found.slots[start:end]]
+        here = found.counts[start:end]
+        for column in targets.T:
+            counts[column] += here
+        touched[targets] = True
+        touched[-1] = False
+        slots = np.flatnonzero(touched)
+        parts.append((slots, counts[slots]))
+        counts[slots] = 0
+        touched[slots] = False
+    if not parts:
+        return found
+    terms = np.repeat(np.arange(len(parts)), [len(slots) for slots, _ in parts])
+    slots = np.concatenate([slots for slots, _ in parts])
+    spread_counts = np.concatenate([counts for _, counts in parts])
+    if scope.whole:
+        return Occurrences(terms, slots, spread_counts)
+    kept = scope.basis[slots]
+    return Occurrences(terms[kept], slots[kept], spread_counts[kept])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.metadata import TimeSpan
@@ -47,6 +48,7 @@ class IndexedMemory:
         return cls(cube.id, cube.text, facets_of(cube), cube.descriptive.mentions, language)
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class QueryHints:
     """What is known about a query besides its words; every part may be missing.
@@ -54,17 +56,19 @@ class QueryHints:
     Attributes:
         names: participants that the query names; absent: found by the index among the speakers it
             holds; empty: none are named.
-        roles: chat roles that the query asks about, such as `("user",)`.
+        roles: chat roles that the query asks about, such as `("user",)`; absent: judged from the
+            text and the settings; empty: none in particular.
         time_range: when the wanted thing was said or happened, half-open.
         time_asked: whether the answer is a time ("when did ..."); absent: judged from the text.
     """
 
     names: tuple[str, ...] | None = None
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] | None = None
     time_range: TimeSpan | None = None
     time_asked: bool | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrievalQuery:
     """One search.
@@ -102,6 +106,7 @@ class RetrievalQuery:
             raise InvalidInputError("a query vector is one row of finite numbers", field="vector")
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class SignalPart:
     """One signal's share in a score.
@@ -122,6 +127,7 @@ class SignalPart:
     note: str = ""
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One result. `score` is the sum of the contributions of `parts`, where those are present.

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.predicate import Everything, Predicate
 from memos_ray.core.retrieval.query import QueryHints, Scored
 
 
+@crossing
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchRequest:
     """One search in one partition's share of a namespace.
@@ -41,6 +43,7 @@ class SearchRequest:
     indexed: bool = False
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One memory that a search found, with its score and where the score comes from."""
@@ -49,6 +52,7 @@ class Hit:
     scored: Scored
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class SearchReply:
     """Answer of one shard.

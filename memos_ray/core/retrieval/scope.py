@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from memos_ray.errors import DimensionMismatchError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 _SPOKEN_SHARE = 0.05
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ class Scope:
         """Whether every slot is permitted, so that arrays by slot are arrays by row."""
         return len(self.rows) == self.high
 
+    def at(self, column: npt.NDArray[_Scalar], slots: IntArray) -> npt.NDArray[_Scalar]:
+        """Entries of a column by slot at permitted slots, without a copy where all are asked."""
+        return column[: self.high] if len(slots) == self.high else column[slots]
+
     @cached_property
     def own_cosines(self) -> tuple[FloatArray, Mask] | None:
         """Best cosine of the own views at `rows`, and where there is one; nothing when silent."""
@@ -119,7 +125,7 @@ class Scope:
             return None
         values = store.own.cosines(vector, self.rows, self.high)
         store.extra.raise_to_best(vector, values, self.rows, self.high)
-        return values, store.own.held[self.rows]
+        return values, self.at(store.own.held, self.rows)
 
     @cached_property
     def vector(self) -> vectors.Query | None:
@@ -151,6 +157,14 @@ class Scope:
         """Whether the answer is a time."""
         hint = self.query.hints.time_asked
         return cues.asks_time(self.query.text) if hint is None else hint
+
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """Chat roles whose memories are asked for; none when any will do."""
+        hint = self.query.hints.roles
+        if hint is not None:
+            return hint
+        return () if cues.asks_assistant(self.query.text) else self.settings.default_roles
 
     def _speaks(self, name: str) -> bool:
         column = self.store.frame.coded("speaker")

@@ -1,31 +1,18 @@
-"""Settings of the ranking: weights, BM25 constants, context, candidates."""
+"""Settings of the ranking: weights, BM25 constants, contexts, views."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from math import isfinite
+from math import ceil, isfinite
 
 from memos_ray.errors import ConfigurationError
-
-SIGNALS = ("bm25_context", "bm25_own", "dense_own", "dense_context")
-"""Signals that are z-scored and nominate candidates."""
-PRIORS = ("speaker", "role", "date", "when", "question")
-"""Signals that are added as they are."""
-
 
 class Granularity(StrEnum):
     """Into what pieces a memory is embedded: `CHUNK` cuts long texts only, `SENTENCE` all."""
 
     CHUNK = "chunk"
     SENTENCE = "sentence"
-
-
-class ZScope(StrEnum):
-    """Over which rows mean and deviation of a signal are taken."""
-
-    PERMITTED = "permitted"
-    CANDIDATES = "candidates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +23,11 @@ class SignalWeights:
     bm25_own: float = 0.0
     dense_own: float = 0.5
     dense_context: float = 0.5
-    speaker: float = 2.2
-    role: float = 0.0
+    speaker: float = 2.5
+    role: float = 2.5
     date: float = 3.0
-    when: float = 2.0
-    question: float = -0.5
+    when: float = 1.0
+    question: float = -0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +36,23 @@ class ViewSettings:
 
     Attributes:
         context_words: the predecessor joins only while both stay within this many words.
-        chunk_words: longer texts are embedded in chunks of about this many words.
+        chunk_words_min: a text of so many words is one view, and a chunk is not cut smaller.
+        chunk_words_max: a chunk is not cut larger.
+        target_chunks: in between, a text is cut into about so many chunks.
         max_chunks: what lies beyond is found by its words only.
     """
 
     granularity: Granularity = Granularity.CHUNK
     context_words: int = 120
-    chunk_words: int = 60
+    chunk_words_min: int = 30
+    chunk_words_max: int = 120
+    target_chunks: int = 8
     max_chunks: int = 40
+
+    def chunk_words(self, words: int) -> int:
+        """Size of the chunks of a text of `words` words."""
+        ideal = ceil(words / self.target_chunks)
+        return min(max(ideal, self.chunk_words_min), self.chunk_words_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +64,8 @@ class RetrievalSettings:
         b: BM25 length normalisation, 0 to 1.
         context_words: neighbours join a memory's context only while it stays within this.
         context_reach: at most so many neighbours on each side.
-        candidates: how many each signal nominates.
-        exhaustive_rows: up to so many permitted rows, every row is a candidate.
-        z_scope: over which rows signals are z-scored.
+        default_roles: whose memories a query asks about unless it says otherwise. A user's own
+            words hold what is to be remembered; an assistant's answers are long and repeat them.
         strip_names: take the names of participants out of the query's words.
         audience: neighbours lend their words only to memories with equal values of these facets,
             so that no text shines through to a reader who may not see it.
@@ -85,9 +80,7 @@ class RetrievalSettings:
     b: float = 0.75
     context_words: int = 120
     context_reach: int = 2
-    candidates: int = 100
-    exhaustive_rows: int = 1000
-    z_scope: ZScope = ZScope.PERMITTED
+    default_roles: tuple[str, ...] = ("user",)
     strip_names: bool = True
     audience: tuple[str, ...] = ("owner", "visibility", "readers", "sensitivity", "compliance")
 
@@ -98,10 +91,12 @@ class RetrievalSettings:
         _check(0 <= self.b <= 1, "b")
         _check(self.context_words >= 0, "context_words")
         _check(0 <= self.context_reach <= 8, "context_reach")
-        _check(self.candidates >= 1, "candidates")
-        _check(self.exhaustive_rows >= 0, "exhaustive_rows")
         _check(self.views.context_words >= 0, "views.context_words")
-        _check(self.views.chunk_words >= 1, "views.chunk_words")
+        _check(self.views.chunk_words_min >= 1, "views.chunk_words_min")
+        _check(
+            self.views.chunk_words_max >= self.views.chunk_words_min, "views.chunk_words_max"
+        )
+        _check(self.views.target_chunks >= 1, "views.target_chunks")
         _check(1 <= self.views.max_chunks <= 1000, "views.max_chunks")
 
 

@@ -119,9 +119,10 @@ class ContextDense:
         table = scope.store.context
         if not table.count:
             return Measured(values, known)
-        held = table.held[slots]
+        held = scope.at(table.held, slots)
         cosines = table.cosines(scope.vector, slots, scope.high)
-        return Measured(np.where(held, cosines, values), known | held)
+        np.copyto(cosines, values, where=~held)
+        return Measured(cosines, known | held)
 
 
 class SpeakerPrior:
@@ -138,7 +139,7 @@ class SpeakerPrior:
         column = scope.store.frame.coded("speaker")
         if len(named) != 1 or column is None:
             return None
-        said = column.codes[slots] == column.code(named[0])
+        said = scope.at(column.codes, slots) == column.code(named[0])
         return Measured(said.astype(np.float64), said, lambda slots: [named[0]] * len(slots))
 
 
@@ -148,12 +149,12 @@ class RolePrior:
     name = "role"
 
     def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
-        """Silent without a role in the hints."""
+        """Silent when any role will do."""
         column = scope.store.frame.coded("role")
-        roles = scope.query.hints.roles
+        roles = scope.roles
         if not roles or column is None:
             return None
-        said = np.isin(column.codes[slots], [column.code(role) for role in roles])
+        said = np.isin(scope.at(column.codes, slots), [column.code(role) for role in roles])
         note = ", ".join(roles)
         return Measured(said.astype(np.float64), said, lambda slots: [note] * len(slots))
 
@@ -188,19 +189,19 @@ class WhenPrior:
         """Silent unless the answer is a time."""
         if not scope.asks_time:
             return None
-        values = scope.store.tells_time[slots].astype(np.float64)
+        values = scope.at(scope.store.tells_time, slots).astype(np.float64)
         return Measured(values, values > 0, lambda slots: ["tells a time"] * len(slots))
 
 
 class QuestionPrior:
-    """1 for a memory that asks: it repeats the words of the query and rarely holds the answer."""
+    """How much a memory asks: it repeats the words of the query and rarely holds the answer."""
 
     name = "question"
 
     def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
         """Speaks about every query."""
-        asks = scope.store.asks[slots]
-        return Measured(asks.astype(np.float64), asks, lambda slots: ["asks"] * len(slots))
+        values = scope.at(scope.store.asks, slots).astype(np.float64)
+        return Measured(values, values > 0, lambda slots: ["asks"] * len(slots))
 
 
 EVIDENCE: tuple[Signal, ...] = (ContextBm25(), OwnBm25(), OwnDense(), ContextDense())

@@ -65,7 +65,7 @@ class MemoryStore:
         self.lengths: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self.context_lengths: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self.tells_time: npt.NDArray[np.float32] = np.zeros(0, np.float32)
-        self.asks: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.asks: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self.mentions: dict[int, tuple[tuple[int, int], ...]] = {}
         self.texts: list[str] = []
         self.stale: dict[int, None] = {}
@@ -184,7 +184,7 @@ class MemoryStore:
         self.lengths = np.concatenate((self.lengths, np.zeros(more, np.int32)))
         self.context_lengths = np.concatenate((self.context_lengths, np.zeros(more, np.int32)))
         self.tells_time = np.concatenate((self.tells_time, np.zeros(more, np.float32)))
-        self.asks = np.concatenate((self.asks, np.zeros(more, np.bool_)))
+        self.asks = np.concatenate((self.asks, np.zeros(more, np.float32)))
         self.texts.extend([""] * more)
         for keys in (
             self._own_wanted,
@@ -230,7 +230,7 @@ class MemoryStore:
         self.lengths[slot] = analysis.length
         self.languages.put(slot, analysis.language)
         self.tells_time[slot] = cues.tells_time(analysis.words, memory.text)
-        self.asks[slot] = cues.is_question(memory.text)
+        self.asks[slot] = cues.question_share(memory.text, count_words(memory.text))
         self._text_bytes += _size(memory.text) - _size(self.texts[slot])
         self.texts[slot] = memory.text
         self._plan_own(slot, plan_own(memory.text, self.settings.views))

@@ -27,7 +27,9 @@ class Query:
         if not len(data):
             return np.empty(0)
         products: FloatArray = np.asarray(numkong.cdist(self._data, data, "dot"))[0]
-        return products * scales * self._scale
+        products *= scales
+        products *= self._scale
+        return products
 
 
 class SlotVectors:

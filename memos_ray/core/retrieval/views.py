@@ -77,10 +77,12 @@ def plan_own(text: str, settings: ViewSettings) -> tuple[View, ...]:
     """Own views: one, or one per chunk."""
     if not text.strip():
         return ()
-    if settings.granularity is Granularity.CHUNK and count_words(text) <= settings.chunk_words:
+    whole = settings.granularity is Granularity.CHUNK
+    words = count_words(text)
+    size = settings.chunk_words(words)
+    if whole and words <= size:
         return (View(ViewKind.OWN, text),)
-    limit = settings.chunk_words if settings.granularity is Granularity.CHUNK else 1
-    pieces = _pack(_sentences(text, settings.chunk_words), limit)
+    pieces = _pack(_sentences(text, size), size if whole else 1)
     return tuple(View(ViewKind.OWN, piece) for piece in pieces[: settings.max_chunks])
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 
 ERASE = "erase"
@@ -25,6 +26,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Event:
     """One entry of the log: who did what to which memory, under which circumstances.

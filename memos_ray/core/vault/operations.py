@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import orjson
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.identity import digest
 from memos_ray.core.cube.metadata import (
     Arrangement,
@@ -25,6 +26,7 @@ from memos_ray.core.cube.metadata import (
 from memos_ray.core.cube.payload import Payload
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Create:
     """Stores a new memory.
@@ -80,6 +82,7 @@ class UpdateMode(StrEnum):
     OVERWRITE = "overwrite"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Update:
     """Makes a new version of a memory.
@@ -105,6 +108,7 @@ class Update:
     merged_from: tuple[tuple[str, int], ...] = ()
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Share:
     """Changes who may reach a memory: names added to and removed from its scopes."""
@@ -118,6 +122,7 @@ class Share:
     expected: int | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Delete:
     """Deletes a memory: soft (it can be restored) or hard (every version is erased)."""
@@ -127,6 +132,7 @@ class Delete:
     expected: int | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Restore:
     """Undoes a soft delete."""
@@ -135,6 +141,7 @@ class Restore:
     expected: int | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """Makes a new version with the content of an older one."""
@@ -144,6 +151,7 @@ class Rollback:
     expected: int | None = None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Freeze:
     """Forbids every further change (LIFE-4), or allows changes again."""
@@ -156,6 +164,7 @@ class Freeze:
 Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Write:
     """One item of a write call.
@@ -187,6 +196,7 @@ class Write:
         return digest(b"memos-write-1", body)
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Written:
     """The answer to a write that is durable.

@@ -14,6 +14,7 @@ from typing import Protocol
 import orjson
 
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault import storable
@@ -72,6 +73,7 @@ class GuardPort(Protocol):
         ...
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One write with its caller."""

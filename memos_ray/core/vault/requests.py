@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.predicate import Everything, Predicate
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ListRequest:
     """One page of a namespace's memories in one partition, newest first.
@@ -24,6 +26,7 @@ class ListRequest:
     include_deleted: bool = False
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
     """What an operator wants to know of a shard.

@@ -2,14 +2,13 @@
 
 The text of a memory may hold any character. Everything that is a column in a store (names, tags,
 subjects, attributes, reasons) must be free of NUL, which PostgreSQL cannot hold; keys must be short
-enough for an index entry; numbers must be finite and fit 64 bits. A store refuses a whole commit for
-one such field, so check each cube and log entry before it joins a commit with others.
+enough for an index entry; numbers must be finite and fit 64 bits. A store refuses a whole commit
+for one such field, so check each cube and log entry before it joins a commit with others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX, Facets, FacetValue, facets_of
@@ -20,6 +19,8 @@ from memos_ray.errors import InvalidInputError
 NAME_MAX_BYTES = 512
 """UTF-8 length of keys: tenants, ids, namespaces, names of attributes, idempotency keys, …."""
 
+# UTF-8 takes at most four bytes a character, so that most names need no closer look.
+_SURELY_SHORT = NAME_MAX_BYTES // 4
 _MIN, _MAX = -(2**63), 2**63 - 1
 
 
@@ -33,26 +34,42 @@ def check_cube(cube: MemCube, facets: Facets | None = None) -> None:
         InvalidInputError: names the field that no store holds.
     """
     flat = facets_of(cube) if facets is None else facets
-    check_names(tenant=cube.tenant, id=cube.id, namespace=cube.namespace)
-    check_texts(
-        author=cube.version.author,
-        reason=cube.version.reason,
-        **{f"parent[{i}]": parent.cube_id for i, parent in enumerate(cube.version.parents)},
-    )
-    check_names(**{ATTRIBUTE_PREFIX + name: name for name in cube.descriptive.attributes})
+    about, info = cube.descriptive, cube.version
+    keys = (cube.tenant, cube.id, cube.namespace, *about.attributes)
+    texts = [*keys, info.author, info.reason or ""]
+    texts += [parent.cube_id for parent in info.parents]
+    for field, value in flat.items():
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, tuple):
+            texts.extend(value)
+        else:
+            _check_number(field, value)
     # One look at all texts together; only a finding is worth naming the field.
-    if not _plain("\1".join(_strings(flat.values()))):
-        for name, value in flat.items():
-            check_texts(**{name: "\1".join(_strings((value,)))})
-    for name, value in flat.items():
-        _check_number(name, value)
-    lifespan = cube.governance.lifespan
-    if isinstance(lifespan, Decay):
-        _check_number("half_life_s", lifespan.half_life_s)
+    if not _plain("\1".join(texts)):
+        _name_text(cube, flat)
+    if max(map(len, keys)) > _SURELY_SHORT:
+        check_names(tenant=cube.tenant, id=cube.id, namespace=cube.namespace)
+        check_names(**{ATTRIBUTE_PREFIX + name: name for name in about.attributes})
+    if isinstance(cube.governance.lifespan, Decay):
+        _check_number("half_life_s", cube.governance.lifespan.half_life_s)
     try:
         cube.text.encode()
     except UnicodeEncodeError:
         raise InvalidInputError("text that UTF-8 cannot carry", field="text") from None
+
+
+def _name_text(cube: MemCube, flat: Facets) -> None:
+    check_texts(
+        tenant=cube.tenant,
+        author=cube.version.author,
+        reason=cube.version.reason,
+        parents="\1".join(parent.cube_id for parent in cube.version.parents),
+        attributes="\1".join(cube.descriptive.attributes),
+    )
+    for field, value in flat.items():
+        if isinstance(value, str | tuple):
+            check_texts(**{field: value if isinstance(value, str) else "\1".join(value)})
 
 
 def check_event(event: Event) -> None:
@@ -91,8 +108,7 @@ def check_names(**names: str) -> None:
     """
     check_texts(**names)
     for field, name in names.items():
-        # UTF-8 takes at most four bytes a character: most names need no closer look.
-        if len(name) * 4 > NAME_MAX_BYTES and len(name.encode()) > NAME_MAX_BYTES:
+        if len(name) > _SURELY_SHORT and len(name.encode()) > NAME_MAX_BYTES:
             raise InvalidInputError("a name is too long", field=field, max_bytes=NAME_MAX_BYTES)
 
 
@@ -112,14 +128,6 @@ def _plain(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-
-
-def _strings(values: Iterable[FacetValue]) -> Iterable[str]:
-    for value in values:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, tuple):
-            yield from value
 
 
 def _check_number(field: str, value: FacetValue) -> None:

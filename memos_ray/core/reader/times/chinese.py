@@ -27,7 +27,8 @@ _YEAR_WORD = "|".join(_YEAR_WORDS)
 _YEAR_DIGITS = r"(?<!\d)(?:1\d{3}|20\d{2}|21\d{2})|[一二][零〇一二三四五六七八九]{3}"
 _YEAR = rf"(?:(?P<year>{_YEAR_DIGITS})\s*年|(?P<near>{_YEAR_WORD}))"
 _MONTH = r"(?P<month>1[0-2]|0?[1-9]|十[一二]?|[一二三四五六七八九])\s*月份?"
-_DAY_NUMBER = r"3[01]|[12]\d|0?[1-9]|三十一?|二十[一二三四五六七八九]?|十[一二三四五六七八九]?|[一二三四五六七八九]"
+_ONE_TO_NINE = "[一二三四五六七八九]"
+_DAY_NUMBER = rf"3[01]|[12]\d|0?[1-9]|三十一?|二十{_ONE_TO_NINE}?|十{_ONE_TO_NINE}?|{_ONE_TO_NINE}"
 _DAY = rf"(?P<day>{_DAY_NUMBER})\s*[日号號]"
 _DAY_WORDS = {
     "大前天": -3,

@@ -220,7 +220,8 @@ DATE_RULES: tuple[Rule, ...] = (
     ),
     rule(
         _MONTH_WORDS,
-        rf"\b(?<!\d[ -])(?:(?P<side>last|this|next|every)\s+)?(?P<month>{MONTH})\b(?!\s*\d|\w|'(?!s\b))",
+        rf"\b(?<!\d[ -])(?:(?P<side>last|this|next|every)\s+)?(?P<month>{MONTH})\b"
+        r"(?!\s*\d|\w|'(?!s\b))",
         _month,
     ),
     rule(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.metadata import TimeSpan
 
 # An open side of a span ("before 2020") ends here. One day inside the limits of `datetime`, so that
@@ -31,6 +32,7 @@ class Granularity(StrEnum):
     RANGE = "range"
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class TimeMention(TimeSpan):
     """A time that a text speaks of: `start <= t < end`, aware UTC.

@@ -13,7 +13,10 @@ from memos_ray.core.reader.times.mention import Granularity
 _CLOCK = r"(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::[0-5]\d(?:[.,]\d{1,9})?)?"
 _ZONE = r"(?P<zone>z|[+-]\d{2}:?\d{2})?"
 # "3pm", "3:05 p.m.", "15:05"; a bare number is no time of day.
-_CLOCK_WORDS = r"(?P<hour>[01]?\d|2[0-3])(?::(?P<minute>[0-5]\d))?(?::[0-5]\d)?(?:\s*(?P<half>[ap]m\b|[ap]\.m\b\.?))?"
+_CLOCK_WORDS = (
+    r"(?P<hour>[01]?\d|2[0-3])(?::(?P<minute>[0-5]\d))?(?::[0-5]\d)?"
+    r"(?:\s*(?P<half>[ap]m\b|[ap]\.m\b\.?))?"
+)
 _CLOCK_AFTER = re.compile(rf"\s*,?\s*(?:at\s+|@\s*|around\s+)?{_CLOCK_WORDS}(?![\d:/%-]|\.\d)")
 _CLOCK_BEFORE = re.compile(rf"(?<![\d:./-]){_CLOCK_WORDS}(?:\s*,)?\s+(?:on\s+)?$")
 _CLOCK_REACH = 24

@@ -19,6 +19,9 @@ from memos_ray.core.reader.times.numeric import NUMERIC_RULES
 # Nobody says a hundred thousand characters in one breath; beyond that only time would be lost.
 MAX_SCANNED_CHARS = 100_000
 
+# Near the ends of the calendar, "the next decade" does not exist; nobody speaks from there.
+_FIRST_YEAR, _LAST_YEAR = 100, 9900
+
 _DIGIT = re.compile(r"\d")
 _WORDS = re.compile(r"[a-z]+")
 _WORD_RULES: tuple[Rule, ...] = (*UNIT_RULES, *DATE_RULES)
@@ -56,6 +59,8 @@ def resolve_times(
     """
     if anchor is not None and anchor.tzinfo is None:
         raise ValueError("the anchor needs a time zone")
+    if anchor is not None and not _FIRST_YEAR <= anchor.year <= _LAST_YEAR:
+        anchor = None
     zone = tz or (anchor.tzinfo if anchor is not None else None) or UTC
     text = text[:MAX_SCANNED_CHARS]
     scan = Scan(text, _lowered(text), Calendar(zone, anchor), _day_first(language))

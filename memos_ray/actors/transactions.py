@@ -1,0 +1,84 @@
+"""One transaction of a partition, from start to end, in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
+from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
+from memos_ray.errors import MemosError
+from memos_ray.ports import ClockPort, RecordStorePort
+
+Outcomes = list[Written | MemosError]
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Reads what writes refer to, plans them and commits the plan.
+
+    What was read is still true at the commit, because nobody else writes the partition: the store
+    refuses the commit when somebody does.
+    """
+
+    partition: int
+    epoch: int
+    store: RecordStorePort
+    guard: GuardPort
+    clock: ClockPort
+
+    def run(
+        self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
+    ) -> tuple[Commit, Outcomes]:
+        """Commits writes; returns the commit, empty when none had an effect, and their outcomes.
+
+        Raises:
+            AlreadyExistsError: `last_lsn` is not the newest, or a minted id is taken.
+            MemosError: the store failed; see `RecordStorePort.commit`.
+        """
+        store, partition = self.store, self.partition
+        wanted = needs(submissions, trust_minted=trust_minted)
+        planner = Planner(
+            partition=partition,
+            epoch=self.epoch,
+            last_lsn=last_lsn,
+            now=self.clock.now(),
+            guard=self.guard,
+            heads=store.heads(partition, tuple(wanted.heads)) if wanted.heads else {},
+            replies={
+                (tenant, scope, key): reply
+                for (tenant, scope), keys in wanted.replies.items()
+                for key, reply in store.replies(partition, tenant, scope, keys).items()
+            },
+            targets={
+                (key, number): cube
+                for key, number in wanted.targets
+                if (cube := store.version(partition, key, number)) is not None
+            },
+        )
+        outcomes = [planner.add(submission) for submission in submissions]
+        commit = planner.commit()
+        if commit.events:
+            store.commit(commit)
+        return commit, outcomes
+
+    def look(self, seen_lsn: int | None) -> tuple[int, Commit | None]:
+        """Returns where the log stands, and in one commit what was written beyond `seen_lsn`.
+
+        The commit holds the newest version of each memory concerned; nothing when nothing was
+        missed, or when nothing was ever seen.
+        """
+        last = self.store.last_lsn(self.partition)
+        if seen_lsn is None or last <= seen_lsn:
+            return last, None
+        events = self.store.events(self.partition, seen_lsn, last - seen_lsn)
+        done = [
+            (CubeKey(event.tenant, event.cube_id), event.operation)
+            for event in events
+            if event.cube_id is not None and event.outcome is Outcome.DONE
+        ]
+        heads = self.store.heads(self.partition, tuple(dict.fromkeys(key for key, _ in done)))
+        erased = tuple(dict.fromkeys(key for key, operation in done if operation == ERASE))
+        cubes = tuple(heads.values())
+        return last, Commit(self.partition, self.epoch, cubes, erased, tuple(events))

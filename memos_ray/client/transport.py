@@ -1,0 +1,163 @@
+"""What a client talks to, wherever that is: the service in this process, or a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from memos_ray.core.access.administration import AdminOperation
+from memos_ray.gateway.admin_models import Change, Documents, Who
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.models import (
+    Diff,
+    Health,
+    History,
+    LogPage,
+    Memory,
+    MemoryChange,
+    MemoryPage,
+    NewMemory,
+    SearchQuery,
+    SearchResult,
+    Sharing,
+    WriteReport,
+)
+from memos_ray.ports import EventQuery
+
+Item = NewMemory | Mapping[str, Any]
+
+
+class Transport(Protocol):
+    """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
+
+    async def add(
+        self, caller: Caller, items: Sequence[Item], namespace: str | None
+    ) -> WriteReport:
+        """Stores memories, each with its own outcome."""
+        ...
+
+    async def update(
+        self, caller: Caller, id: str, change: MemoryChange, namespace: str | None
+    ) -> WriteReport:
+        """Makes a new version."""
+        ...
+
+    async def share(
+        self, caller: Caller, id: str, sharing: Sharing, namespace: str | None
+    ) -> WriteReport:
+        """Changes who may reach a memory."""
+        ...
+
+    async def delete(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        hard: bool,
+        expected_version: int | None,
+        reason: str | None,
+        key: str | None,
+    ) -> WriteReport:
+        """Deletes a memory."""
+        ...
+
+    async def restore(
+        self, caller: Caller, id: str, namespace: str | None, reason: str | None, key: str | None
+    ) -> WriteReport:
+        """Undoes a soft deletion."""
+        ...
+
+    async def rollback(
+        self,
+        caller: Caller,
+        id: str,
+        to: int,
+        namespace: str | None,
+        expected_version: int | None,
+        reason: str | None,
+        key: str | None,
+    ) -> WriteReport:
+        """Brings the content of an older version back."""
+        ...
+
+    async def freeze(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        frozen: bool,
+        reason: str | None,
+        key: str | None,
+    ) -> WriteReport:
+        """Forbids changes, or allows them again."""
+        ...
+
+    async def get(
+        self, caller: Caller, id: str, namespace: str | None, version: int | None
+    ) -> Memory:
+        """Returns a memory."""
+        ...
+
+    async def list(
+        self,
+        caller: Caller,
+        namespace: str | None,
+        filter: str | None,
+        tags: Sequence[str],
+        include_deleted: bool,
+        cursor: str | None,
+        limit: int,
+    ) -> MemoryPage:
+        """Returns one page of a namespace."""
+        ...
+
+    async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
+        """Finds memories."""
+        ...
+
+    async def history(
+        self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int
+    ) -> History:
+        """Returns versions."""
+        ...
+
+    async def diff(
+        self, caller: Caller, id: str, before: int, after: int, namespace: str | None
+    ) -> Diff:
+        """Compares two versions."""
+        ...
+
+    async def log(
+        self,
+        caller: Caller,
+        namespace: str | None,
+        query: EventQuery,
+        cursor: str | None,
+        limit: int,
+    ) -> LogPage:
+        """Reads the audit log."""
+        ...
+
+    async def change(self, caller: Caller, operation: AdminOperation) -> Change:
+        """Changes policy."""
+        ...
+
+    async def documents(self, caller: Caller, namespace: str | None) -> Documents:
+        """Lists policy documents."""
+        ...
+
+    async def whoami(self, caller: Caller) -> Who:
+        """Says who the caller is."""
+        ...
+
+    async def health(self) -> Health:
+        """Says how the service is."""
+        ...
+
+    def keep(self, content: bytes) -> str | None:
+        """Stores an attachment's bytes, where that is possible; returns their digest."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of connections and, for an embedded cluster, stops it."""
+        ...

@@ -1,0 +1,37 @@
+"""A guard for tests that need a rule, but no policy."""
+
+from __future__ import annotations
+
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.metadata import Visibility
+from memos_ray.errors import NotFoundError, PermissionDeniedError
+
+READ_ONLY = "archive"
+"""A namespace in which nobody creates."""
+
+
+class OwnerGuard:
+    """Implements `core.vault.planning.GuardPort` by three simple rules.
+
+    Owners may do everything with what is theirs. Named readers, and everyone when the memory is not
+    private, may read; named writers may also update. Everyone may create, but not in `READ_ONLY`.
+    """
+
+    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+        """See `GuardPort.check`."""
+        me, rules = context.principal.id, cube.governance
+        if action is Action.CREATE:
+            if namespace == READ_ONLY:
+                raise PermissionDeniedError("nobody creates here", namespace=namespace)
+            return
+        if rules.owner == me or (action is Action.UPDATE and me in rules.writers):
+            return
+        if rules.visibility is Visibility.PRIVATE and me not in rules.readers:
+            raise NotFoundError("no such memory")
+        if action is not Action.READ:
+            raise PermissionDeniedError("this memory may not be used so", action=action.value)
+
+    def default_visibility(self, tenant: str, namespace: str) -> Visibility:
+        """See `GuardPort.default_visibility`."""
+        return Visibility.PRIVATE

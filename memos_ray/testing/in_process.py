@@ -1,0 +1,180 @@
+"""A whole MemOS in one process, without Ray: the real classes, wired by hand.
+
+For tests of everything but Ray itself: real policy authority, shards, stores and service, direct
+calls instead of remote ones. Shards can be "killed": they stop answering and keep whatever they
+hold, like a process that was cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.shard import ShardParts, VaultShard
+from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.adapters.sql.control import SqlControlStore
+from memos_ray.adapters.sql.records import SqlRecordStore
+from memos_ray.cluster.clock import OwnProcess, SystemClock
+from memos_ray.config import LimitSettings, VaultSettings
+from memos_ray.core.access import keys
+from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
+from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
+from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.errors import UnavailableError
+from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.callers import Authenticator, Caller
+from memos_ray.gateway.routing import Router
+from memos_ray.gateway.service import MemoryService
+from memos_ray.ports import (
+    ClockPort,
+    ControlStorePort,
+    EmbedderPort,
+    RecordStorePort,
+    ShardPort,
+    VectorStorePort,
+)
+from memos_ray.testing.embedders import HashingEmbedder
+
+
+@dataclass
+class Crew:
+    """Shards of this process, by name. Implements `ports.CrewPort`."""
+
+    make: Callable[[str], VaultShard]
+    shards: dict[str, VaultShard] = field(default_factory=dict)
+    dead: list[VaultShard] = field(default_factory=list)
+
+    async def start_governance(self) -> None:
+        """It runs already."""
+
+    async def start_shard(self, name: str) -> None:
+        """Makes a shard unless there is one."""
+        if name not in self.shards:
+            self.shards[name] = self.make(name)
+
+    async def stop_shard(self, name: str) -> None:
+        """Closes a shard."""
+        await self.shards.pop(name).close()
+
+    def shard(self, name: str) -> ShardPort:
+        """Returns a shard.
+
+        Raises:
+            UnavailableError: there is none of this name.
+        """
+        if name not in self.shards:
+            raise UnavailableError("the actor is away", actor=name)
+        return self.shards[name]
+
+    def cut_off(self, name: str) -> VaultShard:
+        """Makes a shard unreachable; it goes on running, as behind a broken network."""
+        zombie = self.shards.pop(name)
+        self.dead.append(zombie)
+        return zombie
+
+
+@dataclass
+class InProcess:
+    """The parts, for tests to reach into."""
+
+    service: MemoryService
+    admin: AdminService
+    supervisor: Supervisor
+    crew: Crew
+    governance: MemGovernance
+    store: RecordStorePort
+    control: ControlStorePort
+    clock: ClockPort
+    administrator: Caller
+    administrator_id: str = "user:admin"
+
+    async def caller(self, principal: str, *roles: str) -> Caller:
+        """Makes a principal with a key of its own."""
+        record = PrincipalRecord(principal, roles)
+        await self.admin.change(self.administrator, PutPrincipal(record))
+        changed = await self.admin.change(self.administrator, IssueKey(principal))
+        return replace(self.administrator, credential=changed.secret or "")
+
+    async def namespace(self, name: str) -> str:
+        """Makes a namespace of the administrator's own."""
+        spec = default_spec(name, NamespaceKind.USER_PRIVATE, self.administrator_id)
+        await self.admin.change(self.administrator, PutNamespace(spec))
+        return name
+
+
+@asynccontextmanager
+async def in_process(
+    folder: Path,
+    *,
+    embedder: EmbedderPort | None = None,
+    vectors: VectorStorePort | None = None,
+    settings: VaultSettings | None = None,
+    limits: LimitSettings | None = None,
+    clock: ClockPort | None = None,
+    store: RecordStorePort | None = None,
+    timeout_s: float = 10.0,
+) -> AsyncIterator[InProcess]:
+    """Runs a MemOS for the length of a block; `folder` keeps its data."""
+    time = clock or SystemClock()
+    model = embedder or HashingEmbedder()
+    vault = settings or VaultSettings(partitions=4)
+    records = store or SqlRecordStore.embedded(folder / "records")
+    control = SqlControlStore.embedded(folder / "records")
+    signing_key = Ed25519PrivateKey.generate()
+    governance = MemGovernance(control, time, os.urandom, signing_key)
+    admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
+    await governance.bootstrap("default", keys.parse(admin_key))
+    parts = ShardParts(
+        store=records,
+        vectors=vectors,
+        embedder=model,
+        governance=governance,
+        ring=lambda: load_ring(control),
+        public_key=governance.public_key(),
+        clock=time,
+        probe=OwnProcess(),
+        settings=vault,
+        retrieval=RetrievalSettings(),
+    )
+    crew = Crew(lambda name: VaultShard(name, parts))
+    supervisor = Supervisor(control, crew, vault)
+    guard = PolicyGuard(governance.public_key(), governance, time)
+    authenticator = Authenticator(guard, time)
+    service = MemoryService(
+        router=Router(supervisor, crew.shard, time, timeout_s),
+        authenticator=authenticator,
+        embedder=lambda: model,
+        clock=time,
+        limits=limits or LimitSettings(),
+    )
+    try:
+        await supervisor.boot()
+        yield InProcess(
+            service,
+            AdminService(authenticator, governance),
+            supervisor,
+            crew,
+            governance,
+            records,
+            control,
+            time,
+            Caller(admin_key),
+        )
+    finally:
+        await supervisor.close()
+        await guard.close()
+        await _close([*crew.shards.values(), *crew.dead])
+        control.close()
+        records.close()
+
+
+async def _close(shards: Sequence[VaultShard]) -> None:
+    await asyncio.gather(*(shard.close() for shard in shards))

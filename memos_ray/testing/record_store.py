@@ -1,0 +1,386 @@
+"""A record store in memory, for tests and for trying things out; nothing of it survives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+
+from memos_ray.core.cube import wire
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
+from memos_ray.core.cube.facets import facets_of, to_micros
+from memos_ray.core.cube.metadata import Usage
+from memos_ray.core.cube.predicate import Predicate, evaluate
+from memos_ray.core.vault import storable
+from memos_ray.core.vault import usage as indicators
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
+from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
+
+Row = tuple[MemCube, StoredVectors | None]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """All that is kept of one cube: versions by number, ascending, and what changes beside them."""
+
+    versions: dict[int, MemCube] = field(default_factory=dict)
+    vectors: dict[tuple[int, str], StoredVectors] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    sketch: str | None = None
+
+    def head(self) -> MemCube:
+        newest = self.versions[max(self.versions)]
+        fingerprint = replace(newest.fingerprint, sketch=self.sketch)
+        return replace(newest, usage=self.usage, fingerprint=fingerprint)
+
+    def vectors_of(self, space: str | None, newest: int) -> StoredVectors | None:
+        """Returns the vectors of the newest version up to one, of a space or of any."""
+        found = [
+            (number, held)
+            for number, held in self.vectors
+            if number <= newest and space in (None, held)
+        ]
+        if space is None and found:
+            space = max(held for _, held in found)
+            found = [place for place in found if place[1] == space]
+        return self.vectors[max(found)] if found else None
+
+
+@dataclass(slots=True)
+class _Partition:
+    fence: Fence
+    chains: dict[CubeKey, _Chain] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    replies: dict[tuple[str, str, str], Reply] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    accesses: list[Event] = field(default_factory=list)
+
+
+class MemoryRecordStore:
+    """Implements `ports.RecordStorePort` with dictionaries.
+
+    Concurrency: one lock around every method; a commit is all or nothing. Iterators walk a copy.
+    """
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def fence(self, partition: int) -> Fence:
+        """See `RecordStorePort.fence`."""
+        with self._lock:
+            return self._part(partition).fence
+
+    def take(self, partition: int, owner: str, epoch: int) -> None:
+        """See `RecordStorePort.take`."""
+        storable.check_texts(owner=owner)
+        with self._lock:
+            part = self._part(partition)
+            if epoch <= part.fence.epoch:
+                raise FencedError(
+                    "the partition has a newer owner", partition=partition, epoch=epoch
+                )
+            part.fence = Fence(partition, epoch, owner)
+
+    def last_lsn(self, partition: int) -> int:
+        """See `RecordStorePort.last_lsn`."""
+        with self._lock:
+            return len(self._part(partition).events)
+
+    def commit(self, commit: Commit) -> None:
+        """See `RecordStorePort.commit`.
+
+        Raises:
+            InvalidInputError: a field that no store can hold, see `core.vault.storable`; nothing
+                was written.
+        """
+        with self._lock:
+            part = self._held(commit.partition, commit.epoch)
+            _check_new(part, commit)
+            _check_storable(commit)
+            for key in commit.erased:
+                part.chains.pop(key, None)
+            for cube in commit.cubes:
+                key = CubeKey(cube.tenant, cube.id)
+                chain = part.chains.get(key)
+                if chain is None:
+                    chain = part.chains[key] = _Chain(usage=cube.usage)
+                chain.versions[cube.version.number] = _placed(cube, commit)
+                chain.sketch = cube.fingerprint.sketch
+            part.events.extend(commit.events)
+            part.replies.update(((r.tenant, r.scope, r.key), r) for r in commit.replies)
+
+    def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
+        """See `RecordStorePort.heads`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            return {key: chains[key].head() for key in keys if key in chains}
+
+    def replies(
+        self, partition: int, tenant: str, scope: str, keys: Sequence[str]
+    ) -> dict[str, Reply]:
+        """See `RecordStorePort.replies`."""
+        with self._lock:
+            held = self._part(partition).replies
+            places = {key: (tenant, scope, key) for key in keys}
+            return {key: held[place] for key, place in places.items() if place in held}
+
+    def versions(self, partition: int, key: CubeKey, before: int, limit: int) -> list[VersionInfo]:
+        """See `RecordStorePort.versions`."""
+        with self._lock:
+            chain = self._part(partition).chains.get(key, _Chain())
+            numbers = sorted((number for number in chain.versions if number < before), reverse=True)
+            return [chain.versions[number].version for number in numbers[:limit]]
+
+    def version(self, partition: int, key: CubeKey, number: int) -> MemCube | None:
+        """See `RecordStorePort.version`."""
+        with self._lock:
+            return self._part(partition).chains.get(key, _Chain()).versions.get(number)
+
+    def scan(
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        predicate: Predicate,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[MemCube]:
+        """See `RecordStorePort.scan`."""
+        with self._lock:
+            heads = self._heads_of(partition, tenant, namespace)
+        found = [
+            cube
+            for cube in sorted(heads, key=_age, reverse=True)
+            if (after is None or _age(cube) < after) and evaluate(predicate, facets_of(cube))
+        ]
+        return found[:limit]
+
+    def as_of(self, partition: int, tenant: str, namespace: str, at: datetime) -> Iterator[Row]:
+        """See `RecordStorePort.as_of`."""
+        found: list[tuple[tuple[int, str], Row]] = []
+        with self._lock:
+            for key, chain in self._part(partition).chains.items():
+                then = [n for n, cube in chain.versions.items() if cube.version.created_at <= at]
+                if key.tenant != tenant or not then:
+                    continue
+                cube = chain.versions[max(then)]
+                if cube.namespace == namespace and cube.state is not State.DELETED:
+                    row = cube, chain.vectors_of(None, cube.version.number)
+                    found.append((_age(cube), row))
+        yield from (row for _, row in sorted(found, key=lambda pair: pair[0]))
+
+    def load(self, partition: int, tenant: str, namespace: str, space: str) -> Iterator[Row]:
+        """See `RecordStorePort.load`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            found = [
+                (cube, chains[CubeKey(tenant, cube.id)].vectors_of(space, cube.version.number))
+                for cube in sorted(self._heads_of(partition, tenant, namespace), key=_age)
+            ]
+        yield from found
+
+    def vectors(
+        self, partition: int, keys: Sequence[CubeKey], space: str
+    ) -> dict[CubeKey, StoredVectors]:
+        """See `RecordStorePort.vectors`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            found = {
+                key: chains[key].vectors_of(space, max(chains[key].versions))
+                for key in keys
+                if key in chains
+            }
+        return {key: stored for key, stored in found.items() if stored is not None}
+
+    def save_vectors(self, partition: int, epoch: int, rows: Sequence[StoredVectors]) -> None:
+        """See `RecordStorePort.save_vectors`; rows of versions that are not there are skipped."""
+        with self._lock:
+            part = self._held(partition, epoch)
+            for row in rows:
+                chain = part.chains.get(row.key)
+                if chain is None or row.version not in chain.versions:
+                    continue
+                chain.vectors[row.version, row.space] = row
+                if row.version == max(chain.versions):
+                    chain.sketch = row.sketch
+
+    def cursor(self, partition: int, name: str) -> int:
+        """See `RecordStorePort.cursor`."""
+        with self._lock:
+            return self._part(partition).cursors.get(name, 0)
+
+    def advance(self, partition: int, epoch: int, name: str, lsn: int) -> None:
+        """See `RecordStorePort.advance`."""
+        storable.check_names(cursor=name)
+        with self._lock:
+            self._held(partition, epoch).cursors[name] = lsn
+
+    def events(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """See `RecordStorePort.events`."""
+        with self._lock:
+            return _page(self._part(partition).events, after, limit, query)
+
+    def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
+        """See `RecordStorePort.add_usage`."""
+        with self._lock:
+            part = self._held(partition, epoch)
+            for delta in deltas:
+                chain = part.chains.get(delta.key)
+                if chain is not None:
+                    chain.usage = indicators.add(chain.usage, delta)
+
+    def add_accesses(self, partition: int, accesses: Sequence[Event]) -> None:
+        """See `RecordStorePort.add_accesses`."""
+        for access in accesses:
+            storable.check_event(access)
+        with self._lock:
+            rows = self._part(partition).accesses
+            start = len(rows) + 1
+            rows.extend(replace(access, lsn=start + i) for i, access in enumerate(accesses))
+
+    def accesses(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """See `RecordStorePort.accesses`."""
+        with self._lock:
+            return _page(self._part(partition).accesses, after, limit, query)
+
+    def namespaces(self, partition: int) -> list[NamespaceSize]:
+        """See `RecordStorePort.namespaces`; one with nothing but deleted cubes counts none."""
+        with self._lock:
+            chains = self._part(partition).chains.values()
+            heads = [chain.head() for chain in chains]
+        places = sorted({(cube.tenant, cube.namespace) for cube in heads})
+        return [_size(tenant, namespace, heads) for tenant, namespace in places]
+
+    def size(self, partition: int, tenant: str, namespace: str) -> NamespaceSize:
+        """See `RecordStorePort.size`."""
+        with self._lock:
+            return _size(tenant, namespace, self._heads_of(partition, tenant, namespace))
+
+    def forget_replies(self, partition: int, epoch: int, before: datetime) -> int:
+        """See `RecordStorePort.forget_replies`."""
+        with self._lock:
+            replies = self._held(partition, epoch).replies
+            old = [place for place, reply in replies.items() if reply.at < before]
+            for place in old:
+                del replies[place]
+            return len(old)
+
+    def check(self) -> list[str]:
+        """See `RecordStorePort.check`; memory does not rot."""
+        return []
+
+    def close(self) -> None:
+        """See `RecordStorePort.close`."""
+        with self._lock:
+            self._closed = True
+            self._partitions.clear()
+
+    def _part(self, partition: int) -> _Partition:
+        if self._closed:
+            raise StoreError("the store is closed")
+        return self._partitions.setdefault(partition, _Partition(Fence(partition, 0, "")))
+
+    def _held(self, partition: int, epoch: int) -> _Partition:
+        part = self._part(partition)
+        if epoch <= 0 or part.fence.epoch != epoch:
+            raise FencedError("another epoch holds the partition", partition=partition, epoch=epoch)
+        return part
+
+    def _heads_of(self, partition: int, tenant: str, namespace: str) -> list[MemCube]:
+        heads = (
+            chain.head()
+            for key, chain in self._part(partition).chains.items()
+            if key.tenant == tenant
+        )
+        return [cube for cube in heads if cube.namespace == namespace]
+
+
+def _age(cube: MemCube) -> tuple[int, str]:
+    return to_micros(cube.descriptive.created_at), cube.id
+
+
+def _placed(cube: MemCube, commit: Commit) -> MemCube:
+    """Fills in the LSN of a version that does not carry it."""
+    if cube.version.lsn:
+        return cube
+    lsns = [
+        event.lsn
+        for event in commit.events
+        if (event.tenant, event.cube_id, event.version)
+        == (cube.tenant, cube.id, cube.version.number)
+    ]
+    last = commit.events[-1].lsn if commit.events else 0
+    return replace(cube, version=replace(cube.version, lsn=lsns[0] if lsns else last))
+
+
+def _check_new(part: _Partition, commit: Commit) -> None:
+    for expected, event in enumerate(commit.events, start=len(part.events) + 1):
+        if event.lsn != expected:
+            raise AlreadyExistsError(
+                "the log does not go on with this entry", lsn=event.lsn, expected=expected
+            )
+    versions: set[tuple[CubeKey, int]] = set()
+    for cube in commit.cubes:
+        key, number = CubeKey(cube.tenant, cube.id), cube.version.number
+        stored = key in part.chains and key not in commit.erased
+        if (key, number) in versions or (stored and number in part.chains[key].versions):
+            raise AlreadyExistsError("the version is there", cube_id=key.id, version=number)
+        versions.add((key, number))
+    replies: set[tuple[str, str, str]] = set()
+    for reply in commit.replies:
+        place = reply.tenant, reply.scope, reply.key
+        if place in part.replies or place in replies:
+            raise AlreadyExistsError("the idempotency key has its reply", key=reply.key)
+        replies.add(place)
+
+
+def _check_storable(commit: Commit) -> None:
+    for cube in commit.cubes:
+        storable.check_cube(cube)
+        try:
+            wire.to_json(cube)
+        except TypeError:
+            raise InvalidInputError("the memory cannot be encoded", cube_id=cube.id) from None
+    for event in commit.events:
+        storable.check_event(event)
+    for reply in commit.replies:
+        storable.check_names(tenant=reply.tenant, scope=reply.scope, key=reply.key)
+
+
+def _page(rows: Sequence[Event], after: int, limit: int, query: EventQuery | None) -> list[Event]:
+    matches = _matcher(query or EventQuery())
+    found = (event for event in rows[max(after, 0) :] if matches(event))
+    return list(islice(found, limit))
+
+
+def _matcher(query: EventQuery) -> Callable[[Event], bool]:
+    names = ("tenant", "namespace", "principal", "operation", "cube_id", "request_id")
+    wanted = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
+    storable.check_texts(**wanted)
+
+    def matches(event: Event) -> bool:
+        return (
+            all(getattr(event, name) == value for name, value in wanted.items())
+            and (query.since is None or event.at >= query.since)
+            and (query.until is None or event.at < query.until)
+        )
+
+    return matches
+
+
+def _size(tenant: str, namespace: str, heads: Sequence[MemCube]) -> NamespaceSize:
+    counted = [
+        len(cube.text.encode())
+        for cube in heads
+        if (cube.tenant, cube.namespace) == (tenant, namespace) and cube.state is not State.DELETED
+    ]
+    return NamespaceSize(tenant, namespace, len(counted), sum(counted))
