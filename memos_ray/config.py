@@ -116,6 +116,15 @@ class GatewaySettings(_Section):
     timeout_s: Seconds = Field(30.0, description="Deadline of one request.")
 
 
+class ClientSettings(_Section):
+    """What the SDK and the command line use when they are told nothing else."""
+
+    url: str | None = Field(None, description="Where the REST door is, as `http://host:8700`.")
+    api_key: SecretStr | None = Field(None, description="Credential of the caller.")
+    timeout_s: Seconds = Field(35.0, description="Longest wait for one answer over HTTP.")
+    attempts: Positive = Field(5, description="Most tries of one request over HTTP.")
+
+
 class LimitSettings(_Section):
     """What a request may contain at most."""
 
@@ -158,5 +167,6 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     governance: GovernanceSettings = GovernanceSettings()
     gateway: GatewaySettings = GatewaySettings()
+    client: ClientSettings = ClientSettings()
     limits: LimitSettings = LimitSettings()
     retrieval: RetrievalTuning = RetrievalTuning()

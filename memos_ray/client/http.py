@@ -19,6 +19,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
+    InvalidInputError,
     MemosError,
     UnavailableError,
 )
@@ -71,6 +72,8 @@ class HttpTransport:
         self, caller: Caller, items: Sequence[Item], namespace: str | None
     ) -> WriteReport:
         """Stores memories, each with its own outcome."""
+        if not items:
+            return WriteReport(results=[], token="")
         run = uuid4().hex
         bodies = [_keyed(item, f"sdk:{run}/{place}") for place, item in enumerate(items)]
         return await self._call(
@@ -395,14 +398,16 @@ def _plain(value: object) -> object:
 
 
 def _headers(caller: Caller, key: str | None) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {caller.credential}"} if caller.credential else {}
-    for name, value in (
-        ("X-Memos-Purpose", caller.purpose),
-        ("X-Memos-Role", caller.role),
-        ("X-Memos-Application", caller.application),
-        ("X-Request-Id", caller.request_id or None),
-        ("Idempotency-Key", key),
-    ):
-        if value is not None:
-            headers[name] = value
+    given = {
+        "Authorization": f"Bearer {caller.credential}" if caller.credential else None,
+        "X-Memos-Purpose": caller.purpose,
+        "X-Memos-Role": caller.role,
+        "X-Memos-Application": caller.application,
+        "X-Request-Id": caller.request_id or None,
+        "Idempotency-Key": key,
+    }
+    headers = {name: value for name, value in given.items() if value is not None}
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidInputError("HTTP headers carry printable ASCII only", field=name)
     return headers

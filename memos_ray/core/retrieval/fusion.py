@@ -8,7 +8,7 @@ ranks, z-scores keep how far ahead of the rest the best are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -16,12 +16,10 @@ import numpy.typing as npt
 
 from memos_ray.core.retrieval.query import Scored, SignalPart
 from memos_ray.core.retrieval.scope import Scope
-from memos_ray.core.retrieval.settings import ZScope
 from memos_ray.core.retrieval.signals import EVIDENCE, PRIORS, Measured, Signal
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 _FLAT = 1e-6
 _DIGITS = 9
 _SLACK = 1e-8
@@ -31,56 +29,72 @@ _NEVER = int(np.iinfo(np.int64).min)
 
 @dataclass(frozen=True, slots=True)
 class _Weighed:
-    """A signal's values for the pool of candidates, and how they are normalised."""
+    """A signal's values at the permitted rows, and how they count."""
 
-    signal: Signal
+    name: str
     weight: float
     measured: Measured
-    raw: FloatArray
-    known: Mask | None
     mean: float = 0.0
     deviation: float = 1.0
+    prior: bool = False
 
-    def contributions(self) -> FloatArray:
-        """Weighed and normalised values; 0 where nothing is known."""
-        factor = self.weight / self.deviation if self.deviation else 0.0
-        shares = self.raw * factor
-        shares -= self.mean * factor
-        if self.known is not None:
-            shares[~self.known] = 0.0
-        return shares
+    def add_to(self, totals: FloatArray) -> None:
+        """Adds the weighed, normalised values; 0 where nothing is known."""
+        if not self.deviation:
+            return
+        factor = self.weight / self.deviation
+        shares = self.measured.values * factor
+        if self.mean:
+            shares -= self.mean * factor
+        if self.measured.known is not None:
+            shares[~self.measured.known] = 0.0
+        totals += shares
 
-    def normalised(self, places: IntArray) -> FloatArray:
-        """Normalised values at some places."""
-        centred = self.raw[places] - self.mean
-        return centred / self.deviation if self.deviation else centred * 0.0
+    def parts(self, places: IntArray, slots: Sequence[int]) -> list[SignalPart | None]:
+        """What the signal says about some rows; nothing where it has no say."""
+        values, known = self.measured.values[places], self.measured.known
+        normalised = (values - self.mean) / self.deviation if self.deviation else values * 0.0
+        told = values != 0 if self.prior else None if known is None else known[places]
+        notes = self.measured.notes(slots)
+        return [
+            SignalPart(self.name, value, level, self.weight, self.weight * level, note)
+            if says
+            else None
+            for value, level, note, says in zip(
+                values.tolist(),
+                normalised.tolist(),
+                notes,
+                [True] * len(slots) if told is None else told.tolist(),
+                strict=True,
+            )
+        ]
 
 
 def rank(scope: Scope) -> list[Scored]:
-    """Ranks the permitted memories of a search and explains the page that was asked for."""
+    """Ranks the permitted memories of a search and explains the page that was asked for.
+
+    Every signal is exact for every memory, so that there is no choice of candidates to go wrong.
+    """
     wanted = min(scope.query.offset + scope.query.k, len(scope.rows))
     if wanted <= scope.query.offset:
         return []
-    evidence = [
-        (signal, weight, measured)
+    weighed = [
+        _normalise(signal.name, weight, measured)
         for signal, weight in _weights(scope, EVIDENCE)
         if (measured := signal.measure(scope, scope.rows)) is not None
     ]
-    if not evidence:
+    if not weighed:
         return _newest(scope, wanted)
-    pool = _pool(scope, [measured for _, _, measured in evidence], wanted)
-    slots = scope.rows if pool is None else scope.rows[pool]
-    weighed = [_normalise(*one, pool) for one in evidence]
     weighed += [
-        _Weighed(signal, weight, measured, measured.values, measured.known)
+        _Weighed(signal.name, weight, measured, prior=True)
         for signal, weight in _weights(scope, PRIORS)
-        if (measured := signal.measure(scope, slots)) is not None
+        if (measured := signal.measure(scope, scope.rows)) is not None
     ]
-    totals = weighed[0].contributions()
-    for one in weighed[1:]:
-        totals += one.contributions()
-    best = _best(totals, slots, scope.store.frame.ids, wanted)[scope.query.offset :]
-    return _explain(scope, weighed, slots, best, totals)
+    totals = np.zeros(len(scope.rows))
+    for one in weighed:
+        one.add_to(totals)
+    places = _best(totals, scope.rows, scope.store.frame.ids, wanted)[scope.query.offset :]
+    return _explain(scope, weighed, np.array(places, np.int64), totals)
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:
@@ -89,23 +103,22 @@ def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, floa
     return [(signal, weight) for signal, weight in pairs if weight]
 
 
-def _normalise(
-    signal: Signal, weight: float, measured: Measured, pool: IntArray | None
-) -> _Weighed:
-    raw = measured.values if pool is None else measured.values[pool]
+def _normalise(name: str, weight: float, measured: Measured) -> _Weighed:
+    """Takes mean and deviation over the rows that the signal knows."""
     known = measured.known
-    if known is not None:
-        known = None if known.all() else known if pool is None else known[pool]
-    sample = raw if known is None else raw[known]
+    if known is not None and known.all():
+        measured = replace(measured, known=None)
+        known = None
+    sample = measured.values if known is None else measured.values[known]
     if not len(sample):
-        return _Weighed(signal, weight, measured, raw, known, 0.0, 0.0)
+        return _Weighed(name, weight, measured, 0.0, 0.0)
     mean = float(sample.mean())
     # Not a dot product: BLAS would start threads that fight over the cores of other actors.
     square = float(np.einsum("i,i->", sample, sample)) / len(sample)
     deviation = sqrt(max(square - mean * mean, 0.0))
     if deviation <= _FLAT * max(1.0, abs(mean)):
         deviation = 0.0
-    return _Weighed(signal, weight, measured, raw, known, mean, deviation)
+    return _Weighed(name, weight, measured, mean, deviation)
 
 
 def _best(totals: FloatArray, slots: IntArray, ids: Sequence[str], wanted: int) -> list[int]:
@@ -119,8 +132,9 @@ def _best(totals: FloatArray, slots: IntArray, ids: Sequence[str], wanted: int) 
         held = totals[places]
         floor = np.partition(held, len(held) - wanted)[len(held) - wanted]
         places = places[held >= floor - _SLACK]
-    keyed = zip((-np.round(totals[places], _DIGITS)).tolist(), slots[places].tolist(), places.tolist(), strict=True)
-    order = sorted((total, ids[slot], place) for total, slot, place in keyed)
+    keys = (-np.round(totals[places], _DIGITS)).tolist()
+    names = [ids[slot] for slot in slots[places].tolist()]
+    order = sorted(zip(keys, names, places.tolist(), strict=True))
     return [place for _, _, place in order[:wanted]]
 
 
@@ -146,36 +160,15 @@ def _newest(scope: Scope, wanted: int) -> list[Scored]:
 
 
 def _explain(
-    scope: Scope,
-    weighed: Sequence[_Weighed],
-    slots: IntArray,
-    places: Sequence[int],
-    totals: FloatArray,
+    scope: Scope, weighed: Sequence[_Weighed], places: IntArray, totals: FloatArray
 ) -> list[Scored]:
-    ids = scope.store.frame.ids
-    picked = slots[list(places)].tolist()
-    scores = np.round(totals[list(places)], _DIGITS).tolist()
+    slots = scope.rows[places].tolist()
+    ids = [scope.store.frame.ids[slot] for slot in slots]
+    scores = np.round(totals[places], _DIGITS).tolist()
     if not scope.query.explain:
-        return [Scored(ids[slot], score) for slot, score in zip(picked, scores, strict=True)]
-    parts: list[list[SignalPart]] = [[] for _ in picked]
-    at = np.array(places, np.int64)
-    for one in weighed:
-        raws, values = one.raw[at].tolist(), one.normalised(at).tolist()
-        known = [True] * len(at) if one.known is None else one.known[at].tolist()
-        notes = one.measured.notes(picked)
-        for i, place in enumerate(parts):
-            if known[i]:
-                place.append(
-                    SignalPart(
-                        one.signal.name,
-                        raws[i],
-                        values[i],
-                        one.weight,
-                        one.weight * values[i],
-                        notes[i],
-                    )
-                )
+        return [Scored(id, score) for id, score in zip(ids, scores, strict=True)]
+    told = zip(*(one.parts(places, slots) for one in weighed), strict=True)
     return [
-        Scored(ids[slot], score, tuple(held))
-        for slot, score, held in zip(picked, scores, parts, strict=True)
+        Scored(id, score, tuple(part for part in parts if part is not None))
+        for id, score, parts in zip(ids, scores, told, strict=True)
     ]

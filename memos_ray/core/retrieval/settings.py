@@ -8,6 +8,7 @@ from math import ceil, isfinite
 
 from memos_ray.errors import ConfigurationError
 
+
 class Granularity(StrEnum):
     """Into what pieces a memory is embedded: `CHUNK` cuts long texts only, `SENTENCE` all."""
 
@@ -93,9 +94,7 @@ class RetrievalSettings:
         _check(0 <= self.context_reach <= 8, "context_reach")
         _check(self.views.context_words >= 0, "views.context_words")
         _check(self.views.chunk_words_min >= 1, "views.chunk_words_min")
-        _check(
-            self.views.chunk_words_max >= self.views.chunk_words_min, "views.chunk_words_max"
-        )
+        _check(self.views.chunk_words_max >= self.views.chunk_words_min, "views.chunk_words_max")
         _check(self.views.target_chunks >= 1, "views.target_chunks")
         _check(1 <= self.views.max_chunks <= 1000, "views.max_chunks")
 

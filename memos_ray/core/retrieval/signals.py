@@ -140,7 +140,7 @@ class SpeakerPrior:
         if len(named) != 1 or column is None:
             return None
         said = scope.at(column.codes, slots) == column.code(named[0])
-        return Measured(said.astype(np.float64), said, lambda slots: [named[0]] * len(slots))
+        return Measured(said.astype(np.float64), None, lambda slots: [named[0]] * len(slots))
 
 
 class RolePrior:
@@ -156,7 +156,7 @@ class RolePrior:
             return None
         said = np.isin(scope.at(column.codes, slots), [column.code(role) for role in roles])
         note = ", ".join(roles)
-        return Measured(said.astype(np.float64), said, lambda slots: [note] * len(slots))
+        return Measured(said.astype(np.float64), None, lambda slots: [note] * len(slots))
 
 
 class DatePrior:
@@ -177,7 +177,7 @@ class DatePrior:
             for slot in mentions.keys() & place.keys():
                 if any(low < end and high > start for low, high in mentions[slot]):
                     inside[place[slot]] = True
-        return Measured(inside.astype(np.float64), inside, lambda slots: ["in time"] * len(slots))
+        return Measured(inside.astype(np.float64), None, lambda slots: ["in time"] * len(slots))
 
 
 class WhenPrior:
@@ -190,7 +190,7 @@ class WhenPrior:
         if not scope.asks_time:
             return None
         values = scope.at(scope.store.tells_time, slots).astype(np.float64)
-        return Measured(values, values > 0, lambda slots: ["tells a time"] * len(slots))
+        return Measured(values, None, lambda slots: ["tells a time"] * len(slots))
 
 
 class QuestionPrior:
@@ -201,7 +201,7 @@ class QuestionPrior:
     def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
         """Speaks about every query."""
         values = scope.at(scope.store.asks, slots).astype(np.float64)
-        return Measured(values, values > 0, lambda slots: ["asks"] * len(slots))
+        return Measured(values, None, lambda slots: ["asks"] * len(slots))
 
 
 EVIDENCE: tuple[Signal, ...] = (ContextBm25(), OwnBm25(), OwnDense(), ContextDense())

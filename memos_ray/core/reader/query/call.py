@@ -78,7 +78,9 @@ class MemoryCall:
         times: every time that the request names.
         time_asked: whether the answer is a time ("when did", "how long", 哪天).
         topics: what it is about, as far as that is marked ("about X", 关于X, `#tag`, known tags).
-        semantic_types: kinds of memory that the words point to; empty when any may hold the answer.
+        semantic_types: kinds of memory that the words point to, to be preferred and not to be
+            filtered by: what she likes may have been said in an episode only. Empty when the words
+            point to none.
         anchors: references to a shared past that only the context can resolve ("our last meeting").
         limit: how many memories are asked for.
         language: ISO 639-1.

@@ -155,7 +155,9 @@ def _capitalised(text: str) -> Iterator[tuple[int, int, Entity]]:
             words = _without_openers(words)
             begin = end - len(words)
         words = re.sub(r"['\u2019]s$", "", _without_dates(words))
-        if len(words) < 2 or (at_start and begin == match.start() and not _is_subject(text, words, end)):
+        if len(words) < 2 or (
+            at_start and begin == match.start() and not _is_subject(text, words, end)
+        ):
             continue
         yield begin, begin + len(words), Entity(words, EntityKind.NAME)
 

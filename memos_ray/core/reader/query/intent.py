@@ -104,8 +104,8 @@ _ENGLISH: tuple[_Rule, ...] = (
         Intent.AUDIT,
         "who touched it",
         r"\bwho (?:has |have |had )?(?:accessed|read|viewed|seen|changed|edited|modified|deleted|"
-        r"created|wrote|written|updated|used|shared)\b.{0,60}?"
-        r"\b(?:memor(?:y|ies)|notes?|entr(?:y|ies)|records?|cubes?|namespace)\b",
+        r"created|wrote|written|updated|used|shared)\b.{0,40}?\b(?:this|that|these|those|the|my|our)\s+"
+        r"(?:\w+\s+)?(?:memor(?:y|ies)|notes?|entr(?:y|ies)|records?|cubes?|namespace)\b",
     ),
     _anywhere(
         Intent.AUDIT,

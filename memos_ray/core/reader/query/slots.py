@@ -252,19 +252,22 @@ _TOPIC = re.compile(
     re.I,
 )
 _TOPIC_END = re.compile(
-    r"\s+(?:in|on|at|from|since|during|before|after|between|when|while|that|which|who|last|"
-    r"this|next|"
+    r"\s+(?:in|on|at|from|since|during|before|after|between|throughout|across|when|while|that|"
+    r"which|who|last|this|next|"
     r"yesterday|today|tomorrow|as|with|for|and (?:what|how|when|why)|to|is|was|are|were|"
     r"did|does|do)\b.*$",
     re.I,
 )
+_DETERMINER = re.compile(r"^(?:the|my|our|your|his|her|their|a|an)\s+", re.I)
+_PREPOSITION = re.compile(r"(?:for|in|on|to|at|with|from|by|of|into)\b", re.I)
 _TOPIC_CHINESE = re.compile(
     r"(?:关于|關於|(?<!所)有关(?!于)|"
     r"(?<!所)有關(?!於))(?P<topic>[^,\uff0c。.;\uff1b?\uff1f!\uff01的\n]{1,30})"
 )
 _HASHTAG = re.compile(r"(?<![\w&/])#([^\W\d][\w-]{0,48})")
 _EMPTY_TOPICS = frozenset(
-    "recently lately it this that them him her me us you these those something anything everything all what".split()
+    """all anything everything her him it lately me recently something that them these this those us
+    what you""".split()
 )
 
 
@@ -282,8 +285,9 @@ def find_topics(text: str, known_tags: Sequence[str]) -> tuple[str, ...]:
     for pattern in (_TOPIC, _TOPIC_CHINESE):
         for match in pattern.finditer(text):
             topic = _TOPIC_END.sub("", match["topic"]).strip(" '\"")
-            topic = re.sub(r"^(?:the|my|our|your|a|an)\s+", "", topic, flags=re.I)
-            if topic and topic.casefold() not in _EMPTY_TOPICS:
+            topic = _DETERMINER.sub("", topic)
+            # "What she wrote about for the magazine" names no topic after "about".
+            if topic and topic.casefold() not in _EMPTY_TOPICS and not _PREPOSITION.match(topic):
                 found[topic] = None
     return tuple(found)
 

@@ -23,6 +23,7 @@ _BETWEEN_AFTER = re.compile(r"\s*之?(?:间|間)")
 _FROM = re.compile(r"(?:\bfrom\s+|从|從|自)$")
 _PORTION = re.compile(
     r"(?:\b(?P<early>early)|\b(?P<mid>mid|middle of|the middle of)|\b(?P<late>late)|"
+    r"\b(?:the\s+)?(?P<half>first|second) half of|"
     r"\b(?:the\s+)?(?P<start>beginning|start) of|\b(?:the\s+)?(?P<stop>end) of)[\s-]+(?:in\s+)?"
     r"(?:the\s+)?$"
 )
@@ -65,6 +66,13 @@ def _with_portion(atom: Atom, low: str) -> Atom:
     match = _PORTION.search(low, max(0, atom.begin - _REACH), atom.begin)
     if match is None:
         return atom
+    if match["half"]:
+        middle = atom.start + _DAY * ((atom.stop - atom.start).days // 2)
+        first = match["half"] == "first"
+        start, stop = (atom.start, middle) if first else (middle, atom.stop)
+        return replace(
+            atom, begin=match.start(), start=start, stop=stop, granularity=Granularity.RANGE
+        )
     index = 0 if match["early"] or match["start"] else 1 if match["mid"] else 2
     return replace(third(atom, index), begin=match.start())
 
