@@ -20,18 +20,28 @@ from pathlib import Path
 from benchmarks.machine import describe
 from benchmarks.metrics import average, percentile, score
 from memos_ray import MemOS
-from memos_ray.config import Settings
-from memos_ray.core.reader import Question, read_questions
+from memos_ray.config import RetrievalTuning, Settings
+from memos_ray.core.reader.questions import Question, read_questions
 
 _DEFAULT = Path(__file__).parents[1] / "examples" / "conversation.json"
 _APART = "adversarial"
 _DEPTH = 20
 
 
+def split(content: bytes) -> dict[str, bytes]:
+    """Cuts a file into its conversations, each in the file's own layout, by id."""
+    value = json.loads(content)
+    if isinstance(value, dict):
+        found = {one["id"]: {**value, "conversations": [one]} for one in value["conversations"]}
+    else:
+        found = {one["sample_id"]: [one] for one in value}
+    return {str(name): json.dumps(part).encode() for name, part in found.items()}
+
+
 def namespace_of(conversation: str) -> str:
     """Returns the namespace that a conversation is kept in."""
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in conversation)
-    return f"user:admin/{safe}"
+    return f"user:admin/c-{safe}"
 
 
 def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
@@ -39,9 +49,9 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
     content = data.read_bytes()
     questions = [question for question in read_questions(content) if question.gold]
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
-        settings = Settings(data=Path(folder), retrieval={"speaker_prior": speaker_prior})
-        with MemOS(settings=settings) as memos:
-            memories, ingest_s = _ingest(memos, data)
+        settings = Settings(retrieval=RetrievalTuning(speaker_prior=speaker_prior))
+        with MemOS(data=folder, settings=settings) as memos:
+            memories, ingest_s = _ingest(memos, content)
             scores, latencies = _ask(memos, questions)
     counted = [one for name, ones in scores.items() if name != _APART for one in ones]
     return {
@@ -58,12 +68,19 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
     }
 
 
-def _ingest(memos: MemOS, data: Path) -> tuple[int, float]:
+def _ingest(memos: MemOS, content: bytes) -> tuple[int, float]:
     started = time.perf_counter()
-    report = memos.ingest(data, namespace_of=namespace_of, wait_indexed=True)
-    if report.failed:
-        raise SystemExit(f"{len(report.failed)} items could not be ingested: {report.failed[0]}")
-    return report.added, time.perf_counter() - started
+    memories = 0
+    for name, part in split(content).items():
+        place = namespace_of(name)
+        memos.admin.create_namespace(place, kind="user_private")
+        report = memos.ingest(part, namespace=place, name=f"{name}.json")
+        if report.failed:
+            raise SystemExit(f"{report.failed} items of {name} could not be ingested")
+        memories += report.stored
+        memos.search("ready?", namespace=place, limit=1, wait_indexed=True)
+        print(f"{name}: {report.stored} memories", file=sys.stderr)
+    return memories, time.perf_counter() - started
 
 
 def _ask(
@@ -73,9 +90,8 @@ def _ask(
     latencies = []
     for number, question in enumerate(questions, 1):
         started = time.perf_counter()
-        found = memos.search(
-            question.text, namespaces=[namespace_of(question.conversation)], limit=_DEPTH
-        )
+        place = namespace_of(question.conversation)
+        found = memos.search(question.text, namespace=place, limit=_DEPTH)
         latencies.append(time.perf_counter() - started)
         ranked = [source.item or "" for hit in found.hits for source in hit.memory.sources[:1]]
         scores[question.category].append(score(ranked, question.gold))

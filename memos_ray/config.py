@@ -142,7 +142,9 @@ class RetrievalTuning(_Section):
     speaker_prior: bool = Field(
         True, description="Whether a participant named in the question lifts what they said."
     )
-    candidates: Positive = Field(100, description="Best memories that each signal nominates.")
+    role_prior: bool = Field(
+        True, description="Whether the users' own turns count for more than an assistant's."
+    )
 
 
 class Settings(BaseSettings):

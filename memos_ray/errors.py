@@ -2,7 +2,7 @@
 
     MemosError
     ├── ClientError                      the caller can mend it (4xx)
-    │   ├── InvalidInputError            a field is missing, of the wrong type, empty or out of range
+    │   ├── InvalidInputError            a field is missing, mistyped, empty or out of range
     │   │   ├── InvalidFilterError       a filter expression that cannot be understood
     │   │   ├── InvalidCursorError       a page cursor that this service did not mint
     │   │   ├── DimensionMismatchError   a vector of another embedding space

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
-from memos_ray.core.retrieval.settings import RetrievalSettings, SignalWeights
+from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
 from memos_ray.ports import (
     BlobStorePort,
@@ -75,15 +76,13 @@ def embedder(settings: EmbedderSettings) -> EmbedderPort:
 
 def retrieval_settings(settings: Settings) -> RetrievalSettings:
     """Makes the ranking's settings: the defaults with the operator's switches."""
-    tuning, defaults = settings.retrieval, RetrievalSettings()
-    if tuning.speaker_prior and tuning.candidates == defaults.candidates:
-        return defaults
-    from dataclasses import replace
-
-    weights: SignalWeights = defaults.weights
-    if not tuning.speaker_prior:
+    defaults = RetrievalSettings()
+    weights = defaults.weights
+    if not settings.retrieval.speaker_prior:
         weights = replace(weights, speaker=0.0)
-    return replace(defaults, weights=weights, candidates=tuning.candidates)
+    if not settings.retrieval.role_prior:
+        weights = replace(weights, role=0.0)
+    return replace(defaults, weights=weights)
 
 
 def _onnx(settings: EmbedderSettings) -> EmbedderPort:

@@ -48,8 +48,8 @@ from memos_ray.gateway.problems import error_of_validation
 
 _BATCH = 256
 
-Keep = Callable[[bytes], str]
-"""Stores the bytes of an attachment and returns their digest."""
+Keep = Callable[[bytes], str | None]
+"""Stores the bytes of an attachment and returns their digest; nothing where it cannot."""
 Writer = Callable[[Sequence[NewMemory]], Awaitable[WriteReport]]
 Progress = Callable[[int], None]
 """Hears how many items have been dealt with so far."""
@@ -267,11 +267,9 @@ class Ingestion:
         if not uri.startswith("data:"):
             return AttachmentRef(digest="", media_type="application/octet-stream", uri=uri)
         media_type, content = _inline(uri)
-        if self._keep is None:
-            self._tally.unkept += 1
-            found = digest_of(content)
-        else:
-            found = self._keep(content)
+        kept = self._keep(content) if self._keep is not None else None
+        self._tally.unkept += kept is None
+        found = kept or digest_of(content)
         return AttachmentRef(digest=found, media_type=media_type, size_bytes=len(content))
 
 

@@ -32,5 +32,6 @@ def make_record(cube: MemCube, vector: Vectors | Sequence[float], partition: int
 
 def random_vectors(count: int, dim: int = 8, seed: int = 0) -> Vectors:
     """Draws unit vectors: float32 `[count, dim]`."""
-    drawn = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn: Vectors = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    return drawn

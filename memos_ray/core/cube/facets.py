@@ -60,7 +60,7 @@ FIELDS: Mapping[str, Kind] = {
     "sensitivity": Kind.SET,
     "compliance": Kind.SET,
 }
-"""Every built-in field and its kind; a caller's own are `attributes.<name>`, text, number or flag."""
+"""Every built-in field and its kind; a caller's own are `attributes.<name>`: text, number, flag."""
 
 
 def to_micros(moment: datetime) -> int:

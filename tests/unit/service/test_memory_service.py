@@ -27,7 +27,6 @@ from memos_ray.errors import (
 from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.testing.in_process import InProcess, in_process
 
-
 _MAY_2023 = datetime(2023, 5, 1, tzinfo=UTC)
 _MAY_2024 = datetime(2024, 5, 1, tzinfo=UTC)
 
