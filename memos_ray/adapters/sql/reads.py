@@ -27,7 +27,7 @@ from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX
 from memos_ray.core.cube.predicate import AllOf, HasAny, OneOf, Predicate
 
 # A condition that holds for few cubes is looked up; any other is met soon on the way.
-_FEW = 1_000
+_FEW = 2_000
 _DELETED = State.DELETED.value
 
 

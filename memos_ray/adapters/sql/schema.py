@@ -286,8 +286,8 @@ SQLITE_STATISTICS: tuple[tuple[str, str, str], ...] = (
 """What SQLite's planner shall assume (table, index, rows and rows per key prefix).
 
 Without statistics it takes a partition and a tenant for selective, though a file holds one
-partition and few tenants. Measured ones of a young file would mislead it as well, and plans would change with
-the day.
+partition and few tenants. Measured ones of a young file would mislead it as well, and plans would
+change with the day.
 """
 
 CONTROL = -1
