@@ -78,7 +78,8 @@ def _ingest(memos: MemOS, content: bytes) -> tuple[int, float]:
         if report.failed:
             raise SystemExit(f"{report.failed} items of {name} could not be ingested")
         memories += report.stored
-        memos.search("ready?", namespace=place, limit=1, wait_indexed=True)
+        while memos.search("ready?", namespace=place, limit=1).unembedded:
+            time.sleep(0.5)
         print(f"{name}: {report.stored} memories", file=sys.stderr)
     return memories, time.perf_counter() - started
 

@@ -7,7 +7,7 @@ port in `tests/contract` runs on every adapter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -345,16 +345,31 @@ class BlobStorePort(Protocol):
     """Content-addressed bytes: KV blocks, adapters, archives, snapshots, attachments."""
 
     def put(self, data: bytes) -> str:
-        """Stores bytes durably and returns their blake2b-256 hex digest; idempotent."""
+        """Stores bytes durably and returns their blake2b-256 hex digest; idempotent.
+
+        Raises:
+            StoreFullError: when there is no space; nothing was stored.
+            UnavailableError: when the store is away.
+        """
+        ...
+
+    def put_stream(self, chunks: Iterable[bytes]) -> str:
+        """Stores the concatenation of chunks in constant memory; else as `put`."""
         ...
 
     def get(self, digest: str) -> bytes:
         """Returns the bytes.
 
         Raises:
+            InvalidInputError: when this is not a digest.
             NotFoundError: when there is no such blob.
             StoreCorruptError: when the stored bytes have another digest.
+            UnavailableError: when the store is away.
         """
+        ...
+
+    def get_stream(self, digest: str) -> Iterator[bytes]:
+        """Yields the bytes in constant memory; raises as `get`, corruption behind the last."""
         ...
 
     def size_bytes(self, digest: str) -> int | None:

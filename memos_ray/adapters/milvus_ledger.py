@@ -100,11 +100,12 @@ class Ledger:
             database.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?)", rows)
             database.execute("UPDATE newest SET stamp = max(stamp, ?)", (stamp,))
 
-    def doubt(self, collection: str, partition: int, keys: Iterable[str]) -> None:
+    def doubt(self, collection: str, partition: int, keys: Iterable[str], stamp: int) -> None:
         """Notes rows of a write that failed: they may be there in any state, or not."""
         rows = [(collection, key, partition) for key in keys]
         with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, NULL)", rows)
+            database.execute("UPDATE newest SET stamp = max(stamp, ?)", (stamp,))
 
     def forget(self, collection: str, keys: Iterable[str]) -> None:
         """Notes rows that are about to be deleted."""

@@ -140,7 +140,7 @@ class LiteBackend:
                     ),
                 )
             except VectorStoreError:
-                self._noted(lambda: ledger.doubt(collection, partition, keys))
+                self._noted(lambda: ledger.doubt(collection, partition, keys, stamp))
                 raise
             self._noted(lambda: ledger.record(collection, partition, keys, stamp))
 

@@ -21,6 +21,7 @@ from memos_ray.testing.processes import end, free_port, tied
 _START_S = 90.0
 _STOP_S = 15.0
 _PORTS = (
+    "etcd_port",
     "root_coord_port",
     "proxy_port",
     "proxy_internal_port",

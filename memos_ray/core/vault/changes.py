@@ -61,10 +61,11 @@ def create(
     """Makes the first version of a memory, owned by its author.
 
     Raises:
-        InvalidInputError: no id, or a value that cannot be stored.
+        InvalidInputError: no id, no namespace, or a value that cannot be stored.
     """
-    if not operation.cube_id:
-        raise InvalidInputError("a memory needs an id", field="id")
+    for name, value in (("id", operation.cube_id), ("namespace", namespace)):
+        if not value:
+            raise InvalidInputError("a memory needs an id and a namespace", field=name)
     about = Descriptive(
         created_at=now,
         updated_at=now,

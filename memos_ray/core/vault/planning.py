@@ -157,7 +157,7 @@ class Planner:
             request = _checked(context, write)
             return self._replay(context, write, request) or self._plan(context, write, request)
         except (PermissionDeniedError, NotFoundError, UnauthenticatedError) as error:
-            self._log(context, write, write.namespace, Outcome.DENIED, None, {"code": error.code})
+            self._log_denial(context, write, error)
             return error
         except MemosError as error:
             return error
@@ -263,6 +263,11 @@ class Planner:
                 return cube
         # What was read before belongs to an erased memory whose id has been given anew.
         return None if key in self._erased else self.targets.get((key, operation.to))
+
+    def _log_denial(self, context: CallContext, write: Write, error: MemosError) -> None:
+        head = self.heads.get(CubeKey(context.principal.tenant, write.operation.cube_id))
+        namespace = write.namespace or (head.namespace if head else "")
+        self._log(context, write, namespace, Outcome.DENIED, None, {"code": error.code})
 
     def _next_lsn(self) -> int:
         return self.last_lsn + len(self._events) + 1

@@ -230,9 +230,13 @@ class TestCreate:
         assert (cube.id, cube.provenance_id) == ("m-1", "m-1")
         assert cube.governance.visibility is Visibility.READ_ONLY
 
-    def test_an_empty_id_is_refused(self) -> None:
-        with pytest.raises(InvalidInputError, match="id"):
-            made(Create(Plaintext("x")))
+    @pytest.mark.parametrize(
+        ("id", "namespace", "field"), [("", "notes", "id"), ("c", "", "namespace")]
+    )
+    def test_an_empty_name_is_refused(self, id: str, namespace: str, field: str) -> None:
+        with pytest.raises(InvalidInputError) as caught:
+            made(Create(Plaintext("x"), minted_id=id), namespace=namespace)
+        assert caught.value.details == {"field": field}
 
     @pytest.mark.parametrize(
         "operation",
