@@ -156,7 +156,10 @@ class TestOutcomes:
             by(ANN, say("a", "four", expected=4)),
         )
         assert kinds(outcomes) == [Written, Written, Written, FrozenError, Written, Written]
-        assert [cube.text for cube in commit.cubes] == ["one", "one\ntwo", "one\ntwo"] + [
+        assert [cube.text for cube in commit.cubes] == [
+            "one",
+            "one\ntwo",
+            "one\ntwo",
             "one\ntwo",
             "four",
         ]
