@@ -23,8 +23,10 @@ from memos_ray.errors import VectorStoreError
 from memos_ray.ports import VectorRecord, Vectors
 
 _TEMPLATES_SINCE = (2, 5)
+_INVERTED_SINCE = (2, 4)
 # Before, an upsert put rows into the Milvus partition of another field, where no search looks.
 _PARTITION_KEYS_SINCE = (2, 4)
+_INDEXED = (rows.VECTOR, rows.SCOPE)
 _LARGEST_EF = 32_768
 _NO_PARTITION = -1
 _OWN_TENANT = "!"
@@ -71,25 +73,18 @@ class RemoteBackend:
         def run(client: Any) -> None:
             partition_key = self._version >= _PARTITION_KEYS_SINCE
             if not client.has_collection(collection, timeout=settings.search_s):
-                index = MilvusClient.prepare_index_params()
-                index.add_index(
-                    rows.VECTOR,
-                    index_type=settings.index.value,
-                    metric_type="COSINE",
-                    params={"M": settings.hnsw_links, "efConstruction": settings.hnsw_build}
-                    if settings.index is VectorIndex.HNSW
-                    else {},
-                )
                 client.create_collection(
                     collection,
                     schema=collection_schema(self.dialect, dim, partition_key=partition_key),
-                    index_params=index,
                     consistency_level=settings.consistency.value,
                     timeout=settings.start_s,
                     **({"num_partitions": settings.hash_partitions} if partition_key else {}),
                 )
             described = client.describe_collection(collection, timeout=settings.search_s)
             check_dimension(described, collection, dim)
+            # Another owner may have died between the collection and its indexes.
+            if len(client.list_indexes(collection, timeout=settings.search_s)) < len(_INDEXED):
+                client.create_index(collection, self._indexes(), timeout=settings.start_s)
             client.load_collection(collection, timeout=settings.start_s)
 
         self._link.call("prepare", run)
@@ -237,6 +232,22 @@ class RemoteBackend:
             ),
         )
         return int(found[0]["count(*)"])
+
+    def _indexes(self) -> Any:
+        """Describes the indexes: of the embeddings, and of what every search filters by."""
+        settings = self._settings
+        indexes = MilvusClient.prepare_index_params()
+        indexes.add_index(
+            rows.VECTOR,
+            index_type=settings.index.value,
+            metric_type="COSINE",
+            params={"M": settings.hnsw_links, "efConstruction": settings.hnsw_build}
+            if settings.index is VectorIndex.HNSW
+            else {},
+        )
+        inverted = self._version >= _INVERTED_SINCE
+        indexes.add_index(rows.SCOPE, index_type="INVERTED" if inverted else "Trie")
+        return indexes
 
     def _search_params(self, limit: int) -> dict[str, int]:
         if self._settings.index is not VectorIndex.HNSW:

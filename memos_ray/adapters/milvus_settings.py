@@ -7,7 +7,13 @@ from enum import StrEnum
 
 
 class VectorIndex(StrEnum):
-    """Index of the embeddings on a server; Milvus Lite always searches exactly."""
+    """Index of the embeddings on a server; Milvus Lite always searches exactly.
+
+    Nearly every search is filtered to one namespace. `FLAT` computes only what passes the filter,
+    is exact, and finds what was written a moment ago; on the same data, 2.3.5 finds 73 % of the
+    nearest with `HNSW` until its index is built, and all of them afterwards only where the filter
+    is narrow. `HNSW` pays in namespaces of a million memories and more.
+    """
 
     FLAT = "FLAT"
     HNSW = "HNSW"
@@ -50,11 +56,11 @@ class MilvusSettings:
     search_s: float = 3.0
     write_s: float = 30.0
     start_s: float = 60.0
-    index: VectorIndex = VectorIndex.HNSW
+    index: VectorIndex = VectorIndex.FLAT
     consistency: Consistency = Consistency.SESSION
     hnsw_links: int = 16
     hnsw_build: int = 200
-    hnsw_search: int = 128
+    hnsw_search: int = 512
     hash_partitions: int = 16
 
 

@@ -17,6 +17,7 @@ from memos_ray.adapters.milvus import MilvusSettings, MilvusVectorStore, open_ve
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.predicate import (
     AllOf,
+    AnyOf,
     Between,
     Everything,
     HasAny,
@@ -468,6 +469,31 @@ def test_hostile_tenants_namespaces_and_ids(store: VectorStorePort, partition: i
         assert ids(found) == [hostile]
         store.delete(SPACE, partition, [CubeKey(hostile, hostile)])
     assert store.count(SPACE, partition) == 0
+
+
+def test_predicates_may_nest_deeply(store: VectorStorePort, partition: int) -> None:
+    deep: Predicate = OneOf("priority", (1, 2))
+    for level in range(100):
+        inner = AnyOf((OneOf("owner", (f"user:{level}",)), deep))
+        deep = Not(AllOf((inner, Not(Present("speaker")))))
+    held = [make_cube(id=f"c{i}", priority=i, owner=f"user:{i % 3}") for i in range(6)]
+    records = [make_record(cube, E0, partition) for cube in held]
+    store.upsert(SPACE, records)
+    for predicate in (deep, Not(deep)):
+        expected = [r.key.id for r in records if evaluate(predicate, r.facets)]
+        assert ids(search(store, partition, E0, predicate)) == expected
+
+
+def test_several_shards_may_prepare_at_once(server: MilvusServer) -> None:
+    space = make_space(4, "prepared at once")
+    stores = [open_vector_store(server.uri) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda one: one.prepare(space), stores))
+    for home, one in enumerate(stores):
+        one.upsert(space, [make_record(make_cube(id="x"), np.ones(4), home)])
+        assert one.count(space, home) == 1
+    for one in stores:
+        one.close()
 
 
 def test_a_closed_store_refuses_quickly(tmp_path_factory: pytest.TempPathFactory) -> None:
