@@ -27,7 +27,9 @@ _TIME_ASKED = re.compile(
     r"(?:what|which)\s+(?:(?:exact|specific)\s+)?(?:date|day|time|year|month|week|"
     r"season)s?\b(?! of the)|"
     r"how long|how many (?:days|weeks|months|years|hours|minutes)|since when|until when|"
-    r"^when\b[^,]{1,200}\?$|how old|how (?:soon|recently)|when's)\b"
+    r"how old|how (?:soon|recently)|when's)\b"
+    # "When Ann is leaving?", which is not English but asked all the same.
+    r"|^when\s+(?!i\b|we\b|you\b|.*\b(?:what|who|where|which|how|did|do|does)\b)[^,]{1,200}\?$"
     r"|什么时候(?!都|也)|什麼時候|甚麼時候|何时|何時|哪一?天|几号|幾號|哪一?年|哪个月|"
     r"哪個月|几月|多久(?!.{0,4}[一几]次)|多长时间|"
     r"多長時間|几点|幾點|多少[天年月周]|几[天年](?!前|后|来)|多大年纪|几岁",
