@@ -1,6 +1,5 @@
 """Chinese times. The anchor is Wednesday, 10 May 2023, 13:56 UTC."""
 
-
 from __future__ import annotations
 
 from datetime import UTC, datetime
