@@ -508,6 +508,14 @@ class RingPort(Protocol):
         ...
 
 
+class SupervisorPort(RingPort, Protocol):
+    """The supervisor, as gateways see it."""
+
+    async def status(self) -> dict[str, ShardStatus | None]:
+        """Returns what each shard last said of itself; nothing for one that does not answer."""
+        ...
+
+
 class CrewPort(Protocol):
     """The actors that the supervisor starts and looks after, by name."""
 

@@ -11,6 +11,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.admin_models import Change, Documents, Who, documents_of
 from memos_ray.gateway.bulk import add_each
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -24,7 +25,6 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.opening import Doorway
 from memos_ray.ports import EventQuery
 
 

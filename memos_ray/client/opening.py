@@ -138,11 +138,11 @@ def _embed(settings: Settings) -> Transport:
     from memos_ray.client.local import LocalTransport
     from memos_ray.cluster.boot import EmbeddedCluster
     from memos_ray.cluster.keyring import Keyring
-    from memos_ray.gateway.opening import Doorway
+    from memos_ray.gateway.opening import open_doorway
 
     cluster = EmbeddedCluster(settings)
     cluster.start()
-    doorway = Doorway(settings, Keyring(settings).public_key())
+    doorway = open_doorway(settings, Keyring(settings).public_key())
     return LocalTransport(doorway, stop=cluster.stop)
 
 
@@ -150,7 +150,7 @@ def _join(settings: Settings, address: str) -> Transport:
     from memos_ray.client.local import LocalTransport
     from memos_ray.cluster.boot import join
     from memos_ray.cluster.keyring import Keyring
-    from memos_ray.gateway.opening import Doorway
+    from memos_ray.gateway.opening import open_doorway
 
     join(settings, address)
-    return LocalTransport(Doorway(settings, Keyring(settings).public_key()))
+    return LocalTransport(open_doorway(settings, Keyring(settings).public_key()))

@@ -48,9 +48,9 @@ from memos_ray.gateway.admin_models import (
     documents_of,
 )
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.memory_routes import event_query
 from memos_ray.gateway.models import Key, LogPage, Name, NamespaceName
-from memos_ray.gateway.opening import Doorway
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)

@@ -16,12 +16,12 @@ from memos_ray.config import Settings
 from memos_ray.errors import MemosError
 from memos_ray.gateway import problems
 from memos_ray.gateway.admin_routes import router as admin_router
+from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.models import Problem
-from memos_ray.gateway.opening import Doorway
 from memos_ray.gateway.operations_routes import router as operations_router
 
 _DESCRIPTION = (

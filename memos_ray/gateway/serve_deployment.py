@@ -17,7 +17,7 @@ from ray.serve.config import HTTPOptions
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.config import Settings
 from memos_ray.gateway.app import create_app
-from memos_ray.gateway.opening import Doorway
+from memos_ray.gateway.opening import open_doorway
 
 APPLICATION = "memos"
 _ONGOING = 1024
@@ -39,7 +39,7 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Makes the application inside the replica; Serve calls this."""
-        doorway = Doorway(self._settings, self._public_key)
+        doorway = open_doorway(self._settings, self._public_key)
         return create_app(doorway, self._settings, behind_proxy=True)
 
 

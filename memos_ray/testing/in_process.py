@@ -17,9 +17,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.shard import ShardParts, VaultShard
 from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cluster.clock import OwnProcess, SystemClock
@@ -30,8 +30,8 @@ from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.errors import UnavailableError
 from memos_ray.gateway.administration import AdminService
-from memos_ray.gateway.callers import Authenticator, Caller
-from memos_ray.gateway.routing import Router
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.doorway import Backend, Doorway
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import (
     ClockPort,
@@ -85,8 +85,7 @@ class Crew:
 class InProcess:
     """The parts, for tests to reach into."""
 
-    service: MemoryService
-    admin: AdminService
+    doorway: Doorway
     supervisor: Supervisor
     crew: Crew
     governance: MemGovernance
@@ -95,6 +94,16 @@ class InProcess:
     clock: ClockPort
     administrator: Caller
     administrator_id: str = "user:admin"
+
+    @property
+    def service(self) -> MemoryService:
+        """The memory API."""
+        return self.doorway.memories
+
+    @property
+    def admin(self) -> AdminService:
+        """The administration."""
+        return self.doorway.admin
 
     async def caller(self, principal: str, *roles: str) -> Caller:
         """Makes a principal with a key of its own."""
@@ -146,20 +155,21 @@ async def in_process(
     )
     crew = Crew(lambda name: VaultShard(name, parts))
     supervisor = Supervisor(control, crew, vault)
-    guard = PolicyGuard(governance.public_key(), governance, time)
-    authenticator = Authenticator(guard, time)
-    service = MemoryService(
-        router=Router(supervisor, crew.shard, time, timeout_s),
-        authenticator=authenticator,
+    blobs = BlobStore.local(folder / "blobs")
+    backend = Backend(
+        supervisor=supervisor,
+        governance=governance,
+        shard=crew.shard,
         embedder=lambda: model,
+        blobs=lambda: blobs,
+        public_key=governance.public_key(),
         clock=time,
-        limits=limits or LimitSettings(),
     )
+    doorway = Doorway(backend, limits or LimitSettings(), timeout_s)
     try:
         await supervisor.boot()
         yield InProcess(
-            service,
-            AdminService(authenticator, governance),
+            doorway,
             supervisor,
             crew,
             governance,
@@ -170,7 +180,7 @@ async def in_process(
         )
     finally:
         await supervisor.close()
-        await guard.close()
+        await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])
         control.close()
         records.close()

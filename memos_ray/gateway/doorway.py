@@ -1,0 +1,115 @@
+"""The services that every door opens on, for one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.config import LimitSettings
+from memos_ray.errors import MemosError
+from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.callers import Authenticator
+from memos_ray.gateway.models import Component
+from memos_ray.gateway.routing import Router
+from memos_ray.gateway.service import MemoryService
+from memos_ray.ports import (
+    BlobStorePort,
+    ClockPort,
+    EmbedderPort,
+    GovernancePort,
+    ShardPort,
+    SupervisorPort,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What stands behind the doors.
+
+    Attributes:
+        shard: returns a shard by its name.
+        embedder: loads the embedding model at its first call.
+        blobs: opens the blob store at its first call.
+        public_key: verifies policy snapshots.
+    """
+
+    supervisor: SupervisorPort
+    governance: GovernancePort
+    shard: Callable[[str], ShardPort]
+    embedder: Callable[[], EmbedderPort]
+    blobs: Callable[[], BlobStorePort]
+    public_key: bytes
+    clock: ClockPort
+
+
+class Doorway:
+    """The memory API and the administration, on one backend."""
+
+    def __init__(self, backend: Backend, limits: LimitSettings, timeout_s: float) -> None:
+        clock = backend.clock
+        self._guard = PolicyGuard(backend.public_key, backend.governance, clock)
+        self._embedder = backend.embedder
+        self.supervisor = backend.supervisor
+        self.blobs = backend.blobs
+        authenticator = Authenticator(self._guard, clock)
+        self.memories = MemoryService(
+            router=Router(backend.supervisor, backend.shard, clock, timeout_s),
+            authenticator=authenticator,
+            embedder=backend.embedder,
+            clock=clock,
+            limits=limits,
+        )
+        self.admin = AdminService(authenticator, backend.governance)
+
+    async def warm(self) -> None:
+        """Loads the embedder, so that the first search does not wait for it.
+
+        A failure is left to the searches, which report it; everything else works without.
+        """
+        try:
+            await asyncio.to_thread(lambda: self._embedder().embed(["warm"]))
+        except MemosError:
+            return
+
+    async def components(self) -> list[Component]:
+        """Reports on the parts that requests depend on."""
+        found = [await self._policy()]
+        try:
+            shards = await self.supervisor.status()
+        except MemosError as error:
+            return [*found, _down("supervisor", error)]
+        found.append(Component(name="supervisor", status="ok"))
+        for name, status in sorted(shards.items()):
+            if status is None:
+                found.append(Component(name=name, status="degraded"))
+                continue
+            detail = {
+                "pid": status.pid,
+                "partitions": len(status.partitions),
+                "queued": status.queued,
+                "lag": sum(status.lag.values()),
+                "index_lag": sum(status.index_lag.values()),
+                "resident_memories": status.resident_memories,
+                "resident_bytes": status.resident_bytes,
+                "rss_bytes": status.rss_bytes,
+                "vector_store": status.vector_store,
+            }
+            found.append(Component(name=name, status="ok", detail=detail))
+        return found
+
+    async def _policy(self) -> Component:
+        try:
+            await self._guard.ensure_directory()
+        except MemosError as error:
+            return _down("policy", error)
+        return Component(name="policy", status="ok")
+
+    async def close(self) -> None:
+        """Stops following the policy."""
+        await self._guard.close()
+
+
+def _down(name: str, error: MemosError) -> Component:
+    return Component(name=name, status="down", detail={"code": error.code})
