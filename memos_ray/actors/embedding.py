@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.fingerprint import sketch
@@ -38,6 +39,7 @@ class EmbedConsumer:
         views: ViewSettings,
         executor: Executor,
         embed_executor: Executor,
+        courtesy: Courtesy,
     ) -> None:
         self._partition = partition
         self._epoch = epoch
@@ -47,6 +49,7 @@ class EmbedConsumer:
         self._views = views
         self._executor = executor
         self._embed_executor = embed_executor
+        self._courtesy = courtesy
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Embeds until nothing in the events' places is missing or stale."""
@@ -71,11 +74,13 @@ class EmbedConsumer:
             loop = asyncio.get_running_loop()
             plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
             for start in range(0, len(plans), _PLANS):
+                await self._courtesy.turn()
                 await self._embed(place, plans[start : start + _PLANS])
             return
         while plans := index.stale_views(_PLANS):
             if not await self._embed(place, plans):
                 return
+            await self._courtesy.turn()
             index = await self._residency.index(place)
             if index is None:
                 return

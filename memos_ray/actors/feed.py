@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.core.vault.log import Event
 from memos_ray.errors import FencedError, MemosError
 from memos_ray.ports import RecordStorePort
@@ -14,8 +15,6 @@ from memos_ray.ports import RecordStorePort
 _PAGE = 256
 _RETRY_MIN_S = 0.2
 _RETRY_MAX_S = 10.0
-_YIELD_S = 0.02
-_YIELDS = 100
 
 
 class Consumer(Protocol):
@@ -43,8 +42,8 @@ class LogFeed:
 
     The outbox pattern: the log entry is written in the transaction of the change itself, so no
     change is missed, and the cursor moves only after the consumer has done its work, so none is
-    skipped. Delivery is at least once and in order. It is background work: while `busy` says that
-    writes wait, a page of events is held back up to two seconds, unless somebody waits for it.
+    skipped. Delivery is at least once and in order. It is background work, and takes its turn by
+    `courtesy`.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class LogFeed:
         consumer: Consumer,
         ceiling: Callable[[], int] | None = None,
         on_moved: Callable[[], None] | None = None,
-        busy: Callable[[], bool],
+        courtesy: Courtesy,
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
     ) -> None:
@@ -71,10 +70,9 @@ class LogFeed:
         self._consumer = consumer
         self._ceiling = ceiling
         self._on_moved = on_moved
-        self._busy = busy
+        self._courtesy = courtesy
         self._on_fenced = on_fenced
         self._on_error = on_error
-        self._awaited = 0
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._task = asyncio.create_task(self._run())
@@ -85,12 +83,9 @@ class LogFeed:
 
     async def reached(self, lsn: int) -> None:
         """Waits until everything up to an LSN has been consumed."""
-        self._awaited += 1
-        try:
+        with self._courtesy:
             async with self._moved:
                 await self._moved.wait_for(lambda: self.position >= lsn)
-        finally:
-            self._awaited -= 1
 
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
@@ -132,16 +127,9 @@ class LogFeed:
         if not events:
             await self._news.wait()
             return
-        await self._yield_to_writes()
+        await self._courtesy.turn()
         await self._consumer.consume(events)
         await self._store_position(events[-1].lsn)
-
-    async def _yield_to_writes(self) -> None:
-        """Lets writes that wait go first, for a while."""
-        for _ in range(_YIELDS):
-            if not self._busy() or self._awaited:
-                return
-            await asyncio.sleep(_YIELD_S)
 
     async def _store_position(self, lsn: int) -> None:
         loop = asyncio.get_running_loop()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.documents import Directory
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.access.snapshot import DIRECTORY, PolicyCache, SignedLease
-from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.errors import MemosError, NotFoundError, PolicyUnavailableError
@@ -64,10 +64,11 @@ class PolicyGuard:
         """
         return self._cache.policy(tenant, self._clock.now())
 
-    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+    def check(
+        self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
+    ) -> None:
         """Lets the call pass or raises; see `core.vault.planning.GuardPort`."""
-        policy = self.policy(context.principal.tenant)
-        policy.require(context, action, facets_of(cube), namespace, self._clock.now())
+        self.policy(context.principal.tenant).require(context, action, facets, namespace, now)
 
     def permit(self, context: CallContext, action: Action, namespace: str) -> Predicate:
         """Returns the filter over the memories that the call may act on."""

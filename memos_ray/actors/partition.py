@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
@@ -44,7 +45,7 @@ class OwnedPartition:
         retrieval: RetrievalSettings,
         executor: Executor,
         embed_executor: Executor,
-        busy: Callable[[], bool],
+        pressing: Callable[[], bool],
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
     ) -> None:
@@ -65,6 +66,7 @@ class OwnedPartition:
             on_commit=self._on_commit,
             on_fenced=on_fenced,
         )
+        courtesy = Courtesy(pressing)
         self.embed_feed = LogFeed(
             EMBED_FEED,
             number,
@@ -80,9 +82,10 @@ class OwnedPartition:
                 views=retrieval.views,
                 executor=executor,
                 embed_executor=embed_executor,
+                courtesy=courtesy,
             ),
             on_moved=self._on_embedded,
-            busy=busy,
+            courtesy=courtesy,
             on_fenced=on_fenced,
             on_error=on_error,
         )
@@ -98,7 +101,7 @@ class OwnedPartition:
                     number, store=store, vectors=vectors, space=embedder.space, executor=executor
                 ),
                 ceiling=lambda: self.embed_feed.position,
-                busy=busy,
+                courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.residency import Place, Residency
@@ -104,6 +105,7 @@ class VaultShard:
             executor=self._executor,
         )
         self._usage = UsageLedger()
+        self._pressure = Pressure(parts.clock.monotonic)
         self._owned: dict[int, OwnedPartition] = {}
         self._counters: Counter[str] = Counter()
         self._flusher: asyncio.Task[None] | None = None
@@ -146,6 +148,7 @@ class VaultShard:
         for tenant in {submission.context.principal.tenant for submission in submissions}:
             await self._guard.ensure(tenant)
         self._counters["writes"] += len(submissions)
+        self._pressure.note(len(submissions))
         return await owned.writer.submit(submissions)
 
     async def get(
@@ -338,7 +341,7 @@ class VaultShard:
             retrieval=parts.retrieval,
             executor=self._executor,
             embed_executor=self._embed_executor,
-            busy=lambda: any(owned.writer.queued for owned in self._owned.values()),
+            pressing=lambda: self._pressure.pressing,
             on_fenced=self._on_fenced,
             on_error=self._on_error,
         )

@@ -100,6 +100,7 @@ class MemoryService:
             namespace: where they go; the caller's own home when absent.
         """
         context, _ = await self._authenticator.context(caller)
+        context = context.hop()
         place = namespace or context.principal.id
         if len(memories) > self._limits.batch_items:
             raise PayloadTooLargeError(
@@ -117,7 +118,7 @@ class MemoryService:
                 continue
             operation = mapping.create_of(memory, self._mint(partition))
             write = Write(place, operation, memory.idempotency_key, memory.reason)
-            submissions.append(Submission(context.hop(), write))
+            submissions.append(Submission(context, write))
             places.append(index)
         outcomes = await self._lanes.submit(partition, submissions) if submissions else []
         for index, outcome in zip(places, outcomes, strict=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from memos_ray.core.access.context import Action, CallContext
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import NotFoundError, PermissionDeniedError
 
@@ -18,16 +20,19 @@ class OwnerGuard:
     private, may read; named writers may also update. Everyone may create, but not in `READ_ONLY`.
     """
 
-    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+    def check(
+        self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
+    ) -> None:
         """See `GuardPort.check`."""
-        me, rules = context.principal.id, cube.governance
+        me = context.principal.id
         if action is Action.CREATE:
             if namespace == READ_ONLY:
                 raise PermissionDeniedError("nobody creates here", namespace=namespace)
             return
-        if rules.owner == me or (action is Action.UPDATE and me in rules.writers):
+        if facets["owner"] == me or (action is Action.UPDATE and me in _scope(facets, "writers")):
             return
-        if rules.visibility is Visibility.PRIVATE and me not in rules.readers:
+        private = facets["visibility"] == Visibility.PRIVATE.value
+        if private and me not in _scope(facets, "readers"):
             raise NotFoundError("no such memory")
         if action is not Action.READ:
             raise PermissionDeniedError("this memory may not be used so", action=action.value)
@@ -35,3 +40,8 @@ class OwnerGuard:
     def default_visibility(self, tenant: str, namespace: str) -> Visibility:
         """See `GuardPort.default_visibility`."""
         return Visibility.PRIVATE
+
+
+def _scope(facets: Facets, name: str) -> tuple[str, ...]:
+    names = facets.get(name)
+    return names if isinstance(names, tuple) else ()

@@ -140,13 +140,13 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     heads: dict[CubeKey, tuple[MemCube, Facets]] = {}
     known: set[CubeKey] = set()
     versions = []
-    for one in commit.cubes:
+    for place, one in enumerate(commit.cubes):
         key, number = CubeKey(one.tenant, one.id), one.version.number
         lsn = one.version.lsn or logged.get((one.tenant, one.id, number), last)
         versions.append(rows.version_row(partition, one, lsn))
         if key not in heads and number > 1:
             known.add(key)
-        heads[key] = one, rows.checked_facets(one)
+        heads[key] = one, commit.facets[place] if commit.facets else rows.checked_facets(one)
     bulk(connection, _ADD_VERSIONS, versions)
     for tenant, ids in in_chunks(known):
         connection.execute(

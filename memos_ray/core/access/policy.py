@@ -57,6 +57,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 
 from memos_ray.core.access import compiled, jwt
 from memos_ray.core.access.conditions import Call
@@ -89,6 +90,7 @@ from memos_ray.errors import NotFoundError, PermissionDeniedError
 
 _WRITES = (Action.CREATE, Action.UPDATE, Action.DELETE, Action.SHARE)
 _NOT_ON_EXPIRED = (Action.READ, Action.UPDATE, Action.SHARE)
+_PLANS = 64
 _NO_MEMORIES = frozenset({TENANT_ITSELF, CLUSTER})
 
 
@@ -114,6 +116,8 @@ class TenantPolicy:
             {key.id: key for key in documents.keys},
             {issuer.id: issuer for issuer in documents.issuers},
         )
+        # A batch asks the same of one moment for each of its memories.
+        self._plan = lru_cache(_PLANS)(self._plan_anew)
         self._joined: dict[str, set[str]] = {}
         for spec in documents.namespaces:
             for subject in (spec.owner, *spec.members):
@@ -275,7 +279,9 @@ class TenantPolicy:
             )
         raise no_namespace(namespace)
 
-    def _plan(self, context: CallContext, action: Action, namespace: str, now: datetime) -> Plan:
+    def _plan_anew(
+        self, context: CallContext, action: Action, namespace: str, now: datetime
+    ) -> Plan:
         standing = self._credentials.standing(context, action, now)
         return self._plan_as(standing, context, action, namespace, now)
 

@@ -8,7 +8,6 @@ has been embedded.
 from __future__ import annotations
 
 import re
-import struct
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ import numpy.typing as npt
 
 from memos_ray.core.crossing import crossing
 
-_LANES = struct.Struct(">64I")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 
@@ -41,6 +39,8 @@ class Fingerprint:
 
 
 def _tokens(text: str) -> Counter[str]:
+    if text.isascii():
+        return Counter(_TOKEN.findall(text.lower()))
     counts: Counter[str] = Counter()
     for run in _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()):
         if "\u3040" <= run[0] <= "\ud7af" and len(run) > 1:
@@ -53,20 +53,18 @@ def _tokens(text: str) -> Counter[str]:
 def simhash(text: str) -> str:
     """Computes the 64-bit SimHash of a text, as 16 hex digits; all zeros for a text of no words."""
     counts = _tokens(text)
-    weight = counts.total()
-    lanes = sum(_lanes(token) * count for token, count in counts.items())
-    votes = _LANES.unpack(lanes.to_bytes(_LANES.size, "big"))
-    bits = 0
-    for ones in votes:
-        bits = bits << 1 | (2 * ones > weight)
-    return f"{bits:016x}"
+    if not counts:
+        return "0" * 16
+    hashes = b"".join([_hash(token) for token in counts])
+    bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, 64)
+    # In floats, which hold every count exactly and for which BLAS has the product.
+    ones = np.fromiter(counts.values(), np.float64, len(counts)) @ bits.astype(np.float64)
+    return np.packbits(2 * ones > counts.total()).tobytes().hex()
 
 
-@lru_cache(maxsize=1 << 14)
-def _lanes(token: str) -> int:
-    """Spreads a token's 64-bit hash over 64 lanes of 32 bits, so that one addition counts all."""
-    value = int.from_bytes(blake2b(token.encode(), digest_size=8).digest(), "big")
-    return int("".join("00000001" if bit == "1" else "00000000" for bit in f"{value:064b}"), 16)
+@lru_cache(maxsize=1 << 16)
+def _hash(token: str) -> bytes:
+    return blake2b(token.encode(), digest_size=8).digest()
 
 
 def sketch(vector: npt.NDArray[np.float32]) -> str:

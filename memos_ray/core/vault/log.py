@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import Facets
 
 ERASE = "erase"
 """The operation in the log that leaves no version behind: a hard delete."""
@@ -90,6 +91,8 @@ class Commit:
             Replies stay: they hold no content, and without them a retry would act again.
         cubes: new versions in log order; the last one of each cube becomes its head.
         events: log entries, with contiguous LSNs that follow the partition's last one.
+        facets: `facets_of` each cube, in order, when whoever made the commit has flattened and
+            checked the cubes (`storable.check_cube`); the store does so itself when empty.
     """
 
     partition: int
@@ -98,6 +101,7 @@ class Commit:
     erased: tuple[CubeKey, ...] = ()
     events: tuple[Event, ...] = ()
     replies: tuple[Reply, ...] = ()
+    facets: tuple[Facets, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import orjson
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import CHANGES, Revision, create, revise
@@ -56,11 +57,14 @@ _ACTIONS: Mapping[type[Operation], Action] = {
 class GuardPort(Protocol):
     """The policy of one tenant, as planning needs it."""
 
-    def check(self, context: CallContext, action: Action, namespace: str, cube: MemCube) -> None:
+    def check(
+        self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
+    ) -> None:
         """Lets the call pass or raises.
 
         Args:
-            cube: the memory concerned; for a creation, the one about to be made.
+            facets: of the memory concerned; for a creation, of the one about to be made.
+            now: the moment to decide for.
 
         Raises:
             PermissionDeniedError: the caller may see the memory, but not do this.
@@ -142,7 +146,7 @@ class Planner:
     heads: dict[CubeKey, MemCube]
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
-    _cubes: list[MemCube] = field(default_factory=list)
+    _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
     _new_replies: list[Reply] = field(default_factory=list)
@@ -167,10 +171,11 @@ class Planner:
         return Commit(
             self.partition,
             self.epoch,
-            tuple(self._cubes),
+            tuple(cube for cube, _ in self._cubes),
             tuple(self._erased),
             tuple(self._events),
             tuple(self._new_replies),
+            tuple(facets for _, facets in self._cubes),
         )
 
     def _replay(self, context: CallContext, write: Write, request: str) -> Written | None:
@@ -194,23 +199,27 @@ class Planner:
         operation = write.operation
         key = CubeKey(context.principal.tenant, operation.cube_id)
         cube: MemCube | None
+        facets: Facets = {}
         if isinstance(operation, Create):
-            namespace, cube = write.namespace, self._create(context, write, operation, key)
+            namespace = write.namespace
+            cube, facets = self._create(context, write, operation, key)
         else:
             head = self._head(write, key)
             namespace, cube = head.namespace, self._revise(context, write, operation, head)
+            if cube is not None:
+                facets = facets_of(cube)
         if cube is not None:
-            storable.check_cube(cube)
+            storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
         lsn = self._log(context, write, namespace, Outcome.DONE, cube, {})
         if cube is None:
             del self.heads[key]
-            self._cubes = [c for c in self._cubes if CubeKey(c.tenant, c.id) != key]
+            self._cubes = [c for c in self._cubes if CubeKey(c[0].tenant, c[0].id) != key]
             self._erased[key] = None
             version = 0
         else:
             self.heads[key] = cube
-            self._cubes.append(cube)
+            self._cubes.append((cube, facets))
             version = cube.version.number
         written = Written(key.id, version, self.partition, lsn)
         self._remember(context, write, request, written)
@@ -218,7 +227,7 @@ class Planner:
 
     def _create(
         self, context: CallContext, write: Write, operation: Create, key: CubeKey
-    ) -> MemCube:
+    ) -> tuple[MemCube, Facets]:
         tenant = context.principal.tenant
         cube = create(
             operation,
@@ -231,10 +240,11 @@ class Planner:
             lsn=self._next_lsn(),
         )
         # Whether an id is taken is told only to those who may create here.
-        self.guard.check(context, Action.CREATE, write.namespace, cube)
+        facets = facets_of(cube)
+        self.guard.check(context, Action.CREATE, write.namespace, facets, self.now)
         if key in self.heads:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
-        return cube
+        return cube, facets
 
     def _head(self, write: Write, key: CubeKey) -> MemCube:
         head = self.heads.get(key)
@@ -245,7 +255,8 @@ class Planner:
     def _revise(
         self, context: CallContext, write: Write, operation: Revision, head: MemCube
     ) -> MemCube | None:
-        self.guard.check(context, _ACTIONS[type(operation)], head.namespace, head)
+        action = _ACTIONS[type(operation)]
+        self.guard.check(context, action, head.namespace, facets_of(head), self.now)
         return revise(
             operation,
             head,
@@ -258,7 +269,7 @@ class Planner:
 
     def _target(self, operation: Rollback, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
-        for cube in self._cubes:
+        for cube, _ in self._cubes:
             if cube.version.number == operation.to and CubeKey(cube.tenant, cube.id) == key:
                 return cube
         # What was read before belongs to an erased memory whose id has been given anew.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
@@ -498,13 +499,19 @@ class TestLog:
 
 class TestGuard:
     def test_each_operation_asks_for_its_action_on_the_memory_it_finds(self) -> None:
-        asked: list[tuple[Action, str, int]] = []
+        asked: list[tuple[Action, str, str, bool]] = []
 
         class Recorder(OwnerGuard):
             def check(
-                self, context: CallContext, action: Action, namespace: str, cube: MemCube
+                self,
+                context: CallContext,
+                action: Action,
+                namespace: str,
+                facets: Facets,
+                now: datetime,
             ) -> None:
-                asked.append((action, namespace, cube.version.number))
+                state, frozen = str(facets["state"]), bool(facets["frozen"])
+                asked.append((action, namespace, state, frozen))
 
         one = planner(guard=Recorder())
         for operation in (
@@ -520,23 +527,28 @@ class TestGuard:
         ):
             assert isinstance(one.add(by(ANN, operation)), Written), operation
         assert asked == [
-            (Action.CREATE, "notes", 1),
-            (Action.UPDATE, "notes", 1),
-            (Action.SHARE, "notes", 2),
-            (Action.UPDATE, "notes", 3),
-            (Action.UPDATE, "notes", 4),
-            (Action.UPDATE, "notes", 5),
-            (Action.DELETE, "notes", 6),
-            (Action.UPDATE, "notes", 7),
-            (Action.DELETE, "notes", 8),
+            (Action.CREATE, "notes", "activated", False),
+            (Action.UPDATE, "notes", "activated", False),
+            (Action.SHARE, "notes", "activated", False),
+            (Action.UPDATE, "notes", "activated", False),
+            (Action.UPDATE, "notes", "activated", False),
+            (Action.UPDATE, "notes", "activated", True),
+            (Action.DELETE, "notes", "activated", False),
+            (Action.UPDATE, "notes", "deleted", False),
+            (Action.DELETE, "notes", "activated", False),
         ]
 
     def test_a_creation_is_judged_by_the_memory_about_to_be_made(self) -> None:
         class NoSecrets(OwnerGuard):
             def check(
-                self, context: CallContext, action: Action, namespace: str, cube: MemCube
+                self,
+                context: CallContext,
+                action: Action,
+                namespace: str,
+                facets: Facets,
+                now: datetime,
             ) -> None:
-                if "secret" in cube.governance.sensitivity:
+                if facets.get("sensitivity") == ("secret",):
                     raise PermissionDeniedError("no secrets here")
 
         one = planner(guard=NoSecrets())
@@ -548,7 +560,12 @@ class TestGuard:
     def test_a_tenant_without_policy_does_not_fail_the_others(self) -> None:
         class Away(OwnerGuard):
             def check(
-                self, context: CallContext, action: Action, namespace: str, cube: MemCube
+                self,
+                context: CallContext,
+                action: Action,
+                namespace: str,
+                facets: Facets,
+                now: datetime,
             ) -> None:
                 if context.principal.tenant == "other":
                     raise PolicyUnavailableError("out of lease", tenant="other")

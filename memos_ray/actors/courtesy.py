@@ -1,0 +1,72 @@
+"""When background work steps aside for writes, and when it goes on all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+_HALF_LIFE_S = 0.25
+_PRESSING = 16.0
+_PAUSE_S = 0.02
+_SHARE = 4.0
+_HOLD_MIN_S = 0.1
+_HOLD_MAX_S = 2.0
+
+
+class Pressure:
+    """How hard writes press: how many there were lately, halved every quarter of a second.
+
+    A lone write now and then does not press; a bulk load or a crowd of writers does, also in the
+    moments in which none of their writes waits.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._recent = 0.0
+        self._at = clock()
+
+    def note(self, writes: int) -> None:
+        """Counts writes that have arrived."""
+        self._recent = self._decayed() + writes
+        self._at = self._clock()
+
+    @property
+    def pressing(self) -> bool:
+        """Whether background work should wait."""
+        return self._decayed() >= _PRESSING
+
+    def _decayed(self) -> float:
+        return self._recent * float(0.5 ** ((self._clock() - self._at) / _HALF_LIFE_S))
+
+
+class Courtesy:
+    """Lets writes go first, for a while.
+
+    Background work asks for its turn between pieces that take a fraction of a second. While writes
+    press, it waits four times as long as its last piece took, within bounds: under any load it
+    keeps a share of about a fifth, so that its lag stays finite. It waits for nobody while
+    somebody waits for it.
+    """
+
+    def __init__(self, pressing: Callable[[], bool]) -> None:
+        self._pressing = pressing
+        self._awaited = 0
+        self._resumed_at: float | None = None
+
+    def __enter__(self) -> None:
+        """Somebody waits for the work: no more waiting until they leave."""
+        self._awaited += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._awaited -= 1
+
+    async def turn(self) -> None:
+        """Returns when the next piece of work may begin."""
+        now = asyncio.get_running_loop().time
+        worked_s = 0.0 if self._resumed_at is None else now() - self._resumed_at
+        hold_s = min(max(_SHARE * worked_s, _HOLD_MIN_S), _HOLD_MAX_S)
+        for _ in range(round(hold_s / _PAUSE_S)):
+            if self._awaited or not self._pressing():
+                break
+            await asyncio.sleep(_PAUSE_S)
+        self._resumed_at = now()
