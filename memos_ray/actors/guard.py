@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from memos_ray.core.access.context import Action, CallContext
@@ -22,8 +24,9 @@ _RETRY_S = 0.5
 class PolicyGuard:
     """The policies of the tenants in use, kept fresh by one long poll each.
 
-    A change of policy arrives within a round trip; when the authority is away, decisions go on
-    until the lease ends and are refused from then on.
+    A change of policy arrives within a round trip, and at once where a caller has seen it already
+    (`at_least`, `refresh`); when the authority is away, decisions go on until the lease ends and
+    are refused from then on.
     """
 
     def __init__(self, public_key: bytes, governance: GovernancePort, clock: ClockPort) -> None:
@@ -32,17 +35,43 @@ class PolicyGuard:
         self._clock = clock
         self._polls: dict[str, asyncio.Task[None]] = {}
 
-    async def ensure(self, tenant: str) -> TenantPolicy:
+    async def ensure(self, tenant: str, at_least: int = 0) -> TenantPolicy:
         """Returns a tenant's policy, fetching it first when there is no fresh one.
 
+        Args:
+            at_least: version below which a policy is not fresh.
+
         Raises:
-            PolicyUnavailableError: the authority is away, or knows no such tenant.
+            PolicyUnavailableError: the authority is away, or knows no such tenant or version.
         """
         try:
-            return self._cache.policy(tenant, self._clock.now())
+            held = self._cache.policy(tenant, self._clock.now())
         except PolicyUnavailableError:
+            held = None
+        if held is None or held.version < at_least:
             await self._fetch(tenant)
-        return self._cache.policy(tenant, self._clock.now())
+            held = self._cache.policy(tenant, self._clock.now())
+        if held.version < at_least:
+            raise PolicyUnavailableError("the policy is behind", tenant=tenant)
+        return held
+
+    async def ensure_each(self, contexts: Iterable[CallContext]) -> None:
+        """Makes sure of the policies of several calls; raises as `ensure`."""
+        newest: dict[str, int] = {}
+        for context in contexts:
+            tenant = context.principal.tenant
+            newest[tenant] = max(context.policy, newest.get(tenant, 0))
+        for tenant, version in newest.items():
+            await self.ensure(tenant, version)
+
+    async def refresh(self, tenant: str) -> None:
+        """Fetches a policy that has just changed, and the directory with it.
+
+        A failure is left to the next call, which needs the policy.
+        """
+        for changed in (tenant, DIRECTORY):
+            with suppress(MemosError):
+                await self._fetch(changed)
 
     async def ensure_directory(self) -> Directory:
         """Returns the directory of all tenants, fetching it first when there is no fresh one.

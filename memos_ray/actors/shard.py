@@ -145,8 +145,7 @@ class VaultShard:
     ) -> list[Written | MemosError]:
         """Commits writes; see `ShardPort`."""
         owned = await self._partition(partition)
-        for tenant in {submission.context.principal.tenant for submission in submissions}:
-            await self._guard.ensure(tenant)
+        await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))
         return await owned.writer.submit(submissions)
@@ -348,7 +347,7 @@ class VaultShard:
 
     async def _policy(self, partition: int, context: CallContext) -> TenantPolicy:
         await self._partition(partition)
-        return await self._guard.ensure(context.principal.tenant)
+        return await self._guard.ensure(context.principal.tenant, context.policy)
 
     async def _heads(
         self, partition: int, context: CallContext, ids: Sequence[str]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, time
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter
 
+from memos_ray.core.access import names
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.model import (
@@ -27,13 +28,11 @@ from memos_ray.core.access.model import (
 )
 from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
-from memos_ray.gateway.models import Model, Name, NamespaceName
+from memos_ray.gateway.models import Model, Moment, Name, NamespaceName
 
 T = TypeVar("T")
 
-PrincipalId = Annotated[
-    str, StringConstraints(pattern=r"^(user|agent|service):[A-Za-z0-9][A-Za-z0-9._@|-]{0,127}$")
-]
+PrincipalId = Annotated[str, StringConstraints(pattern=f"^{names.PRINCIPAL}$")]
 Names = Annotated[list[Name], Field(max_length=256)]
 
 
@@ -58,8 +57,8 @@ class CircumstancesBody(Model):
     roles: Names = []
     applications: Names = []
     windows: list[TimeWindowBody] = []
-    not_before: AwareDatetime | None = None
-    not_after: AwareDatetime | None = None
+    not_before: Moment | None = None
+    not_after: Moment | None = None
 
 
 class MemoryConditionBody(Model):
@@ -126,7 +125,7 @@ class GrantBody(Model):
     namespace: NamespaceName
     reach: Reach = Reach.SHARED
     memories: MemoryConditionBody = MemoryConditionBody()
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class KeyBody(Model):
@@ -135,8 +134,8 @@ class KeyBody(Model):
     principal: PrincipalId
     scopes: list[Action] = []
     application: Name | None = None
-    not_before: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    not_before: Moment | None = None
+    expires_at: Moment | None = None
 
 
 class RotationBody(Model):
@@ -148,7 +147,7 @@ class RotationBody(Model):
 class ExpiryBody(Model):
     """The moment from which a key is no longer accepted."""
 
-    at: AwareDatetime
+    at: Moment
 
 
 class NamespaceBody(Model):

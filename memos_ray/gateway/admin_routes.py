@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
 
 from memos_ray.core.access.administration import (
     AdminOperation,
@@ -50,7 +48,7 @@ from memos_ray.gateway.admin_models import (
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.memory_routes import event_query
-from memos_ray.gateway.models import Key, LogPage, Name, NamespaceName
+from memos_ray.gateway.models import Key, LogPage, Moment, Name, NamespaceName
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)
@@ -89,8 +87,8 @@ async def policy_log(
     principal: Annotated[Name | None, Query()] = None,
     operation: Annotated[Name | None, Query()] = None,
     request_id: Annotated[Key | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query()] = None,
-    until: Annotated[AwareDatetime | None, Query()] = None,
+    since: Annotated[Moment | None, Query()] = None,
+    until: Annotated[Moment | None, Query()] = None,
     after: Annotated[int, Query(ge=0, lt=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> LogPage:
@@ -145,7 +143,7 @@ async def give_grant(body: GrantBody, caller: CallerDep, doorway: DoorwayDep) ->
         namespace=body.namespace,
         reach=body.reach,
         memories=condition_of(body.memories),
-        expires_at=body.expires_at.astimezone(UTC) if body.expires_at else None,
+        expires_at=body.expires_at,
     )
     return await _change(doorway, caller, operation)
 
@@ -163,8 +161,8 @@ async def issue_key(body: KeyBody, caller: CallerDep, doorway: DoorwayDep) -> Ch
         principal=body.principal,
         scopes=tuple(body.scopes),
         application=body.application,
-        not_before=body.not_before.astimezone(UTC) if body.not_before else None,
-        expires_at=body.expires_at.astimezone(UTC) if body.expires_at else None,
+        not_before=body.not_before,
+        expires_at=body.expires_at,
     )
     return await _change(doorway, caller, operation)
 
@@ -180,7 +178,7 @@ async def rotate_key(
 @router.post("/admin/keys/{id}/expire")
 async def expire_key(id: _Id, body: ExpiryBody, caller: CallerDep, doorway: DoorwayDep) -> Change:
     """Sets the moment from which a key is no longer accepted."""
-    return await _change(doorway, caller, ExpireKey(id, body.at.astimezone(UTC)))
+    return await _change(doorway, caller, ExpireKey(id, body.at))
 
 
 @router.delete("/admin/keys/{id}")

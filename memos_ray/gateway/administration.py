@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.model import TENANT_ITSELF
@@ -14,8 +15,11 @@ from memos_ray.ports import EventQuery, GovernancePort
 class AdminService:
     """Changes and lists policy; the authority itself checks who may."""
 
-    def __init__(self, authenticator: Authenticator, governance: GovernancePort) -> None:
+    def __init__(
+        self, authenticator: Authenticator, guard: PolicyGuard, governance: GovernancePort
+    ) -> None:
         self._authenticator = authenticator
+        self._guard = guard
         self._governance = governance
 
     async def whoami(self, caller: Caller) -> Who:
@@ -31,13 +35,15 @@ class AdminService:
         )
 
     async def change(self, caller: Caller, operation: AdminOperation) -> Changed:
-        """Carries out an administrator's request.
+        """Carries out an administrator's request; the next call here is judged by what it changed.
 
         Raises:
             PermissionDeniedError: no rule lets the caller do this.
         """
         context, _ = await self._authenticator.context(caller)
-        return await self._governance.change(context.hop(), operation)
+        changed = await self._governance.change(context.hop(), operation)
+        await self._guard.refresh(changed.tenant)
+        return changed
 
     async def documents(self, caller: Caller, namespace: str = TENANT_ITSELF) -> TenantDocuments:
         """Lists the documents of the caller's tenant, or of one namespace.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from memos_ray.gateway.models import Key, Model, NewMemory, WriteResult
-
-Reason = Annotated[str, StringConstraints(max_length=1024)]
-Version = Annotated[int, Field(ge=1)]
+from memos_ray.gateway.models import Key, Model, NewMemory, Reason, Version, WriteResult
 
 
 class NewMemories(Model):

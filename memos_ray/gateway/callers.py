@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import jwt as pyjwt
-
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access import keys
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.jwt import claimed_source
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.errors import PermissionDeniedError, UnauthenticatedError
 from memos_ray.ports import ClockPort
@@ -68,6 +67,7 @@ class Authenticator:
             role=caller.role,
             application=policy.application(principal) or caller.application,
             request_id=caller.request_id,
+            policy=policy.version,
         )
         return context, policy
 
@@ -77,14 +77,8 @@ class Authenticator:
             raise UnauthenticatedError("nobody knows this API key")
 
     async def _tenant_of(self, token: str) -> str:
-        try:
-            claims = pyjwt.decode(token, options={"verify_signature": False})
-        except pyjwt.PyJWTError:
-            raise UnauthenticatedError("this is neither an API key nor a token") from None
-        audience = claims.get("aud", ())
-        audiences = (audience,) if isinstance(audience, str) else tuple(map(str, audience))
-        directory = await self._guard.ensure_directory()
-        tenant = directory.tenant_of(str(claims.get("iss", "")), audiences)
+        issuer, audiences = claimed_source(token)
+        tenant = (await self._guard.ensure_directory()).tenant_of(issuer, audiences)
         if tenant is None:
             raise UnauthenticatedError("nobody here accepts tokens of this issuer")
         return tenant

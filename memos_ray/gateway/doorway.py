@@ -61,7 +61,7 @@ class Doorway:
             clock=clock,
             limits=limits,
         )
-        self.admin = AdminService(authenticator, backend.governance)
+        self.admin = AdminService(authenticator, self._guard, backend.governance)
 
     async def warm(self) -> None:
         """Loads the embedder, so that the first search does not wait for it.

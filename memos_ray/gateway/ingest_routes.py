@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from memos_ray.core.reader.formats import Format
@@ -15,7 +15,7 @@ from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestBody, IngestReport
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
 from memos_ray.gateway.memory_routes import Namespace
-from memos_ray.gateway.models import Name, NewMemory, WriteReport
+from memos_ray.gateway.models import Moment, Name, NewMemory, WriteReport
 from memos_ray.gateway.problems import error_of_validation
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRequest, JsonRoute, MetricsDep
 
@@ -54,9 +54,7 @@ def _options(
     ] = None,
     conversation: Annotated[Name | None, Query()] = None,
     tz: Annotated[Name, Query(description="Zone of times that state none.")] = "UTC",
-    event_time: Annotated[
-        AwareDatetime | None, Query(description="When the input was made.")
-    ] = None,
+    event_time: Annotated[Moment | None, Query(description="When the input was made.")] = None,
     language: Annotated[Name | None, Query()] = None,
     chunk_words: Annotated[int, Query(ge=8, le=4096)] = 180,
     chunk_overlap: Annotated[int, Query(ge=0, le=2048)] = 0,

@@ -19,7 +19,7 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.reader.dialogue import read_jsonl
@@ -36,6 +36,7 @@ from memos_ray.gateway.models import (
     AttributeName,
     AttributeValue,
     Model,
+    Moment,
     Name,
     NewMemory,
     Problem,
@@ -67,7 +68,7 @@ class IngestOptions(Model):
     source: Annotated[str, Field(max_length=2048)] | None = None
     conversation: Name | None = None
     tz: Name = "UTC"
-    event_time: AwareDatetime | None = None
+    event_time: Moment | None = None
     language: Name | None = None
     chunk_words: Annotated[int, Field(ge=8, le=4096)] = 180
     chunk_overlap: Annotated[int, Field(ge=0, le=2048)] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from memos_ray.core.cube.cube import MemCube, VersionInfo
@@ -54,13 +54,9 @@ def problem_of(error: MemosError, request_id: str | None = None) -> Problem:
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.astimezone(UTC) if moment else None
-
-
 def _lifespan(expires_at: datetime | None, half_life_s: float | None) -> Lifespan | None:
     if expires_at is not None:
-        return ExpiresAt(expires_at.astimezone(UTC))
+        return ExpiresAt(expires_at)
     return Decay(half_life_s) if half_life_s is not None else None
 
 
@@ -77,12 +73,10 @@ def create_of(new: NewMemory, minted_id: str) -> Create:
         semantic_type=new.semantic_type,
         tags=tuple(dict.fromkeys(new.tags)),
         setting=Setting(new.conversation, new.session, new.position, new.speaker, new.role),
-        event_time=_utc(new.event_time),
-        valid_from=_utc(new.valid_from),
-        valid_to=_utc(new.valid_to),
-        mentions=tuple(
-            TimeSpan(span.start.astimezone(UTC), span.end.astimezone(UTC)) for span in new.mentions
-        ),
+        event_time=new.event_time,
+        valid_from=new.valid_from,
+        valid_to=new.valid_to,
+        mentions=tuple(TimeSpan(span.start, span.end) for span in new.mentions),
         sources=tuple(SourceRef(s.uri, s.item, s.memory_id, s.version) for s in new.sources),
         attributes=dict(new.attributes),
         visibility=new.visibility,
@@ -106,9 +100,9 @@ def update_of(cube_id: str, change: MemoryChange) -> Update:
         semantic_type=change.semantic_type,
         tags=None if change.tags is None else tuple(dict.fromkeys(change.tags)),
         attributes=change.attributes,
-        event_time=_utc(change.event_time),
-        valid_from=_utc(change.valid_from),
-        valid_to=_utc(change.valid_to),
+        event_time=change.event_time,
+        valid_from=change.valid_from,
+        valid_to=change.valid_to,
         lifespan=_lifespan(change.expires_at, change.half_life_s),
         priority=change.priority,
         expected=change.expected_version,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import AwareDatetime, Discriminator, Tag
+from pydantic import Discriminator, Tag
 
 from memos_ray.errors import MemosError
 from memos_ray.gateway import bulk
@@ -20,12 +20,15 @@ from memos_ray.gateway.models import (
     MemoryChange,
     MemoryId,
     MemoryPage,
+    Moment,
     Name,
     NamespaceName,
     NewMemory,
+    Reason,
     SearchQuery,
     SearchResult,
     Sharing,
+    Version,
     WriteReport,
 )
 from memos_ray.gateway.problems import error_of_problem
@@ -48,7 +51,6 @@ Namespace = Annotated[
     NamespaceName | None, Query(description="Where it lives; the caller's own home when absent.")
 ]
 Cursor = Annotated[str | None, Query(max_length=4096, description="From the page before.")]
-Version = Annotated[int, Query(ge=1, lt=2**31)]
 _NO_BODY = Plain()
 _MULTI: dict[int | str, dict[str, Any]] = {
     207: {"model": WriteReport, "description": "Some items failed; see each result's `error`."}
@@ -134,7 +136,7 @@ async def get_memory(
     caller: CallerDep,
     doorway: DoorwayDep,
     namespace: Namespace = None,
-    version: Version | None = None,
+    version: Annotated[Version | None, Query()] = None,
 ) -> Memory:
     """Returns a memory at its newest version, or at an older one."""
     return await doorway.memories.get(caller, id, namespace, version=version)
@@ -160,8 +162,8 @@ async def delete_memory(
     doorway: DoorwayDep,
     namespace: Namespace = None,
     hard: Annotated[bool, Query(description="Erase it for good, with its history.")] = False,
-    expected_version: Version | None = None,
-    reason: Annotated[str | None, Query(max_length=1024)] = None,
+    expected_version: Annotated[Version | None, Query()] = None,
+    reason: Annotated[Reason | None, Query()] = None,
     key: IdempotencyKey = None,
 ) -> WriteReport:
     """Deletes a memory: soft, so that `restore` undoes it, or hard."""
@@ -292,8 +294,8 @@ async def memory_history(
 @router.get("/memories/{id}/diff", tags=["memories"])
 async def memory_diff(
     id: Id,
-    before: Version,
-    after: Version,
+    before: Annotated[Version, Query()],
+    after: Annotated[Version, Query()],
     caller: CallerDep,
     doorway: DoorwayDep,
     namespace: Namespace = None,
@@ -333,8 +335,8 @@ async def read_log(
     operation: Annotated[Name | None, Query()] = None,
     memory_id: Annotated[MemoryId | None, Query()] = None,
     request_id: Annotated[Key | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query()] = None,
-    until: Annotated[AwareDatetime | None, Query()] = None,
+    since: Annotated[Moment | None, Query()] = None,
+    until: Annotated[Moment | None, Query()] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> LogPage:

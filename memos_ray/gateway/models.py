@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from memos_ray.core.access import names
 from memos_ray.core.cube.cube import Change, State
 from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
@@ -42,13 +43,24 @@ def _finite(value: str | int | float | bool) -> str | int | float | bool:
     return value
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999, in UTC") from None
+
+
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_printable)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+Reason = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_printable)]
+Uri = Annotated[str, StringConstraints(max_length=8192), AfterValidator(_printable)]
 MemoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$")]
-Subject = Annotated[
-    str, StringConstraints(pattern=r"^(user|agent|service|role):[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")
+NamespaceName = Annotated[
+    str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=f"^{names.NAMESPACE}$")
 ]
+Subject = Annotated[str, StringConstraints(pattern=f"^{names.SUBJECT}$")]
+Version = Annotated[int, Field(ge=1, lt=2**31)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 AttributeValue = Annotated[
     bool | int | float | Annotated[str, StringConstraints(max_length=4096)],
@@ -66,8 +78,8 @@ class Model(BaseModel):
 class Span(Model):
     """A half-open span of time: `start <= t < end`."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
 
     @model_validator(mode="after")
     def _ordered(self) -> Span:
@@ -79,19 +91,19 @@ class Span(Model):
 class Source(Model):
     """Where a memory came from: an outside item, or another memory at a version."""
 
-    uri: str | None = None
-    item: str | None = None
-    memory_id: str | None = None
-    version: int | None = None
+    uri: Uri | None = None
+    item: Uri | None = None
+    memory_id: MemoryId | None = None
+    version: Version | None = None
 
 
 class AttachmentRef(Model):
     """An image, sound or file that belongs to a memory, by content hash."""
 
-    digest: str
-    media_type: str
-    size_bytes: int = 0
-    uri: str | None = None
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]*$", max_length=128)]
+    media_type: Name
+    size_bytes: Annotated[int, Field(ge=0, lt=2**62)] = 0
+    uri: Uri | None = None
 
 
 class NewMemory(Model):
@@ -116,9 +128,9 @@ class NewMemory(Model):
     position: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     speaker: Name | None = None
     role: Name | None = None
-    event_time: AwareDatetime | None = None
-    valid_from: AwareDatetime | None = None
-    valid_to: AwareDatetime | None = None
+    event_time: Moment | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
     mentions: list[Span] = []
     sources: list[Source] = []
     attachments: list[AttachmentRef] = []
@@ -127,19 +139,23 @@ class NewMemory(Model):
     readers: list[Subject] = []
     writers: list[Subject] = []
     sharers: list[Subject] = []
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     sensitivity: list[Name] = []
     compliance: list[Name] = []
     legal_hold: bool = False
-    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    reason: Reason | None = None
 
     @model_validator(mode="after")
     def _one_lifespan(self) -> NewMemory:
-        if self.expires_at is not None and self.half_life_s is not None:
-            raise ValueError("give either expires_at or half_life_s")
+        _check_lifespan(self.expires_at, self.half_life_s)
         return self
+
+
+def _check_lifespan(expires_at: datetime | None, half_life_s: float | None) -> None:
+    if expires_at is not None and half_life_s is not None:
+        raise ValueError("give either expires_at or half_life_s")
 
 
 class MemoryChange(Model):
@@ -150,15 +166,20 @@ class MemoryChange(Model):
     semantic_type: SemanticType | None = None
     tags: list[Name] | None = None
     attributes: dict[AttributeName, AttributeValue] | None = None
-    event_time: AwareDatetime | None = None
-    valid_from: AwareDatetime | None = None
-    valid_to: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    event_time: Moment | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    expires_at: Moment | None = None
     half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    expected_version: Annotated[int, Field(ge=1)] | None = None
+    expected_version: Version | None = None
     idempotency_key: Key | None = None
-    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _one_lifespan(self) -> MemoryChange:
+        _check_lifespan(self.expires_at, self.half_life_s)
+        return self
 
 
 class Sharing(Model):
@@ -169,9 +190,9 @@ class Sharing(Model):
     writers: list[Subject] = []
     sharers: list[Subject] = []
     remove: list[Subject] = []
-    expected_version: Annotated[int, Field(ge=1)] | None = None
+    expected_version: Version | None = None
     idempotency_key: Key | None = None
-    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    reason: Reason | None = None
 
 
 class UsageStats(Model):
@@ -286,11 +307,11 @@ class SearchQuery(Model):
     namespaces: Annotated[list[NamespaceName], Field(max_length=64)] | None = None
     filter: str | dict[str, Any] | None = None
     tags: list[Name] = []
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 10
     cursor: str | None = None
-    as_of: AwareDatetime | None = None
+    as_of: Moment | None = None
     explain: bool = False
     parse: bool = True
     token: str | None = None

@@ -10,12 +10,43 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Annotated, TypeVar
 
 import orjson
+from pydantic import Field, ValidationError
 
 from memos_ray.errors import InvalidCursorError, InvalidInputError
+from memos_ray.gateway.models import Model
+
+P = TypeVar("P", bound=Model)
 
 _CHECK_BYTES = 6
+_Number = Annotated[int, Field(ge=0, lt=2**62)]
+
+
+class AfterMemory(Model):
+    """Place in a list of memories, newest first: creation in microseconds since 1970, and id."""
+
+    at: Annotated[int, Field(gt=-(2**62), lt=2**62)]
+    id: Annotated[str, Field(max_length=512)]
+
+
+class AfterHits(Model):
+    """Place in the hits of a search."""
+
+    offset: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class BeforeVersion(Model):
+    """Place in a history, newest first."""
+
+    before: _Number
+
+
+class AfterEntry(Model):
+    """Place in a log, oldest first."""
+
+    after: _Number
 
 
 def query_digest(*parts: object) -> str:
@@ -23,25 +54,24 @@ def query_digest(*parts: object) -> str:
     return blake2b(orjson.dumps(parts, default=str), digest_size=8).hexdigest()
 
 
-def encode_cursor(query: str, position: Mapping[str, object]) -> str:
-    """Makes the cursor for the page after `position` of a query."""
-    body = orjson.dumps({"q": query, **position})
-    return _seal(body)
+def encode_cursor(query: str, place: Model) -> str:
+    """Makes the cursor for the page of a query that goes on at `place`."""
+    return _seal(orjson.dumps({"q": query, **place.model_dump()}))
 
 
-def decode_cursor(cursor: str, query: str) -> dict[str, object]:
+def decode_cursor(cursor: str, query: str, kind: type[P]) -> P:
     """Reads a cursor back.
 
     Raises:
         InvalidCursorError: not a cursor, or of another query.
     """
     try:
-        position: dict[str, object] = orjson.loads(_unseal(cursor))
-    except ValueError:
+        found = orjson.loads(_unseal(cursor))
+        if isinstance(found, dict) and found.pop("q", query) != query:
+            raise InvalidCursorError("the cursor belongs to another query")
+        return kind.model_validate(found, strict=True)
+    except (ValueError, ValidationError):
         raise InvalidCursorError("this is not a page cursor") from None
-    if position.pop("q", None) != query:
-        raise InvalidCursorError("the cursor belongs to another query")
-    return position
 
 
 def encode_token(lsns: Mapping[int, int]) -> str:

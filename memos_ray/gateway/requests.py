@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, Header, Request, Response, Security
+from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -58,13 +59,20 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body with `JsonRequest`."""
+    """A route that reads its body with `JsonRequest` and knows all of its query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wraps the framework's handler."""
         original = super().get_route_handler()
+        known = {field.alias for field in get_flat_dependant(self.dependant).query_params}
 
         async def handler(request: Request) -> Response:
+            for name in request.query_params:
+                if name not in known:
+                    # A mistyped `hard` or `namespace` must not pass for one that is absent.
+                    raise InvalidInputError(
+                        "there is no such query parameter", field=name[:64], known=sorted(known)
+                    )
             return await original(JsonRequest(request.scope, request.receive))
 
         return handler

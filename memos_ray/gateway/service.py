@@ -246,9 +246,10 @@ class MemoryService:
         if not 1 <= limit <= self._limits.results:
             raise InvalidInputError("limit is out of range", limit=limit)
         predicate = self._predicate(filter, tags)
-        query = paging.query_digest("list", place, repr(predicate), include_deleted)
-        position = paging.decode_cursor(cursor, query) if cursor else None
-        after = (int(str(position["at"])), str(position["id"])) if position else None
+        # Of the filter as it was written: what `now` means in it moves on between pages.
+        query = paging.query_digest("list", place, filter, tags, include_deleted)
+        page_start = paging.decode_cursor(cursor, query, paging.AfterMemory) if cursor else None
+        after = (page_start.at, page_start.id) if page_start else None
         partition = await self._home(context, place)
         request = ListRequest(context.hop(), place, predicate, after, limit + 1, include_deleted)
         cubes = await self._router.call(partition, lambda shard, _: shard.page(partition, request))
@@ -257,7 +258,7 @@ class MemoryService:
         if more:
             last = page[-1]
             at = to_micros(last.descriptive.created_at)
-            following = paging.encode_cursor(query, {"at": at, "id": last.id})
+            following = paging.encode_cursor(query, paging.AfterMemory(at=at, id=last.id))
         return MemoryPage(memories=[mapping.memory_of(cube) for cube in page], cursor=following)
 
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
@@ -276,8 +277,9 @@ class MemoryService:
             query.as_of,
             query.parse,
         )
-        position = paging.decode_cursor(query.cursor, digest) if query.cursor else {"offset": 0}
-        offset, limit = int(str(position["offset"])), min(understood.limit, self._limits.results)
+        offset, limit = 0, min(understood.limit, self._limits.results)
+        if query.cursor:
+            offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
         vector, space = await self._embed(understood.text)
         token = paging.decode_token(query.token)
         single = len(names) == 1
@@ -299,7 +301,7 @@ class MemoryService:
         hits = list(replies[0].hits) if single else merge(replies)[offset:]
         following = None
         if len(hits) > limit:
-            following = paging.encode_cursor(digest, {"offset": offset + limit})
+            following = paging.encode_cursor(digest, paging.AfterHits(offset=offset + limit))
         return SearchResult.model_construct(
             hits=[mapping.hit_of(hit, query.explain) for hit in hits[:limit]],
             cursor=following,
@@ -323,7 +325,7 @@ class MemoryService:
         query = paging.query_digest("history", memory_id)
         before = 2**62
         if cursor:
-            before = int(str(paging.decode_cursor(cursor, query)["before"]))
+            before = paging.decode_cursor(cursor, query, paging.BeforeVersion).before
         context = context.hop()
         found = await self._router.call(
             partition,
@@ -331,7 +333,7 @@ class MemoryService:
         )
         page, following = found[:limit], None
         if len(found) > limit:
-            following = paging.encode_cursor(query, {"before": page[-1].number})
+            following = paging.encode_cursor(query, paging.BeforeVersion(before=page[-1].number))
         return History(
             id=memory_id, versions=[mapping.version_of(info) for info in page], cursor=following
         )
@@ -370,7 +372,7 @@ class MemoryService:
         place = namespace or context.principal.id
         wanted = replace(query or EventQuery(), namespace=place)
         digest = paging.query_digest("log", place, wanted)
-        after = int(str(paging.decode_cursor(cursor, digest)["after"])) if cursor else 0
+        after = paging.decode_cursor(cursor, digest, paging.AfterEntry).after if cursor else 0
         partition = await self._home(context, place)
         context = context.hop()
         found = await self._router.call(
@@ -379,7 +381,7 @@ class MemoryService:
         )
         page, following = found[:limit], None
         if len(found) > limit:
-            following = paging.encode_cursor(digest, {"after": page[-1].lsn})
+            following = paging.encode_cursor(digest, paging.AfterEntry(after=page[-1].lsn))
         entries = [mapping.log_entry_of(event, partition) for event in page]
         return LogPage(entries=entries, cursor=following)
 

@@ -54,6 +54,9 @@ class CallContext:
         role: the one role in use; all roles of the principal when absent.
         application: calling application, as named by its credential or request.
         request_id: joins the log events of one request.
+        policy: version of the tenant's policy that the gateway let the call in by; whoever decides
+            further on must know at least that one, so that no call meets an older policy than the
+            one before it.
         hops: sequential remote calls made so far, for the hop budgets.
     """
 
@@ -62,6 +65,7 @@ class CallContext:
     role: str | None = None
     application: str | None = None
     request_id: str = ""
+    policy: int = 0
     hops: int = 0
 
     def hop(self) -> CallContext:

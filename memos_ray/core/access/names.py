@@ -9,13 +9,24 @@ import re
 
 from memos_ray.core.access.model import ANYONE, CLUSTER
 
+WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}"
+"""Pattern of role, rule, issuer and grant names, and of the parts of a namespace."""
+
+PRINCIPAL = r"(?:user|agent|service):[A-Za-z0-9][A-Za-z0-9._@+|~-]{0,126}"
+"""Pattern of principal ids."""
+
+SUBJECT = rf"(?:{PRINCIPAL}|role:{WORD})"
+"""Pattern of what the scopes of a memory may name: principals and roles."""
+
+NAMESPACE = rf"(?:{PRINCIPAL}|{WORD})(?:/{WORD}){{0,4}}"
+"""Pattern of namespace names, which have at most `NAMESPACE_MAX` characters."""
+
+NAMESPACE_MAX = 255
+
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_PRINCIPAL = re.compile(r"(?:user|agent|service):[A-Za-z0-9][A-Za-z0-9._@+|~-]{0,126}")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}")
-_NAMESPACE = re.compile(
-    r"(?:(?:user|agent|service):[A-Za-z0-9][A-Za-z0-9._@+|~-]{0,126}|[A-Za-z0-9][A-Za-z0-9._-]{0,126})"
-    r"(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,126}){0,4}"
-)
+_PRINCIPAL = re.compile(PRINCIPAL)
+_WORD = re.compile(WORD)
+_NAMESPACE = re.compile(NAMESPACE)
 _PATTERN = re.compile(r"[A-Za-z0-9._@+|~:/*-]{1,512}")
 
 
@@ -43,7 +54,7 @@ def is_subject(name: str) -> bool:
 
 def is_namespace_name(name: str) -> bool:
     """One to five words joined by `/`, at most 255; the first may be a principal, for a home."""
-    return len(name) <= 255 and _NAMESPACE.fullmatch(name) is not None
+    return len(name) <= NAMESPACE_MAX and _NAMESPACE.fullmatch(name) is not None
 
 
 def is_namespace_pattern(pattern: str) -> bool:
