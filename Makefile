@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-retrieval lock clean
+.PHONY: help setup demo test check bench-retrieval bench-latency lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -20,6 +20,9 @@ check: setup  ## Lints, types, architecture
 
 bench-retrieval: setup  ## Retrieval quality: DATA=FILE
 	@$(PY) -m benchmarks.retrieval $(if $(DATA),--data $(DATA))
+
+bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--sizes 600 6000"
+	@$(PY) -m benchmarks.latency $(ARGS)
 
 lock: setup  ## Refreshes requirements/*.txt
 	@scripts/lock

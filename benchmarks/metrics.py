@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import log2
+from math import ceil, log2
 from statistics import fmean
 
 DEPTH = 10
@@ -35,6 +35,17 @@ def average(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Returns the nearest-rank percentile of at least one value."""
+    """Returns the nearest-rank percentile of at least one value: the smallest value that at least
+    this share of the values does not exceed.
+    """
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    # The product of a share and a count may come out a hair above a whole number.
+    return ordered[max(0, ceil(share * len(ordered) - 1e-9) - 1)]
+
+
+def spread_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """Returns how durations are spread, in milliseconds."""
+    return {
+        f"p{round(share * 100)}_ms": round(percentile(seconds, share) * 1e3, 3)
+        for share in (0.5, 0.95, 0.99)
+    }
