@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
 from memos_ray.cluster.remote import RemoteActor
@@ -35,26 +36,26 @@ class ShardHandle:
         self, partition: int, submissions: Sequence[Submission]
     ) -> list[Written | MemosError]:
         """Commits writes."""
-        packed = await self._actor.call("write_packed", partition, pack(submissions))
-        return unpack(packed)
+        outcomes: list[Written | MemosError] = await self._call("write", partition, submissions)
+        return outcomes
 
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:
         """Returns memories that the caller may read."""
-        cubes: list[MemCube | None] = await self._actor.call("get", partition, context, ids)
+        cubes: list[MemCube | None] = await self._call("get", partition, context, ids)
         return cubes
 
     async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
         """Returns one page of a namespace."""
-        cubes: list[MemCube] = await self._actor.call("page", partition, request)
+        cubes: list[MemCube] = await self._call("page", partition, request)
         return cubes
 
     async def versions(
         self, partition: int, context: CallContext, cube_id: str, before: int, limit: int
     ) -> list[VersionInfo]:
         """Returns version records."""
-        found: list[VersionInfo] = await self._actor.call(
+        found: list[VersionInfo] = await self._call(
             "versions", partition, context, cube_id, before, limit
         )
         return found
@@ -63,39 +64,40 @@ class ShardHandle:
         self, partition: int, context: CallContext, cube_id: str, number: int
     ) -> MemCube:
         """Returns one version."""
-        cube: MemCube = await self._actor.call("version", partition, context, cube_id, number)
+        cube: MemCube = await self._call("version", partition, context, cube_id, number)
         return cube
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches."""
-        reply: SearchReply = await self._actor.call("search", partition, request)
+        reply: SearchReply = await self._call("search", partition, request)
         return reply
 
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
         """Returns log entries."""
-        found: list[Event] = await self._actor.call(
-            "events", partition, context, query, after, limit
-        )
+        found: list[Event] = await self._call("events", partition, context, query, after, limit)
         return found
 
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over."""
-        await self._actor.call("own", partitions, timeout_s=_BOOT_TIMEOUT_S)
+        await self._call("own", partitions, timeout_s=_BOOT_TIMEOUT_S)
 
     async def disown(self, partitions: Sequence[int]) -> None:
         """Gives partitions up."""
-        await self._actor.call("disown", partitions)
+        await self._call("disown", partitions)
 
     async def status(self) -> ShardStatus:
         """Reports."""
-        status: ShardStatus = await self._actor.call("status")
+        status: ShardStatus = await self._call("status")
         return status
 
     async def close(self) -> None:
         """Gives everything up and closes its stores."""
-        await self._actor.call("close")
+        await self._call("close")
+
+    async def _call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        return unpack(await self._actor.call("call", method, pack(args), timeout_s=timeout_s))
 
 
 class PolicyHandle:

@@ -58,9 +58,9 @@ class ShardHost(VaultShard):
             self._parts.vectors.close()
         self._parts.store.close()
 
-    async def write_packed(self, partition: int, packed: Packed) -> Packed:
-        """`write`, with the batch and its outcomes packed."""
-        return pack(await self.write(partition, unpack(packed)))
+    async def call(self, method: str, packed: Packed) -> Packed:
+        """Calls a method of `ShardPort` with packed arguments; packs its answer."""
+        return pack(await getattr(self, method)(*unpack(packed)))
 
 
 class GovernanceHost(MemGovernance):
