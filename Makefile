@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-retrieval bench-latency lock clean
+.PHONY: help setup demo serve test check bench-retrieval bench-latency lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -11,6 +11,9 @@ setup:  ## Makes .venv with everything, tools included
 
 demo: setup  ## Shows memories stored, found, explained, versioned, shared, and surviving a SIGKILL
 	@$(PY) examples/demo.py $(if $(INPUT),--input $(INPUT))
+
+serve: setup  ## Runs a cluster and its REST door on ./memos-data until Ctrl-C
+	@.venv/bin/memos-ray up
 
 test: setup  ## Runs all tests
 	@$(PY) -m pytest

@@ -8,15 +8,12 @@ nothing  ─▶ the configured URL, or the cluster that runs on the default data
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from memos_ray.client.http import HttpTransport
 from memos_ray.client.transport import Transport
-from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.announcement import running_cluster
 from memos_ray.config import Settings
 from memos_ray.errors import (
     ConfigurationError,
@@ -32,34 +29,6 @@ class Opened:
 
     transport: Transport
     credential: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunningCluster:
-    """What `run/cluster.json` says of the cluster on a data folder.
-
-    Attributes:
-        pid: the process that everything of the cluster hangs on.
-        ray_address: of Ray's head node.
-    """
-
-    pid: int
-    url: str
-    ray_address: str
-    started_at: str
-    version: str
-
-
-def running_cluster(data: Path) -> RunningCluster | None:
-    """Returns the cluster that runs on a data folder; none when its process is gone."""
-    try:
-        found = RunningCluster(**orjson.loads(DataFolder(data).state.read_bytes()))
-        os.kill(found.pid, 0)
-    except PermissionError:
-        return found
-    except (OSError, ValueError, TypeError):
-        return None
-    return found
 
 
 def settings_for(data: Path | str | None, settings: Settings | None) -> Settings:

@@ -5,3 +5,7 @@ import os
 # Ray reads these when it is first imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# An embedded cluster listens on loopback only. Ray resolves a loopback address that it is given to
+# the machine's own; this switch, which its desktop builds start with, keeps it there. Joining a
+# cluster does not heed it, but a `ray start --address=…` that inherits it refuses to make a node.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

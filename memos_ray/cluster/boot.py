@@ -9,6 +9,7 @@ from types import TracebackType
 import ray
 
 from memos_ray.cluster import assembly
+from memos_ray.cluster.announcement import withdraw
 from memos_ray.cluster.crew import start_supervisor
 from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
@@ -16,8 +17,6 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import EmbedderKind, Settings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
-
-_LOOPBACK = "127.0.0.1"
 
 
 class EmbeddedCluster:
@@ -29,7 +28,9 @@ class EmbeddedCluster:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock = FolderLock(DataFolder(settings.data))
+        self._folder = DataFolder(settings.data)
+        self._lock = FolderLock(self._folder)
+        self._claimed = False
         self._started = False
 
     def __enter__(self) -> EmbeddedCluster:
@@ -44,6 +45,20 @@ class EmbeddedCluster:
     ) -> None:
         self.stop()
 
+    def claim(self) -> None:
+        """Takes the data folder for this process; the first step of `start`.
+
+        Raises:
+            ConfigurationError: the path is no folder, or may not be written.
+            DataFolderInUseError: another cluster runs on it.
+        """
+        if not self._claimed:
+            self._folder.create()
+            self._lock.acquire()
+            self._claimed = True
+            # What a killed cluster has left; nobody else announces anything while we hold the lock.
+            withdraw(self._folder)
+
     def start(self) -> Ring:
         """Starts everything and returns once every partition is served.
 
@@ -55,14 +70,14 @@ class EmbeddedCluster:
         if ray.is_initialized():
             raise ConfigurationError("Ray runs in this process already; join it by its address")
         settings = self.settings
-        DataFolder(settings.data).create()
-        self._lock.acquire()
+        self.claim()
         try:
             Keyring(settings).ensure()
             if settings.embedder.kind is EmbedderKind.ONNX:
                 # Exported once, here, where it can be seen, rather than in each actor.
                 assembly.embedder(settings.embedder)
             ray.init(
+                address="local",
                 num_cpus=settings.cluster_cpus,
                 num_gpus=0,
                 object_store_memory=settings.object_store_bytes,
@@ -71,7 +86,6 @@ class EmbeddedCluster:
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 configure_logging=False,
-                _node_ip_address=_LOOPBACK,
             )
             self._started = True
             return asyncio.run(_boot(settings))
@@ -86,6 +100,7 @@ class EmbeddedCluster:
             ray.shutdown()
             self._started = False
         self._lock.release()
+        self._claimed = False
 
 
 def join(settings: Settings, address: str) -> None:

@@ -3,7 +3,7 @@
 records/     SQLite files of the record store and the control plane
 vectors/     Milvus Lite (derived, rebuilt when lost)
 blobs/       content-addressed files
-keys/        signing key of the policy authority and the first admin key, readable by the owner
+keys/        signing key of the policy authority, first admin key, Ray's token: for the owner only
 run/         lock, state and log of the running cluster
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ from types import TracebackType
 from memos_ray.errors import ConfigurationError, DataFolderInUseError, StoreFullError
 
 _OWNER_ONLY = 0o600
+_PATIENCE_S = 1.0
+_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class DataFolder:
     def admin_key(self) -> Path:
         """File with the API key that the first start made."""
         return self.keys / "admin.key"
+
+    @property
+    def ray_token(self) -> Path:
+        """File with the token that guards Ray's ports."""
+        return self.keys / "ray.token"
 
     @property
     def state(self) -> Path:
@@ -107,31 +115,59 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """Takes the lock.
+        """Takes the lock; waits a moment for somebody who only looks at it.
 
         Raises:
             DataFolderInUseError: another process holds it.
         """
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-            os.close(handle)
-            raise DataFolderInUseError(
-                "another cluster runs on this data folder",
-                path=str(self._path.parent.parent),
-                pid=holder,
-            ) from None
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _locks(handle, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                holder = _pid_in(handle)
+                os.close(handle)
+                raise DataFolderInUseError(
+                    "another cluster runs on this data folder",
+                    path=str(self._path.parent.parent),
+                    pid=holder,
+                )
+            time.sleep(_PAUSE_S)
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._handle = handle
+
+    def holder(self) -> int | None:
+        """Returns the process that holds the lock; nothing when it is free.
+
+        The kernel's word: a process that is gone holds no lock, whatever the files say.
+        """
+        try:
+            handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return None if _locks(handle, fcntl.LOCK_SH) else _pid_in(handle)
+        finally:
+            os.close(handle)
 
     def release(self) -> None:
         """Gives the lock back."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _locks(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pid_in(handle: int) -> int | None:
+    written = os.pread(handle, 32, 0).decode(errors="replace").strip()
+    return int(written) if written.isdecimal() else None
 
 
 def write_secret(path: Path, content: bytes) -> None:

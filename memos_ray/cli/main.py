@@ -1,0 +1,61 @@
+"""The application: all commands, and what happens before and after each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from memos_ray import __version__
+from memos_ray.cli import cluster_commands
+from memos_ray.cli.exits import ExitCode
+from memos_ray.cli.output import Output
+from memos_ray.errors import InvalidInputError
+
+app = typer.Typer(
+    name="memos-ray",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # Locals in a traceback could show a key or a memory.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"memos-ray {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Memory for agents: durable, governed, searchable.
+
+    Commands use the cluster that runs on the data folder, unless --url or --address names another
+    service. Exit codes and all options are in docs/cli.md.
+    """
+
+
+for commands in (cluster_commands,):
+    commands.register(app)
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    if "--json" not in sys.argv:
+        app(prog_name="memos-ray")
+        return
+    try:
+        sys.exit(app(prog_name="memos-ray", standalone_mode=False))
+    except typer.TyperException as error:
+        # A program that asked for JSON gets its usage error as a problem, too.
+        Output(as_json=True).fail(InvalidInputError(error.format_message()))
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,77 @@
+"""What commands write: tables for people, one JSON document for programs, problems on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from memos_ray.errors import MemosError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+
+class Output:
+    """Standard output and standard error of one command.
+
+    Args:
+        as_json: whether standard output gets one JSON document and nothing else.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def show(
+        self, document: BaseModel | Mapping[str, Any], render: Callable[[Console], None]
+    ) -> None:
+        """Writes a result: the document itself, or what `render` makes of it for people."""
+        if self.as_json:
+            sys.stdout.write(_json(document) + "\n")
+            sys.stdout.flush()
+            return
+        from rich.console import Console
+
+        render(Console(highlight=False))
+
+    def note(self, text: str) -> None:
+        """Tells people something by the way, on standard error; programs hear nothing."""
+        if not self.as_json:
+            _error_console().print(text, style="dim", markup=False)
+
+    def fail(self, error: MemosError) -> None:
+        """Writes an error: an RFC 9457 problem document, or a line for people."""
+        if self.as_json:
+            from memos_ray.gateway.mapping import problem_of
+
+            sys.stderr.write(_json(problem_of(error, None)) + "\n")
+            return
+        console = _error_console()
+        console.print(f"[bold red]error[/] [dim]{error.code}[/]", end=" ")
+        console.print(str(error), markup=False)
+
+
+def _error_console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _json(document: BaseModel | Mapping[str, Any]) -> str:
+    if isinstance(document, Mapping):
+        import orjson
+
+        return orjson.dumps(document, default=_plain).decode()
+    return document.model_dump_json()
+
+
+def _plain(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None else str(value)
+
+
+def leave_quietly() -> None:
+    """Ends output whose reader has gone, as `| head` does, without a second error at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
