@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memos_ray.core.cube import wire
+from memos_ray.core.cube import arrow, wire
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Usage
 from memos_ray.errors import StoreCorruptError, StoreVersionError
@@ -28,7 +28,7 @@ def test_json_is_canonical(cube: MemCube) -> None:
 
 @given(st.lists(cubes(), max_size=3))
 def test_arrow_is_loss_free(several: list[MemCube]) -> None:
-    assert list(wire.from_table(wire.to_table(several))) == several
+    assert list(arrow.from_table(arrow.to_table(several))) == several
 
 
 @given(cubes(), usages)
@@ -61,6 +61,6 @@ def test_bytes_that_are_no_cube_are_refused(junk: bytes) -> None:
 
 
 def test_a_table_of_another_schema_version_is_refused() -> None:
-    table = wire.to_table([]).replace_schema_metadata({b"memos_schema_version": b"0"})
+    table = arrow.to_table([]).replace_schema_metadata({b"memos_schema_version": b"0"})
     with pytest.raises(StoreVersionError):
-        list(wire.from_table(table))
+        list(arrow.from_table(table))
