@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.vault.log import Commit, CubeKey
 
 _OVERHEAD_BYTES = 200
@@ -41,7 +42,7 @@ class BodyCache:
         if body is None:
             return None
         self._bodies.move_to_end((partition, key))
-        return wire.from_json(body)
+        return decode(body)
 
     def put(self, partition: int, cube: MemCube, generation: int) -> None:
         """Caches a head that was read while the partition was at `generation`."""

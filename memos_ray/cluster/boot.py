@@ -10,10 +10,10 @@ import ray
 
 from memos_ray.cluster import assembly
 from memos_ray.cluster.announcement import withdraw
-from memos_ray.cluster.crew import start_supervisor
 from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
 from memos_ray.cluster.keyring import Keyring
+from memos_ray.cluster.supervision import start_supervisor
 from memos_ray.config import EmbedderKind, Settings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import ConfigurationError, MemosError, UnavailableError

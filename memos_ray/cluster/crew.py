@@ -7,7 +7,8 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.handles import GOVERNANCE, SUPERVISOR, ShardHandle
+from memos_ray.cluster.handles import GOVERNANCE, ShardHandle
+from memos_ray.cluster.hosts import GovernanceHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.config import Settings
@@ -18,7 +19,7 @@ _START_TIMEOUT_S = 60.0
 _CONCURRENCY = 1000
 
 
-def _start(host: type, name: str, settings: Settings, *args: object) -> Any:
+def start_actor(host: type, name: str, settings: Settings, *args: object) -> Any:
     """Starts a named actor unless there is one.
 
     Detached, so that it outlives whoever started it; restarted by Ray without limit, since it
@@ -40,13 +41,6 @@ def _start(host: type, name: str, settings: Settings, *args: object) -> Any:
     )
 
 
-def start_supervisor(settings: Settings) -> None:
-    """Starts the supervisor unless it runs."""
-    from memos_ray.cluster.hosts import SupervisorHost
-
-    _start(SupervisorHost, SUPERVISOR, settings, settings)
-
-
 class Crew:
     """The actors of a cluster. Implements `ports.CrewPort`."""
 
@@ -57,19 +51,19 @@ class Crew:
 
     async def start_governance(self) -> None:
         """Starts the policy authority and waits until it answers."""
-        from memos_ray.cluster.hosts import GovernanceHost
-
-        await asyncio.to_thread(_start, GovernanceHost, GOVERNANCE, self._settings, self._settings)
+        await asyncio.to_thread(
+            start_actor, GovernanceHost, GOVERNANCE, self._settings, self._settings
+        )
         actor = RemoteActor(GOVERNANCE, self._settings.namespace, _START_TIMEOUT_S)
         proof = keys.parse(Keyring(self._settings).admin_key())
         await actor.call("bootstrap", self._settings.governance.default_tenant, proof)
 
     async def start_shard(self, name: str) -> None:
         """Starts a shard unless it runs."""
-        from memos_ray.cluster.hosts import ShardHost
-
         settings = without_keys(self._settings)
-        await asyncio.to_thread(_start, ShardHost, name, settings, name, settings, self._public_key)
+        await asyncio.to_thread(
+            start_actor, ShardHost, name, settings, name, settings, self._public_key
+        )
 
     async def stop_shard(self, name: str) -> None:
         """Closes a shard and ends its process."""

@@ -12,7 +12,7 @@ import sys
 
 from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.shard import ShardParts, VaultShard
-from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.actors.supervisor import load_ring
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
 from memos_ray.cluster.handles import PolicyHandle
@@ -21,7 +21,8 @@ from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings
 
 
-def _configure_process() -> None:
+def configure_process() -> None:
+    """Sets up an actor's process: its threads' turns, its log."""
     # Worker threads compute while the event loop answers; it should not wait 5 ms for its turn.
     sys.setswitchinterval(0.001)
     logging.basicConfig(
@@ -33,7 +34,7 @@ class ShardHost(VaultShard):
     """A vault shard with the stores and the embedder that the settings name."""
 
     def __init__(self, name: str, settings: Settings, public_key: bytes) -> None:
-        _configure_process()
+        configure_process()
         control = assembly.control_store(settings)
         super().__init__(
             name,
@@ -67,7 +68,7 @@ class GovernanceHost(MemGovernance):
     """The policy authority on the control store."""
 
     def __init__(self, settings: Settings) -> None:
-        _configure_process()
+        configure_process()
         super().__init__(
             store=assembly.control_store(settings),
             clock=SystemClock(),
@@ -75,13 +76,3 @@ class GovernanceHost(MemGovernance):
             signing_key=Keyring(settings).signing_key(),
             lease_s=settings.governance.lease_s,
         )
-
-
-class SupervisorHost(Supervisor):
-    """The supervisor with a crew of real actors."""
-
-    def __init__(self, settings: Settings) -> None:
-        from memos_ray.cluster.crew import Crew
-
-        _configure_process()
-        super().__init__(assembly.control_store(settings), Crew(settings), settings.vault)

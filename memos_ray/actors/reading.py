@@ -1,0 +1,143 @@
+"""Reads memories, versions and log entries for callers who may see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
+
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.usage import UsageLedger
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
+from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.cube.predicate import Everything, Not, OneOf, all_of
+from memos_ray.core.vault.log import CubeKey, Event
+from memos_ray.core.vault.requests import ListRequest
+from memos_ray.errors import NotFoundError, PermissionDeniedError
+from memos_ray.ports import ClockPort, EventQuery, RecordStorePort
+
+_NOT_DELETED = Not(OneOf("state", (State.DELETED.value,)))
+
+
+class RecordReader:
+    """Everything that a shard reads straight from the record store, judged by policy and counted.
+
+    Concurrency: runs on the actor's event loop; the store is asked on `executor`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RecordStorePort,
+        guard: PolicyGuard,
+        usage: UsageLedger,
+        clock: ClockPort,
+        executor: Executor,
+    ) -> None:
+        self._store = store
+        self._guard = guard
+        self._usage = usage
+        self._clock = clock
+        self._executor = executor
+
+    async def get(
+        self, partition: int, context: CallContext, ids: Sequence[str]
+    ) -> list[MemCube | None]:
+        """Returns memories; see `ShardPort`."""
+        policy = await self._guard.ensure(context.principal.tenant)
+        now = self._clock.now()
+        heads = await self._heads(partition, context, ids)
+        seen: list[MemCube | None] = []
+        for cube_id in ids:
+            head = heads.get(CubeKey(context.principal.tenant, cube_id))
+            allowed = (
+                head is not None
+                and policy.decide(
+                    context, Action.READ, facets_of(head), head.namespace, now
+                ).allowed
+            )
+            seen.append(head if allowed else None)
+        found = [cube for cube in seen if cube is not None]
+        namespace = found[0].namespace if found else ""
+        self._usage.read(partition, context, "get", namespace, found, now)
+        return seen
+
+    async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
+        """Returns a page of a namespace; see `ShardPort`."""
+        context = request.context
+        policy = await self._guard.ensure(context.principal.tenant)
+        now = self._clock.now()
+        visible = policy.require_namespace(context, Action.READ, request.namespace, now)
+        alive = Everything() if request.include_deleted else _NOT_DELETED
+        cubes: list[MemCube] = await self._ask(
+            self._store.scan,
+            partition,
+            context.principal.tenant,
+            request.namespace,
+            all_of(visible, request.predicate, alive),
+            request.after,
+            request.limit,
+        )
+        self._usage.read(partition, context, "list", request.namespace, cubes, now)
+        return cubes
+
+    async def versions(
+        self, partition: int, context: CallContext, cube_id: str, before: int, limit: int
+    ) -> list[VersionInfo]:
+        """Returns version records; see `ShardPort`."""
+        head = await self._readable(partition, context, cube_id)
+        key = CubeKey(head.tenant, head.id)
+        found: list[VersionInfo] = await self._ask(
+            self._store.versions, partition, key, before, limit
+        )
+        return found
+
+    async def version(
+        self, partition: int, context: CallContext, cube_id: str, number: int
+    ) -> MemCube:
+        """Returns one version; see `ShardPort`."""
+        head = await self._readable(partition, context, cube_id)
+        key = CubeKey(head.tenant, head.id)
+        found: MemCube | None = await self._ask(self._store.version, partition, key, number)
+        if found is None:
+            raise NotFoundError("no such version", cube_id=cube_id, version=number)
+        now = self._clock.now()
+        self._usage.read(partition, context, "version", head.namespace, [found], now)
+        return found
+
+    async def events(
+        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns log entries of the caller's tenant; see `ShardPort`."""
+        policy = await self._guard.ensure(context.principal.tenant)
+        if not policy.may_administer(context, "", self._clock.now()):
+            if query.principal not in (None, context.principal.id):
+                raise PermissionDeniedError("only administrators read others' log entries")
+            query = replace(query, principal=context.principal.id)
+        query = replace(query, tenant=context.principal.tenant)
+        found: list[Event] = await self._ask(self._store.events, partition, after, limit, query)
+        return found
+
+    async def _readable(self, partition: int, context: CallContext, cube_id: str) -> MemCube:
+        policy = await self._guard.ensure(context.principal.tenant)
+        heads = await self._heads(partition, context, [cube_id])
+        head = heads.get(CubeKey(context.principal.tenant, cube_id))
+        now = self._clock.now()
+        facets, namespace = (facets_of(head), head.namespace) if head else (None, "")
+        policy.require(context, Action.READ, facets, namespace, now)
+        if head is None:
+            raise NotFoundError("no such memory", cube_id=cube_id)
+        return head
+
+    async def _heads(
+        self, partition: int, context: CallContext, ids: Sequence[str]
+    ) -> dict[CubeKey, MemCube]:
+        keys = [CubeKey(context.principal.tenant, cube_id) for cube_id in ids]
+        heads: dict[CubeKey, MemCube] = await self._ask(self._store.heads, partition, keys)
+        return heads
+
+    async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
