@@ -55,6 +55,10 @@ class PolicyGuard:
             raise PolicyUnavailableError("the policy is behind", tenant=tenant)
         return held
 
+    async def ensure_for(self, context: CallContext) -> TenantPolicy:
+        """Returns the policy to decide about a call by; raises as `ensure`."""
+        return await self.ensure(context.principal.tenant, context.policy)
+
     async def ensure_each(self, contexts: Iterable[CallContext]) -> None:
         """Makes sure of the policies of several calls; raises as `ensure`."""
         newest: dict[str, int] = {}

@@ -47,7 +47,7 @@ class RecordReader:
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:
         """Returns memories; see `ShardPort`."""
-        policy = await self._guard.ensure(context.principal.tenant)
+        policy = await self._guard.ensure_for(context)
         now = self._clock.now()
         heads = await self._heads(partition, context, ids)
         seen: list[MemCube | None] = []
@@ -68,7 +68,7 @@ class RecordReader:
     async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
         """Returns a page of a namespace; see `ShardPort`."""
         context = request.context
-        policy = await self._guard.ensure(context.principal.tenant)
+        policy = await self._guard.ensure_for(context)
         now = self._clock.now()
         visible = policy.require_namespace(context, Action.READ, request.namespace, now)
         alive = Everything() if request.include_deleted else _NOT_DELETED
@@ -112,7 +112,7 @@ class RecordReader:
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
         """Returns log entries of the caller's tenant; see `ShardPort`."""
-        policy = await self._guard.ensure(context.principal.tenant)
+        policy = await self._guard.ensure_for(context)
         if not policy.may_administer(context, "", self._clock.now()):
             if query.principal not in (None, context.principal.id):
                 raise PermissionDeniedError("only administrators read others' log entries")
@@ -122,7 +122,7 @@ class RecordReader:
         return found
 
     async def _readable(self, partition: int, context: CallContext, cube_id: str) -> MemCube:
-        policy = await self._guard.ensure(context.principal.tenant)
+        policy = await self._guard.ensure_for(context)
         heads = await self._heads(partition, context, [cube_id])
         head = heads.get(CubeKey(context.principal.tenant, cube_id))
         now = self._clock.now()

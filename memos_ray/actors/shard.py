@@ -143,8 +143,7 @@ class VaultShard:
     ) -> list[Written | MemosError]:
         """Commits writes; see `ShardPort`."""
         owned = await self._serve(partition)
-        for tenant in {submission.context.principal.tenant for submission in submissions}:
-            await self._guard.ensure(tenant)
+        await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))
         return await owned.writer.submit(submissions)
@@ -186,7 +185,7 @@ class VaultShard:
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches; see `ShardPort`."""
         owned = await self._serve(partition)
-        policy = await self._guard.ensure(request.context.principal.tenant)
+        policy = await self._guard.ensure_for(request.context)
         now = self._parts.clock.now()
         await self._await_token(owned, request)
         visible = policy.permit(request.context, Action.READ, request.namespace, now)
