@@ -14,6 +14,7 @@ from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.supervision import start_supervisor
+from memos_ray.cluster.sweeper import Sweeper
 from memos_ray.config import EmbedderKind, Settings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
@@ -32,6 +33,7 @@ class EmbeddedCluster:
         self._lock = FolderLock(self._folder)
         self._claimed = False
         self._started = False
+        self._sweeper: Sweeper | None = None
 
     def __enter__(self) -> EmbeddedCluster:
         self.start()
@@ -76,18 +78,9 @@ class EmbeddedCluster:
             if settings.embedder.kind is EmbedderKind.ONNX:
                 # Exported once, here, where it can be seen, rather than in each actor.
                 assembly.embedder(settings.embedder)
-            ray.init(
-                address="local",
-                num_cpus=settings.cluster_cpus,
-                num_gpus=0,
-                object_store_memory=settings.object_store_bytes,
-                namespace=settings.namespace,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                configure_logging=False,
-            )
+            self._sweeper = Sweeper()
             self._started = True
+            _start_ray(settings)
             return asyncio.run(_boot(settings))
         except BaseException:
             self.stop()
@@ -96,11 +89,29 @@ class EmbeddedCluster:
     def stop(self) -> None:
         """Flushes the shards, ends Ray and frees the data folder."""
         if self._started:
-            asyncio.run(_close_shards(self.settings))
+            if ray.is_initialized():
+                asyncio.run(_close_shards(self.settings))
             ray.shutdown()
             self._started = False
+        if self._sweeper is not None:
+            self._sweeper.close()
+            self._sweeper = None
         self._lock.release()
         self._claimed = False
+
+
+def _start_ray(settings: Settings) -> None:
+    ray.init(
+        address="local",
+        num_cpus=settings.cluster_cpus,
+        num_gpus=0,
+        object_store_memory=settings.object_store_bytes,
+        namespace=settings.namespace,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        configure_logging=False,
+    )
 
 
 def join(settings: Settings, address: str) -> None:
