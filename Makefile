@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench-retrieval bench-latency lock clean
+.PHONY: help setup demo serve test check soak bench-retrieval bench-latency lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -20,6 +20,9 @@ test: setup  ## Runs all tests
 
 check: setup  ## Lints, types, architecture
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+soak: setup  ## Kills parts of a cluster during writes, and looks for losses: KILLS=200 SEED=7
+	@$(PY) -m tests.fault.soak $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench-retrieval: setup  ## Retrieval quality: DATA=FILE
 	@$(PY) -m benchmarks.retrieval $(if $(DATA),--data $(DATA))

@@ -357,10 +357,11 @@ def error_of(answer: httpx.Response) -> MemosError:
         return error_of_problem(Problem.model_validate_json(answer.content))
     except ValidationError:
         pass
-    if answer.status_code >= 500 and answer.status_code != 504:
-        # No word of the service's own: a proxy whose replica died, or that found none.
-        return UnavailableError("the service is away", status=answer.status_code)
-    return error_of_status(answer.status_code, "the request was refused")
+    status = answer.status_code
+    if status == 404 or (status >= 500 and status != 504):
+        # No word of the service's own: a proxy whose replica died, or that has none yet.
+        return UnavailableError("the service is away", status=status)
+    return error_of_status(status, "the request was refused")
 
 
 def _memory(id: str) -> str:
