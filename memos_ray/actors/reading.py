@@ -11,10 +11,11 @@ from typing import Any
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.predicate import Everything, Not, OneOf, all_of
-from memos_ray.core.vault.log import CubeKey, Event
+from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import NotFoundError, PermissionDeniedError
 from memos_ray.ports import ClockPort, EventQuery, RecordStorePort
@@ -90,8 +91,10 @@ class RecordReader:
         """Returns version records; see `ShardPort`."""
         head = await self._readable(partition, context, cube_id)
         key = CubeKey(head.tenant, head.id)
+        # What came after the decision may be hidden again.
+        newest = min(before, head.version.number + 1)
         found: list[VersionInfo] = await self._ask(
-            self._store.versions, partition, key, before, limit
+            self._store.versions, partition, key, newest, limit
         )
         return found
 
@@ -101,7 +104,9 @@ class RecordReader:
         """Returns one version; see `ShardPort`."""
         head = await self._readable(partition, context, cube_id)
         key = CubeKey(head.tenant, head.id)
-        found: MemCube | None = await self._ask(self._store.version, partition, key, number)
+        found: MemCube | None = None
+        if number <= head.version.number:
+            found = await self._ask(self._store.version, partition, key, number)
         if found is None:
             raise NotFoundError("no such version", cube_id=cube_id, version=number)
         now = self._clock.now()
@@ -111,26 +116,41 @@ class RecordReader:
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
-        """Returns log entries of the caller's tenant; see `ShardPort`."""
+        """Returns log entries of the caller's tenant; see `ShardPort`.
+
+        Who does not administer it gets the own ones, without those that would give away what the
+        refusals that they record have hidden.
+        """
         policy = await self._guard.ensure_for(context)
-        if not policy.may_administer(context, "", self._clock.now()):
-            if query.principal not in (None, context.principal.id):
-                raise PermissionDeniedError("only administrators read others' log entries")
-            query = replace(query, principal=context.principal.id)
         query = replace(query, tenant=context.principal.tenant)
-        found: list[Event] = await self._ask(self._store.events, partition, after, limit, query)
-        return found
+        if policy.may_administer(context, "", self._clock.now()):
+            return await self._events(partition, after, limit, query)
+        if query.principal not in (None, context.principal.id):
+            raise PermissionDeniedError("only administrators read others' log entries")
+        query = replace(query, principal=context.principal.id)
+        shown: list[Event] = []
+        while len(shown) < limit:
+            page = await self._events(partition, after, limit, query)
+            shown += [event for event in page if not _tells_of_the_hidden(event)]
+            if len(page) < limit:
+                break
+            after = page[-1].lsn
+        return shown[:limit]
 
     async def _readable(self, partition: int, context: CallContext, cube_id: str) -> MemCube:
         policy = await self._guard.ensure_for(context)
         heads = await self._heads(partition, context, [cube_id])
         head = heads.get(CubeKey(context.principal.tenant, cube_id))
-        now = self._clock.now()
-        facets, namespace = (facets_of(head), head.namespace) if head else (None, "")
-        policy.require(context, Action.READ, facets, namespace, now)
         if head is None:
-            raise NotFoundError("no such memory", cube_id=cube_id)
+            raise no_memory()
+        policy.require(context, Action.READ, facets_of(head), head.namespace, self._clock.now())
         return head
+
+    async def _events(
+        self, partition: int, after: int, limit: int, query: EventQuery
+    ) -> list[Event]:
+        found: list[Event] = await self._ask(self._store.events, partition, after, limit, query)
+        return found
 
     async def _heads(
         self, partition: int, context: CallContext, ids: Sequence[str]
@@ -141,3 +161,12 @@ class RecordReader:
 
     async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
+
+
+def _tells_of_the_hidden(event: Event) -> bool:
+    """Whether an entry shows its caller that there is a memory where "not found" was the answer.
+
+    The entry names the namespace of a memory that is hidden from the caller; for one that does not
+    exist it could not.
+    """
+    return event.outcome is Outcome.DENIED and event.detail.get("code") == NotFoundError.code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from datetime import datetime
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube, State
-from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
 from memos_ray.core.retrieval import (
     IndexedMemory,
@@ -50,8 +50,25 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
+    """A place as it was; `today` is what the memories that are still there are like now."""
+
     index: ResidentIndex
     cubes: dict[str, MemCube]
+    today: Mapping[str, Facets]
+
+    def shown(self, visible: Predicate) -> Predicate:
+        """Returns a filter over the past that shows what may be seen by the rules of today."""
+        ids = (cube_id for cube_id, facets in self.today.items() if evaluate(visible, facets))
+        return OneOf("id", tuple(ids))
+
+
+@dataclass(slots=True, eq=False)
+class _Building:
+    """A look at the past that is under way; `outdated` once a commit has changed what it reads."""
+
+    place: Place
+    at: datetime
+    outdated: bool = False
 
 
 class Searcher:
@@ -82,6 +99,7 @@ class Searcher:
         self._new_index = new_index
         self._executor = executor
         self._past: OrderedDict[tuple[Place, datetime], _Past] = OrderedDict()
+        self._building: set[_Building] = set()
 
     async def search(self, place: Place, request: SearchRequest, visible: Predicate) -> Found:
         """Finds the best memories among those that `visible` and the request's filter admit.
@@ -110,23 +128,38 @@ class Searcher:
         if index is None:
             return await self._search_stored(place, query)
         scored = index.search(query)
-        cubes, cached = await self._fetch(place, [one.id for one in scored])
+        unembedded = index.unembedded_among(visible)
+        cubes, cached = await self._fetch(place, [one.id for one in scored], visible)
         hits = tuple(Hit(cubes[one.id], one) for one in scored if one.id in cubes)
-        return Found(hits, index.unembedded, True, cached)
+        return Found(hits, unembedded, True, cached)
 
     def forget(self, commit: Commit) -> None:
-        """Drops past indexes whose memories have been erased or have other rules now."""
+        """Drops what is known of the past and is no longer so.
+
+        A memory that has been changed or erased is seen by other rules at every moment; a new one
+        belongs to the moments that come after it, which somebody may have asked for already.
+        """
         if commit.erased or any(c.version.change is not Change.CREATE for c in commit.cubes):
-            for key in [key for key in self._past if key[0].partition == commit.partition]:
-                del self._past[key]
+            self._drop_past(commit.partition, None)
+        elif commit.cubes:
+            since = min(cube.version.created_at for cube in commit.cubes)
+            self._drop_past(commit.partition, since)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
-        for key in [key for key in self._past if key[0].partition == partition]:
-            del self._past[key]
+        self._drop_past(partition, None)
+
+    def _drop_past(self, partition: int, since: datetime | None) -> None:
+        """Drops moments of a partition, from one moment on if one is given."""
+        for place, at in list(self._past):
+            if place.partition == partition and (since is None or at >= since):
+                del self._past[place, at]
+        for one in self._building:
+            if one.place.partition == partition and (since is None or one.at >= since):
+                one.outdated = True
 
     async def _fetch(
-        self, place: Place, ids: Sequence[str]
+        self, place: Place, ids: Sequence[str], visible: Predicate
     ) -> tuple[dict[str, MemCube], frozenset[str]]:
         cubes: dict[str, MemCube] = {}
         missing: list[CubeKey] = []
@@ -145,10 +178,11 @@ class Searcher:
                 self._executor, self._store.heads, place.partition, missing
             )
             for head in heads.values():
-                # It may have been deleted while the store was asked.
+                # It may have been deleted, or closed, while the store was asked.
                 if head.state is not State.DELETED:
                     self._bodies.put(place.partition, head, generation)
-                    cubes[head.id] = head
+                    if evaluate(visible, facets_of(head)):
+                        cubes[head.id] = head
         return cubes, cached
 
     async def _search_stored(self, place: Place, query: RetrievalQuery) -> Found:
@@ -201,14 +235,21 @@ class Searcher:
     async def _search_past(self, place: Place, at: datetime, query: RetrievalQuery) -> Found:
         past = self._past.get((place, at))
         if past is None:
+            building = _Building(place, at)
+            self._building.add(building)
             loop = asyncio.get_running_loop()
-            past = await loop.run_in_executor(self._executor, self._build_past, place, at)
-            self._past[place, at] = past
+            try:
+                past = await loop.run_in_executor(self._executor, self._build_past, place, at)
+            finally:
+                self._building.discard(building)
+            if not building.outdated:
+                self._past[place, at] = past
             while len(self._past) > _PAST_INDEXES:
                 self._past.popitem(last=False)
-        scored = past.index.search(query)
+        shown = past.shown(query.visible or all_of())
+        scored = past.index.search(replace(query, visible=shown))
         hits = tuple(Hit(past.cubes[one.id], one) for one in scored)
-        return Found(hits, past.index.unembedded, True, frozenset())
+        return Found(hits, past.index.unembedded_among(shown), True, frozenset())
 
     def _build_past(self, place: Place, at: datetime) -> _Past:
         index = self._new_index()
@@ -230,4 +271,5 @@ class Searcher:
         for cube_id, vector_set in vectors.items():
             if cube_id in cubes:
                 index.attach_vectors(cube_id, vector_set)
-        return _Past(index, cubes)
+        today = {key.id: facets_of(head) for key, head in heads.items()}
+        return _Past(index, cubes, today)

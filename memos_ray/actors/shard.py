@@ -185,9 +185,9 @@ class VaultShard:
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches; see `ShardPort`."""
         owned = await self._serve(partition)
+        await self._await_token(owned, request)
         policy = await self._guard.ensure_for(request.context)
         now = self._parts.clock.now()
-        await self._await_token(owned, request)
         visible = policy.permit(request.context, Action.READ, request.namespace, now)
         self._counters["searches"] += 1
         if isinstance(visible, Nothing):

@@ -14,6 +14,7 @@ from typing import Any
 
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube import filters
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
@@ -41,7 +42,7 @@ from memos_ray.core.vault.operations import (
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.core.vault.ring import partition_of
-from memos_ray.errors import InvalidInputError, MemosError, NotFoundError, PayloadTooLargeError
+from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.fusion import merge
@@ -226,7 +227,7 @@ class MemoryService:
             partition, lambda shard, _: shard.get(partition, context, [memory_id])
         )
         if found[0] is None or (namespace is not None and found[0].namespace != namespace):
-            raise NotFoundError("no such memory", cube_id=memory_id)
+            raise no_memory()
         return mapping.memory_of(found[0])
 
     async def list(

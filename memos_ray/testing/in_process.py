@@ -129,6 +129,7 @@ async def in_process(
     limits: LimitSettings | None = None,
     clock: ClockPort | None = None,
     store: RecordStorePort | None = None,
+    control: ControlStorePort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data."""
@@ -136,9 +137,9 @@ async def in_process(
     model = embedder or HashingEmbedder()
     vault = settings or VaultSettings(partitions=4)
     records = store or SqlRecordStore.embedded(folder / "records")
-    control = SqlControlStore.embedded(folder / "records")
+    documents = control or SqlControlStore.embedded(folder / "records")
     signing_key = Ed25519PrivateKey.generate()
-    governance = MemGovernance(control, time, os.urandom, signing_key)
+    governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
     parts = ShardParts(
@@ -146,7 +147,7 @@ async def in_process(
         vectors=vectors,
         embedder=model,
         governance=governance,
-        ring=lambda: load_ring(control),
+        ring=lambda: load_ring(documents),
         public_key=governance.public_key(),
         clock=time,
         probe=OwnProcess(),
@@ -154,7 +155,7 @@ async def in_process(
         retrieval=RetrievalSettings(),
     )
     crew = Crew(lambda name: VaultShard(name, parts))
-    supervisor = Supervisor(control, crew, vault)
+    supervisor = Supervisor(documents, crew, vault)
     blobs = BlobStore.local(folder / "blobs")
     backend = Backend(
         supervisor=supervisor,
@@ -174,7 +175,7 @@ async def in_process(
             crew,
             governance,
             records,
-            control,
+            documents,
             time,
             Caller(admin_key),
         )
@@ -182,7 +183,7 @@ async def in_process(
         await supervisor.close()
         await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])
-        control.close()
+        documents.close()
         records.close()
 
 

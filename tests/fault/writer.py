@@ -18,6 +18,7 @@ _PAUSE_S = 0.05
 _ABANDONED = 0.05
 _LOOKED_AT = 0.15
 _MOST_ITEMS = 4
+_NEAR = 50
 
 T = TypeVar("T")
 
@@ -170,10 +171,10 @@ class Writer(threading.Thread):
             self._ledger.complain(f"{memory.id}: {found.version} read, {memory.version} written")
 
     def _look_for(self, memos: MemOS, memory: Expected) -> None:
-        """What was acknowledged is found, at once."""
+        """What was acknowledged is found at once, by its word if not yet by its vector."""
         name = memory.lines[0].split()[1]
         found = self._insist(
-            lambda: memos.search(name, namespace=self.namespace, parse=False, limit=3)
+            lambda: memos.search(name, namespace=self.namespace, parse=False, limit=_NEAR)
         )
         if memory.id not in [hit.memory.id for hit in found.hits]:
             self._ledger.complain(f"{memory.lines[0]}: acknowledged and not found")

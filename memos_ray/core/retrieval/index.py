@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from memos_ray.core.cube.predicate import OneOf, all_of
+from memos_ray.core.cube.predicate import OneOf, Predicate, all_of
 from memos_ray.core.retrieval import fusion
 from memos_ray.core.retrieval.query import IndexedMemory, RetrievalQuery, Scored
 from memos_ray.core.retrieval.scope import CorpusStatistics, Scope
@@ -69,6 +69,12 @@ class ResidentIndex:
     def unembedded(self) -> int:
         """Memories that only the lexical signals can see so far."""
         return self._store.unembedded
+
+    def unembedded_among(self, visible: Predicate) -> int:
+        """How many of the visible memories only the lexical signals can see so far."""
+        if not self._store.unembedded:
+            return 0
+        return self._store.unembedded_among(self._store.frame.mask(visible))
 
     @property
     def memory_bytes(self) -> int:

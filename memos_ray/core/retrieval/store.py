@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.retrieval import cues
-from memos_ray.core.retrieval.columns import CodeColumn
+from memos_ray.core.retrieval.columns import CodeColumn, Mask
 from memos_ray.core.retrieval.frame import AttributeFrame
 from memos_ray.core.retrieval.names import Names
 from memos_ray.core.retrieval.neighbours import NONE, Neighbours
@@ -147,6 +147,10 @@ class MemoryStore:
     def unembedded(self) -> int:
         """Memories with a text but no vector of it."""
         return self._planned - self.own.count
+
+    def unembedded_among(self, shown: Mask) -> int:
+        """As `unembedded`, of the slots that a mask shows."""
+        return sum(bool(shown[slot] and not self.own.held[slot]) for slot in self.stale)
 
     def memory_bytes(self) -> int:
         """Estimated size of everything held."""

@@ -14,6 +14,7 @@ from typing import Protocol
 import orjson
 
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.policy import no_memory
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
@@ -249,7 +250,8 @@ class Planner:
     def _head(self, write: Write, key: CubeKey) -> MemCube:
         head = self.heads.get(key)
         if head is None or write.namespace not in ("", head.namespace):
-            raise NotFoundError("no such memory", cube_id=key.id)
+            # In the words that a hidden memory is denied with.
+            raise no_memory()
         return head
 
     def _revise(
