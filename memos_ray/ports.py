@@ -157,15 +157,18 @@ class RecordStorePort(Protocol):
         ...
 
     def as_of(
-        self, partition: int, tenant: str, namespace: str, at: datetime
+        self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
-        """Yields, for each cube, the version that was newest at a moment; soft-deleted left out."""
+        """Yields, for each cube, the version that was newest at a moment; soft-deleted left out.
+
+        The vectors are the newest up to that version, of one embedding space.
+        """
         ...
 
     def load(
         self, partition: int, tenant: str, namespace: str, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
-        """Yields the heads of a namespace with their vectors, to build a resident index."""
+        """Yields the heads of a namespace with their newest vectors, to build a resident index."""
         ...
 
     def vectors(

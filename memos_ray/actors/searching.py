@@ -255,7 +255,10 @@ class Searcher:
         index = self._new_index()
         cubes: dict[str, MemCube] = {}
         vectors: dict[str, VectorSet] = {}
-        for cube, stored in self._store.as_of(place.partition, place.tenant, place.namespace, at):
+        rows = self._store.as_of(
+            place.partition, place.tenant, place.namespace, at, self._space.digest
+        )
+        for cube, stored in rows:
             cubes[cube.id] = cube
             if stored is not None:
                 vectors[cube.id] = VectorSet.from_bytes(stored.body)

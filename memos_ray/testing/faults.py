@@ -166,10 +166,12 @@ class FaultyRecordStore:
         )
 
     def as_of(
-        self, partition: int, tenant: str, namespace: str, at: datetime
+        self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
         """See `RecordStorePort.as_of`."""
-        return self._walk("as_of", lambda: self._store.as_of(partition, tenant, namespace, at))
+        return self._walk(
+            "as_of", lambda: self._store.as_of(partition, tenant, namespace, at, space)
+        )
 
     def load(
         self, partition: int, tenant: str, namespace: str, space: str

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import pwd
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 
+# Changing the user unties a process, so that comes first.
 _TIE = (
     "import ctypes, os, sys;"
+    "{become}"
     "ctypes.CDLL(None).prctl(1, {signal});"
     "os.getppid() == int(sys.argv[1]) or os._exit(1);"
     "os.execvp(sys.argv[2], sys.argv[2:])"
 )
+_BECOME = "os.setgroups([]); os.setgid({group}); os.setuid({user});"
 
 
-def tied(command: Sequence[str], parent: int) -> list[str]:
+def tied(command: Sequence[str], parent: int, user: pwd.struct_passwd | None = None) -> list[str]:
     """Returns a command that runs `command` and is killed with its parent.
 
     The parent is the thread that starts it, as the kernel sees it: start it from the main thread.
 
     Args:
         parent: process id of whoever starts it.
+        user: whom it runs as; only root can choose.
     """
-    program = _TIE.format(signal=int(signal.SIGKILL))
+    become = "" if user is None else _BECOME.format(group=user.pw_gid, user=user.pw_uid)
+    program = _TIE.format(become=become, signal=int(signal.SIGKILL))
     return [sys.executable, "-P", "-c", program, str(parent), *command]
 
 

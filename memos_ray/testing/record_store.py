@@ -36,17 +36,10 @@ class _Chain:
         fingerprint = replace(newest.fingerprint, sketch=self.sketch)
         return replace(newest, usage=self.usage, fingerprint=fingerprint)
 
-    def vectors_of(self, space: str | None, newest: int) -> StoredVectors | None:
-        """Returns the vectors of the newest version up to one, of a space or of any."""
-        found = [
-            (number, held)
-            for number, held in self.vectors
-            if number <= newest and space in (None, held)
-        ]
-        if space is None and found:
-            space = max(held for _, held in found)
-            found = [place for place in found if place[1] == space]
-        return self.vectors[max(found)] if found else None
+    def vectors_of(self, space: str, newest: int) -> StoredVectors | None:
+        """Returns the vectors of the newest version up to one."""
+        found = [number for number, held in self.vectors if number <= newest and held == space]
+        return self.vectors[max(found), space] if found else None
 
 
 @dataclass(slots=True)
@@ -160,7 +153,9 @@ class MemoryRecordStore:
         ]
         return found[:limit]
 
-    def as_of(self, partition: int, tenant: str, namespace: str, at: datetime) -> Iterator[Row]:
+    def as_of(
+        self, partition: int, tenant: str, namespace: str, at: datetime, space: str
+    ) -> Iterator[Row]:
         """See `RecordStorePort.as_of`."""
         found: list[tuple[tuple[int, str], Row]] = []
         with self._lock:
@@ -170,7 +165,7 @@ class MemoryRecordStore:
                     continue
                 cube = chain.versions[max(then)]
                 if cube.namespace == namespace and cube.state is not State.DELETED:
-                    row = cube, chain.vectors_of(None, cube.version.number)
+                    row = cube, chain.vectors_of(space, cube.version.number)
                     found.append((_age(cube), row))
         yield from (row for _, row in sorted(found, key=lambda pair: pair[0]))
 

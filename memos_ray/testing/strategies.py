@@ -175,7 +175,7 @@ def cubes(draw: st.DrawFn) -> MemCube:
         parents=tuple(
             draw(st.lists(st.builds(ParentRef, names, st.integers(1, 1000)), max_size=2))
         ),
-        reason=draw(st.none() | texts),
+        reason=draw(st.none() | names),
         lsn=draw(st.integers(0, 2**40)),
     )
     return MemCube(

@@ -85,17 +85,20 @@ class SqlControlStore:
         """
         for change in changes:
             storable.check_names(tenant=change.tenant, kind=change.kind, key=change.key)
+
+        def apply(connection: Connection) -> None:
+            # First, so that commits take their row locks one after the other.
+            first = writes.next_numbers(connection, CONTROL, _EVENTS, len(events))
+            for change in changes:
+                _apply(connection, change)
+            if events:
+                connection.execute(
+                    control_event.insert(),
+                    [rows.event_row(None, one, first + i) for i, one in enumerate(events)],
+                )
+
         try:
-            with self._database.write() as connection:
-                # First, so that commits take their row locks one after the other.
-                first = writes.next_numbers(connection, CONTROL, _EVENTS, len(events))
-                for change in changes:
-                    _apply(connection, change)
-                if events:
-                    connection.execute(
-                        control_event.insert(),
-                        [rows.event_row(None, one, first + i) for i, one in enumerate(events)],
-                    )
+            self._database.transact(apply)
         except AlreadyExistsError:
             raise VersionConflictError("a document that should be absent is there") from None
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from memos_ray.adapters.sql.failures import translated
-from memos_ray.errors import ConfigurationError, StoreError, StoreFullError
+from memos_ray.errors import ConfigurationError, StoreError, StoreFullError, UnavailableError
+
+T = TypeVar("T")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _READERS = 8
@@ -38,6 +42,10 @@ _STATEMENT_TIMEOUT_MS = 60_000
 _LOCK_TIMEOUT_MS = 5_000
 # A writer that is cut off in mid-transaction holds its fence; the server frees it after this.
 _IDLE_TRANSACTION_MS = 15_000
+# Serialisation failure and deadlock: the database has rolled back, and the same may pass next time.
+_ROLLED_BACK = ("40001", "40P01")
+_ATTEMPTS = 6
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,25 @@ class Database:
         with translated(self.name), self.writer.begin() as connection:
             yield connection
 
+    def transact(self, act: Callable[[Connection], T]) -> T:
+        """Runs `act` in a transaction, and again when the database sacrifices it to another one.
+
+        Raises:
+            MemosError: as `write`.
+        """
+        pause_s = _PAUSE_S
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                with self.write() as connection:
+                    return act(connection)
+            except UnavailableError as error:
+                if error.details.get("reason") not in _ROLLED_BACK:
+                    raise
+            time.sleep(pause_s * random.uniform(0.5, 1.5))
+            pause_s *= 2
+        with self.write() as connection:
+            return act(connection)
+
     def scrub(self) -> bool:
         """Empties the write-ahead log, which may hold what was erased.
 
@@ -92,8 +119,10 @@ class Database:
             with self.writer.connect().execution_options(memos_plain=True) as connection:
                 # Other writes wait behind this one, so it gives up early and is tried again.
                 connection.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_TIMEOUT_MS}")
-                row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+                try:
+                    row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                finally:
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         except SQLAlchemyError:
             return False
         return bool(row[0] == 0)

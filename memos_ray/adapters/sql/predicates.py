@@ -13,7 +13,18 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, assert_never
 
-from sqlalchemy import Column, ColumnElement, and_, exists, false, not_, or_, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    and_,
+    exists,
+    false,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from memos_ray.adapters.sql.schema import cube, label
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX, FIELDS, Kind
@@ -109,12 +120,19 @@ def attribute_one_of(name: str, values: Iterable[Scalar]) -> Condition | None:
 
 
 def _labelled(condition: Condition) -> Condition:
-    return exists().where(
-        label.c.partition == cube.c.partition,
-        label.c.tenant == cube.c.tenant,
-        label.c.cube_id == cube.c.id,
-        condition,
+    found = (
+        select(literal(1))
+        .where(
+            label.c.partition == cube.c.partition,
+            label.c.tenant == cube.c.tenant,
+            label.c.cube_id == cube.c.id,
+            condition,
+        )
+        .correlate(cube)
     )
+    # Without the offset, PostgreSQL may make a join of this and meet each cube with each label:
+    # it takes columns that depend on one another for independent, and a namespace for tiny.
+    return exists(found.offset(0))
 
 
 def _storable(text: str) -> bool:

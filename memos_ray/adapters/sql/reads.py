@@ -1,4 +1,9 @@
-"""The statements that read a partition."""
+"""The statements that read a partition.
+
+What belongs to a cube is fetched by its whole key in scalar subqueries, never by joins: partition,
+tenant and namespace depend on one another, which planners do not know. They take a namespace for
+tiny, and on a server without fresh statistics a join then meets everything with everything.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,6 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Select,
-    and_,
     bindparam,
     case,
     func,
@@ -31,43 +35,36 @@ _FEW = 2_000
 _DELETED = State.DELETED.value
 
 
-def _head_columns(source: FromClause) -> list[ColumnElement[Any]]:
-    """What `rows.head_of` takes, of `cube` or a selection from it."""
+def _of_cube(table: FromClause, source: FromClause) -> tuple[ColumnElement[bool], ...]:
+    return (
+        table.c.partition == source.c.partition,
+        table.c.tenant == source.c.tenant,
+        table.c.cube_id == source.c.id,
+    )
+
+
+def _head_columns(source: FromClause, number: ColumnElement[int]) -> list[ColumnElement[Any]]:
+    """What `rows.head_of` takes, of `cube` or a selection from it, with one of its versions."""
+
+    def of_version(name: str) -> ColumnElement[Any]:
+        held = select(version.c[name]).where(*_of_cube(version, source), version.c.number == number)
+        return held.correlate(source).scalar_subquery().label(name)
+
     return [
         source.c.tenant,
         source.c.id,
         source.c.created_at,
-        version.c.body,
-        version.c.lsn,
+        of_version("body"),
+        of_version("lsn"),
         source.c.sketch,
         *(source.c[name] for name in USAGE_COLUMNS),
     ]
 
 
-def _has_version(source: FromClause, number: ColumnElement[int]) -> ColumnElement[bool]:
-    return and_(
-        version.c.partition == source.c.partition,
-        version.c.tenant == source.c.tenant,
-        version.c.cube_id == source.c.id,
-        version.c.number == number,
-    )
-
-
-_VECTOR_COLUMNS = (
-    vector.c.version.label("vector_version"),
-    vector.c.space.label("vector_space"),
-    vector.c.body.label("vector_body"),
-    vector.c.sketch.label("vector_sketch"),
-)
-
-HEADS = (
-    select(*_head_columns(cube))
-    .join_from(cube, version, _has_version(cube, cube.c.number))
-    .where(
-        cube.c.partition == bindparam("p"),
-        cube.c.tenant == bindparam("t"),
-        cube.c.id.in_(bindparam("ids", expanding=True)),
-    )
+HEADS = select(*_head_columns(cube, cube.c.number)).where(
+    cube.c.partition == bindparam("p"),
+    cube.c.tenant == bindparam("t"),
+    cube.c.id.in_(bindparam("ids", expanding=True)),
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
 
@@ -76,65 +73,62 @@ _in_namespace = (
     cube.c.tenant == bindparam("t"),
     cube.c.namespace == bindparam("ns"),
 )
-_of_cube = (
-    vector.c.partition == cube.c.partition,
-    vector.c.tenant == cube.c.tenant,
-    vector.c.cube_id == cube.c.id,
-)
 
 
-def _page_with_vectors(number: ColumnElement[int], space: ColumnElement[str]) -> Select[Any]:
+def _page_with_vectors(number: ColumnElement[int], *where: ColumnElement[bool]) -> Select[Any]:
     """Pages through a namespace, oldest first, with one version of each cube.
 
     Args:
         number: which version; its vectors are the newest up to it.
-        space: embedding space of the vectors.
+        where: conditions on the cube.
     """
-    newest = (
-        select(func.max(vector.c.version))
-        .where(*_of_cube, vector.c.space == space, vector.c.version <= version.c.number)
-        .correlate(cube, version)
-        .scalar_subquery()
-    )
-    return (
-        select(*_head_columns(cube), *_VECTOR_COLUMNS)
-        .join_from(cube, version, _has_version(cube, number))
-        .outerjoin(vector, and_(*_of_cube, vector.c.space == space, vector.c.version == newest))
+    page = (
+        select(cube, number.label("chosen"))
         .where(
             *_in_namespace,
             tuple_(cube.c.created_at, cube.c.id) > tuple_(bindparam("at"), bindparam("id")),
+            *where,
         )
         .order_by(cube.c.created_at, cube.c.id)
         .limit(bindparam("limit"))
+        .subquery()
     )
 
+    def of_vector(name: str) -> ColumnElement[Any]:
+        newest = (
+            select(vector.c[name])
+            .where(
+                *_of_cube(vector, page),
+                vector.c.space == bindparam("space"),
+                vector.c.version <= page.c.chosen,
+            )
+            .order_by(vector.c.version.desc())
+            .limit(1)
+        )
+        return newest.correlate(page).scalar_subquery().label(f"vector_{name}")
 
-LOAD = _page_with_vectors(cube.c.number, bindparam("space"))
+    return select(
+        *_head_columns(page, page.c.chosen),
+        *(of_vector(name) for name in ("version", "space", "body", "sketch")),
+    ).order_by(page.c.created_at, page.c.id)
+
+
+def _then(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column of the version that was the newest at `moment`."""
+    newest = (
+        select(column)
+        .where(*_of_cube(version, cube), version.c.created_at <= bindparam("moment"))
+        .order_by(version.c.number.desc())
+        .limit(1)
+    )
+    return newest.correlate(cube).scalar_subquery()
+
+
+LOAD = _page_with_vectors(cube.c.number)
 """Heads of a namespace: `p`, `t`, `ns`, `space`, and `at`, `id` of the last one, `limit`."""
 
-_past = version.alias("past")
-_newest_then = (
-    select(func.max(_past.c.number))
-    .where(
-        _past.c.partition == cube.c.partition,
-        _past.c.tenant == cube.c.tenant,
-        _past.c.cube_id == cube.c.id,
-        _past.c.created_at <= bindparam("moment"),
-    )
-    .correlate(cube)
-    .scalar_subquery()
-)
-_any_space = (
-    select(func.max(vector.c.space))
-    .where(*_of_cube, vector.c.version <= version.c.number)
-    .correlate(cube, version)
-    .scalar_subquery()
-)
-AS_OF = _page_with_vectors(_newest_then, bindparam("space")).where(version.c.state != _DELETED)
+AS_OF = _page_with_vectors(_then(version.c.number), _then(version.c.state) != _DELETED)
 """Versions that were newest at `moment`; otherwise as `LOAD`."""
-
-AS_OF_ANY_SPACE = _page_with_vectors(_newest_then, _any_space).where(version.c.state != _DELETED)
-"""As `AS_OF`, with vectors of whatever space."""
 
 VERSIONS = (
     select(
@@ -172,7 +166,10 @@ VERSION = select(version.c.lsn, version.c.body).where(
 """One version: `p`, `t`, `i`, `n`."""
 
 _newer = vector.alias("newer")
-VECTORS = select(vector.c.cube_id, *_VECTOR_COLUMNS).where(
+VECTORS = select(
+    vector.c.cube_id,
+    *(vector.c[name].label(f"vector_{name}") for name in ("version", "space", "body", "sketch")),
+).where(
     vector.c.partition == bindparam("p"),
     vector.c.tenant == bindparam("t"),
     vector.c.cube_id.in_(bindparam("ids", expanding=True)),
@@ -226,17 +223,16 @@ def scan(
     if after is not None:
         last = tuple_(literal(after[0]), literal(after[1]))
         wanted = wanted.where(tuple_(cube.c.created_at, cube.c.id) < last)
-    for candidates in _lookups(predicate):
-        probe = select(func.count()).select_from(candidates.limit(_FEW).subquery())
-        if connection.execute(probe, place).scalar_one() < _FEW:
+    for lookup in _lookups(predicate):
+        candidates = connection.execute(lookup.limit(_FEW), place).scalars().all()
+        if len(candidates) < _FEW:
+            # As values: of a subquery, PostgreSQL might make a join that meets all with all.
             wanted = wanted.where(cube.c.id.in_(candidates))
             break
     # Bodies are fetched for the page alone, not for all that is sorted to find it.
     page = wanted.order_by(cube.c.created_at.desc(), cube.c.id.desc()).limit(limit).subquery()
-    statement = (
-        select(*_head_columns(page))
-        .join_from(page, version, _has_version(page, page.c.number))
-        .order_by(page.c.created_at.desc(), page.c.id.desc())
+    statement = select(*_head_columns(page, page.c.number)).order_by(
+        page.c.created_at.desc(), page.c.id.desc()
     )
     return connection.execute(statement, place).all()
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
@@ -22,6 +22,8 @@ from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import StoreError
 from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
+
+T = TypeVar("T")
 
 _PAGE = 128
 
@@ -80,7 +82,10 @@ class SqlRecordStore:
             StoreVersionError: the database holds something else, or is of a newer version.
         """
         database = revisions.prepare(open_server(url), revisions.CLUSTER)
-        return cls(lambda partition: database)
+        store = cls(lambda partition: database)
+        # It is open from now on, so `close` must know it.
+        store._databases[0] = database
+        return store
 
     def fence(self, partition: int) -> Fence:
         """See `RecordStorePort.fence`."""
@@ -89,8 +94,9 @@ class SqlRecordStore:
 
     def take(self, partition: int, owner: str, epoch: int) -> None:
         """See `RecordStorePort.take`."""
-        with self._database(partition).write() as connection:
-            writes.take(connection, partition, owner, epoch)
+        self._transact(
+            partition, lambda connection: writes.take(connection, partition, owner, epoch)
+        )
 
     def last_lsn(self, partition: int) -> int:
         """See `RecordStorePort.last_lsn`."""
@@ -106,8 +112,7 @@ class SqlRecordStore:
             UnavailableError: the store did not answer; the commit may have happened.
         """
         database = self._database(commit.partition)
-        with database.write() as connection:
-            writes.apply(connection, commit)
+        database.transact(lambda connection: writes.apply(connection, commit))
         if commit.erased or commit.partition in self._unscrubbed:
             self._scrub(commit.partition, database)
 
@@ -158,21 +163,11 @@ class SqlRecordStore:
         return [rows.head_of(row) for row in found]
 
     def as_of(
-        self,
-        partition: int,
-        tenant: str,
-        namespace: str,
-        at: datetime,
-        space: str | None = None,
+        self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
-        """See `RecordStorePort.as_of`.
-
-        Args:
-            space: embedding space of the vectors; of any one when absent.
-        """
-        statement = reads.AS_OF_ANY_SPACE if space is None else reads.AS_OF
+        """See `RecordStorePort.as_of`."""
         values = {"t": tenant, "ns": namespace, "space": space, "moment": to_micros(at)}
-        for row in self._pages(partition, statement, values):
+        for row in self._pages(partition, reads.AS_OF, values):
             yield decode(row.body, lsn=row.lsn), _vectors(row)
 
     def load(
@@ -198,9 +193,12 @@ class SqlRecordStore:
 
     def save_vectors(self, partition: int, epoch: int, rows: Sequence[StoredVectors]) -> None:
         """See `RecordStorePort.save_vectors`; rows of versions that are not there are skipped."""
-        with self._database(partition).write() as connection:
+
+        def save(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)
             writes.save_vectors(connection, partition, rows)
+
+        self._transact(partition, save)
 
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""
@@ -209,9 +207,12 @@ class SqlRecordStore:
 
     def advance(self, partition: int, epoch: int, name: str, lsn: int) -> None:
         """See `RecordStorePort.advance`."""
-        with self._database(partition).write() as connection:
+
+        def move(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)
             writes.advance(connection, partition, name, lsn)
+
+        self._transact(partition, move)
 
     def events(
         self, partition: int, after: int, limit: int, query: EventQuery | None = None
@@ -221,15 +222,20 @@ class SqlRecordStore:
 
     def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
         """See `RecordStorePort.add_usage`."""
-        with self._database(partition).write() as connection:
+
+        def add(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)
             writes.add_usage(connection, partition, deltas)
+
+        self._transact(partition, add)
 
     def add_accesses(self, partition: int, accesses: Sequence[Event]) -> None:
         """See `RecordStorePort.add_accesses`."""
         if accesses:
-            with self._database(partition).write() as connection:
-                writes.add_accesses(connection, partition, accesses)
+            self._transact(
+                partition,
+                lambda connection: writes.add_accesses(connection, partition, accesses),
+            )
 
     def accesses(
         self, partition: int, after: int, limit: int, query: EventQuery | None = None
@@ -252,9 +258,12 @@ class SqlRecordStore:
 
     def forget_replies(self, partition: int, epoch: int, before: datetime) -> int:
         """See `RecordStorePort.forget_replies`."""
-        with self._database(partition).write() as connection:
+
+        def forget(connection: Connection) -> int:
             writes.hold(connection, partition, epoch)
             return writes.forget_replies(connection, partition, before)
+
+        return self._transact(partition, forget)
 
     def check(self) -> list[str]:
         """See `RecordStorePort.check`."""
@@ -289,6 +298,9 @@ class SqlRecordStore:
             if partition not in self._databases:
                 self._databases[partition] = self._open(partition)
             return self._databases[partition]
+
+    def _transact(self, partition: int, act: Callable[[Connection], T]) -> T:
+        return self._database(partition).transact(act)
 
     def _scrub(self, partition: int, database: Database) -> None:
         if database.scrub():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -17,6 +18,9 @@ from memos_ray.adapters.sql.engine import Database
 from memos_ray.adapters.sql.failures import translated
 from memos_ray.adapters.sql.schema import METADATA, SQLITE_STATISTICS, meta, revision
 from memos_ray.errors import StoreCorruptError, StoreVersionError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 CLUSTER = "cluster"
 """The home of a database that serves all partitions and the control plane."""
@@ -74,14 +78,19 @@ def _prepare(database: Database, home: str, history: History) -> None:
             if found is None:
                 _create(connection, database, home, history)
                 return
+            _check_home(database, made_for, home)
             if found != history.head:
                 _migrate(connection, database, found, history)
-    if made_for != home:
+    _check_home(database, made_for, home)
+
+
+def _check_home(database: Database, found: str | None, expected: str) -> None:
+    if found != expected:
         raise StoreCorruptError(
             "the store was made for another purpose",
             store=database.name,
-            found=made_for or "none",
-            expected=home,
+            found=found or "none",
+            expected=expected,
         )
 
 
@@ -129,23 +138,34 @@ def _create(connection: Connection, database: Database, home: str, history: Hist
     )
 
 
-def _migrate(connection: Connection, database: Database, found: str, history: History) -> None:
+def upgrade(connection: Connection, history: History = HISTORY) -> None:
+    """Runs all migrations that a database has not seen; on an empty one, every one there is."""
     # Alembic takes a moment to import, which only a migration is worth.
     from alembic import command
-    from alembic.config import Config
+
+    command.upgrade(_config(connection, history), history.head)
+
+
+def _migrate(connection: Connection, database: Database, found: str, history: History) -> None:
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(_BASE))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", "\n".join(map(str, history.folders)))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in known:
+    scripts = ScriptDirectory.from_config(_config(connection, history))
+    if found not in {script.revision for script in scripts.walk_revisions()}:
         raise StoreVersionError(
             "a newer version of this software wrote the store",
             store=database.name,
             found=found,
             expected=history.head,
         )
-    command.upgrade(config, history.head)
+    upgrade(connection, history)
+
+
+def _config(connection: Connection, history: History) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_BASE))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(map(str, history.folders)))
+    config.attributes["connection"] = connection
+    return config

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -95,7 +96,12 @@ def _log_columns() -> list[Column[Any]]:
 meta = Table("meta", METADATA, _key("name"), _need("value"))
 """Who made this database, and which partition a file is."""
 
-revision = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+revision = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 """The schema revision: Alembic's own table, declared here to make fresh files without Alembic."""
 
 fence = Table(
@@ -188,7 +194,15 @@ label = Table(
 `hash` stands for the value in the index, since a value may be longer than an index entry can be.
 """
 
-Index("ix_label_value", label.c.partition, label.c.tenant, label.c.name, label.c.hash)
+# Serves both "which cubes have this value?" and "has this cube this value?".
+Index(
+    "ix_label_value",
+    label.c.partition,
+    label.c.tenant,
+    label.c.name,
+    label.c.hash,
+    label.c.cube_id,
+)
 
 vector = Table(
     "vector",
@@ -271,7 +285,7 @@ SQLITE_STATISTICS: tuple[tuple[str, str, str], ...] = (
     ("cube", "ix_cube_conversation", "100000 100000 100000 50000 50"),
     ("version", "sqlite_autoindex_version_1", "150000 150000 150000 2 1"),
     ("label", "label", "300000 300000 300000 3 2 1"),
-    ("label", "ix_label_value", "300000 300000 300000 30000 30"),
+    ("label", "ix_label_value", "300000 300000 300000 30000 30 1"),
     ("vector", "sqlite_autoindex_vector_1", "150000 150000 150000 2 2 1"),
     ("event", "event", "200000 200000 1"),
     ("event", "ix_event_cube", "200000 200000 200000 2"),

@@ -49,9 +49,9 @@ def take(connection: Connection, partition: int, owner: str, epoch: int) -> None
             index_elements=["partition"],
             set_={"epoch": statement.excluded.epoch, "owner": statement.excluded.owner},
             where=fence.c.epoch < statement.excluded.epoch,
-        )
-    )
-    if epoch <= 0 or taken.rowcount != 1:
+        ).returning(fence.c.epoch)
+    ).first()
+    if epoch <= 0 or taken is None:
         raise FencedError("the partition has a newer owner", partition=partition, epoch=epoch)
 
 

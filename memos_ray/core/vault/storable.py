@@ -17,7 +17,10 @@ from memos_ray.core.vault.log import Event
 from memos_ray.errors import InvalidInputError
 
 NAME_MAX_BYTES = 512
-"""UTF-8 length of keys: tenants, ids, namespaces, names of attributes, idempotency keys, …."""
+"""UTF-8 length of keys: tenants, ids, namespaces, conversations, names of attributes, ….
+
+Conversations are among them because they are indexed.
+"""
 
 # UTF-8 takes at most four bytes a character, so that most names need no closer look.
 _SURELY_SHORT = NAME_MAX_BYTES // 4
@@ -35,7 +38,8 @@ def check_cube(cube: MemCube, facets: Facets | None = None) -> None:
     """
     flat = facets_of(cube) if facets is None else facets
     about, info = cube.descriptive, cube.version
-    keys = (cube.tenant, cube.id, cube.namespace, *about.attributes)
+    conversation = about.setting.conversation or ""
+    keys = (cube.tenant, cube.id, cube.namespace, conversation, *about.attributes)
     texts = [*keys, info.author, info.reason or ""]
     texts += [parent.cube_id for parent in info.parents]
     for field, value in flat.items():
@@ -49,7 +53,12 @@ def check_cube(cube: MemCube, facets: Facets | None = None) -> None:
     if not _plain("\1".join(texts)):
         _name_text(cube, flat)
     if max(map(len, keys)) > _SURELY_SHORT:
-        check_names(tenant=cube.tenant, id=cube.id, namespace=cube.namespace)
+        check_names(
+            tenant=cube.tenant,
+            id=cube.id,
+            namespace=cube.namespace,
+            conversation=conversation,
+        )
         check_names(**{ATTRIBUTE_PREFIX + name: name for name in about.attributes})
     if isinstance(cube.governance.lifespan, Decay):
         _check_number("half_life_s", cube.governance.lifespan.half_life_s)
