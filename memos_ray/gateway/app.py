@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from memos_ray import __version__
 from memos_ray.config import Settings
-from memos_ray.errors import MemosError
+from memos_ray.errors import ClientError, MemosError, ServerError, all_errors
 from memos_ray.gateway import problems
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
@@ -28,15 +28,19 @@ _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "
     "`code` is stable; every answer carries `X-Request-Id`."
 )
+
+
+def _problem(description: str, branch: type[MemosError]) -> dict[str, Any]:
+    codes = ", ".join(f"`{cls.code}` ({cls.http_status})" for cls in all_errors(branch))
+    return {
+        "description": f"{description} Codes: {codes}.",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "description": "The caller can mend it; `code` says what is wrong.",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    },
-    "5XX": {
-        "description": "The service failed; `retryable` says whether to try again.",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    },
+    "4XX": _problem("The caller can mend it; `code` says what is wrong.", ClientError),
+    "5XX": _problem("The service failed; `retryable` says whether to try again.", ServerError),
 }
 
 
@@ -103,6 +107,9 @@ def _complete_schema(app: FastAPI) -> None:
             document = original()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas["Problem"] = Problem.model_json_schema()
+            codes = [cls.code for cls in all_errors()]
+            # Examples and no enumeration: a newer server may know more of them.
+            schemas["Problem"]["properties"]["code"]["examples"] = codes
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             for path in document["paths"].values():

@@ -40,7 +40,8 @@ class IngestBody(Model):
     """An input to read, inside JSON: either parsed (`content`) or as text (`text`)."""
 
     content: Annotated[
-        Any, Field(description="A dialogue: messages, the neutral layout, or LoCoMo's.")
+        list[Any] | dict[str, Any] | None,
+        Field(description="A dialogue: messages, the neutral layout, or LoCoMo's."),
     ] = None
     text: Annotated[str | None, Field(description="The input, in the stated format.")] = None
 

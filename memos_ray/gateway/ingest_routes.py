@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
@@ -41,6 +41,9 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+_MIXED: dict[int | str, dict[str, Any]] = {
+    207: {"model": IngestReport, "description": "Some items failed; see each result's `error`."}
+}
 
 
 def _options(
@@ -74,20 +77,21 @@ def _options(
     )
 
 
-@router.post("/ingest", openapi_extra=_BODY)
+@router.post("/ingest", openapi_extra=_BODY, responses=_MIXED)
 async def ingest(
     request: Request,
     options: Annotated[IngestOptions, Depends(_options)],
     caller: CallerDep,
     doorway: DoorwayDep,
     metrics: MetricsDep,
+    response: Response,
     namespace: Namespace = None,
     only_failed: Annotated[bool, Query(description="List failed items only.")] = False,
 ) -> IngestReport:
     """Reads a dialogue, document or list of events and stores what is in it, item by item.
 
-    Items that cannot be read or stored have their own error; the others are stored. Sending the
-    same input again stores nothing twice.
+    Items that cannot be read or stored have their own error, and the status is then 207; the others
+    are stored. Sending the same input again stores nothing twice.
     """
     # The caller is known before anything long is read.
     await doorway.admin.whoami(caller)
@@ -100,6 +104,7 @@ async def ingest(
     run = Ingestion(options, write, keep=lambda content: doorway.blobs().put(content))
     report = await run.run(drafts_of(data, options))
     metrics.added(report.stored, report.failed)
+    response.status_code = 207 if report.failed else 200
     if only_failed:
         failed = [result for result in report.results if result.error is not None]
         report = report.model_copy(update={"results": failed})

@@ -7,12 +7,14 @@ namespace or an id.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from memos_ray.core.vault.requests import ShardStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset(HTTPMethod)
 
 
 class HttpMetrics:
@@ -62,7 +64,8 @@ class HttpMetrics:
         )
 
     def observe(self, route: str, method: str, status: int, took_s: float) -> None:
-        """Counts a request."""
+        """Counts a request; methods that HTTP does not name are counted together."""
+        method = method if method in _METHODS else "other"
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(took_s)
 

@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -26,6 +27,7 @@ from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.vault.operations import UpdateMode
 
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt _]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -41,6 +43,13 @@ def _finite(value: str | int | float | bool) -> str | int | float | bool:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("must fit in 64 bits")
     return value
+
+
+def _written_as_time(value: object) -> object:
+    # A bare number would pass for seconds since 1970, and "2023" for half an hour after it.
+    if isinstance(value, datetime) or (isinstance(value, str) and _TIMESTAMP.match(value)):
+        return value
+    raise ValueError("must be a date and time with an offset, as 2023-05-01T10:00:00Z")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -60,7 +69,7 @@ NamespaceName = Annotated[
 ]
 Subject = Annotated[str, StringConstraints(pattern=f"^{names.SUBJECT}$")]
 Version = Annotated[int, Field(ge=1, lt=2**31)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_time), AfterValidator(_in_utc)]
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 AttributeValue = Annotated[
     bool | int | float | Annotated[str, StringConstraints(max_length=4096)],

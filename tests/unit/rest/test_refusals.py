@@ -64,6 +64,8 @@ _LATEST = "9999-12-31T23:59:59-14:00"
         ({"text": "a", "readers": ["bob"]}, "readers.0: "),
         ({"text": "a", "event_time": "yesterday"}, "event_time: "),
         ({"text": "a", "event_time": "2023-05-01T00:00:00"}, "event_time: "),
+        ({"text": "a", "event_time": "2023"}, "event_time: "),
+        ({"text": "a", "event_time": 1683550000}, "event_time: "),
         ({"text": "a", "event_time": _EARLIEST}, "event_time: "),
         ({"text": "a", "expires_at": _LATEST}, "expires_at: "),
         ({"text": "a", "mentions": [{"start": _EARLIEST, "end": "2023-05-01T00:00:00Z"}]}, "start"),
