@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from pydantic import ValidationError
-
-from memos_ray.client.admin import AsyncAdmin
+from memos_ray.client.arguments import check, valid
+from memos_ray.client.connection import Connection
 from memos_ray.client.inputs import drafts_from
-from memos_ray.client.opening import Opened, open_transport
-from memos_ray.client.transport import Item, Transport
-from memos_ray.config import Settings
+from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
-from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.admin_models import Who
 from memos_ray.gateway.bodies import IngestReport
-from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
     Diff,
-    Health,
     History,
     LogPage,
     Memory,
     MemoryChange,
     MemoryPage,
-    Model,
     NewMemory,
     SearchQuery,
     SearchResult,
@@ -40,17 +30,16 @@ from memos_ray.gateway.models import (
     WriteResult,
 )
 from memos_ray.gateway.paging import decode_token, encode_token
-from memos_ray.gateway.problems import error_of_problem, error_of_validation
+from memos_ray.gateway.problems import error_of_problem
 from memos_ray.ports import EventQuery
 
-M = TypeVar("M", bound=Model)
 Self = TypeVar("Self", bound="AsyncMemOS")
 
 _ADD_BATCH = 1000
 _PAGE = 200
 
 
-class AsyncMemOS:
+class AsyncMemOS(Connection):
     """A client of the memory service; `MemOS` is the same without `await`.
 
     Opens one of three places (see `docs/sdk.md`): `data=` runs a cluster inside this process,
@@ -66,93 +55,6 @@ class AsyncMemOS:
         role: the one role to use, of those that the caller holds.
         application: the calling application.
     """
-
-    def __init__(
-        self,
-        *,
-        data: Path | str | None = None,
-        address: str | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        settings: Settings | None = None,
-        purpose: str | None = None,
-        role: str | None = None,
-        application: str | None = None,
-    ) -> None:
-        self._where = (data, address, url, api_key, settings)
-        self._opened: Opened | None = None
-        self._owns = True
-        self._context = (purpose, role, application)
-        self._newest: dict[int, int] = {}
-
-    @property
-    def admin(self) -> AsyncAdmin:
-        """Principals, keys, grants, namespaces and the rest of policy."""
-        return AsyncAdmin(self._transport, self._caller())
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the client is connected."""
-        return self._opened is not None
-
-    async def open(self: Self) -> Self:
-        """Connects, unless that is done; see `client.opening.open_transport` for its errors."""
-        if self._opened is None:
-            self._opened = await asyncio.to_thread(open_transport, *self._where)
-        return self
-
-    def attach(self, opened: Opened, *, owns: bool) -> None:
-        """Uses a connection that is there already."""
-        self._opened, self._owns = opened, owns
-
-    async def close(self) -> None:
-        """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""
-        if self._opened is not None and self._owns:
-            await self._opened.transport.close()
-        self._opened = None
-
-    async def __aenter__(self: Self) -> Self:
-        return await self.open()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    def with_key(self, api_key: str) -> AsyncMemOS:
-        """Returns a client with another credential on the same connection."""
-        purpose, role, application = self._context
-        other = AsyncMemOS(purpose=purpose, role=role, application=application)
-        other.attach(Opened(self._transport, api_key), owns=False)
-        return other
-
-    async def as_principal(self, principal: str, roles: Sequence[str] = ()) -> AsyncMemOS:
-        """Records a principal, issues a key for it and returns a client with that key.
-
-        Needs an administrator; for set-up and tests.
-        """
-        await self.admin.create_principal(principal, roles)
-        issued = await self.admin.issue_key(principal)
-        return self.with_key(issued.secret or "")
-
-    def using(
-        self,
-        *,
-        purpose: str | None = None,
-        role: str | None = None,
-        application: str | None = None,
-    ) -> AsyncMemOS:
-        """Returns a view of this client whose calls state another purpose, role or application."""
-        old = self._context
-        view = AsyncMemOS(
-            purpose=purpose or old[0], role=role or old[1], application=application or old[2]
-        )
-        view.attach(Opened(self._transport, self._credential), owns=False)
-        view._newest = self._newest
-        return view
 
     @overload
     async def add(
@@ -186,8 +88,9 @@ class AsyncMemOS:
             For one its outcome; an error is raised. For several a report with each item's own
             outcome; only what concerns all of them is raised.
         """
+        check(namespace=namespace)
         if isinstance(memory, str | NewMemory | Mapping):
-            item = _valid(NewMemory, **_fields_of(memory, fields))
+            item = valid(NewMemory, **_fields_of(memory, fields))
             report = await self._transport.add(self._caller(), [item], namespace)
             return self._single(report)
         results: list[WriteResult] = []
@@ -205,6 +108,7 @@ class AsyncMemOS:
         self, id: str, *, namespace: str | None = None, version: int | None = None
     ) -> Memory:
         """Returns a memory, at its newest version or at an older one."""
+        check(id=id, namespace=namespace, version=version)
         return await self._transport.get(self._caller(), id, namespace, version)
 
     async def search(
@@ -225,7 +129,7 @@ class AsyncMemOS:
             wanted = query
         else:
             names = [namespace] if isinstance(namespace, str) else namespace
-            wanted = _valid(SearchQuery, query=query, namespaces=names, **fields)
+            wanted = valid(SearchQuery, query=query, namespaces=names, **fields)
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
         return await self._transport.search(self._caller(), wanted)
@@ -245,7 +149,8 @@ class AsyncMemOS:
             mode: `append`, `merge` or `overwrite`; see `UpdateMode`.
             fields: other fields of `MemoryChange`, such as `tags` and `expected_version`.
         """
-        change = _valid(MemoryChange, text=text, mode=mode, **fields)
+        check(id=id, namespace=namespace)
+        change = valid(MemoryChange, text=text, mode=mode, **fields)
         return self._single(await self._transport.update(self._caller(), id, change, namespace))
 
     async def delete(
@@ -259,6 +164,13 @@ class AsyncMemOS:
         idempotency_key: str | None = None,
     ) -> WriteResult:
         """Deletes a memory: soft, so that `restore` undoes it, or hard, which erases it."""
+        check(
+            id=id,
+            namespace=namespace,
+            expected_version=expected_version,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
         return self._single(
             await self._transport.delete(
                 self._caller(), id, namespace, hard, expected_version, reason, idempotency_key
@@ -274,6 +186,7 @@ class AsyncMemOS:
         idempotency_key: str | None = None,
     ) -> WriteResult:
         """Undoes a soft deletion."""
+        check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
         return self._single(
             await self._transport.restore(self._caller(), id, namespace, reason, idempotency_key)
         )
@@ -289,6 +202,14 @@ class AsyncMemOS:
         idempotency_key: str | None = None,
     ) -> WriteResult:
         """Makes a new version with the content of an older one."""
+        check(
+            id=id,
+            to=to,
+            namespace=namespace,
+            expected_version=expected_version,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
         return self._single(
             await self._transport.rollback(
                 self._caller(), id, to, namespace, expected_version, reason, idempotency_key
@@ -310,7 +231,8 @@ class AsyncMemOS:
         idempotency_key: str | None = None,
     ) -> WriteResult:
         """Changes who may reach a memory: names added to its scopes, and names removed."""
-        sharing = _valid(
+        check(id=id, namespace=namespace)
+        sharing = valid(
             Sharing,
             visibility=visibility,
             readers=[*readers],
@@ -327,6 +249,7 @@ class AsyncMemOS:
         self, id: str, *, namespace: str | None = None, reason: str | None = None
     ) -> WriteResult:
         """Forbids every change of a memory."""
+        check(id=id, namespace=namespace, reason=reason)
         return self._single(
             await self._transport.freeze(self._caller(), id, namespace, True, reason, None)
         )
@@ -335,6 +258,7 @@ class AsyncMemOS:
         self, id: str, *, namespace: str | None = None, reason: str | None = None
     ) -> WriteResult:
         """Allows changes of a frozen memory again."""
+        check(id=id, namespace=namespace, reason=reason)
         return self._single(
             await self._transport.freeze(self._caller(), id, namespace, False, reason, None)
         )
@@ -348,10 +272,12 @@ class AsyncMemOS:
         limit: int = 50,
     ) -> History:
         """Lists the versions of a memory, newest first."""
+        check(id=id, namespace=namespace, cursor=cursor, limit=limit)
         return await self._transport.history(self._caller(), id, namespace, cursor, limit)
 
     async def diff(self, id: str, before: int, after: int, *, namespace: str | None = None) -> Diff:
         """Compares two versions of a memory."""
+        check(id=id, before=before, after=after, namespace=namespace)
         return await self._transport.diff(self._caller(), id, before, after, namespace)
 
     async def log(
@@ -368,6 +294,17 @@ class AsyncMemOS:
         limit: int = 50,
     ) -> LogPage:
         """Reads the audit log of a namespace, oldest first."""
+        check(
+            namespace=namespace,
+            principal=principal,
+            operation=operation,
+            memory_id=memory_id,
+            request_id=request_id,
+            since=since,
+            until=until,
+            cursor=cursor,
+            limit=limit,
+        )
         query = EventQuery(
             principal=principal,
             operation=operation,
@@ -401,7 +338,8 @@ class AsyncMemOS:
         Returns:
             The outcome of every item; those that cannot be read or stored have an error.
         """
-        given = _valid(IngestOptions, **options)
+        check(namespace=namespace)
+        given = valid(IngestOptions, **options)
 
         async def write(memories: Sequence[NewMemory]) -> WriteReport:
             report = await self._transport.add(self._caller(), memories, namespace)
@@ -412,14 +350,6 @@ class AsyncMemOS:
             keep = self._transport.keep
             run = Ingestion(settled, write, keep=keep, progress=progress, batch=batch)
             return await run.run(items)
-
-    async def whoami(self) -> Who:
-        """Says who the credential stands for."""
-        return await self._transport.whoami(self._caller())
-
-    async def health(self) -> Health:
-        """Says how the service is."""
-        return await self._transport.health()
 
     async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
         """Yields all memories of a namespace, newest first; takes the options of `list`."""
@@ -444,22 +374,10 @@ class AsyncMemOS:
         limit: int = 20,
     ) -> MemoryPage:
         """Lists one page of a namespace, newest first; `iterate` yields all."""
+        check(namespace=namespace, tags=tags, cursor=cursor, limit=limit)
         return await self._transport.list(
             self._caller(), namespace, filter, tags, include_deleted, cursor, limit
         )
-
-    @property
-    def _transport(self) -> Transport:
-        if self._opened is None:
-            raise InvalidInputError("the client is not open: use `async with`, or call `open`")
-        return self._opened.transport
-
-    @property
-    def _credential(self) -> str:
-        return self._opened.credential if self._opened is not None else ""
-
-    def _caller(self) -> Caller:
-        return Caller(self._credential, *self._context)
 
     def _single(self, report: WriteReport) -> WriteResult:
         result = report.results[0]
@@ -471,13 +389,6 @@ class AsyncMemOS:
     def _note(self, newest: Mapping[int, int]) -> None:
         for partition, lsn in newest.items():
             self._newest[partition] = max(self._newest.get(partition, 0), lsn)
-
-
-def _valid(kind: type[M], **fields: Any) -> M:
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise error_of_validation(error) from None
 
 
 def _fields_of(

@@ -19,8 +19,8 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
-    InvalidInputError,
     MemosError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from memos_ray.gateway.admin_models import Change, Documents, Who
@@ -408,7 +408,6 @@ def _headers(caller: Caller, key: str | None) -> dict[str, str]:
         "Idempotency-Key": key,
     }
     headers = {name: value for name, value in given.items() if value is not None}
-    for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
-            raise InvalidInputError("HTTP headers carry printable ASCII only", field=name)
+    if not (caller.credential.isascii() and caller.credential.isprintable()):
+        raise UnauthenticatedError("this is neither an API key nor a token")
     return headers

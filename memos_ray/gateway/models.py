@@ -75,7 +75,9 @@ AttributeValue = Annotated[
     bool | int | float | Annotated[str, StringConstraints(max_length=4096)],
     AfterValidator(_finite),
 ]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+# What may travel in an HTTP header: printable ASCII.
+Key = Annotated[str, StringConstraints(max_length=256, pattern=r"^[\x20-\x7e]+$")]
+Label = Key
 
 
 class Model(BaseModel):

@@ -16,7 +16,7 @@ from memos_ray.errors import InvalidInputError, UnauthenticatedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.models import Key, Model, Name
+from memos_ray.gateway.models import Key, Label, Model
 from memos_ray.gateway.problems import UnreadableBodyError
 
 M = TypeVar("M", bound=Model)
@@ -82,15 +82,15 @@ def _caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     purpose: Annotated[
-        Name | None,
+        Label | None,
         Header(alias="X-Memos-Purpose", description="Why memory is wanted; policies may ask."),
     ] = None,
     role: Annotated[
-        Name | None,
+        Label | None,
         Header(alias="X-Memos-Role", description="The one role to use, of those that are held."),
     ] = None,
     application: Annotated[
-        Name | None,
+        Label | None,
         Header(alias="X-Memos-Application", description="The application that calls."),
     ] = None,
 ) -> Caller:
