@@ -317,7 +317,8 @@ class AsyncMemOS(Connection):
 
     async def ingest(
         self,
-        source: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
+        content: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
+        /,
         *,
         namespace: str | None = None,
         progress: Progress | None = None,
@@ -330,10 +331,11 @@ class AsyncMemOS(Connection):
         resume one that was cut off, call it again.
 
         Args:
-            source: path of a file; bytes; lines of a line format; or a list of messages.
+            content: path of a file; bytes; lines of a line format; or a list of messages.
             progress: called after each batch with the number of items dealt with.
             batch: items of one write.
-            options: fields of `IngestOptions`, such as `format`, `conversation` and `tags`.
+            options: fields of `IngestOptions`, such as `format`, `conversation`, `tags` and
+                `source`, the input's stable identity.
 
         Returns:
             The outcome of every item; those that cannot be read or stored have an error.
@@ -346,7 +348,7 @@ class AsyncMemOS(Connection):
             self._note(decode_token(report.token))
             return report
 
-        with drafts_from(source, given) as (items, settled):
+        with drafts_from(content, given) as (items, settled):
             keep = self._transport.keep
             run = Ingestion(settled, write, keep=keep, progress=progress, batch=batch)
             return await run.run(items)

@@ -373,7 +373,8 @@ class MemOS:
 
     def ingest(
         self,
-        source: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
+        content: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
+        /,
         *,
         namespace: str | None = None,
         progress: Progress | None = None,
@@ -381,7 +382,7 @@ class MemOS:
     ) -> IngestReport:
         """Reads an input and stores what is in it, item by item; see `AsyncMemOS.ingest`."""
         return self._loop.run(
-            self._async.ingest(source, namespace=namespace, progress=progress, **options)
+            self._async.ingest(content, namespace=namespace, progress=progress, **options)
         )
 
     def whoami(self) -> Who:

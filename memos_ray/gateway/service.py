@@ -7,8 +7,7 @@ instances may run.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +15,8 @@ from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube import filters
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.predicate import (
     Between,
     Everything,
@@ -41,7 +39,6 @@ from memos_ray.core.vault.operations import (
 )
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
-from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
@@ -60,12 +57,11 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router, WriteLanes
 from memos_ray.gateway.understanding import understand
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
 
-_ENTROPY_BYTES = 10
-_PARTITION_BYTES = 2
 _UNTIMED = Not(Present("event_time"))
 
 
@@ -87,6 +83,7 @@ class MemoryService:
     ) -> None:
         self._router = router
         self._lanes = WriteLanes(router)
+        self._placement = Placement(router, clock)
         self._authenticator = authenticator
         self._embedder = embedder
         self._clock = clock
@@ -107,8 +104,7 @@ class MemoryService:
             raise PayloadTooLargeError(
                 "too many memories in one call", limit=self._limits.batch_items
             )
-        ring = await self._router.ring()
-        partition = partition_of(context.principal.tenant, place, 0, len(ring.owners))
+        partition = await self._placement.home(context, place)
         results: list[WriteResult | None] = [None] * len(memories)
         submissions, places = [], []
         for index, memory in enumerate(memories):
@@ -117,7 +113,7 @@ class MemoryService:
             except MemosError as error:
                 results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
                 continue
-            operation = mapping.create_of(memory, self._mint(partition))
+            operation = mapping.create_of(memory, self._placement.mint(partition))
             write = Write(place, operation, memory.idempotency_key, memory.reason)
             submissions.append(Submission(context, write))
             places.append(index)
@@ -215,20 +211,18 @@ class MemoryService:
     ) -> Memory:
         """Returns a memory, at its newest version or at an older one."""
         context, _ = await self._authenticator.context(caller)
-        partition = await self._partition(context, memory_id, namespace)
-        context = context.hop()
-        if version is not None:
-            number = version
-            cube = await self._router.call(
-                partition, lambda shard, _: shard.version(partition, context, memory_id, number)
+        hop = context.hop()
+
+        async def newest(partition: int) -> MemCube:
+            (cube,) = await self._router.call(
+                partition, lambda shard, _: shard.get(partition, hop, [memory_id])
             )
-            return mapping.memory_of(cube)
-        found = await self._router.call(
-            partition, lambda shard, _: shard.get(partition, context, [memory_id])
-        )
-        if found[0] is None or (namespace is not None and found[0].namespace != namespace):
-            raise no_memory()
-        return mapping.memory_of(found[0])
+            if cube is None or (namespace is not None and cube.namespace != namespace):
+                raise no_memory()
+            return cube
+
+        act = newest if version is None else self._version(hop, memory_id, version)
+        return mapping.memory_of(await self._placement.find(context, memory_id, namespace, act))
 
     async def list(
         self,
@@ -251,7 +245,7 @@ class MemoryService:
         query = paging.query_digest("list", place, filter, tags, include_deleted)
         page_start = paging.decode_cursor(cursor, query, paging.AfterMemory) if cursor else None
         after = (page_start.at, page_start.id) if page_start else None
-        partition = await self._home(context, place)
+        partition = await self._placement.home(context, place)
         request = ListRequest(context.hop(), place, predicate, after, limit + 1, include_deleted)
         cubes = await self._router.call(partition, lambda shard, _: shard.page(partition, request))
         page, more = cubes[:limit], len(cubes) > limit
@@ -322,16 +316,19 @@ class MemoryService:
     ) -> History:
         """Returns the versions of a memory, newest first."""
         context, _ = await self._authenticator.context(caller)
-        partition = await self._partition(context, memory_id, namespace)
         query = paging.query_digest("history", memory_id)
         before = 2**62
         if cursor:
             before = paging.decode_cursor(cursor, query, paging.BeforeVersion).before
-        context = context.hop()
-        found = await self._router.call(
-            partition,
-            lambda shard, _: shard.versions(partition, context, memory_id, before, limit + 1),
-        )
+        hop = context.hop()
+
+        async def versions(partition: int) -> list[VersionInfo]:
+            return await self._router.call(
+                partition,
+                lambda shard, _: shard.versions(partition, hop, memory_id, before, limit + 1),
+            )
+
+        found = await self._placement.find(context, memory_id, namespace, versions)
         page, following = found[:limit], None
         if len(found) > limit:
             following = paging.encode_cursor(query, paging.BeforeVersion(before=page[-1].number))
@@ -349,15 +346,13 @@ class MemoryService:
     ) -> Diff:
         """Compares two versions of a memory."""
         context, _ = await self._authenticator.context(caller)
-        partition = await self._partition(context, memory_id, namespace)
-        context = context.hop()
+        hop = context.hop()
 
-        async def version(number: int) -> MemCube:
-            return await self._router.call(
-                partition, lambda shard, _: shard.version(partition, context, memory_id, number)
-            )
+        async def both(partition: int) -> tuple[MemCube, MemCube]:
+            older, newer = (self._version(hop, memory_id, number) for number in (before, after))
+            return await asyncio.gather(older(partition), newer(partition))
 
-        return mapping.diff_of(*await asyncio.gather(version(before), version(after)))
+        return mapping.diff_of(*await self._placement.find(context, memory_id, namespace, both))
 
     async def log(
         self,
@@ -374,7 +369,7 @@ class MemoryService:
         wanted = replace(query or EventQuery(), namespace=place)
         digest = paging.query_digest("log", place, wanted)
         after = paging.decode_cursor(cursor, digest, paging.AfterEntry).after if cursor else 0
-        partition = await self._home(context, place)
+        partition = await self._placement.home(context, place)
         context = context.hop()
         found = await self._router.call(
             partition,
@@ -395,19 +390,34 @@ class MemoryService:
         reason: str | None,
     ) -> WriteReport:
         context, _ = await self._authenticator.context(caller)
-        partition = await self._partition(context, operation.cube_id, namespace)
-        # A retry after a lost answer must not act twice.
-        key = key or f"auto:{self._mint(partition)}"
-        write = Write(namespace or "", operation, key, reason)
-        outcomes = await self._lanes.submit(partition, [Submission(context.hop(), write)])
-        if isinstance(outcomes[0], MemosError):
-            raise outcomes[0]
-        return WriteReport(results=[_result(outcomes[0], caller)], token=_token(outcomes))
+        hop = context.hop()
+
+        async def act(partition: int) -> Written:
+            # A retry after a lost answer must not act twice.
+            always = key or f"auto:{self._placement.mint(partition)}"
+            write = Write(namespace or "", operation, always, reason)
+            (outcome,) = await self._lanes.submit(partition, [Submission(hop, write)])
+            if isinstance(outcome, MemosError):
+                raise outcome
+            return outcome
+
+        written = await self._placement.find(context, operation.cube_id, namespace, act)
+        return WriteReport(results=[_result(written, caller)], token=_token([written]))
+
+    def _version(
+        self, context: CallContext, memory_id: str, number: int
+    ) -> Callable[[int], Awaitable[MemCube]]:
+        async def act(partition: int) -> MemCube:
+            return await self._router.call(
+                partition, lambda shard, _: shard.version(partition, context, memory_id, number)
+            )
+
+        return act
 
     async def _search_in(
         self, request: SearchRequest, namespace: str, token: dict[int, int]
     ) -> SearchReply:
-        partition = await self._home(request.context, namespace)
+        partition = await self._placement.home(request.context, namespace)
         wanted = replace(request, namespace=namespace, after_lsn=token.get(partition, 0))
         return await self._router.call(partition, lambda shard, _: shard.search(partition, wanted))
 
@@ -417,27 +427,6 @@ class MemoryService:
         embedder = self._embedder()
         vectors = await asyncio.to_thread(embedder.embed, [text])
         return vectors[0], embedder.space.digest
-
-    async def _home(self, context: CallContext, namespace: str) -> int:
-        ring = await self._router.ring()
-        return partition_of(context.principal.tenant, namespace, 0, len(ring.owners))
-
-    async def _partition(self, context: CallContext, memory_id: str, namespace: str | None) -> int:
-        """A minted id names its partition in its last four digits; others need the namespace."""
-        ring = await self._router.ring()
-        if namespace is None and len(memory_id) == 36 and memory_id[14] == "7":
-            try:
-                partition = int(memory_id[-4:], 16)
-            except ValueError:
-                partition = len(ring.owners)
-            if partition < len(ring.owners):
-                return partition
-        return await self._home(context, namespace or context.principal.id)
-
-    def _mint(self, partition: int) -> str:
-        at_ms = to_micros(self._clock.now()) // 1000
-        entropy = os.urandom(_ENTROPY_BYTES - _PARTITION_BYTES)
-        return new_id(at_ms, entropy + partition.to_bytes(_PARTITION_BYTES, "big"))
 
     def _predicate(self, filter: str | dict[str, Any] | None, tags: Sequence[str]) -> Predicate:
         wanted = filters.parse(filter, self._clock.now()) if filter else Everything()

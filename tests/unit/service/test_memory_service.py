@@ -291,3 +291,18 @@ async def test_partitions_move_between_shards_under_writes(memos: InProcess) -> 
     ring = await memos.supervisor.scale(1)
     assert set(ring.owners) == {"shard-0"}
     assert sorted(memory.id for memory in (await service.list(me)).memories) == sorted(ids)
+
+
+async def test_an_id_that_was_minted_elsewhere_may_be_chosen(memos: InProcess) -> None:
+    me, service = memos.administrator, memos.service
+    (minted,) = await _add(memos, "mine")
+    for partition in range(4):
+        # Of the form of a minted id, and naming any partition.
+        chosen = minted[:-5] + f"f{partition:04x}"
+        report = await service.add(me, [NewMemory(text="imported", id=chosen)])
+        assert report.results[0].id == chosen
+        await service.update(me, chosen, MemoryChange(text="changed"))
+        assert (await service.get(me, chosen)).text == "changed"
+        assert (await service.get(me, chosen, version=1)).text == "imported"
+        assert len((await service.history(me, chosen)).versions) == 2
+        assert "+changed" in (await service.diff(me, chosen, 1, 2)).text
