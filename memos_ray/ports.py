@@ -404,6 +404,13 @@ class EmbedderPort(Protocol):
         """
         ...
 
+    def legible(self, text: str) -> float:
+        """How much of a text the model can read: 1 in a language it was made for, 0 for noise.
+
+        Cheap and local. A model of which this is not known reads everything.
+        """
+        ...
+
 
 class ShardPort(Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.

@@ -121,6 +121,8 @@ class Searcher:
             offset=request.offset,
             hints=request.hints,
             explain=request.explain,
+            nameless=request.nameless,
+            legible=request.legible,
         )
         if request.as_of is not None:
             return await self._search_past(place, request.as_of, query)

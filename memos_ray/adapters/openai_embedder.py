@@ -115,6 +115,10 @@ class OpenAIEmbedder:
             vectors[start : start + len(batch)] = self._vectors(batch)
         return vectors
 
+    def legible(self, text: str) -> float:
+        """Everything, as far as one can know."""
+        return 1.0
+
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         batch: list[str] = []
         chars = start = 0

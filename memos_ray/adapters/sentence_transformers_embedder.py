@@ -107,3 +107,10 @@ class SentenceTransformersEmbedder:
         except RuntimeError as error:
             raise EmbedderError("the embedding model failed", model=self._space.name) from error
         return np.asarray(vectors, np.float32)
+
+    def legible(self, text: str) -> float:
+        """How much of a text the vocabulary knows; whether it was trained on it remains open."""
+        tokenizer = self._model.tokenizer
+        tokens = tokenizer.tokenize(text.encode("utf-8", "replace").decode("utf-8"))
+        unknown = getattr(tokenizer, "unk_token", None)
+        return 1.0 - tokens.count(unknown) / len(tokens) if tokens and unknown else 1.0

@@ -59,7 +59,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router, WriteLanes
-from memos_ray.gateway.understanding import understand
+from memos_ray.gateway.understanding import Embedded, Understood, embed, understand
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
 
 _UNTIMED = Not(Present("event_time"))
@@ -275,15 +275,15 @@ class MemoryService:
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
-        vector, space = await self._embed(understood.text)
+        embedded = await self._embed(understood)
         token = paging.decode_token(query.token)
         single = len(names) == 1
         request = SearchRequest(
             context=context.hop(),
             namespace=names[0],
             text=understood.text,
-            vector=vector,
-            space=space,
+            vector=embedded.vector,
+            space=embedded.space,
             predicate=all_of(self._predicate(query.filter, query.tags), _span(query)),
             hints=understood.hints,
             k=limit + 1 if single else offset + limit + 1,
@@ -291,6 +291,8 @@ class MemoryService:
             explain=query.explain or not single,
             as_of=query.as_of,
             indexed=query.wait_indexed,
+            nameless=embedded.nameless,
+            legible=embedded.legible,
         )
         replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
         hits = list(replies[0].hits) if single else merge(replies)[offset:]
@@ -421,12 +423,10 @@ class MemoryService:
         wanted = replace(request, namespace=namespace, after_lsn=token.get(partition, 0))
         return await self._router.call(partition, lambda shard, _: shard.search(partition, wanted))
 
-    async def _embed(self, text: str) -> tuple[Any, str]:
-        if not text.strip():
-            return None, ""
-        embedder = self._embedder()
-        vectors = await asyncio.to_thread(embedder.embed, [text])
-        return vectors[0], embedder.space.digest
+    async def _embed(self, understood: Understood) -> Embedded:
+        if not understood.text.strip():
+            return Embedded()
+        return await asyncio.to_thread(embed, understood, self._embedder())
 
     def _predicate(self, filter: str | dict[str, Any] | None, tags: Sequence[str]) -> Predicate:
         wanted = filters.parse(filter, self._clock.now()) if filter else Everything()

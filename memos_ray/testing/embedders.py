@@ -40,6 +40,10 @@ class HashingEmbedder:
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         return vectors
 
+    def legible(self, text: str) -> float:
+        """Everything: a hash reads any language."""
+        return 1.0
+
     def _slot(self, word: str) -> tuple[int, float]:
         found = self._slots.get(word)
         if found is None:

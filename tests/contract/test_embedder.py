@@ -187,6 +187,20 @@ def test_threads_may_share_an_embedder(embedder: EmbedderPort) -> None:
             assert np.allclose(vectors, expected, atol=1e-5)
 
 
+def test_a_plain_question_is_legible(embedder: EmbedderPort) -> None:
+    assert embedder.legible("Where did she plant the two apple trees last year?") == 1.0
+    for text in TEXTS:
+        assert 0.0 <= embedder.legible(text) <= 1.0
+
+
+def test_onnx_knows_what_it_cannot_read(onnx: OnnxEmbedder) -> None:
+    english = onnx.legible("What did the engineer say about the boiler?")
+    german = onnx.legible("Was sagte der Monteur über den kaputten Heizkessel?")
+    chinese = onnx.legible("修理工说锅炉出了什么毛病")
+    assert english == 1.0 > german > chinese
+    assert chinese < 0.5
+
+
 def test_onnx_is_near_the_float_model(
     onnx: OnnxEmbedder, torch_model: SentenceTransformersEmbedder
 ) -> None:

@@ -1,9 +1,10 @@
 """Retrieval: the resident index of a namespace, its signals, and their fusion."""
 
 from memos_ray.core.retrieval.index import ResidentIndex, rank_candidates
-from memos_ray.core.retrieval.names import strip_names
+from memos_ray.core.retrieval.names import strip_names, without_each
 from memos_ray.core.retrieval.query import (
     IndexedMemory,
+    Nameless,
     QueryHints,
     RetrievalQuery,
     Scored,
@@ -22,6 +23,7 @@ __all__ = [
     "CorpusStatistics",
     "Granularity",
     "IndexedMemory",
+    "Nameless",
     "QueryHints",
     "ResidentIndex",
     "RetrievalQuery",
@@ -37,4 +39,5 @@ __all__ = [
     "plan_views",
     "rank_candidates",
     "strip_names",
+    "without_each",
 ]

@@ -98,7 +98,7 @@ def rank(scope: Scope) -> list[Scored]:
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:
-    weights = scope.settings.weights
+    weights = scope.weights
     pairs = [(signal, float(getattr(weights, signal.name))) for signal in signals]
     return [(signal, weight) for signal, weight in pairs if weight]
 

@@ -17,10 +17,12 @@ class Naming:
     Attributes:
         speakers: participants, as they are written in the memories.
         words: folded words of the query, without the names.
+        left_out: folded words of the names.
     """
 
     speakers: tuple[str, ...]
     words: tuple[str, ...]
+    left_out: frozenset[str] = frozenset()
 
 
 class Names:
@@ -74,22 +76,23 @@ class Names:
         folded = fold(text)
         named: set[str] = set()
         wanted = folded if given is None else fold(" \n".join(given))
+        left_out: set[str] = set()
         for name, written in self._unspaced.items():
             if written and written in wanted:
                 named.add(name)
+                left_out.update(split_words(written))
                 folded = folded.replace(written, " ")
         words = split_words(folded)
         present = set(words if given is None else split_words(wanted))
-        spelled: set[str] = set()
         for word in present & self._by_word.keys():
             if given is None and not _is_name(word, text):
                 continue
             holders = self._by_word[word]
             whole = {name for name in holders if present.issuperset(self._words[name])}
             named |= whole or holders
-            spelled.add(word)
-        kept = tuple(word for word in words if word not in spelled)
-        return Naming(tuple(sorted(named)), kept)
+            left_out.add(word)
+        kept = tuple(word for word in words if word not in left_out)
+        return Naming(tuple(sorted(named)), kept, frozenset(left_out))
 
     def memory_bytes(self) -> int:
         """Estimated size."""
@@ -121,3 +124,13 @@ def strip_names(text: str, names: Iterable[str]) -> str:
     )
     left = " ".join(re.sub(written, " ", text, flags=re.IGNORECASE).split())
     return left if any(map(str.isalnum, left)) else text
+
+
+def without_each(text: str, names: Iterable[str]) -> dict[str, str]:
+    """Maps each of some names to the text without it, where that makes a difference."""
+    found: dict[str, str] = {}
+    for name in names:
+        left = strip_names(text, (name,))
+        if left != text:
+            found[name] = left
+    return found

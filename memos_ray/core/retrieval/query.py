@@ -70,6 +70,20 @@ class QueryHints:
 
 @crossing
 @dataclass(frozen=True, slots=True, eq=False)
+class Nameless:
+    """The embedding of a query without one of the names in it.
+
+    Attributes:
+        name: what may be the name of a participant.
+        vector: embedding of the query without it, `[dim]`.
+    """
+
+    name: str
+    vector: npt.NDArray[np.float32]
+
+
+@crossing
+@dataclass(frozen=True, slots=True, eq=False)
 class RetrievalQuery:
     """One search.
 
@@ -83,9 +97,14 @@ class RetrievalQuery:
         k: how many results are wanted.
         offset: how many of the best to skip (paging).
         explain: whether results carry their parts.
+        nameless: the embedding again, for each name in the text. Whether a name is that of a
+            participant is known to the index alone; only then is it left out.
+        legible: how much of the text the embedder can read, 0 to 1. The rest of the trust in the
+            dense signals goes to the memory's own words.
 
     Raises:
-        InvalidInputError: when `k` or `offset` is negative, or the vector is not finite.
+        InvalidInputError: when `k` or `offset` is negative, `legible` is no share, or a vector is
+            not finite.
     """
 
     text: str
@@ -96,13 +115,18 @@ class RetrievalQuery:
     offset: int = 0
     hints: QueryHints = field(default_factory=QueryHints)
     explain: bool = True
+    nameless: tuple[Nameless, ...] = ()
+    legible: float = 1.0
 
     def __post_init__(self) -> None:
         if self.k < 0 or self.offset < 0:
             raise InvalidInputError("k and offset may not be negative", field="k")
-        if self.vector is not None and (
-            self.vector.ndim != 1 or not bool(np.isfinite(self.vector).all())
-        ):
+        if not 0 <= self.legible <= 1:
+            raise InvalidInputError("what is legible is a share", field="legible")
+        vectors = [other.vector for other in self.nameless]
+        if self.vector is not None:
+            vectors.append(self.vector)
+        if any(one.ndim != 1 or not bool(np.isfinite(one).all()) for one in vectors):
             raise InvalidInputError("a query vector is one row of finite numbers", field="vector")
 
 

@@ -12,7 +12,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.predicate import Everything, Predicate
-from memos_ray.core.retrieval.query import QueryHints, Scored
+from memos_ray.core.retrieval.query import Nameless, QueryHints, Scored
 
 
 @crossing
@@ -26,6 +26,7 @@ class SearchRequest:
         as_of: searches what was current at that moment instead of now.
         after_lsn: read-your-writes: the log must have come at least this far.
         indexed: waits until everything up to the newest write is embedded.
+        nameless, legible: see `RetrievalQuery`.
     """
 
     context: CallContext
@@ -41,6 +42,8 @@ class SearchRequest:
     as_of: datetime | None = None
     after_lsn: int = 0
     indexed: bool = False
+    nameless: tuple[Nameless, ...] = ()
+    legible: float = 1.0
 
 
 @crossing

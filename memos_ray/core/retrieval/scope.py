@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from memos_ray.core.retrieval.columns import Mask
 from memos_ray.core.retrieval.names import Naming
 from memos_ray.core.retrieval.postings import Occurrences
 from memos_ray.core.retrieval.query import RetrievalQuery
-from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.retrieval.settings import RetrievalSettings, SignalWeights
 from memos_ray.core.retrieval.store import MemoryStore
 from memos_ray.core.retrieval.text import fold, split_words
 from memos_ray.core.retrieval.views import quantise_rows
@@ -87,12 +87,11 @@ class Scope:
             return Naming((), tuple(split_words(fold(self.query.text))))
         naming = self.store.names.find(self.query.text, self.query.hints.names)
         seen = tuple(name for name in naming.speakers if self._speaks(name))
-        if self.settings.strip_names and len(seen) == len(naming.speakers):
-            return naming
+        if not self.settings.strip_names:
+            return Naming(seen, tuple(split_words(fold(self.query.text))))
         # A participant of whom nothing is visible is a word like any other.
-        shown = self.store.names.find(self.query.text, seen)
-        words = split_words(fold(self.query.text))
-        return Naming(seen, shown.words if self.settings.strip_names else tuple(words))
+        every = len(seen) == len(naming.speakers)
+        return naming if every else self.store.names.find(self.query.text, seen)
 
     @cached_property
     def terms(self) -> dict[str, str]:
@@ -128,6 +127,13 @@ class Scope:
         return values, self.at(store.own.held, self.rows)
 
     @cached_property
+    def joined(self) -> Mask:
+        """Visible slots with a vector of themselves and their predecessor together, `[high]`."""
+        store, high = self.store, self.high
+        joined: Mask = store.joined[:high] & store.context.held[:high] & self.basis
+        return joined
+
+    @cached_property
     def vector(self) -> vectors.Query | None:
         """The query vector, quantised; nothing when there is none.
 
@@ -137,14 +143,29 @@ class Scope:
         given = self.query.vector
         if given is None:
             return None
-        if len(given) != self.store.dim:
-            raise DimensionMismatchError(
-                "the query vector is of another embedding space",
-                expected=self.store.dim,
-                found=len(given),
-            )
-        scales, data = quantise_rows(given[None, :])
+        for one in (given, *(other.vector for other in self.query.nameless)):
+            if len(one) != self.store.dim:
+                raise DimensionMismatchError(
+                    "the query vector is of another embedding space",
+                    expected=self.store.dim,
+                    found=len(one),
+                )
+        scales, data = quantise_rows(self._without_names(given)[None, :])
         return vectors.Query(float(scales[0]), data) if scales[0] else None
+
+    @cached_property
+    def weights(self) -> SignalWeights:
+        """Weights for this query: what the embedder cannot read is judged by its words."""
+        weights = self.settings.weights
+        legible = 0.0 if self.own_cosines is None else self.query.legible
+        if legible == 1:
+            return weights
+        return replace(
+            weights,
+            dense_own=weights.dense_own * legible,
+            dense_context=weights.dense_context * legible,
+            bm25_own=weights.bm25_own + weights.dense_own * (1 - legible),
+        )
 
     @cached_property
     def time_range(self) -> tuple[int, int] | None:
@@ -165,6 +186,18 @@ class Scope:
         if hint is not None:
             return hint
         return () if cues.asks_assistant(self.query.text) else self.settings.default_roles
+
+    def _without_names(self, given: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The query's embedding without the participants that it names.
+
+        Exact for one name; what several names do to an embedding is taken to add up.
+        """
+        left_out = self.naming.left_out
+        result = given
+        for other in self.query.nameless:
+            if left_out.issuperset(split_words(fold(other.name))):
+                result = result + (other.vector - given)
+        return result
 
     def _speaks(self, name: str) -> bool:
         column = self.store.frame.coded("speaker")

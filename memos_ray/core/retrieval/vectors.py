@@ -6,6 +6,8 @@ depend on where in the table a row lies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numkong
 import numpy as np
 import numpy.typing as npt
@@ -66,11 +68,17 @@ class SlotVectors:
             self._data[slot] = 0
 
     def cosines(self, query: Query, rows: IntArray, high: int) -> FloatArray:
-        """Cosines at `rows`, all below `high`; 0 where no vector is held."""
-        if len(rows) * _GATHER_BELOW < high:
-            return query.cosines(self._data[rows], self._scales[rows])
+        """Cosines at `rows`, ascending and all below `high`; 0 where no vector is held."""
+        return self.cosines_of(query, (rows,), high)[0]
+
+    def cosines_of(
+        self, query: Query, parts: Sequence[npt.NDArray[np.integer]], high: int
+    ) -> list[FloatArray]:
+        """Cosines at several sets of slots below `high`; a set of all of them is in order."""
+        if sum(map(len, parts)) * _GATHER_BELOW < high:
+            return [query.cosines(self._data[rows], self._scales[rows]) for rows in parts]
         every = query.cosines(self._data[:high], self._scales[:high])
-        return every if len(rows) == high else every[rows]
+        return [every if len(rows) == high else every[rows] for rows in parts]
 
     def memory_bytes(self) -> int:
         """Size of the arrays."""
