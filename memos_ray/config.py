@@ -7,15 +7,52 @@ with two underscores, as in `MEMOS_GATEWAY__PORT=8700`) and from the defaults be
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from memos_ray.errors import ConfigurationError
+
+ENV_PREFIX = "MEMOS_"
+ENV_NESTING = "__"
+
+_HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*")
+_MILVUS = re.compile(r"(?:https?|tcp)://[^\s/?#]+[^\s]*|unix:[^\s]+")
+_BLOBS = re.compile(r"s3://[^\s/?#]+[^\s]*|file://(?:localhost)?/[^\s]*")
+_POSTGRES = re.compile(r"postgresql(?:\+psycopg)?://\S+")
+_FACTORY = re.compile(r"[\w.]+:\w+")
+
+
+def _like(pattern: re.Pattern[str], example: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not pattern.fullmatch(text):
+            # Not quoted: a URL may carry a password.
+            raise ValueError(f"must look like {example}")
+        return value
+
+    return AfterValidator(check)
+
 
 Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+HttpUrl = Annotated[str, _like(_HTTP, "http://host:8700")]
+MilvusUri = Annotated[str, _like(_MILVUS, "http://host:19530")]
+BlobUri = Annotated[str, _like(_BLOBS, "s3://bucket/prefix")]
+PostgresUrl = Annotated[SecretStr, _like(_POSTGRES, "postgresql+psycopg://user@host/database")]
+Factory = Annotated[str, _like(_FACTORY, "package.module:callable")]
 
 
 class _Section(BaseModel):
@@ -42,6 +79,12 @@ class VaultSettings(_Section):
         7 * 86_400.0, description="How long an idempotency key is remembered."
     )
 
+    @model_validator(mode="after")
+    def _room_for_every_shard(self) -> VaultSettings:
+        if self.shards > self.partitions:
+            raise ValueError("there are more shards than partitions")
+        return self
+
 
 class EmbedderKind(StrEnum):
     """Where embeddings come from."""
@@ -57,20 +100,35 @@ class EmbedderSettings(_Section):
 
     kind: EmbedderKind = Field(EmbedderKind.ONNX, description="Which adapter embeds texts.")
     model: str | None = Field(None, description="Model name or path, for the kinds that take one.")
-    base_url: str | None = Field(None, description="Endpoint, for `openai`.")
+    base_url: HttpUrl | None = Field(None, description="Endpoint, for `openai`.")
     api_key: SecretStr | None = Field(None, description="Credential of the endpoint.")
     dim: Positive | None = Field(None, description="Expected dimension; checked at start.")
     threads: Positive = Field(1, description="Threads of the local model.")
-    factory: str | None = Field(
+    factory: Factory | None = Field(
         None, description="`package.module:callable` that returns an embedder, for `custom`."
     )
+
+    @model_validator(mode="after")
+    def _complete(self) -> EmbedderSettings:
+        missing = [name for name in _NEEDED[self.kind] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"an embedder of kind {self.kind} needs {', '.join(missing)} as well")
+        return self
+
+
+_NEEDED: dict[EmbedderKind, tuple[str, ...]] = {
+    EmbedderKind.ONNX: (),
+    EmbedderKind.OPENAI: ("base_url", "model", "dim"),
+    EmbedderKind.SENTENCE_TRANSFORMERS: ("model",),
+    EmbedderKind.CUSTOM: ("factory",),
+}
 
 
 class VectorSettings(_Section):
     """Milvus."""
 
     enabled: bool = Field(True, description="Whether embeddings are also kept in Milvus.")
-    uri: str | None = Field(
+    uri: MilvusUri | None = Field(
         None, description="Milvus server, as `http://host:19530`; embedded Milvus Lite when absent."
     )
     token: SecretStr | None = Field(None, description="Credential of the Milvus server.")
@@ -80,7 +138,7 @@ class VectorSettings(_Section):
 class RecordSettings(_Section):
     """The record store."""
 
-    url: SecretStr | None = Field(
+    url: PostgresUrl | None = Field(
         None, description="`postgresql+psycopg://…`; SQLite files in the data folder when absent."
     )
 
@@ -88,7 +146,7 @@ class RecordSettings(_Section):
 class BlobSettings(_Section):
     """The blob store."""
 
-    uri: str | None = Field(
+    uri: BlobUri | None = Field(
         None, description="`s3://bucket/prefix?…`; files in the data folder when absent."
     )
 
@@ -119,7 +177,7 @@ class GatewaySettings(_Section):
 class ClientSettings(_Section):
     """What the SDK and the command line use when they are told nothing else."""
 
-    url: str | None = Field(None, description="Where the REST door is, as `http://host:8700`.")
+    url: HttpUrl | None = Field(None, description="Where the REST door is, as `http://host:8700`.")
     api_key: SecretStr | None = Field(None, description="Credential of the caller.")
     timeout_s: Seconds = Field(35.0, description="Longest wait for one answer over HTTP.")
     attempts: Positive = Field(5, description="Most tries of one request over HTTP.")
@@ -135,6 +193,12 @@ class LimitSettings(_Section):
     attributes: Positive = Field(64, description="Attributes of one memory.")
     results: Positive = Field(1000, description="Hits of one search page.")
 
+    @model_validator(mode="after")
+    def _text_fits_in_a_request(self) -> LimitSettings:
+        if self.text_bytes > self.request_bytes:
+            raise ValueError("text_bytes is more than request_bytes")
+        return self
+
 
 class RetrievalTuning(_Section):
     """Switches of the ranking that operators may want; weights are in `core.retrieval.settings`."""
@@ -147,20 +211,37 @@ class RetrievalTuning(_Section):
     )
 
 
-class Settings(BaseSettings):
-    """All settings."""
+class _Explained(BaseSettings):
+    """Settings whose errors are ours."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _explained(error) from None
+        except SettingsError as error:
+            # Such as a section that is given as a whole, but not in JSON.
+            raise ConfigurationError(f"the settings cannot be read: {error}") from None
+
+
+class Settings(_Explained):
+    """All settings.
+
+    Raises:
+        ConfigurationError: a value is not valid, or contradicts another one; names the fields.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="MEMOS_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_NESTING, frozen=True, extra="forbid"
     )
 
     data: Path = Field(Path("memos-data"), description="Folder that holds everything durable.")
-    namespace: str = Field("memos", description="Ray namespace of the actors.")
+    namespace: str = Field("memos", min_length=1, description="Ray namespace of the actors.")
     cluster_cpus: Positive = Field(
         16, description="Logical CPUs of the embedded Ray node; actors are light and share cores."
     )
-    object_store_bytes: Positive = Field(
-        128 << 20, description="Object store of the embedded Ray node."
+    object_store_bytes: int = Field(
+        128 << 20, ge=75 << 20, description="Object store of the embedded Ray node."
     )
     vault: VaultSettings = VaultSettings()
     embedder: EmbedderSettings = EmbedderSettings()
@@ -172,3 +253,22 @@ class Settings(BaseSettings):
     client: ClientSettings = ClientSettings()
     limits: LimitSettings = LimitSettings()
     retrieval: RetrievalTuning = RetrievalTuning()
+
+
+def env_name(*path: str) -> str:
+    """Returns the environment variable of a field: `("gateway", "port")` is its path."""
+    return ENV_PREFIX + ENV_NESTING.join(path).upper()
+
+
+def _explained(error: ValidationError) -> ConfigurationError:
+    """Names the fields and what is wrong with them; never quotes a value, which may be secret."""
+    found: list[str] = []
+    fields: list[str] = []
+    for each in error.errors(include_url=False, include_input=False, include_context=False):
+        fields.append(".".join(map(str, each["loc"])) or "settings")
+        found.append(f"{fields[-1]}: {each['msg'].removeprefix('Value error, ')}")
+    return ConfigurationError(
+        f"the settings are not valid: {'; '.join(found)}",
+        fields=fields,
+        variables=[env_name(*field.split(".")) for field in fields],
+    )

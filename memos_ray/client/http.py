@@ -19,6 +19,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
+    InvalidInputError,
     MemosError,
     UnauthenticatedError,
     UnavailableError,
@@ -58,9 +59,13 @@ class HttpTransport:
 
     Args:
         attempts: most tries of one request.
+
+    Raises:
+        InvalidInputError: the URL is none of HTTP.
     """
 
     def __init__(self, url: str, timeout_s: float = 35.0, attempts: int = 5) -> None:
+        _check_url(url)
         self._attempts = attempts
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
@@ -349,6 +354,15 @@ class HttpTransport:
             except ValidationError:
                 raise InternalError("this is no answer of memos-ray", kind=kind.__name__) from None
         raise error_of(answer)
+
+
+def _check_url(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidInputError("the URL must look like http://host:8700", field="url")
 
 
 def error_of(answer: httpx.Response) -> MemosError:

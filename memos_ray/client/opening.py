@@ -37,10 +37,7 @@ def settings_for(data: Path | str | None, settings: Settings | None) -> Settings
     Raises:
         ConfigurationError: the settings of the environment are not valid.
     """
-    try:
-        given = settings or Settings()
-    except ValueError as error:
-        raise ConfigurationError("the settings are not valid", reason=str(error)) from None
+    given = settings or Settings()
     if data is None:
         return given
     return given.model_copy(update={"data": Path(data)})

@@ -94,8 +94,8 @@ def _onnx(settings: EmbedderSettings) -> EmbedderPort:
 def _openai(settings: EmbedderSettings) -> EmbedderPort:
     from memos_ray.adapters.openai_embedder import OpenAIEmbedder
 
-    if settings.base_url is None or settings.model is None or settings.dim is None:
-        raise ConfigurationError("an OpenAI-compatible embedder needs base_url, model and dim")
+    # The settings' own validation has seen to that.
+    assert settings.base_url and settings.model and settings.dim
     key = settings.api_key
     return OpenAIEmbedder(
         base_url=settings.base_url,
@@ -108,19 +108,19 @@ def _openai(settings: EmbedderSettings) -> EmbedderPort:
 def _sentence_transformers(settings: EmbedderSettings) -> EmbedderPort:
     from memos_ray.adapters.sentence_transformers_embedder import SentenceTransformersEmbedder
 
-    if settings.model is None:
-        raise ConfigurationError("a sentence-transformers embedder needs a model")
+    assert settings.model
     return SentenceTransformersEmbedder(settings.model)
 
 
 def _custom(settings: EmbedderSettings) -> EmbedderPort:
-    module, _, name = (settings.factory or "").partition(":")
-    if not module or not name:
-        raise ConfigurationError("a custom embedder needs factory=package.module:callable")
+    assert settings.factory
+    module, _, name = settings.factory.partition(":")
     try:
         factory: Callable[[], EmbedderPort] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError("the embedder factory is not there", factory=module) from error
+        raise ConfigurationError(
+            "the embedder's factory is not there", field="embedder.factory", module=module
+        ) from error
     return factory()
 
 

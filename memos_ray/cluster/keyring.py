@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from memos_ray.cluster.folder import DataFolder, write_secret
 from memos_ray.config import Settings
 from memos_ray.core.access import keys
-from memos_ray.errors import ConfigurationError
+from memos_ray.core.access.names import is_tenant_name
+from memos_ray.errors import ConfigurationError, UnauthenticatedError
 
 _RAW = (
     serialization.Encoding.Raw,
@@ -44,8 +45,17 @@ class Keyring:
 
         The admin key is written down before the authority hears of it: whatever dies in between,
         the key in the file works in the end.
+
+        Raises:
+            ConfigurationError: a key or the tenant of the settings cannot be used; names the field.
         """
         given = self._settings.governance
+        if not is_tenant_name(given.default_tenant):
+            raise ConfigurationError("not a tenant name", field="governance.default_tenant")
+        if given.admin_key is not None:
+            _check_admin_key(given.admin_key.get_secret_value(), given.default_tenant)
+        if given.signing_key is not None:
+            self.signing_key()
         if given.signing_key is None and not self._path.exists():
             write_secret(self._path, Ed25519PrivateKey.generate().private_bytes(*_RAW))
         if given.admin_key is None and not self._folder.admin_key.exists():
@@ -82,7 +92,9 @@ class Keyring:
                 raw = self._path.read_bytes()
             return Ed25519PrivateKey.from_private_bytes(raw)
         except (OSError, ValueError):
-            raise ConfigurationError("the signing key is missing or damaged") from None
+            raise ConfigurationError(
+                "the signing key is missing or damaged", field="governance.signing_key"
+            ) from None
 
     def public_key(self) -> bytes:
         """Returns the raw public key, 32 bytes, for everybody who verifies."""
@@ -91,3 +103,14 @@ class Keyring:
     @property
     def _path(self) -> Path:
         return self._folder.keys / "policy.ed25519"
+
+
+def _check_admin_key(text: str, tenant: str) -> None:
+    try:
+        found = keys.parse(text).tenant
+    except UnauthenticatedError as error:
+        raise ConfigurationError(error.message, field="governance.admin_key") from None
+    if found != tenant:
+        raise ConfigurationError(
+            "the key is for another tenant than the first one", field="governance.admin_key"
+        )
