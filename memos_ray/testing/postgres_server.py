@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from memos_ray.testing.processes import end, free_port, tied
+from memos_ray.testing.processes import end, free_port, limit_files, tied
 
 _INSTALLED = Path("/usr/lib/postgresql")
 _START_S = 60.0
@@ -145,9 +145,7 @@ class PostgresServer:
         Args:
             size_bytes: no multiple of the page size, or PostgreSQL takes it for another fault.
         """
-        for process in self._family():
-            _, hard = process.rlimit(resource.RLIMIT_FSIZE)
-            process.rlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+        limit_files([process.pid for process in self._family()], size_bytes, self._user)
 
     def unlimit_files(self) -> None:
         """Takes the limit back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,14 @@ _TIE = (
 _BECOME = "os.setgroups([]); os.setgid({group}); os.setuid({user});"
 
 
+_LIMIT = (
+    "import os, resource, sys;"
+    "{become}"
+    "[resource.prlimit(int(pid), {kind}, ({value}, resource.prlimit(int(pid), {kind})[1]))"
+    " for pid in sys.argv[1:]]"
+)
+
+
 def tied(command: Sequence[str], parent: int, user: pwd.struct_passwd | None = None) -> list[str]:
     """Returns a command that runs `command` and is killed with its parent.
 
@@ -29,9 +38,25 @@ def tied(command: Sequence[str], parent: int, user: pwd.struct_passwd | None = N
         parent: process id of whoever starts it.
         user: whom it runs as; only root can choose.
     """
-    become = "" if user is None else _BECOME.format(group=user.pw_gid, user=user.pw_uid)
-    program = _TIE.format(become=become, signal=int(signal.SIGKILL))
+    program = _TIE.format(become=_become(user), signal=int(signal.SIGKILL))
     return [sys.executable, "-P", "-c", program, str(parent), *command]
+
+
+def limit_files(
+    pids: Sequence[int], size_bytes: int, user: pwd.struct_passwd | None = None
+) -> None:
+    """Lets no file of running processes grow beyond a size.
+
+    Args:
+        user: whom they run as; even root may not be allowed to limit others.
+    """
+    kind = int(resource.RLIMIT_FSIZE)
+    program = _LIMIT.format(become=_become(user), kind=kind, value=size_bytes)
+    subprocess.run([sys.executable, "-P", "-c", program, *map(str, pids)], check=True)
+
+
+def _become(user: pwd.struct_passwd | None) -> str:
+    return "" if user is None else _BECOME.format(group=user.pw_gid, user=user.pw_uid)
 
 
 def free_port() -> int:

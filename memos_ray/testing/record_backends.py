@@ -25,11 +25,13 @@ class Backend:
     """A record store, and a way to look behind it.
 
     Attributes:
+        place: folder of the files, or URL of the database.
         reopen: opens the same data once more; none where nothing survives.
         query: runs SQL on the database of a partition; none where there is no database.
     """
 
     store: RecordStorePort
+    place: str = ""
     reopen: Callable[[], RecordStorePort] | None = None
     query: Callable[[int, str], Rows] | None = None
 
@@ -55,7 +57,7 @@ def on_sqlite(folder: Path) -> Backend:
     def reopen() -> RecordStorePort:
         return SqlRecordStore.embedded(folder)
 
-    return Backend(reopen(), reopen, query)
+    return Backend(reopen(), str(folder), reopen, query)
 
 
 def on_postgres(server: PostgresServer) -> Backend:
@@ -70,7 +72,7 @@ def on_postgres(server: PostgresServer) -> Backend:
     def reopen() -> RecordStorePort:
         return SqlRecordStore.clustered(url)
 
-    return Backend(reopen(), reopen, query)
+    return Backend(reopen(), url, reopen, query)
 
 
 @dataclass(frozen=True, slots=True)
