@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from memos_ray import __version__
-from memos_ray.cli import cluster_commands
+from memos_ray.cli import (
+    admin_commands,
+    cluster_commands,
+    doctor_command,
+    finding_commands,
+    ingest_command,
+    memory_commands,
+)
 from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.output import Output
 from memos_ray.errors import InvalidInputError
@@ -42,7 +49,14 @@ def _root(
     """
 
 
-for commands in (cluster_commands,):
+for commands in (
+    cluster_commands,
+    doctor_command,
+    memory_commands,
+    ingest_command,
+    finding_commands,
+    admin_commands,
+):
     commands.register(app)
 
 

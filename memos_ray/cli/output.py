@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,8 +36,8 @@ class Output:
         render(Console(highlight=False))
 
     def note(self, text: str) -> None:
-        """Tells people something by the way, on standard error; programs hear nothing."""
-        if not self.as_json:
+        """Tells people at a terminal something by the way; programs hear nothing."""
+        if not self.as_json and sys.stderr.isatty():
             _error_console().print(text, style="dim", markup=False)
 
     def fail(self, error: MemosError) -> None:
@@ -70,8 +69,3 @@ def _json(document: BaseModel | Mapping[str, Any]) -> str:
 def _plain(value: object) -> object:
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if dump is not None else str(value)
-
-
-def leave_quietly() -> None:
-    """Ends output whose reader has gone, as `| head` does, without a second error at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

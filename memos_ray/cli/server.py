@@ -20,13 +20,14 @@ import psutil
 import ray
 
 from memos_ray import __version__
+from memos_ray.cli.ports import free_port
 from memos_ray.cluster.announcement import RunningCluster, announce, withdraw
 from memos_ray.cluster.boot import EmbeddedCluster
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.ray_token import ensure_ray_token
 from memos_ray.config import Settings
-from memos_ray.errors import ConfigurationError, UnavailableError
+from memos_ray.errors import UnavailableError
 from memos_ray.gateway import serve_deployment
 
 _READY_S = 60.0
@@ -57,13 +58,13 @@ class Server:
             self._cluster.claim()
             ensure_ray_token(self._folder)
             if settings.gateway.port:
-                _free_port(settings)
+                free_port(settings)
             self._cluster.start()
             self._parts = [
                 child for child in psutil.Process().children() if child.name() in _RAY_PARTS
             ]
             # A free port is chosen late: Ray's own processes pick theirs from the same range.
-            port = _free_port(settings)
+            port = free_port(settings)
             serve_deployment.start(settings, Keyring(settings).public_key(), port)
             running = RunningCluster(
                 pid=os.getpid(),
@@ -94,30 +95,6 @@ class Server:
             self._announced = False
             serve_deployment.stop()
         self._cluster.stop()
-
-
-def _free_port(settings: Settings) -> int:
-    """Returns the port to listen on, after a look whether it can be had.
-
-    Raises:
-        ConfigurationError: it is taken, or the address is not this machine's.
-    """
-    host, port = settings.gateway.host, settings.gateway.port
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            # Connections of an earlier server that are still on their way out do not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        raise ConfigurationError(
-            "the port of the REST door cannot be had; choose another one with --port,"
-            " or --port 0 for any",
-            host=host,
-            port=port,
-            reason=error.strerror or str(error),
-        ) from None
 
 
 def _url(host: str, port: int) -> str:

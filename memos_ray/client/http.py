@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import httpx
@@ -69,6 +70,8 @@ class HttpTransport:
         self._attempts = attempts
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
+            # A proxy of the environment does not reach this machine's own loopback.
+            trust_env=not _is_loopback(url),
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             limits=httpx.Limits(max_connections=_CONNECTIONS),
         )
@@ -376,6 +379,14 @@ def error_of(answer: httpx.Response) -> MemosError:
         # No word of the service's own: a proxy whose replica died, or that has none yet.
         return UnavailableError("the service is away", status=status)
     return error_of_status(status, "the request was refused")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _memory(id: str) -> str:

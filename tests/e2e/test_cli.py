@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,41 +16,178 @@ from typing import Any
 import psutil
 import pytest
 
+from memos_ray.testing.processes import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 COMMAND = [sys.executable, "-P", "-m", "memos_ray.cli"]
+FACT = "The spare key hangs behind the blue door"
 
 
-def run(*arguments: str, code: int = 0) -> dict[str, Any]:
-    """Runs a command with `--json`; returns its document, or its problem when it is to fail."""
-    done = subprocess.run(
-        [*COMMAND, *arguments, "--json"], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == code, done.stderr[-3000:]
-    assert bool(done.stdout) is (code == 0), "one document on success, nothing else"
-    found: dict[str, Any] = json.loads(done.stdout or done.stderr)
-    return found
+class Shell:
+    """Runs commands on one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def __call__(self, *arguments: str, code: int = 0, key: str = "") -> dict[str, Any]:
+        """Runs a command with `--json`; returns its document, or its problem when it is to fail."""
+        environment = os.environ | ({"MEMOS_CLIENT__API_KEY": key} if key else {})
+        done = subprocess.run(
+            [*COMMAND, *arguments, "--data", str(self.data), "--json"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
+        )
+        assert done.returncode == code, done.stderr[-3000:]
+        assert bool(done.stdout) is (code == 0), "one document on success, nothing else"
+        found: dict[str, Any] = json.loads(done.stdout or done.stderr)
+        return found
+
+    def up(self) -> dict[str, Any]:
+        """Starts the cluster in the background on any free port."""
+        return self("up", "--detach", "--port", "0")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder whose cluster is stopped in the end, whatever happened."""
-    folder = tmp_path_factory.mktemp("memos")
-    yield folder
-    subprocess.run([*COMMAND, "down", "--data", str(folder), "--kill"], check=True)
-
-
-@pytest.mark.e2e
-def test_a_cluster_starts_serves_and_stops(data: Path) -> None:
-    where = ("--data", str(data))
-    started = run("up", "--detach", "--port", "0", *where)
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A running cluster, which is stopped in the end, whatever happened."""
+    made = Shell(tmp_path_factory.mktemp("memos"))
     try:
-        family = [psutil.Process(started["pid"])]
-        family += family[0].children(recursive=True)
-        assert os.stat(data / "keys" / "admin.key").st_mode & 0o777 == 0o600
-        assert run("status", *where)["health"]["status"] == "ok"
-        assert run("up", *where, code=7)["details"]["pid"] == started["pid"]
+        made.up()
+        yield made
     finally:
-        stopped = run("down", *where)
-    assert stopped == {"stopped": True, "pid": started["pid"]}
-    assert not [one for one in family if one.is_running() and one.status() != "zombie"]
-    assert run("down", *where) == {"stopped": False, "pid": None}
-    assert run("status", *where, code=6)["code"] == "unavailable"
+        made("down", "--kill")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Returns a process and all below it."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def living(processes: list[psutil.Process]) -> list[str]:
+    found = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.name())
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def wait_until_gone(processes: list[psutil.Process], limit_s: float = 30.0) -> None:
+    """Waits for less than the minute after which Ray's agents would end by themselves."""
+    deadline = time.monotonic() + limit_s
+    while left := living(processes):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.05)
+
+
+def test_everything_is_for_this_user_and_this_machine_only(shell: Shell) -> None:
+    status = shell("status")
+    assert status["health"]["status"] == "ok"
+    keys = list((shell.data / "keys").iterdir())
+    assert len(keys) == 3
+    assert all(key.stat().st_mode & 0o777 == 0o600 for key in keys)
+    open_to_all = []
+    for process in family(status["cluster"]["pid"]):
+        for connection in process.net_connections():
+            address = ipaddress.ip_address(connection.laddr.ip) if connection.laddr else None
+            if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+                address = address.ipv4_mapped
+            if connection.status == psutil.CONN_LISTEN and address and not address.is_loopback:
+                open_to_all.append(process.name())
+    # Ray Serve binds the port between deployments, which asks for Ray's token, to all interfaces.
+    assert open_to_all == ["ray::ServeReplica:memos:gateway"]
+
+
+def test_every_verb_works(shell: Shell, tmp_path: Path) -> None:
+    id = shell("add", FACT, "--tag=home", "--speaker=Ana")["id"]
+    assert shell("get", id)["text"] == FACT
+    hits = shell("search", "where is the spare key?", "--explain", "--wait-indexed")["hits"]
+    assert hits[0]["memory"]["id"] == id and hits[0]["signals"]
+    assert shell("update", id, "The spare key is with Tom", "--mode=overwrite")["version"] == 2
+    shell("update", id, "late", "--expected-version=1", code=5)
+    assert "+The spare key is with Tom" in shell("diff", id, "1", "2")["text"]
+    assert shell("rollback", id, "1")["version"] == 3
+    assert [one["number"] for one in shell("history", id)["versions"]] == [3, 2, 1]
+    shell("freeze", id)
+    shell("delete", id, code=5)
+    shell("unfreeze", id)
+    shell("delete", id)
+    shell("restore", id)
+    note = tmp_path / "note.md"
+    note.write_text("# Boats\n\nA boat needs paint.\n")
+    assert shell("ingest", str(note), "--tag=boats")["stored"] == 1
+    assert len(shell("list", "--tag=boats")["memories"]) == 1
+    assert shell("log", "--memory", id)["entries"]
+
+
+def test_a_key_opens_what_was_shared(shell: Shell) -> None:
+    id = shell("add", "The meeting is at nine")["id"]
+    shell("principal", "create", "agent:planner")
+    key = shell("key", "create", "agent:planner")
+    shell("get", id, key=key["secret"], code=3)
+    shell("share", id, "--reader=agent:planner")
+    assert shell("get", id, key=key["secret"])["text"] == "The meeting is at nine"
+    shell("key", "revoke", key["id"])
+    shell("get", id, key=key["secret"], code=4)
+
+
+def test_a_driver_joins_the_cluster(shell: Shell) -> None:
+    id = shell("add", "Drivers see this")["id"]
+    address = shell("status")["cluster"]["ray_address"]
+    assert shell("get", id, "--address", address)["text"] == "Drivers see this"
+
+
+def test_one_cluster_runs_on_a_folder_and_on_a_port(shell: Shell, tmp_path: Path) -> None:
+    running = shell("status")["cluster"]
+    assert shell("up", code=7)["details"]["pid"] == running["pid"]
+    port = running["url"].rpartition(":")[2]
+    elsewhere = Shell(tmp_path / "other")
+    assert elsewhere("up", "--detach", "--port", port, code=8)["code"] == "configuration"
+    assert elsewhere("down") == {"stopped": False, "pid": None}
+
+
+def test_the_doctor_finds_nothing_wrong(shell: Shell) -> None:
+    findings = {one["check"]: one for one in shell("doctor")["findings"]}
+    assert not [one for one in findings.values() if one["grade"] == "fail"]
+    assert findings["ray"]["found"].endswith("on loopback only")
+    assert "is well" in findings["cluster"]["found"]
+
+
+def test_a_killed_cluster_leaves_its_data_and_nothing_else(shell: Shell) -> None:
+    id = shell("add", "Written just before the end")["id"]
+    killed = shell("status")["cluster"]["pid"]
+    members = family(killed)
+    os.kill(killed, signal.SIGKILL)
+    wait_until_gone(members)
+    shell("status", code=6)
+    assert shell.up()["pid"] != killed
+    assert shell("get", id)["text"] == "Written just before the end"
+    assert shell("search", "spare key")["hits"]
+
+
+def test_a_stopped_cluster_is_gone(shell: Shell) -> None:
+    running = shell("status")["cluster"]["pid"]
+    members = family(running)
+    assert shell("down") == {"stopped": True, "pid": running}
+    assert living(members) == []
+    assert shell("down") == {"stopped": False, "pid": None}
+    assert not (shell.data / "run" / "cluster.json").exists()
+
+
+def test_the_foreground_stops_cleanly_from_the_keyboard(tmp_path: Path) -> None:
+    command = [*COMMAND, "up", "--port", str(free_port()), "--data", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert "answers at http://127.0.0.1:" in process.stdout.readline()
+        members = family(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+        assert process.stderr.read() == ""
+    assert living(members) == []

@@ -68,13 +68,13 @@ def prepare(database: Database, home: str, history: History = HISTORY) -> Databa
 
 def _prepare(database: Database, home: str, history: History) -> None:
     with database.reader.connect() as connection:
-        found, made_for = _look(connection)
+        found, made_for = look(connection)
     if found != history.head:
         with database.writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK_ID)))
             # Another process may have been faster.
-            found, made_for = _look(connection)
+            found, made_for = look(connection)
             if found is None:
                 _create(connection, database, home, history)
                 return
@@ -94,7 +94,7 @@ def _check_home(database: Database, found: str | None, expected: str) -> None:
         )
 
 
-def _look(connection: Connection) -> tuple[str | None, str | None]:
+def look(connection: Connection) -> tuple[str | None, str | None]:
     """Returns revision and purpose; nothing for a database without tables of ours."""
     if connection.dialect.name == "sqlite":
         there = connection.exec_driver_sql(

@@ -1,0 +1,148 @@
+"""Checks of `doctor`, on machines and folders that have something wrong with them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from memos_ray.adapters.sql.control import SqlControlStore
+from memos_ray.cli.checks import folder as checks
+from memos_ray.cli.checks import machine, parts
+from memos_ray.cli.checks.finding import Finding, Grade
+from memos_ray.cli.exits import ExitCode
+from memos_ray.cli.main import app
+from memos_ray.cluster.folder import DataFolder, write_secret
+from memos_ray.config import EmbedderKind, EmbedderSettings, Settings, VectorSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    DataFolder(tmp_path / "data").create()
+    return Settings(data=tmp_path / "data")
+
+
+def one(findings: object) -> Finding:
+    [found] = list(findings)  # type: ignore[call-overload]
+    assert isinstance(found, Finding)
+    assert bool(found.advice) is (found.grade is not Grade.OK)
+    return found
+
+
+def test_this_machine_has_what_is_needed(settings: Settings) -> None:
+    assert one(machine.python()).grade is Grade.OK
+    assert one(machine.packages(settings)).grade is Grade.OK
+    assert one(machine.disk(settings)).grade is Grade.OK
+
+
+def test_a_package_that_is_missing_or_too_old(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        metadata,
+        "requires",
+        lambda _name: [
+            "memos-no-such-package>=1",
+            "rich>=1000",
+            "memos-no-such-extra; extra == 'postgres'",
+            "memos-no-such-platform; sys_platform == 'win32'",
+        ],
+    )
+    found = one(machine.packages(settings))
+    assert found.grade is Grade.FAIL
+    assert "memos-no-such-package is missing; rich is" in found.found
+    assert "extra" not in found.found and "platform" not in found.found
+
+
+def test_keys_that_others_may_read(settings: Settings) -> None:
+    key = DataFolder(settings.data).admin_key
+    write_secret(key, b"secret")
+    assert one(checks.permissions(settings)).grade is Grade.OK
+    key.chmod(0o640)
+    found = one(checks.permissions(settings))
+    assert (found.grade, found.advice) == (Grade.FAIL, f"chmod 600 {key}")
+    key.chmod(0o600)
+    settings.data.chmod(0o755)
+    assert one(checks.permissions(settings)).grade is Grade.WARN
+
+
+def test_data_of_another_version_and_damaged_data(settings: Settings) -> None:
+    records = DataFolder(settings.data).records
+    assert one(checks.version(settings)).grade is Grade.OK
+    SqlControlStore.embedded(records).close()
+    assert one(checks.version(settings)).grade is Grade.OK
+    with sqlite3.connect(records / "control.sqlite") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    found = one(checks.version(settings))
+    assert found.grade is Grade.WARN and "9999" in found.found
+    (records / "p0000.sqlite").write_bytes(b"no database at all" * 100)
+    found = one(checks.version(settings))
+    assert found.grade is Grade.FAIL and "p0000.sqlite" in found.found
+
+
+def test_a_port_that_is_taken(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        gateway = settings.gateway.model_copy(update={"port": port})
+        busy = settings.model_copy(update={"gateway": gateway})
+        none_runs, found = checks.running(busy, None)
+        assert none_runs.grade is Grade.OK
+        assert found.grade is Grade.FAIL and str(port) in found.found
+    none_runs, found = checks.running(busy, None)
+    assert found.grade is Grade.OK
+
+
+def test_a_disk_without_room(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def usage(free: int) -> object:
+        return type("Usage", (), {"free": free})
+
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage(1 << 30))
+    assert one(machine.disk(settings)).grade is Grade.WARN
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage(1 << 20))
+    assert one(machine.disk(settings)).grade is Grade.FAIL
+
+
+def test_the_record_store_commits_and_leaves_nothing(settings: Settings) -> None:
+    found = one(parts.record_store(settings))
+    assert "flushed commits/s" in found.found
+    assert list(settings.data.glob(".*")) == []
+
+
+def test_milvus_lite_stores_and_finds(settings: Settings) -> None:
+    assert one(parts.vector_store(settings)).found == "Lite stores and finds"
+    off = settings.model_copy(update={"vectors": VectorSettings(enabled=False)})
+    assert one(parts.vector_store(off)).grade is Grade.OK
+
+
+def test_a_milvus_server_that_is_away(settings: Settings) -> None:
+    away = VectorSettings(uri="http://127.0.0.1:1", timeout_s=0.5)
+    found = one(parts.vector_store(settings.model_copy(update={"vectors": away})))
+    assert found.grade is Grade.FAIL
+
+
+def test_the_embedder_embeds(settings: Settings) -> None:
+    assert "384 dimensions" in one(parts.embedder(settings)).found
+    broken = EmbedderSettings(kind=EmbedderKind.CUSTOM, factory="no_such_module:make")
+    found = one(parts.embedder(settings.model_copy(update={"embedder": broken})))
+    assert found.grade is Grade.FAIL
+
+
+def test_the_command_reports_and_sets_its_exit_code(settings: Settings) -> None:
+    where = ["--quick", "--data", str(settings.data)]
+    result = CliRunner().invoke(app, ["doctor", *where, "--json"])
+    document = json.loads(result.stdout)
+    assert document["status"] in ("ok", "warn"), document
+    assert result.exit_code == ExitCode.DONE
+    write_secret(DataFolder(settings.data).admin_key, b"secret")
+    DataFolder(settings.data).admin_key.chmod(0o644)
+    result = CliRunner().invoke(app, ["doctor", *where])
+    assert result.exit_code == ExitCode.FAILED
+    assert "chmod 600" in result.stdout
