@@ -1,9 +1,4 @@
-"""A whole cluster with its REST door in a process of its own, and the means to kill its parts.
-
-    python -m tests.fault.cluster_process DATA PORT
-
-serves a data folder until it is terminated.
-"""
+"""A whole cluster as `memos-ray up` runs it, and the means to kill its parts."""
 
 from __future__ import annotations
 
@@ -11,24 +6,26 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import psutil
 
+from memos_ray.cluster.announcement import running_cluster
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.testing.processes import end, free_port, tied
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 2
-_START_S = 180.0
+_START_S = 240.0
 _STOP_S = 60.0
-_READY = "ready"
-_EMBEDDER = {
+_PAUSE_S = 0.5
+_LOOK_S = 0.1
+_ENVIRONMENT = {
     "MEMOS_EMBEDDER__KIND": "custom",
     "MEMOS_EMBEDDER__FACTORY": "memos_ray.testing.embedders:HashingEmbedder",
+    "MEMOS_VAULT__SHARDS": str(SHARDS),
 }
 _PARTS = {
     "shard": "ray::ShardHost",
@@ -47,11 +44,13 @@ class ClusterProcess:
 
     Attributes:
         past: the processes of clusters that were killed; all of them have to end.
+        failed_starts: how often a start had to be repeated.
     """
 
     data: Path
     port: int = field(default_factory=free_port)
     past: list[psutil.Process] = field(default_factory=list)
+    failed_starts: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,26 +69,38 @@ class ClusterProcess:
         return self.data.with_name(f"{self.data.name}.log")
 
     def start(self) -> None:
-        """Starts a cluster and returns when it serves."""
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fault.cluster_process",
-            str(self.data),
-            str(self.port),
-        ]
-        environment = os.environ | _EMBEDDER | {"MEMOS_VAULT__SHARDS": str(SHARDS)}
+        """Starts a cluster and returns when it serves.
+
+        The port of a cluster that was just killed may not be free yet; then it is tried again, as
+        a service manager does.
+        """
+        deadline = time.monotonic() + _START_S
+        while not self._try_to_start(deadline):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster does not start:\n{self.tail()}")
+            self.failed_starts += 1
+            time.sleep(_PAUSE_S)
+
+    def _try_to_start(self, deadline: float) -> bool:
+        command = [sys.executable, "-m", "memos_ray.cli", "up"]
+        command += ["--data", str(self.data), "--port", str(self.port)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 tied(command, os.getpid()),
                 cwd=ROOT,
-                env=environment,
-                stdout=subprocess.PIPE,
+                env=os.environ | _ENVIRONMENT,
+                stdout=log,
                 stderr=log,
             )
-        if not _says_ready(self._process):
-            end(self._process, 1.0)
-            raise RuntimeError(f"the cluster did not start:\n{self.tail()}")
+        while process.poll() is None:
+            running = running_cluster(self.data)
+            if running is not None and running.pid == process.pid:
+                self._process = process
+                return True
+            if time.monotonic() > deadline:
+                end(process, _STOP_S)
+            time.sleep(_LOOK_S)
+        return False
 
     def stop(self) -> None:
         """Stops it in order."""
@@ -145,41 +156,3 @@ class ClusterProcess:
             return psutil.Process(self._process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-
-
-def _says_ready(process: subprocess.Popen[bytes]) -> bool:
-    said = threading.Event()
-
-    def listen(output: IO[bytes]) -> None:
-        if output.readline().strip() == _READY.encode():
-            said.set()
-        finished.set()
-
-    finished = threading.Event()
-    if process.stdout is not None:
-        threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
-    finished.wait(_START_S)
-    return said.is_set()
-
-
-def serve(data: Path, port: int) -> None:
-    """Runs a cluster with its REST door until SIGTERM."""
-    from memos_ray.cluster.boot import EmbeddedCluster
-    from memos_ray.cluster.keyring import Keyring
-    from memos_ray.config import Settings
-    from memos_ray.gateway import serve_deployment
-
-    asked = threading.Event()
-    settings = Settings(data=data)
-    with EmbeddedCluster(settings):
-        serve_deployment.start(settings, Keyring(settings).public_key(), port)
-        # Behind the start, in which Ray takes the signal for itself.
-        signal.signal(signal.SIGTERM, lambda *_: asked.set())
-        sys.stdout.write(f"{_READY}\n")
-        sys.stdout.flush()
-        asked.wait()
-        serve_deployment.stop()
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -155,8 +155,9 @@ class Soak:
 
     def _summary(self, killer: Killer, seconds: float) -> dict[str, object]:
         return {
-            "kills": dict(killer.killed),
-            "acknowledged": self.ledger.counts(),
+            "kills": {"all": killer.killed.total(), **killer.killed},
+            "failed_starts": self.cluster.failed_starts,
+            "acknowledged": {"all": len(self.ledger.answers), **self.ledger.counts()},
             "abandoned": len(self.ledger.abandoned),
             "repeats": self.ledger.repeats,
             "replays": self.ledger.replays,
