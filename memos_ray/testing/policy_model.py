@@ -153,8 +153,12 @@ def _meets(wanted: Circumstances, context: CallContext, now: datetime) -> bool:
 
 
 def _open(window: TimeWindow, now: datetime) -> bool:
-    """Looks back hour by hour for the opening that this moment lies in; knows whole hours only."""
-    local = now.astimezone(ZoneInfo(window.tz)).replace(tzinfo=None, minute=0)
+    """Looks back hour by hour for the opening that this moment lies in.
+
+    Knows only windows that open and close on the hour.
+    """
+    local = now.astimezone(ZoneInfo(window.tz))
+    local = local.replace(tzinfo=None, minute=0, second=0, microsecond=0)
     days = window.weekdays or (1, 2, 3, 4, 5, 6, 7)
     for _ in range(24):
         if local.time() == window.start and local.isoweekday() in days:

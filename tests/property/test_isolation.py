@@ -8,6 +8,7 @@ no word of anything else, not even in an error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -53,6 +54,7 @@ from memos_ray.core.cube.metadata import ExpiresAt, Visibility
 from memos_ray.core.vault.log import CubeKey, Event
 from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import (
+    ClientError,
     MemosError,
     NotFoundError,
     PermissionDeniedError,
@@ -72,6 +74,7 @@ PARTITIONS = 4
 DENIED = (NotFoundError, PermissionDeniedError)
 CHANGES = {
     "update": Action.UPDATE,
+    "retag": Action.UPDATE,
     "rollback": Action.UPDATE,
     "freeze": Action.UPDATE,
     "thaw": Action.UPDATE,
@@ -213,8 +216,30 @@ class Isolation(RuleBasedStateMachine):
         touched = SetTenant(tenant, found.tenant.disabled)
         self.run(self.memos.admin.change(self.memos.administrator, touched))
 
-    @rule(data=st.data(), tenant=tenants)
-    def rules_change(self, data: st.DataObject, tenant: str) -> None:
+    @rule(
+        data=st.data(),
+        tenant=tenants,
+        verbs=st.lists(st.sampled_from(("retag", "share", "delete", "restore")), max_size=4),
+    )
+    def rules_change(self, data: st.DataObject, tenant: str, verbs: list[str]) -> None:
+        """In between, everybody may do everything, so that memories change in all places."""
+        self.install(_open(self.documents[tenant]))
+        for verb in verbs:
+            mine = [memory for memory in self.memories if memory.tenant == tenant]
+            if mine:
+                memory = data.draw(st.sampled_from(mine))
+                memory.secrets.append(self.secret())
+                with contextlib.suppress(ClientError):
+                    self.run(
+                        self.do(
+                            self.owner(memory),
+                            memory,
+                            verb,
+                            data.draw(few_names),
+                            data.draw(few_tags),
+                            data.draw(st.sampled_from(tuple(Visibility))),
+                        )
+                    )
         self.install(data.draw(policies.tenants(tenant)))
 
     @rule(hours=st.sampled_from((1, 1, 30)))
@@ -262,6 +287,7 @@ class Isolation(RuleBasedStateMachine):
         caller=callers,
         verb=st.sampled_from(tuple(CHANGES)),
         names=few_names,
+        tags=few_tags,
         visibility=st.sampled_from(tuple(Visibility)),
     )
     def change(
@@ -272,6 +298,7 @@ class Isolation(RuleBasedStateMachine):
         caller: Caller,
         verb: str,
         names: list[str],
+        tags: list[str],
         visibility: Visibility,
     ) -> None:
         memory = data.draw(st.sampled_from(self.memories))
@@ -282,7 +309,7 @@ class Isolation(RuleBasedStateMachine):
         head = self.head(memory) if tenant == memory.tenant else None
         allowed = head is not None and self.allowed(question, CHANGES[verb], head)
         try:
-            self.run(self.do(question.caller, memory, verb, names, visibility))
+            self.run(self.do(question.caller, memory, verb, names, tags, visibility))
         except MemosError as error:
             self.watch(f"{error} {error.details}", question, named={memory.id})
             if not allowed:
@@ -298,13 +325,22 @@ class Isolation(RuleBasedStateMachine):
                 self.memories.remove(memory)
 
     async def do(
-        self, caller: Caller, memory: Written, verb: str, names: list[str], visibility: Visibility
+        self,
+        caller: Caller,
+        memory: Written,
+        verb: str,
+        names: list[str],
+        tags: list[str],
+        visibility: Visibility,
     ) -> None:
         service, id, place = self.memos.service, memory.id, memory.namespace
         match verb:
             case "update":
                 text = f"common words, now with {memory.secrets[-1]}"
                 await service.update(caller, id, MemoryChange(text=text), place)
+            case "retag":
+                change = MemoryChange(mode="overwrite", text=memory.secrets[-1], tags=tags)
+                await service.update(caller, id, change, place)
             case "share":
                 sharing = Sharing(readers=names[:1], remove=names[1:], visibility=visibility)
                 await service.share(caller, id, sharing, place)
@@ -373,7 +409,7 @@ class Isolation(RuleBasedStateMachine):
         }
         asked = replace(memory, namespace=place)  # type: ignore[arg-type]
         act = reads.get(verb) or (
-            lambda: self.do(caller, asked, verb, ["user:ann"], Visibility.SHARED)
+            lambda: self.do(caller, asked, verb, ["user:ann"], ["red"], Visibility.SHARED)
         )
         try:
             self.run(act())
@@ -431,7 +467,6 @@ class Isolation(RuleBasedStateMachine):
         namespaces=st.lists(anywhere, min_size=1, max_size=3, unique=True),
         text=st.sampled_from(("common words", "")),
         past=st.booleans(),
-        explain=st.booleans(),
     )
     def memories_are_searched_for(
         self,
@@ -442,19 +477,34 @@ class Isolation(RuleBasedStateMachine):
         namespaces: list[str],
         text: str,
         past: bool,
-        explain: bool,
+    ) -> None:
+        question = self.asked(tenant, person, caller)
+        if question is not None:
+            at = data.draw(st.sampled_from(self.moments)) if past else None
+            self.search(question, namespaces, text, at)
+
+    @rule(data=st.data(), tenant=tenants, person=people, caller=callers)
+    def somebody_looks_everywhere(
+        self, data: st.DataObject, tenant: str, person: int, caller: Caller
     ) -> None:
         question = self.asked(tenant, person, caller)
         if question is None:
             return
-        at = data.draw(st.sampled_from(self.moments)) if past and self.moments else None
+        moments = data.draw(st.lists(st.sampled_from(self.moments), max_size=2))
+        for namespace in policies.NAMESPACES:
+            for at in (None, *moments):
+                self.search(question, [namespace], "", at)
+
+    def search(
+        self, question: Question, namespaces: list[str], text: str, at: datetime | None
+    ) -> None:
         query = SearchQuery(
-            query=text, namespaces=namespaces, limit=1000, as_of=at, explain=explain, parse=False
+            query=text, namespaces=namespaces, limit=1000, as_of=at, explain=True, parse=False
         )
         expected = {
             id
             for id, cube in question.readable.items()
-            if cube.namespace in namespaces and self.was_alive(tenant, cube, at)
+            if cube.namespace in namespaces and self.was_alive(question.tenant, cube, at)
         }
         try:
             found = self.run(self.memos.service.search(question.caller, query))
@@ -539,6 +589,10 @@ class Isolation(RuleBasedStateMachine):
         then = self.records.version(*place, max(numbers)) if numbers else None
         return then is not None and then.state is not State.DELETED
 
+    def owner(self, memory: Written) -> Caller:
+        number = policies.PRINCIPALS.index(self.head(memory).governance.owner)
+        return Caller(self.keys[memory.tenant][number].secret)
+
     def head(self, memory: Written) -> MemCube:
         key = CubeKey(memory.tenant, memory.id)
         partition = partition_of(memory.tenant, memory.namespace, 0, PARTITIONS)
@@ -596,4 +650,4 @@ def _other(id: str) -> str:
 
 
 TestIsolation = Isolation.TestCase
-TestIsolation.settings = settings(max_examples=30, stateful_step_count=30)
+TestIsolation.settings = settings(max_examples=40, stateful_step_count=30)
