@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import orjson
 import typer
@@ -103,7 +103,7 @@ def start_detached(settings: Settings) -> RunningCluster:
     command += ["--report-to", str(writer)]
     with open(reader, "rb") as report:
         try:
-            with folder.log.open("wb") as log:
+            with _fresh_log(folder) as log:
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -134,6 +134,13 @@ def start_detached(settings: Settings) -> RunningCluster:
         log=str(folder.log),
         status=status,
     )
+
+
+def _fresh_log(folder: DataFolder) -> BinaryIO:
+    """Opens an empty log; the one of the run before is kept beside it."""
+    if folder.log.exists():
+        folder.log.replace(folder.log.with_suffix(".log.1"))
+    return open(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
 def _watch(server: Server, stop: threading.Event) -> None:

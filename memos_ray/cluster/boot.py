@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from pathlib import Path
 from types import TracebackType
 
 import ray
@@ -13,6 +15,7 @@ from memos_ray.cluster.announcement import withdraw
 from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
 from memos_ray.cluster.keyring import Keyring
+from memos_ray.cluster.scratch import scratch_folder
 from memos_ray.cluster.supervision import start_supervisor
 from memos_ray.cluster.sweeper import Sweeper
 from memos_ray.config import EmbedderKind, Settings
@@ -80,7 +83,7 @@ class EmbeddedCluster:
                 assembly.embedder(settings.embedder)
             self._sweeper = Sweeper()
             self._started = True
-            _start_ray(settings)
+            _start_ray(settings, scratch_folder(self._folder))
             return asyncio.run(_boot(settings))
         except BaseException:
             self.stop()
@@ -100,7 +103,16 @@ class EmbeddedCluster:
         self._claimed = False
 
 
-def _start_ray(settings: Settings) -> None:
+def _start_ray(settings: Settings, scratch: Path) -> None:
+    # What Ray writes, the token that guards its ports included, is for this user only.
+    before = os.umask(0o077)
+    try:
+        _init_ray(settings, scratch)
+    finally:
+        os.umask(before)
+
+
+def _init_ray(settings: Settings, scratch: Path) -> None:
     ray.init(
         address="local",
         num_cpus=settings.cluster_cpus,
@@ -111,6 +123,7 @@ def _start_ray(settings: Settings) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
         configure_logging=False,
+        _temp_dir=str(scratch),
     )
 
 

@@ -4,7 +4,7 @@ records/     SQLite files of the record store and the control plane
 vectors/     Milvus Lite (derived, rebuilt when lost)
 blobs/       content-addressed files
 keys/        signing key of the policy authority, first admin key, Ray's token: for the owner only
-run/         lock, state and log of the running cluster
+run/         lock, state and log of the running cluster; `ray` leads to Ray's logs
 """
 
 from __future__ import annotations
