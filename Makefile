@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench-retrieval bench-latency lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-latency bench-peers lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -24,14 +24,20 @@ check: setup  ## Lints, types, architecture
 soak: setup  ## Kills parts of a cluster during writes, and looks for losses: KILLS=200 SEED=7
 	@$(PY) -m tests.fault.soak $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+bench: setup  ## The light benchmarks: retrieval on the shipped conversation, latency at small sizes
+	@$(PY) -m benchmarks
+
 bench-retrieval: setup  ## Retrieval quality: DATA=FILE
 	@$(PY) -m benchmarks.retrieval $(if $(DATA),--data $(DATA))
 
 bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--sizes 600 6000"
 	@$(PY) -m benchmarks.latency $(ARGS)
 
+bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: DATA=FILE
+	@scripts/install-peers && $(PY) -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(ARGS)
+
 lock: setup  ## Refreshes requirements/*.txt
 	@scripts/lock
 
 clean:  ## Removes the environment and caches
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .env-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis

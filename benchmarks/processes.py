@@ -57,13 +57,13 @@ def _kind(process: psutil.Process) -> str:
     line = process.cmdline()
     if not line:
         return process.name()
-    if line[0].startswith("ray::"):
-        return line[0].split(".")[0]
-    if "python" in line[0]:
+    program = line[0].rsplit("/", 1)[-1]
+    if program.startswith("ray::"):
+        return program.split(".")[0]
+    if program.startswith("python"):
         for before, word in pairwise(line):
             if before == "-m":
                 return word
             if word.endswith(".py"):
                 return word.rsplit("/", 1)[-1]
-        return "python"
-    return line[0].rsplit("/", 1)[-1]
+    return program

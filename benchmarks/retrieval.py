@@ -24,13 +24,14 @@ from memos_ray.config import RetrievalTuning, Settings
 from memos_ray.core.reader.questions import Question, read_questions
 
 _DEFAULT = Path(__file__).parents[1] / "examples" / "conversation.json"
-_APART = "adversarial"
+APART = "adversarial"
 _DEPTH = 20
 
 
 def split(content: bytes) -> dict[str, bytes]:
     """Cuts a file into its conversations, each in the file's own layout, by id."""
     value = json.loads(content)
+    found: dict[object, object]
     if isinstance(value, dict):
         found = {one["id"]: {**value, "conversations": [one]} for one in value["conversations"]}
     else:
@@ -53,7 +54,7 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
         with MemOS(data=folder, settings=settings) as memos:
             memories, ingest_s = _ingest(memos, content)
             scores, latencies = _ask(memos, questions)
-    counted = [one for name, ones in scores.items() if name != _APART for one in ones]
+    counted = [one for name, ones in scores.items() if name != APART for one in ones]
     return {
         "overall": average(counted),
         "categories": {name: average(ones) for name, ones in sorted(scores.items())},

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -22,7 +21,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe
-from benchmarks.metrics import percentile
+from benchmarks.metrics import spread_ms
 from memos_ray.adapters.milvus import MilvusSettings, MilvusVectorStore, open_vector_store
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.predicate import AnyOf, HasAny, OneOf
@@ -113,11 +112,8 @@ def measure(uri: str, count: int, partitions: int) -> dict[str, object]:
         "partitions": partitions,
         "open_s": round(opened_s, 2),
         "upserts_per_s": round(count / seconds),
-        "search_p50_ms": round(percentile(searches, 0.50) * 1e3, 1),
-        "search_p95_ms": round(percentile(searches, 0.95) * 1e3, 1),
-        "foreground_p50_ms": round(percentile(beside, 0.50) * 1e3, 1),
-        "foreground_p95_ms": round(percentile(beside, 0.95) * 1e3, 1),
-        "foreground_p99_ms": round(percentile(beside, 0.99) * 1e3, 1),
+        "search": spread_ms(searches),
+        "foreground": spread_ms(beside),
         "own_rss_mib": psutil.Process().memory_info().rss >> 20,
         "engine_rss_mib": sum(child.memory_info().rss for child in children) >> 20,
     }
@@ -137,8 +133,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
         uri = chosen.uri or str(Path(folder) / "vectors")
         figures = measure(uri, chosen.records, chosen.partitions)
-    json.dump({"machine": describe(), "figures": figures}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    print(json.dumps(figures | {"machine": describe()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ except where a section says so. Every section runs in a process of its own:
     shard       adds and searches inside a shard, in one namespace of each size
     adds        durable adds through the SDK: in batches, from concurrent adders, alone
     resident    RAM of a memory in a resident namespace
+    doors       adds and searches through the SDK and REST, without and with embedding
+    users       searches in one user's memories while more and more users share the shard
+    idle        RAM of an embedded cluster that has nothing to do, by kind of process
+
+`--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, resident, shard
+from benchmarks.latency import adds, doors, idle, resident, shard, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -35,7 +40,30 @@ def _resident(chosen: argparse.Namespace) -> object:
     return resident.measure(chosen.resident)
 
 
-SECTIONS: dict[str, Section] = {"shard": _shard, "adds": _adds, "resident": _resident}
+def _doors(chosen: argparse.Namespace) -> object:
+    measure, searches = doors.measure, chosen.searches
+    return {
+        "hashing": isolated(measure, chosen.door_sizes, searches, embedding=False),
+        "embedding": isolated(measure, chosen.embedded_sizes, searches, embedding=True),
+    }
+
+
+def _users(chosen: argparse.Namespace) -> object:
+    return isolated(users.measure, chosen.users, chosen.per_user)
+
+
+def _idle(chosen: argparse.Namespace) -> object:
+    return idle.measure()
+
+
+SECTIONS: dict[str, Section] = {
+    "shard": _shard,
+    "adds": _adds,
+    "resident": _resident,
+    "doors": _doors,
+    "users": _users,
+    "idle": _idle,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,14 +80,21 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--adders", type=int, default=32)
     made.add_argument("--lone", type=int, default=300)
     made.add_argument("--resident", type=int, default=100_000)
+    made.add_argument("--door-sizes", nargs="+", type=int, default=[600, 6_000, 100_000])
+    made.add_argument("--embedded-sizes", nargs="+", type=int, default=[600, 6_000])
+    made.add_argument("--users", nargs="+", type=int, default=[100, 1_000])
+    made.add_argument("--per-user", type=int, default=100)
     return made
 
 
+def measure(chosen: argparse.Namespace) -> dict[str, object]:
+    """Runs the chosen sections."""
+    return {name: SECTIONS[name](chosen) for name in chosen.only}
+
+
 def main() -> None:
-    """Runs the chosen sections and prints their figures."""
-    chosen = parser().parse_args()
-    figures: dict[str, object] = {name: SECTIONS[name](chosen) for name in chosen.only}
-    print(json.dumps(figures | {"machine": describe()}, indent=1))
+    """Prints the figures."""
+    print(json.dumps(measure(parser().parse_args()) | {"machine": describe()}, indent=1))
 
 
 if __name__ == "__main__":

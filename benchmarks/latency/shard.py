@@ -17,7 +17,7 @@ from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.retrieval.requests import SearchRequest
 from memos_ray.core.vault.ring import partition_of
 from memos_ray.gateway.models import NewMemory, SearchQuery, WriteReport
-from memos_ray.gateway.understanding import understand
+from memos_ray.gateway.understanding import embed, understand
 from memos_ray.ports import ShardPort
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
@@ -48,12 +48,15 @@ class Bench:
     def request(self, question: str, *, k: int = 10) -> SearchRequest:
         """Makes what the gateway would send for a question."""
         understood = understand(SearchQuery(query=question), datetime.now(UTC))
+        embedded = embed(understood, self.embedder)
         return SearchRequest(
             context=CallContext(Principal("default", self.memos.administrator_id)),
             namespace=self.namespace,
             text=understood.text,
-            vector=self.embedder.embed([understood.text])[0],
-            space=self.embedder.space.digest,
+            vector=embedded.vector,
+            space=embedded.space,
+            nameless=embedded.nameless,
+            legible=embedded.legible,
             hints=understood.hints,
             k=k,
             explain=False,

@@ -1,0 +1,1 @@
+"""One module for each system, each with `open_system(folder, table)` and `SETTINGS`."""
