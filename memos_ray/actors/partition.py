@@ -68,7 +68,7 @@ class OwnedPartition:
         )
         courtesy = Courtesy(pressing)
         self.embed_feed = LogFeed(
-            EMBED_FEED,
+            _cursor(EMBED_FEED, embedder),
             number,
             epoch,
             store=store,
@@ -92,7 +92,7 @@ class OwnedPartition:
         self.index_feed: LogFeed | None = None
         if vectors is not None:
             self.index_feed = LogFeed(
-                INDEX_FEED,
+                _cursor(INDEX_FEED, embedder),
                 number,
                 epoch,
                 store=store,
@@ -124,3 +124,8 @@ class OwnedPartition:
     def _on_embedded(self) -> None:
         if self.index_feed is not None:
             self.index_feed.notify()
+
+
+def _cursor(feed: str, embedder: EmbedderPort) -> str:
+    # Another model begins the log anew, for nothing of it is embedded in its space.
+    return f"{feed}:{embedder.space.digest}"
