@@ -70,7 +70,7 @@ NamespaceName = Annotated[
 Subject = Annotated[str, StringConstraints(pattern=f"^{names.SUBJECT}$")]
 Version = Annotated[int, Field(ge=1, lt=2**31)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_time), AfterValidator(_in_utc)]
-AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+AttributeName = Name
 AttributeValue = Annotated[
     bool | int | float | Annotated[str, StringConstraints(max_length=4096)],
     AfterValidator(_finite),

@@ -19,6 +19,9 @@ from memos_ray.core.cube.predicate import Between, HasAny, OneOf, Present, evalu
 
 Mask = npt.NDArray[np.bool_]
 Leaf = OneOf | Between | HasAny | Present
+ABSENT = 0
+"""The code of a slot without a value."""
+
 _ABSENT_NUMBER = int(np.iinfo(np.int64).min)
 _LOWEST = _ABSENT_NUMBER + 1
 _HIGHEST = int(np.iinfo(np.int64).max)

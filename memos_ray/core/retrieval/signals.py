@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_ray.core.retrieval import lexical
+from memos_ray.core.retrieval.columns import ABSENT
 from memos_ray.core.retrieval.scope import Scope
 
 FloatArray = npt.NDArray[np.float64]
@@ -153,7 +154,10 @@ class SpeakerPrior:
 
 
 class RolePrior:
-    """1 for what a role that the query asks about has said."""
+    """1 for what a role that the query asks about has said, and for what no role has said.
+
+    It holds an assistant's turns back; a note without a role is no less than what a user said.
+    """
 
     name = "role"
 
@@ -163,7 +167,8 @@ class RolePrior:
         roles = scope.roles
         if not roles or column is None:
             return None
-        said = np.isin(scope.at(column.codes, slots), [column.code(role) for role in roles])
+        wanted = [ABSENT, *(column.code(role) for role in roles)]
+        said = np.isin(scope.at(column.codes, slots), wanted)
         note = ", ".join(roles)
         return Measured(said.astype(np.float64), None, lambda slots: [note] * len(slots))
 

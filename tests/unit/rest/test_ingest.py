@@ -79,6 +79,18 @@ async def test_lines_that_cannot_be_read_fail_alone(door: RestDoor) -> None:
     assert (short["total"], short["replayed"]) == (4, 2)
 
 
+async def test_columns_may_be_called_anything(door: RestDoor) -> None:
+    place = await _place(door, "orders")
+    table = "time,text,Order ID,金额\n2023-05-01 10:00,paid,17,9.5\n"
+    params = {**place, "format": "events-csv", "source": "orders.csv"}
+    report = await door.done("POST", _INGEST, {"text": table}, params=params)
+    assert (report["stored"], report["failed"]) == (1, 0)
+    found = await door.done(
+        "GET", "/v1/memories", params={**place, "filter": 'attributes."order id":"17"'}
+    )
+    assert found["memories"][0]["attributes"] == {"order id": "17", "金额": "9.5"}
+
+
 async def test_an_inline_attachment_goes_to_the_blob_store(door: RestDoor) -> None:
     place = await _place(door, "pictures")
     picture = "data:image/png;base64," + b64encode(b"not really a picture").decode()

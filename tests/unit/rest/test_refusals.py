@@ -69,7 +69,7 @@ _LATEST = "9999-12-31T23:59:59-14:00"
         ({"text": "a", "event_time": _EARLIEST}, "event_time: "),
         ({"text": "a", "expires_at": _LATEST}, "expires_at: "),
         ({"text": "a", "mentions": [{"start": _EARLIEST, "end": "2023-05-01T00:00:00Z"}]}, "start"),
-        ({"text": "a", "attributes": {"a b": 1}}, "attributes"),
+        ({"text": "a", "attributes": {"": 1}}, "attributes"),
         ({"text": "a", "attributes": {"a": [1]}}, "attributes"),
         ({"text": "a", "attributes": {"a": 2**63}}, "attributes"),
         ({"text": "a", "attributes": {"a": "x" * 4097}}, "attributes"),

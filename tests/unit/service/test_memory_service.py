@@ -306,3 +306,18 @@ async def test_an_id_that_was_minted_elsewhere_may_be_chosen(memos: InProcess) -
         assert (await service.get(me, chosen, version=1)).text == "imported"
         assert len((await service.history(me, chosen)).versions) == 2
         assert "+changed" in (await service.diff(me, chosen, 1, 2)).text
+
+
+async def test_a_role_does_not_lift_what_has_nothing_to_do_with_the_question(
+    memos: InProcess,
+) -> None:
+    me = memos.administrator
+    items = [
+        NewMemory(text="The night train leaves at nine."),
+        NewMemory(text="I moved to Lisbon last month.", role="user"),
+        NewMemory(text="Ana likes the sea."),
+        NewMemory(text="The night train? It leaves at nine.", role="assistant"),
+    ]
+    await memos.service.add(me, items)
+    found = await memos.service.search(me, SearchQuery(query="night train"))
+    assert found.hits[0].memory.text == "The night train leaves at nine."

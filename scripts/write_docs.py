@@ -1,0 +1,181 @@
+"""Writes the tables in `docs/` that follow from the code: `python -m scripts.write_docs`.
+
+A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else is written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from memos_ray.client.asynchronous import AsyncMemOS
+from memos_ray.client.synchronous import Admin, MemOS
+from memos_ray.config import Settings, env_name
+from memos_ray.core.cube.facets import FIELDS
+from memos_ray.errors import all_errors
+from memos_ray.gateway.app import create_app
+from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.metrics import HttpMetrics
+
+DOCS = Path(__file__).parents[1] / "docs"
+_TABLE = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    rule = "|" + "---|" * len(heading) + "\n"
+    return _row(*heading) + rule + "".join(_row(*row) for row in rows)
+
+
+def errors() -> str:
+    """Every error with its code, status and whether a retry may help."""
+    rows = (
+        (
+            f"[`{cls.code}`](#{cls.code})",
+            f"`{cls.__name__}`",
+            str(cls.http_status),
+            "yes" if cls.retryable else "no",
+        )
+        for cls in all_errors()
+    )
+    return _table(("code", "class", "HTTP status", "retry"), rows)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return "none"
+    if isinstance(value, SecretStr):
+        return "`…`"
+    text = str(value.value if hasattr(value, "value") else value)
+    return f"`{text.lower() if isinstance(value, bool) else text}`"
+
+
+def _settings_of(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            place = (*path, name)
+            yield (
+                f"`{'.'.join(place)}`",
+                f"`{env_name(*place)}`",
+                _default(field),
+                field.description or "",
+            )
+
+
+def settings() -> str:
+    """Every setting, section by section."""
+    heading = ("setting", "variable", "default", "meaning")
+    parts = [_table(heading, _settings_of(Settings, ()))]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            title = (section.__doc__ or "").strip()
+            table = _table(heading, _settings_of(section, (name,)))
+            parts.append(f"### {name}\n\n{title}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _first_line(text: str | None) -> str:
+    return inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")
+
+
+def routes() -> str:
+    """Every route of the REST door."""
+    unused: Doorway = object.__new__(Doorway)
+    document = create_app(unused, Settings()).openapi()
+    rows = (
+        (
+            f"`{method.upper()} {path}`",
+            _first_line(operation["description"]),
+            ", ".join(status for status in operation["responses"] if status.isdigit()),
+        )
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    )
+    return _table(("route", "what it does", "answers"), rows)
+
+
+def _methods(kind: type) -> Iterable[tuple[str, ...]]:
+    for name, member in inspect.getmembers(kind):
+        if name.startswith("_") or name == "attach":
+            continue
+        is_property = isinstance(member, property)
+        about = member.fget.__doc__ if isinstance(member, property) else member.__doc__
+        taken = "" if is_property else f"({', '.join(_parameters(member))})"
+        yield f"`{name}{taken}`", _first_line(about)
+
+
+def _parameters(method: Callable[..., object]) -> Iterable[str]:
+    for name, parameter in inspect.signature(method).parameters.items():
+        if name == "self":
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            yield f"**{name}"
+        else:
+            yield name if parameter.default is parameter.empty else f"{name}=…"
+
+
+def methods() -> str:
+    """Every method of `MemOS`, with the parameters of `AsyncMemOS`, which has no short hands."""
+    names = {name for name, _ in inspect.getmembers(MemOS) if not name.startswith("_")}
+    rows = [row for row in _methods(AsyncMemOS) if re.split(r"[(`]", row[0])[1] in names]
+    return _table(("method", "what it does"), rows)
+
+
+def administration() -> str:
+    """Every method of `MemOS.admin`."""
+    return _table(("method", "what it does"), _methods(Admin))
+
+
+def filter_fields() -> str:
+    """Every field that a filter may name."""
+    return _table(("field", "kind"), ((f"`{name}`", kind.value) for name, kind in FIELDS.items()))
+
+
+def metrics() -> str:
+    """Every metric that `/metrics` shows."""
+    shown = HttpMetrics().render({}).decode()
+    found = re.findall(r"# HELP (\S+) (.*)\n# TYPE \S+ (\w+)", shown)
+    rows = ((f"`{name}`", kind, text) for name, text, kind in found if "_created" not in name)
+    return _table(("metric", "type", "meaning"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "errors": errors,
+    "settings": settings,
+    "routes": routes,
+    "methods": methods,
+    "administration": administration,
+    "filter-fields": filter_fields,
+    "metrics": metrics,
+}
+
+
+def renewed(text: str) -> str:
+    """Returns a document with its tables as they should be."""
+    return _TABLE.sub(
+        lambda found: f"<!-- {found[1]} -->\n{TABLES[found[1]]()}<!-- /{found[1]} -->\n", text
+    )
+
+
+def main() -> None:
+    """Renews all documents."""
+    for path in sorted(DOCS.glob("*.md")):
+        old = path.read_text()
+        new = renewed(old)
+        if new != old:
+            path.write_text(new)
+            print(f"renewed {path.relative_to(DOCS.parent)}")
+
+
+if __name__ == "__main__":
+    main()
