@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-latency bench-peers lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-latency bench-peers docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -35,6 +35,9 @@ bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--s
 
 bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: DATA=FILE
 	@scripts/install-peers && $(PY) -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(ARGS)
+
+docs: setup  ## Renews the tables in docs/ that follow from the code
+	@$(PY) -m scripts.write_docs
 
 lock: setup  ## Refreshes requirements/*.txt
 	@scripts/lock

@@ -147,8 +147,18 @@ def join(settings: Settings, address: str) -> None:
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UnavailableError("no Ray cluster answers there", address=address) from error
+    boot(settings)
+
+
+def boot(settings: Settings) -> Ring:
+    """Starts MemOS' actors in the cluster that this process is connected to, unless they run.
+
+    Raises:
+        ConfigurationError: settings do not fit the data.
+        UnavailableError: an actor does not come up.
+    """
     Keyring(settings).ensure()
-    asyncio.run(_boot(settings))
+    return asyncio.run(_boot(settings))
 
 
 async def _boot(settings: Settings) -> Ring:

@@ -57,8 +57,10 @@ class Keyring:
         if given.signing_key is not None:
             self.signing_key()
         if given.signing_key is None and not self._path.exists():
+            self._folder.create()
             write_secret(self._path, Ed25519PrivateKey.generate().private_bytes(*_RAW))
         if given.admin_key is None and not self._folder.admin_key.exists():
+            self._folder.create()
             minted = keys.mint(given.default_tenant, os.urandom(keys.KEY_ENTROPY_BYTES))
             write_secret(self._folder.admin_key, minted.secret.encode())
 

@@ -44,12 +44,15 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(doorway: Doorway, settings: Settings, *, behind_proxy: bool = False) -> FastAPI:
+def create_app(
+    doorway: Doorway, settings: Settings, *, behind_proxy: bool = False, replica: str = "0"
+) -> FastAPI:
     """Makes the application.
 
     Args:
         behind_proxy: whether Ray Serve's proxy stands in front, which returns the request id by
             itself.
+        replica: tells the metrics of this process from those of others behind the same proxy.
     """
 
     @asynccontextmanager
@@ -68,7 +71,7 @@ def create_app(doorway: Doorway, settings: Settings, *, behind_proxy: bool = Fal
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    metrics = HttpMetrics()
+    metrics = HttpMetrics(replica)
     app.state.doorway = doorway
     app.state.limits = settings.limits
     app.state.metrics = metrics

@@ -1,7 +1,8 @@
 """What `/metrics` shows: requests of this gateway process, and the state of the shards.
 
-Labels are bounded: route templates, methods, status codes and shard names; never a tenant, a
-namespace or an id.
+Labels are bounded: route templates, methods, status codes, names of replicas and shards; never a
+tenant, a namespace or an id. Several replicas stand behind one address, of which each request meets
+one: every count names its replica, so that a sum over them is right.
 """
 
 from __future__ import annotations
@@ -20,27 +21,36 @@ _METHODS = frozenset(HTTPMethod)
 class HttpMetrics:
     """The registry of one gateway process."""
 
-    def __init__(self) -> None:
+    def __init__(self, replica: str = "0") -> None:
+        self._replica = replica
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "memos_http_requests",
             "Requests answered.",
-            ("route", "method", "status"),
+            ("replica", "route", "method", "status"),
             registry=self._registry,
         )
         self._seconds = Histogram(
             "memos_http_request_seconds",
             "Time from the first byte read to the last byte sent.",
-            ("route", "method"),
+            ("replica", "route", "method"),
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._searches = Counter("memos_searches", "Searches answered.", registry=self._registry)
+        self._searches = Counter(
+            "memos_searches", "Searches answered.", ("replica",), registry=self._registry
+        )
         self._hits = Counter(
-            "memos_search_hits", "Memories returned by searches.", registry=self._registry
+            "memos_search_hits",
+            "Memories returned by searches.",
+            ("replica",),
+            registry=self._registry,
         )
         self._adds = Counter(
-            "memos_adds", "Memories sent to be stored.", ("outcome",), registry=self._registry
+            "memos_adds",
+            "Memories sent to be stored.",
+            ("replica", "outcome"),
+            registry=self._registry,
         )
         self._shards = {
             name: Gauge(f"memos_shard_{name}", text, ("shard",), registry=self._registry)
@@ -66,18 +76,18 @@ class HttpMetrics:
     def observe(self, route: str, method: str, status: int, took_s: float) -> None:
         """Counts a request; methods that HTTP does not name are counted together."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route, method).observe(took_s)
+        self._requests.labels(self._replica, route, method, str(status)).inc()
+        self._seconds.labels(self._replica, route, method).observe(took_s)
 
     def searched(self, hits: int) -> None:
         """Counts a search."""
-        self._searches.inc()
-        self._hits.inc(hits)
+        self._searches.labels(self._replica).inc()
+        self._hits.labels(self._replica).inc(hits)
 
     def added(self, stored: int, failed: int) -> None:
         """Counts memories that were stored or refused."""
-        self._adds.labels("stored").inc(stored)
-        self._adds.labels("failed").inc(failed)
+        self._adds.labels(self._replica, "stored").inc(stored)
+        self._adds.labels(self._replica, "failed").inc(failed)
 
     def render(self, shards: Mapping[str, ShardStatus | None]) -> bytes:
         """Returns everything in Prometheus' text format."""

@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
 
+from memos_ray.cluster.boot import boot
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.config import Settings
 from memos_ray.gateway.app import create_app
@@ -40,7 +41,8 @@ class Gateway:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Makes the application inside the replica; Serve calls this."""
         doorway = open_doorway(self._settings, self._public_key)
-        return create_app(doorway, self._settings, behind_proxy=True)
+        replica = serve.get_replica_context().replica_id.unique_id
+        return create_app(doorway, self._settings, behind_proxy=True, replica=replica)
 
 
 def bind(settings: Settings, public_key: bytes) -> Application:
@@ -59,15 +61,18 @@ def bind(settings: Settings, public_key: bytes) -> Application:
 def build(args: dict[str, Any]) -> Application:
     """Builds the application for a Serve config file (`deployments/memos.yaml`).
 
+    Serve calls this in a process of the cluster. The actors are booted first, unless they run.
+
     Args:
-        args: settings as in `config.Settings`, over those of the environment; `public_key` is the
-            policy authority's public key in hex, read from the data folder when absent.
+        args: settings as in `config.Settings`, over those of the environment.
+
+    Raises:
+        ConfigurationError: the settings are not valid or do not fit the data.
+        UnavailableError: an actor does not come up.
     """
-    given = dict(args)
-    public_key = given.pop("public_key", None)
-    settings = Settings(**given)
-    key = bytes.fromhex(public_key) if public_key else Keyring(settings).public_key()
-    return bind(settings, key)
+    settings = Settings(**args)
+    boot(settings)
+    return bind(settings, Keyring(settings).public_key())
 
 
 def start(settings: Settings, public_key: bytes, port: int) -> None:

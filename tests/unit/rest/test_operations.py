@@ -48,24 +48,25 @@ def _labels(**labels: str) -> frozenset[tuple[str, str]]:
 
 
 async def test_requests_are_counted(door: RestDoor) -> None:
-    route = _labels(route="/v1/memories", method="POST", status="201")
+    route = _labels(replica="0", route="/v1/memories", method="POST", status="201")
     before = await _samples(door)
     await door.done("POST", "/v1/memories", {"text": "counted"})
     await door.call("POST", "/v1/memories", {"text": ""})
     found = await door.done("POST", "/v1/search", {"query": "counted"})
     after = await _samples(door)
 
-    def grown(name: str, labels: frozenset[tuple[str, str]] = frozenset()) -> float:
+    def grown(name: str, labels: frozenset[tuple[str, str]]) -> float:
         return after[name, labels] - before.get((name, labels), 0.0)
 
     assert grown("memos_http_requests_total", route) == 1
-    refused = _labels(route="/v1/memories", method="POST", status="422")
+    refused = _labels(replica="0", route="/v1/memories", method="POST", status="422")
     assert grown("memos_http_requests_total", refused) == 1
-    seconds = _labels(route="/v1/memories", method="POST")
+    seconds = _labels(replica="0", route="/v1/memories", method="POST")
     assert grown("memos_http_request_seconds_count", seconds) == 2
-    assert grown("memos_adds_total", _labels(outcome="stored")) == 1
-    assert grown("memos_searches_total") == 1
-    assert grown("memos_search_hits_total") == len(found["hits"])
+    assert grown("memos_adds_total", _labels(replica="0", outcome="stored")) == 1
+    alone = _labels(replica="0")
+    assert grown("memos_searches_total", alone) == 1
+    assert grown("memos_search_hits_total", alone) == len(found["hits"])
     assert after["memos_shard_up", _labels(shard="shard-0")] == 1
     assert after["memos_shard_resident_memories", _labels(shard="shard-0")] >= 1
     assert after["memos_shard_count", _labels(shard="shard-0", count="writes")] >= 1
