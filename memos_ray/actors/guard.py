@@ -19,6 +19,7 @@ from memos_ray.ports import ClockPort, GovernancePort
 
 _POLL_S = 10.0
 _RETRY_S = 0.5
+_FETCHES = 2
 
 
 class PolicyGuard:
@@ -34,6 +35,7 @@ class PolicyGuard:
         self._governance = governance
         self._clock = clock
         self._polls: dict[str, asyncio.Task[None]] = {}
+        self._fetches: dict[str, asyncio.Task[None]] = {}
 
     async def ensure(self, tenant: str, at_least: int = 0) -> TenantPolicy:
         """Returns a tenant's policy, fetching it first when there is no fresh one.
@@ -44,16 +46,28 @@ class PolicyGuard:
         Raises:
             PolicyUnavailableError: the authority is away, or knows no such tenant or version.
         """
+        failure = PolicyUnavailableError("the policy is behind", tenant=tenant)
+        # A fetch that is under way already may have begun before the change that is wanted.
+        for _ in range(_FETCHES):
+            held = self._held(tenant, at_least)
+            if held is not None:
+                return held
+            try:
+                await self._fetch(tenant)
+            except PolicyUnavailableError as error:
+                # Or what it brought came second, after something newer.
+                failure = error
+        held = self._held(tenant, at_least)
+        if held is None:
+            raise failure
+        return held
+
+    def _held(self, tenant: str, at_least: int) -> TenantPolicy | None:
         try:
             held = self._cache.policy(tenant, self._clock.now())
         except PolicyUnavailableError:
-            held = None
-        if held is None or held.version < at_least:
-            await self._fetch(tenant)
-            held = self._cache.policy(tenant, self._clock.now())
-        if held.version < at_least:
-            raise PolicyUnavailableError("the policy is behind", tenant=tenant)
-        return held
+            return None
+        return held if held.version >= at_least else None
 
     async def ensure_for(self, context: CallContext) -> TenantPolicy:
         """Returns the policy to decide about a call by; raises as `ensure`."""
@@ -75,7 +89,7 @@ class PolicyGuard:
         """
         for changed in (tenant, DIRECTORY):
             with suppress(MemosError):
-                await self._fetch(changed)
+                await self._fetch_now(changed)
 
     async def ensure_directory(self) -> Directory:
         """Returns the directory of all tenants, fetching it first when there is no fresh one.
@@ -117,11 +131,26 @@ class PolicyGuard:
 
     async def close(self) -> None:
         """Stops the polls."""
-        for poll in self._polls.values():
-            poll.cancel()
-        await asyncio.gather(*self._polls.values(), return_exceptions=True)
+        tasks = [*self._polls.values(), *self._fetches.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fetch(self, tenant: str) -> None:
+        """Fetches a policy; all who want it at one time share one call of the authority."""
+        fetch = self._fetches.get(tenant)
+        if fetch is None:
+            fetch = self._fetches[tenant] = asyncio.create_task(self._fetch_now(tenant))
+            fetch.add_done_callback(lambda done: self._fetched(tenant, done))
+        await asyncio.shield(fetch)
+
+    def _fetched(self, tenant: str, fetch: asyncio.Task[None]) -> None:
+        self._fetches.pop(tenant, None)
+        if not fetch.cancelled():
+            # Heard, also when nobody waits for it any more.
+            fetch.exception()
+
+    async def _fetch_now(self, tenant: str) -> None:
         snapshot = await self._governance.snapshot(tenant)
         self._cache.accept(snapshot, tenant, self._clock.now())
         if tenant not in self._polls or self._polls[tenant].done():

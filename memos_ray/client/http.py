@@ -68,6 +68,7 @@ class HttpTransport:
     def __init__(self, url: str, timeout_s: float = 35.0, attempts: int = 5) -> None:
         _check_url(url)
         self._attempts = attempts
+        self._policies: dict[str, int] = {}
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             # A proxy of the environment does not reach this machine's own loopback.
@@ -255,7 +256,7 @@ class HttpTransport:
     async def change(self, caller: Caller, operation: AdminOperation) -> Change:
         """Changes policy."""
         request = request_of(operation)
-        return await self._call(
+        change = await self._call(
             Change,
             request.method,
             f"/v1/admin/{request.path}",
@@ -263,6 +264,8 @@ class HttpTransport:
             request.body,
             repeatable=request.safe,
         )
+        self._policies[change.tenant] = max(change.version, self._policies.get(change.tenant, 0))
+        return change
 
     async def documents(self, caller: Caller, namespace: str | None) -> Documents:
         """Lists policy documents."""
@@ -317,6 +320,10 @@ class HttpTransport:
         **query: Any,
     ) -> M:
         headers = _headers(caller, key)
+        known = self._policies.get(_tenant_of(caller.credential))
+        if known is not None:
+            # Another gateway than the one that made the change may answer.
+            headers["X-Memos-Policy"] = str(known)
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -387,6 +394,12 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _tenant_of(credential: str) -> str:
+    """Returns the tenant that an API key names; nothing for other credentials."""
+    kind, _, rest = credential.partition("_")
+    return rest.partition("_")[0] if kind == "mk" else ""
 
 
 def _memory(id: str) -> str:

@@ -23,6 +23,7 @@ class Caller:
         role: the one role to use.
         application: calling application; a key that is bound to one overrides it.
         request_id: joins the log entries of one request.
+        policy: version of the tenant's policy that the call must be judged by at least.
     """
 
     credential: str = field(repr=False)
@@ -30,6 +31,7 @@ class Caller:
     role: str | None = None
     application: str | None = None
     request_id: str = ""
+    policy: int = 0
 
 
 class Authenticator:
@@ -54,10 +56,11 @@ class Authenticator:
         if caller.credential.startswith("mk_"):
             proof = keys.parse(caller.credential)
             await self._known(proof.tenant)
-            policy = await self._guard.ensure(proof.tenant)
+            policy = await self._guard.ensure(proof.tenant, caller.policy)
             principal = policy.authenticate_key(proof, now)
         else:
-            policy = await self._guard.ensure(await self._tenant_of(caller.credential))
+            tenant = await self._tenant_of(caller.credential)
+            policy = await self._guard.ensure(tenant, caller.policy)
             principal = policy.authenticate_jwt(caller.credential, now)
         if caller.role is not None and caller.role not in principal.roles:
             raise PermissionDeniedError("the caller does not hold this role", role=caller.role)

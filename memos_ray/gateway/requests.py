@@ -93,10 +93,20 @@ def _caller(
         Label | None,
         Header(alias="X-Memos-Application", description="The application that calls."),
     ] = None,
+    policy: Annotated[
+        int,
+        Header(
+            alias="X-Memos-Policy",
+            ge=0,
+            lt=2**62,
+            description="Version of the policy, as a change returned it, to be judged by at least.",
+        ),
+    ] = 0,
 ) -> Caller:
     if credentials is None:
         raise UnauthenticatedError("send `Authorization: Bearer` with an API key or a token")
-    return Caller(credentials.credentials, purpose, role, application, request.state.request_id)
+    request_id: str = request.state.request_id
+    return Caller(credentials.credentials, purpose, role, application, request_id, policy)
 
 
 def _doorway(request: Request) -> Doorway:

@@ -23,6 +23,7 @@ from memos_ray.errors import (
     NotFoundError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    PolicyUnavailableError,
     UnauthenticatedError,
 )
 from memos_ray.gateway.paging import encode_token
@@ -436,3 +437,14 @@ async def test_two_idempotency_keys_for_one_write(door: RestDoor) -> None:
     body = {"text": "x", "idempotency_key": "one"}
     answer = await door.call("POST", _MEMORIES, body, headers={"Idempotency-Key": "two"})
     assert problem_in(answer, InvalidInputError).details == {"field": "idempotency_key"}
+
+
+async def test_a_policy_of_the_future_is_not_waited_for(door: RestDoor) -> None:
+    ahead = {"X-Memos-Policy": str(2**61)}
+    answer = await door.call("GET", "/v1/whoami", headers=ahead)
+    problem_in(answer, PolicyUnavailableError)
+    held = {"X-Memos-Policy": "1"}
+    await door.done("GET", "/v1/whoami", headers=held)
+    for bad in ("-1", "x", str(2**62)):
+        answer = await door.call("GET", "/v1/whoami", headers={"X-Memos-Policy": bad})
+        problem_in(answer, InvalidInputError)
