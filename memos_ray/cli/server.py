@@ -43,7 +43,7 @@ class Server:
         self._folder = DataFolder(settings.data)
         self._cluster = EmbeddedCluster(settings)
         self._announced = False
-        self._parts: list[psutil.Process] = []
+        self._parts: dict[str, psutil.Process] = {}
 
     def start(self) -> RunningCluster:
         """Starts everything; returns once requests are answered.
@@ -60,9 +60,8 @@ class Server:
             if settings.gateway.port:
                 free_port(settings)
             self._cluster.start()
-            self._parts = [
-                child for child in psutil.Process().children() if child.name() in _RAY_PARTS
-            ]
+            children = {child.name(): child for child in psutil.Process().children()}
+            self._parts = {name: children[name] for name in _RAY_PARTS}
             # A free port is chosen late: Ray's own processes pick theirs from the same range.
             port = free_port(settings)
             serve_deployment.start(settings, Keyring(settings).public_key(), port)
@@ -83,10 +82,19 @@ class Server:
 
     def broken(self) -> str | None:
         """Names a process of Ray's own that has ended; without it nothing works any more."""
-        for part in self._parts:
-            if not part.is_running() or part.status() == psutil.STATUS_ZOMBIE:
-                return part.name()
+        for name, part in self._parts.items():
+            try:
+                if part.is_running() and part.status() != psutil.STATUS_ZOMBIE:
+                    continue
+            except psutil.NoSuchProcess:
+                pass
+            return name
         return None
+
+    def abandon(self) -> None:
+        """Withdraws what does not work any more; the rest ends with this process."""
+        withdraw(self._folder)
+        self._announced = False
 
     def stop(self) -> None:
         """Stops everything in order; requests under way are answered first. Safe to call twice."""

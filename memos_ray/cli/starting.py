@@ -6,6 +6,8 @@ kept it from starting.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -65,9 +67,17 @@ def run(settings: Settings, ready: Callable[[RunningCluster], None]) -> None:
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
         ready(running)
-        _watch(server, stop)
-    finally:
+        broken = _watch(server, stop)
+    except BaseException:
         server.stop()
+        raise
+    if broken is None:
+        server.stop()
+        return
+    server.abandon()
+    # Ray's own handlers would wait a minute for what is gone; the last one registered goes first.
+    atexit.register(os._exit, ExitCode.UNAVAILABLE)
+    raise UnavailableError("a process of Ray has ended, so the cluster ends", process=broken)
 
 
 def run_reporting(settings: Settings, descriptor: int) -> None:
@@ -76,7 +86,8 @@ def run_reporting(settings: Settings, descriptor: int) -> None:
     pipe = os.fdopen(descriptor, "wb")
 
     def report(**document: object) -> None:
-        with pipe:
+        # Whoever has waited may be gone; the server goes on all the same.
+        with contextlib.suppress(BrokenPipeError), pipe:
             pipe.write(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
 
     try:
@@ -143,11 +154,12 @@ def _fresh_log(folder: DataFolder) -> BinaryIO:
     return open(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
-def _watch(server: Server, stop: threading.Event) -> None:
+def _watch(server: Server, stop: threading.Event) -> str | None:
+    """Waits until it is to stop; returns the process of Ray's that has ended before, if one has."""
     while not stop.wait(_WATCH_S):
-        part = server.broken()
-        if part is not None:
-            raise UnavailableError("a process of Ray has ended, so the cluster stops", process=part)
+        if (part := server.broken()) is not None:
+            return part
+    return None
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+
+import psutil
 
 # Changing the user unties a process, so that comes first.
 _TIE = (
@@ -74,3 +77,29 @@ def end(process: subprocess.Popen[bytes], patience_s: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Returns a process and all below it."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def living(processes: list[psutil.Process]) -> list[str]:
+    """Returns the names of those that have not ended."""
+    found = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.name())
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def wait_until_gone(processes: list[psutil.Process], limit_s: float = 30.0) -> None:
+    """Waits until all have ended; for less than the minute after which Ray's agents do so alone."""
+    deadline = time.monotonic() + limit_s
+    while left := living(processes):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.05)

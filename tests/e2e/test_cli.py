@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 
-from memos_ray.testing.processes import free_port
+from memos_ray.testing.processes import family, free_port, living, wait_until_gone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 COMMAND = [sys.executable, "-P", "-m", "memos_ray.cli"]
@@ -60,47 +60,27 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         made("down", "--kill")
 
 
-def family(pid: int) -> list[psutil.Process]:
-    """Returns a process and all below it."""
-    root = psutil.Process(pid)
-    return [root, *root.children(recursive=True)]
-
-
-def living(processes: list[psutil.Process]) -> list[str]:
-    found = []
-    for process in processes:
-        try:
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.name())
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-def wait_until_gone(processes: list[psutil.Process], limit_s: float = 30.0) -> None:
-    """Waits for less than the minute after which Ray's agents would end by themselves."""
-    deadline = time.monotonic() + limit_s
-    while left := living(processes):
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.05)
-
-
 def test_everything_is_for_this_user_and_this_machine_only(shell: Shell) -> None:
     status = shell("status")
     assert status["health"]["status"] == "ok"
     keys = list((shell.data / "keys").iterdir())
     assert len(keys) == 3
     assert all(key.stat().st_mode & 0o777 == 0o600 for key in keys)
-    open_to_all = []
+    open_to_all: dict[str, int] = {}
     for process in family(status["cluster"]["pid"]):
         for connection in process.net_connections():
             address = ipaddress.ip_address(connection.laddr.ip) if connection.laddr else None
             if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
                 address = address.ipv4_mapped
             if connection.status == psutil.CONN_LISTEN and address and not address.is_loopback:
-                open_to_all.append(process.name())
-    # Ray Serve binds the port between deployments, which asks for Ray's token, to all interfaces.
-    assert open_to_all == ["ray::ServeReplica:memos:gateway"]
+                open_to_all[process.name()] = connection.laddr.port
+    # Ray Serve binds the port between deployments to all interfaces; it asks for Ray's token.
+    assert list(open_to_all) == ["ray::ServeReplica:memos:gateway"]
+    with grpc.insecure_channel(f"127.0.0.1:{open_to_all.popitem()[1]}") as channel:
+        call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"", timeout=60)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_every_verb_works(shell: Shell, tmp_path: Path) -> None:
