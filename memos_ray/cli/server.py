@@ -57,8 +57,6 @@ class Server:
         try:
             self._cluster.claim()
             ensure_ray_token(self._folder)
-            if settings.gateway.port:
-                free_port(settings)
             self._cluster.start()
             children = {child.name(): child for child in psutil.Process().children()}
             self._parts = {name: children[name] for name in _RAY_PARTS}

@@ -23,8 +23,9 @@ import orjson
 import typer
 
 from memos_ray.cli.exits import ExitCode
+from memos_ray.cli.ports import free_port
 from memos_ray.cluster.announcement import RunningCluster
-from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.ray_token import use_ray_token
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError, UnavailableError
@@ -47,6 +48,7 @@ def run(settings: Settings, ready: Callable[[RunningCluster], None]) -> None:
     Raises:
         MemosError: it does not start, or a process of Ray's own has ended.
     """
+    _look_first(settings)
     # Logs and sockets of Ray, and the databases, are for this user only.
     os.umask(_OWNER_ONLY)
     # Ray looks at its environment when it is imported.
@@ -106,8 +108,8 @@ def start_detached(settings: Settings) -> RunningCluster:
     Raises:
         MemosError: what kept it from starting.
     """
+    _look_first(settings)
     folder = DataFolder(settings.data)
-    folder.create()
     reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", "memos_ray.cli", "up"]
     command += ["--data", str(folder.root.absolute()), "--port", str(settings.gateway.port)]
@@ -145,6 +147,17 @@ def start_detached(settings: Settings) -> RunningCluster:
         log=str(folder.log),
         status=status,
     )
+
+
+def _look_first(settings: Settings) -> None:
+    """Finds out what stands in the way before anything slow is loaded.
+
+    The start itself makes sure again, with the lock in hand.
+    """
+    folder = DataFolder(settings.data)
+    folder.create()
+    with FolderLock(folder):
+        free_port(settings)
 
 
 def _fresh_log(folder: DataFolder) -> BinaryIO:
