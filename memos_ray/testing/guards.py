@@ -17,7 +17,8 @@ class OwnerGuard:
     """Implements `core.vault.planning.GuardPort` by three simple rules.
 
     Owners may do everything with what is theirs. Named readers, and everyone when the memory is not
-    private, may read; named writers may also update. Everyone may create, but not in `READ_ONLY`.
+    private, may read; named writers may update what is not read-only. Everyone may create, but not
+    in `READ_ONLY`. That is what the policy says of a pool whose members all callers are.
     """
 
     def check(
@@ -29,9 +30,13 @@ class OwnerGuard:
             if namespace == READ_ONLY:
                 raise PermissionDeniedError("nobody creates here", namespace=namespace)
             return
-        if facets["owner"] == me or (action is Action.UPDATE and me in _scope(facets, "writers")):
+        if facets["owner"] == me:
             return
-        private = facets["visibility"] == Visibility.PRIVATE.value
+        visibility = facets["visibility"]
+        if action is Action.UPDATE and visibility != Visibility.READ_ONLY.value:
+            if me in _scope(facets, "writers"):
+                return
+        private = visibility == Visibility.PRIVATE.value
         if private and me not in _scope(facets, "readers"):
             raise NotFoundError("no such memory")
         if action is not Action.READ:
