@@ -229,15 +229,14 @@ class Model:
     @staticmethod
     def _updated(now: Snapshot, change: Update) -> Snapshot | None:
         union = (*now.tags, *(tag for tag in change.tags or () if tag not in now.tags))
-        match change.mode, change.text:
-            case ((UpdateMode.APPEND | UpdateMode.OVERWRITE), None):
-                return None
-            case UpdateMode.APPEND, text:
-                return Snapshot(f"{now.text}\n{text}", union)
-            case UpdateMode.OVERWRITE, text:
-                return Snapshot(text, change.tags or ())
-            case _, text:
-                return Snapshot(text or now.text, union)
+        text = change.text
+        if change.mode is UpdateMode.MERGE:
+            return Snapshot(text or now.text, union)
+        if text is None:
+            return None
+        if change.mode is UpdateMode.APPEND:
+            return Snapshot(f"{now.text}\n{text}", union)
+        return Snapshot(text, change.tags or ())
 
     @staticmethod
     def _share(memory: Memory, change: Share) -> bool:
