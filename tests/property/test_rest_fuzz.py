@@ -276,7 +276,7 @@ def fuzzed(
 
 
 def _hammer(fuzzed: _Fuzzed, operation: _Operation) -> None:
-    @settings(max_examples=20)
+    @settings(max_examples=12)
     @given(_requests(operation))
     def check(request: _Request) -> None:
         answer = fuzzed.send(operation.method, request)
