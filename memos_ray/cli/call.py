@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -18,10 +18,12 @@ from memos_ray.errors import InvalidInputError, MemosError
 if TYPE_CHECKING:
     from memos_ray.client.synchronous import MemOS
     from memos_ray.config import Settings
+    from memos_ray.gateway.models import Health
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NOBODY = "nobody"
 _WHERE = "Which service, and who calls"
 
 DataOption = Annotated[
@@ -103,6 +105,11 @@ class Call:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
+
+    def health(self) -> Health:
+        """How the service is; anybody may ask, so that no credential is needed or sent."""
+        self.place = replace(self.place, api_key=_NOBODY)
+        return self.memos.health()
 
     def close(self) -> None:
         """Disconnects."""

@@ -81,7 +81,7 @@ def status(call: Call) -> None:
     """Shows the cluster and its parts."""
     from memos_ray.cluster.announcement import running_cluster
 
-    health = call.memos.health()
+    health = call.health()
     place = call.place
     running = None
     if place.url is None and place.address is None:

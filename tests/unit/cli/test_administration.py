@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from typer.testing import CliRunner
+
 from memos_ray.cli.exits import ExitCode
+from memos_ray.cli.main import app
+from memos_ray.testing.http_door import HttpDoor
 
 
 def test_a_key_lets_in_until_it_is_revoked(call: Any, memory: str) -> None:
@@ -17,6 +21,14 @@ def test_a_key_lets_in_until_it_is_revoked(call: Any, memory: str) -> None:
     call("update", memory, "x", key=issued["secret"], code=ExitCode.REFUSED)
     call("key", "revoke", issued["id"])
     call("get", memory, key=issued["secret"], code=ExitCode.REFUSED)
+
+
+def test_health_needs_no_key(door: HttpDoor) -> None:
+    result = CliRunner().invoke(app, ["status", "--url", door.url])
+    assert result.exit_code == ExitCode.DONE
+    assert "shard-0" in result.stdout
+    result = CliRunner().invoke(app, ["whoami", "--url", door.url])
+    assert result.exit_code == ExitCode.REFUSED
 
 
 def test_secrets_are_shown_once(run: Any, call: Any) -> None:
