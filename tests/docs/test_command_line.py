@@ -1,19 +1,24 @@
-"""Every command, argument, option and exit code is in `docs/cli.md`, and nothing else is."""
+"""`docs/cli.md` has every command, argument, option and exit code, and nothing else; every
+`memos-ray` line in the documentation is a command that can be given."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.main import app
 
-TEXT = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXT = (ROOT / "docs" / "cli.md").read_text()
 SHARED, _, COMMANDS = TEXT.partition("\n## Commands\n")
 
 
@@ -73,3 +78,23 @@ def test_every_argument_is_documented(name: str) -> None:
 def test_every_exit_code_is_documented() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", SHARED, flags=re.MULTILINE))
     assert rows == {str(int(code)): code.meaning for code in ExitCode}
+
+
+def lines() -> list[str]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            found += [line for line in block.splitlines() if line.startswith("memos-ray ")]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", lines())
+def test_an_example_can_be_given(line: str) -> None:
+    # All options and arguments are looked at before help is given; nothing is carried out.
+    arguments = shlex.split(line, comments=True)[1:]
+    result = CliRunner().invoke(app, [*arguments, "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_there_are_examples() -> None:
+    assert len(lines()) >= 8
