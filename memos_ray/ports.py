@@ -293,6 +293,11 @@ class VectorRecord:
 class VectorStorePort(Protocol):
     """Embeddings at rest, derived and rebuildable; one collection per embedding space."""
 
+    @property
+    def home(self) -> str:
+        """Names this copy: whoever feeds several copies remembers for each how far it has come."""
+        ...
+
     def prepare(self, space: EmbeddingSpace) -> None:
         """Creates the collection and its indexes when absent.
 
@@ -315,7 +320,7 @@ class VectorStorePort(Protocol):
         ...
 
     def delete(self, space: EmbeddingSpace, partition: int, keys: Sequence[CubeKey]) -> None:
-        """Removes records; absent ones are fine."""
+        """Removes records, those of other embedding spaces too; absent ones are fine."""
         ...
 
     def search(
@@ -328,7 +333,11 @@ class VectorStorePort(Protocol):
         vector: Vectors,
         limit: int,
     ) -> list[tuple[str, float]]:
-        """Returns (cube id, cosine) of the nearest records that satisfy the predicate."""
+        """Returns (cube id, cosine) of the nearest records that satisfy the predicate.
+
+        Raises:
+            VectorStoreError: when the store is away, or has lost this partition.
+        """
         ...
 
     def count(self, space: EmbeddingSpace, partition: int) -> int:

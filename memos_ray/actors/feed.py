@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Protocol
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.core.vault.log import Event
-from memos_ray.errors import FencedError, MemosError
+from memos_ray.errors import FencedError, InternalError, MemosError
 from memos_ray.ports import RecordStorePort
 
+_log = logging.getLogger(__name__)
 _PAGE = 256
 _RETRY_MIN_S = 0.2
 _RETRY_MAX_S = 10.0
@@ -44,6 +47,12 @@ class LogFeed:
     change is missed, and the cursor moves only after the consumer has done its work, so none is
     skipped. Delivery is at least once and in order. It is background work, and takes its turn by
     `courtesy`.
+
+    Args:
+        name: of the consumer, for messages.
+        cursor: name of the cursor; it belongs to what has been fed, and survives the feed.
+        ceiling: how far to go at most.
+        look_s: how often to ask whether what was consumed is still there when nothing happens.
     """
 
     def __init__(
@@ -52,10 +61,12 @@ class LogFeed:
         partition: int,
         epoch: int,
         *,
+        cursor: str,
         store: RecordStorePort,
         executor: Executor,
         consumer: Consumer,
         ceiling: Callable[[], int] | None = None,
+        look_s: float | None = None,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
@@ -65,10 +76,12 @@ class LogFeed:
         self.position = 0
         self._partition = partition
         self._epoch = epoch
+        self._cursor = cursor
         self._store = store
         self._executor = executor
         self._consumer = consumer
         self._ceiling = ceiling
+        self._look_s = look_s
         self._on_moved = on_moved
         self._courtesy = courtesy
         self._on_fenced = on_fenced
@@ -78,7 +91,7 @@ class LogFeed:
         self._task = asyncio.create_task(self._run())
 
     def notify(self) -> None:
-        """Says that the log has grown."""
+        """Says that the log has grown, or that what was consumed may be lost."""
         self._news.set()
 
     async def reached(self, lsn: int) -> None:
@@ -99,24 +112,38 @@ class LogFeed:
         while True:
             try:
                 if not started:
-                    self.position = await loop.run_in_executor(
-                        self._executor, self._store.cursor, self._partition, self.name
-                    )
+                    await self._start(loop)
                     started = True
                 await self._step(loop)
                 retry_s = _RETRY_MIN_S
             except FencedError:
                 self._on_fenced(self._partition)
                 return
-            except MemosError as error:
+            except Exception as error:
+                if not isinstance(error, MemosError):
+                    _log.exception("%s failed in partition %d", self.name, self._partition)
+                    error = InternalError("a consumer failed", kind=type(error).__name__)
                 self._on_error(self.name, error)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_MAX_S)
 
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        position = await loop.run_in_executor(
+            self._executor, self._store.cursor, self._partition, self._cursor
+        )
+        # The position is shown only when what was consumed up to it is known to be there.
+        if await self._consumer.outdated():
+            await self._start_over()
+        else:
+            await self._show(position)
+
+    async def _start_over(self) -> None:
+        await self._store_position(0)
+        await self._consumer.reset()
+
     async def _step(self, loop: asyncio.AbstractEventLoop) -> None:
         if await self._consumer.outdated():
-            await self._store_position(0)
-            await self._consumer.reset()
+            await self._start_over()
         self._news.clear()
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, _PAGE
@@ -125,7 +152,9 @@ class LogFeed:
             top = self._ceiling()
             events = [event for event in events if event.lsn <= top]
         if not events:
-            await self._news.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_s):
+                    await self._news.wait()
             return
         await self._courtesy.turn()
         await self._consumer.consume(events)
@@ -134,8 +163,11 @@ class LogFeed:
     async def _store_position(self, lsn: int) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(
-            self._executor, self._store.advance, self._partition, self._epoch, self.name, lsn
+            self._executor, self._store.advance, self._partition, self._epoch, self._cursor, lsn
         )
+        await self._show(lsn)
+
+    async def _show(self, lsn: int) -> None:
         async with self._moved:
             self.position = lsn
             self._moved.notify_all()

@@ -23,6 +23,7 @@ from memos_ray.ports import ClockPort, EmbedderPort, RecordStorePort, VectorStor
 
 EMBED_FEED = "embed"
 INDEX_FEED = "index"
+_LOOK_S = 30.0
 
 
 class OwnedPartition:
@@ -71,6 +72,7 @@ class OwnedPartition:
             _cursor(EMBED_FEED, embedder),
             number,
             epoch,
+            cursor=f"{EMBED_FEED}:{embedder.space.digest}",
             store=store,
             executor=executor,
             consumer=EmbedConsumer(
@@ -95,16 +97,28 @@ class OwnedPartition:
                 _cursor(INDEX_FEED, embedder),
                 number,
                 epoch,
+                cursor=f"{INDEX_FEED}:{embedder.space.digest}:{vectors.home}",
                 store=store,
                 executor=executor,
                 consumer=IndexConsumer(
                     number, store=store, vectors=vectors, space=embedder.space, executor=executor
                 ),
                 ceiling=lambda: self.embed_feed.position,
+                look_s=_LOOK_S,
                 courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,
             )
+
+    @property
+    def indexed_lsn(self) -> int:
+        """How far the vector store has come, if there is one."""
+        return 0 if self.index_feed is None else self.index_feed.position
+
+    def doubt_index(self) -> None:
+        """Has the feed of the vector store look whether everything is still there."""
+        if self.index_feed is not None:
+            self.index_feed.notify()
 
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.facets import Facets, facets_of
@@ -27,10 +28,11 @@ from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import DimensionMismatchError, VectorStoreError
-from memos_ray.ports import RecordStorePort, VectorStorePort
+from memos_ray.ports import EventQuery, RecordStorePort, VectorStorePort
 
 _PAST_INDEXES = 4
 _NEAREST = 400
+_LATE = 512
 _ALIVE: Predicate = Not(OneOf("state", (State.DELETED.value,)))
 
 
@@ -39,6 +41,7 @@ class Found:
     """What a search found, and how.
 
     Attributes:
+        partial: memories may be missing, because the vector store has not caught up.
         cached: ids whose bodies came out of memory.
     """
 
@@ -46,6 +49,7 @@ class Found:
     unembedded: int
     resident: bool
     cached: frozenset[str]
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,17 @@ class Searcher:
         self._past: OrderedDict[tuple[Place, datetime], _Past] = OrderedDict()
         self._building: set[_Building] = set()
 
-    async def search(self, place: Place, request: SearchRequest, visible: Predicate) -> Found:
+    async def search(
+        self,
+        place: Place,
+        request: SearchRequest,
+        visible: Predicate,
+        indexed_lsn: Callable[[], int],
+    ) -> Found:
         """Finds the best memories among those that `visible` and the request's filter admit.
+
+        Args:
+            indexed_lsn: tells how far the vector store has come.
 
         Raises:
             DimensionMismatchError: the query vector is of another embedding space.
@@ -128,7 +141,7 @@ class Searcher:
             return await self._search_past(place, request.as_of, query)
         index = await self._residency.index(place)
         if index is None:
-            return await self._search_stored(place, query)
+            return await self._search_stored(place, query, indexed_lsn)
         scored = index.search(query)
         unembedded = index.unembedded_among(visible)
         cubes, cached = await self._fetch(place, [one.id for one in scored], visible)
@@ -187,21 +200,51 @@ class Searcher:
                         cubes[head.id] = head
         return cubes, cached
 
-    async def _search_stored(self, place: Place, query: RetrievalQuery) -> Found:
+    async def _search_stored(
+        self, place: Place, query: RetrievalQuery, indexed_lsn: Callable[[], int]
+    ) -> Found:
         loop = asyncio.get_running_loop()
-        hits = await loop.run_in_executor(self._executor, self._rank_stored, place, query)
-        return Found(hits, 0, False, frozenset())
+        since = indexed_lsn()
+        found = await loop.run_in_executor(self._executor, self._rank_stored, place, query, since)
+        # Meanwhile the vector store may have been found damaged, and emptied to be filled anew.
+        return replace(found, partial=found.partial or indexed_lsn() < since)
 
-    def _rank_stored(self, place: Place, query: RetrievalQuery) -> tuple[Hit, ...]:
+    def _rank_stored(self, place: Place, query: RetrievalQuery, indexed_lsn: int) -> Found:
         admitted = all_of(query.visible or all_of(), query.predicate, _ALIVE)
         if query.vector is None or not query.text:
-            return self._newest(place, query, admitted)
-        if self._vectors is None:
+            return Found(self._newest(place, query, admitted), 0, False, frozenset())
+        late = self._written_since(place, indexed_lsn)
+        keys = [*late[:_LATE], *self._nearest(place, query, admitted)]
+        # The vector store may lag behind: what it found is judged again by the truth.
+        heads = {
+            key.id: head
+            for key, head in self._store.heads(place.partition, list(dict.fromkeys(keys))).items()
+            if head.namespace == place.namespace and evaluate(admitted, facets_of(head))
+        }
+        admitted_keys = [CubeKey(place.tenant, cube_id) for cube_id in heads]
+        stored = self._store.vectors(place.partition, admitted_keys, self._space.digest)
+        scored = rank_candidates(
+            query,
+            [IndexedMemory.of(head) for head in heads.values()],
+            {key.id: VectorSet.from_bytes(row.body) for key, row in stored.items()},
+            self._settings,
+        )
+        hits = tuple(Hit(heads[one.id], one) for one in scored)
+        return Found(hits, len(heads) - len(stored), False, frozenset(), len(late) > _LATE)
+
+    def _written_since(self, place: Place, lsn: int) -> list[CubeKey]:
+        """Returns what was written behind an LSN: up to `_LATE` memories, or one more."""
+        query = EventQuery(tenant=place.tenant, namespace=place.namespace)
+        return touched_keys(self._store.events(place.partition, lsn, _LATE + 1, query))
+
+    def _nearest(
+        self, place: Place, query: RetrievalQuery, admitted: Predicate
+    ) -> Iterator[CubeKey]:
+        if self._vectors is None or query.vector is None:
             raise VectorStoreError(
                 "the namespace exceeds the memory budget and there is no vector store",
                 namespace=place.namespace,
             )
-        wanted = max(_NEAREST, 2 * (query.offset + query.k))
         nearest = self._vectors.search(
             self._space,
             place.partition,
@@ -209,23 +252,9 @@ class Searcher:
             place.namespace,
             admitted,
             query.vector,
-            wanted,
+            max(_NEAREST, 2 * (query.offset + query.k)),
         )
-        keys = [CubeKey(place.tenant, cube_id) for cube_id, _ in nearest]
-        # The vector store may lag behind: what it found is judged again by the truth.
-        heads = {
-            key.id: head
-            for key, head in self._store.heads(place.partition, keys).items()
-            if head.namespace == place.namespace and evaluate(admitted, facets_of(head))
-        }
-        stored = self._store.vectors(place.partition, keys, self._space.digest)
-        scored = rank_candidates(
-            query,
-            [IndexedMemory.of(head) for head in heads.values()],
-            {key.id: VectorSet.from_bytes(row.body) for key, row in stored.items()},
-            self._settings,
-        )
-        return tuple(Hit(heads[one.id], one) for one in scored)
+        return (CubeKey(place.tenant, cube_id) for cube_id, _ in nearest)
 
     def _newest(self, place: Place, query: RetrievalQuery, admitted: Predicate) -> tuple[Hit, ...]:
         wanted = query.offset + query.k

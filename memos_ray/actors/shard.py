@@ -32,7 +32,7 @@ from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest, ShardStatus
 from memos_ray.core.vault.ring import Ring
-from memos_ray.errors import MemosError, UnavailableError
+from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
     ClockPort,
     EmbedderPort,
@@ -194,7 +194,11 @@ class VaultShard:
             self._usage.denied(partition, request.context, "search", request.namespace, now)
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
         place = Place(partition, request.context.principal.tenant, request.namespace)
-        found = await self._searcher.search(place, request, visible)
+        try:
+            found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
+        except VectorStoreError:
+            owned.doubt_index()
+            raise
         self._usage.read(
             partition,
             request.context,
@@ -208,6 +212,7 @@ class VaultShard:
             hits=found.hits,
             lsn=owned.writer.last_lsn or 0,
             unembedded=found.unembedded,
+            partial=found.partial,
             resident=found.resident,
             hops=request.context.hops,
         )

@@ -33,6 +33,7 @@ __all__ = ["MilvusSettings", "MilvusVectorStore", "StoreLoss", "open_vector_stor
 
 _WIDEN = 8
 _LEAST_WIDE = 256
+_PREFIX = f"memos_v{rows.LAYOUT}_"
 _BATCH_BYTES = 8 << 20
 
 
@@ -64,6 +65,11 @@ class MilvusVectorStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._ready: dict[str, int] = {}
+
+    @property
+    def home(self) -> str:
+        """See `VectorStorePort.home`: a digest of the folder's or the server's address."""
+        return self._backend.home
 
     def losses(self) -> Sequence[StoreLoss]:
         """Returns the damaged files that were moved aside since this store was opened."""
@@ -120,7 +126,7 @@ class MilvusVectorStore:
                     self._backend.write(name, partition, part)
 
     def delete(self, space: EmbeddingSpace, partition: int, keys: Sequence[CubeKey]) -> None:
-        """Removes records; absent ones are fine.
+        """Removes records, those of other embedding spaces too; absent ones are fine.
 
         Raises:
             VectorStoreError: when the store is away; some records may have been removed.
@@ -129,8 +135,16 @@ class MilvusVectorStore:
         if not names:
             return
         with self._collection(space) as name:
+            others = [
+                other
+                for other in self._backend.collections()
+                if other.startswith(_PREFIX) and other != name
+            ]
             for start in range(0, len(names), MOST_HITS):
-                self._backend.erase(name, partition, names[start : start + MOST_HITS])
+                part = names[start : start + MOST_HITS]
+                for other in others:
+                    self._backend.erase_unsearched(other, partition, part)
+                self._backend.erase(name, partition, part)
 
     def search(
         self,
@@ -151,7 +165,8 @@ class MilvusVectorStore:
         Raises:
             DimensionMismatchError: when the vector has another length than the space.
             InvalidInputError: when the vector is not finite or the limit is over 16,384.
-            VectorStoreError: when the store is away.
+            VectorStoreError: when the store is away, or has lost the partition and it has not been
+                filled anew.
         """
         _check_vector(space, vector)
         if limit > MOST_HITS:
@@ -236,7 +251,7 @@ class MilvusVectorStore:
 def collection_name(space: EmbeddingSpace) -> str:
     """Returns the collection of an embedding space in the present layout."""
     name = blake2b(space.digest.encode(), digest_size=16).hexdigest()
-    return f"memos_v{rows.LAYOUT}_{name}"
+    return f"{_PREFIX}{name}"
 
 
 def _check_vector(space: EmbeddingSpace, vector: Vectors) -> None:

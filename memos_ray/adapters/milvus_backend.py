@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from pymilvus import CollectionSchema, DataType, MilvusClient
@@ -37,6 +38,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def home(self) -> str:
+        """Names the place where the rows are kept; no secret."""
+        ...
+
+    @property
     def generation(self) -> int:
         """Grows with each connection: what was true of the engine before may not be now."""
         ...
@@ -62,7 +68,15 @@ class Backend(Protocol):
         ...
 
     def erase(self, collection: str, partition: int, keys: Sequence[str]) -> None:
-        """Deletes rows of one partition."""
+        """Deletes rows of one partition; the next search sees it."""
+        ...
+
+    def collections(self) -> Sequence[str]:
+        """Returns the collections that there are, foreign ones included."""
+        ...
+
+    def erase_unsearched(self, collection: str, partition: int, keys: Sequence[str]) -> None:
+        """Deletes rows of one partition in a collection that nobody searches now."""
         ...
 
     def nearest(
@@ -98,6 +112,11 @@ class Backend(Protocol):
     def close(self) -> None:
         """Releases the engine."""
         ...
+
+
+def digest_of(place: str) -> str:
+    """Names a folder or a server without showing its address, which may hold a password."""
+    return blake2b(place.encode(), digest_size=8).hexdigest()
 
 
 def collection_schema(

@@ -29,7 +29,13 @@ from typing import IO, Any, TypeVar
 from pymilvus import MilvusClient
 
 from memos_ray.adapters import milvus_rows as rows
-from memos_ray.adapters.milvus_backend import Hit, check_dimension, collection_schema, pages
+from memos_ray.adapters.milvus_backend import (
+    Hit,
+    check_dimension,
+    collection_schema,
+    digest_of,
+    pages,
+)
 from memos_ray.adapters.milvus_expr import Filter
 from memos_ray.adapters.milvus_ledger import Ledger, LedgerError
 from memos_ray.adapters.milvus_link import Link, cosine
@@ -85,6 +91,11 @@ class LiteBackend:
             first_wait_s=settings.start_s,
             shut_down=self._stop_engine,
         )
+
+    @property
+    def home(self) -> str:
+        """A digest of the folder's path, which differs from shard to shard."""
+        return digest_of(str(self._path.absolute()))
 
     @property
     def generation(self) -> int:
@@ -161,6 +172,19 @@ class LiteBackend:
                 ),
             )
 
+    def collections(self) -> Sequence[str]:
+        """Returns the collections of this folder."""
+        return list(
+            self._link.call(
+                "list",
+                lambda client: client.list_collections(timeout=self._settings.search_s),
+            )
+        )
+
+    def erase_unsearched(self, collection: str, partition: int, keys: Sequence[str]) -> None:
+        """Deletes rows, as ever."""
+        self.erase(collection, partition, keys)
+
     def nearest(
         self,
         collection: str,
@@ -171,6 +195,7 @@ class LiteBackend:
         columns: Sequence[str],
     ) -> list[Hit]:
         """Searches; see `Backend`."""
+        self._refuse_lost(collection, partition)
         found = self._link.call(
             "search",
             lambda client: client.search(
@@ -192,6 +217,7 @@ class LiteBackend:
         self, collection: str, partition: int, query: Filter, columns: Sequence[str]
     ) -> Iterator[Mapping[str, Any]]:
         """Yields rows; see `Backend`."""
+        self._refuse_lost(collection, partition)
         names = [_name_of(partition)]
         return iter(
             self._link.call(
@@ -242,6 +268,11 @@ class LiteBackend:
         """Asks the ledger; nothing is known while the engine is away."""
         ledger = self._open_ledger()
         return self._noted(lambda: ledger.is_known(collection, partition))
+
+    def _refuse_lost(self, collection: str, partition: int) -> None:
+        """Says that a partition is gone, where its emptiness would pass for an answer."""
+        if self._losses and not self.is_known(collection, partition):
+            raise VectorStoreError("the partition was lost and is not filled anew yet")
 
     def close(self) -> None:
         """Flushes, stops the engine and gives the folder free; safe to call twice."""

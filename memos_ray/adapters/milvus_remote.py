@@ -13,7 +13,13 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from memos_ray.adapters import milvus_rows as rows
-from memos_ray.adapters.milvus_backend import Hit, check_dimension, collection_schema, pages
+from memos_ray.adapters.milvus_backend import (
+    Hit,
+    check_dimension,
+    collection_schema,
+    digest_of,
+    pages,
+)
 from memos_ray.adapters.milvus_expr import Filter
 from memos_ray.adapters.milvus_link import Link, cosine
 from memos_ray.adapters.milvus_rows import Dialect, Row
@@ -56,6 +62,11 @@ class RemoteBackend:
     def templates(self) -> bool:
         """Whether the server is new enough for expressions with parameters."""
         return self._version >= _TEMPLATES_SINCE
+
+    @property
+    def home(self) -> str:
+        """A digest of the server's address, which may hold a password."""
+        return digest_of(self._uri)
 
     @property
     def generation(self) -> int:
@@ -103,13 +114,26 @@ class RemoteBackend:
 
     def erase(self, collection: str, partition: int, keys: Sequence[str]) -> None:
         """Deletes rows."""
+        self.erase_unsearched(collection, partition, keys)
+        self._tick(collection)
+
+    def collections(self) -> Sequence[str]:
+        """Returns the collections of the server's database."""
+        return list(
+            self._link.call(
+                "list",
+                lambda client: client.list_collections(timeout=self._settings.search_s),
+            )
+        )
+
+    def erase_unsearched(self, collection: str, partition: int, keys: Sequence[str]) -> None:
+        """Deletes rows; no search waits for it."""
         self._link.call(
             "delete",
             lambda client: client.delete(
                 collection, ids=list(keys), timeout=self._settings.write_s
             ),
         )
-        self._tick(collection)
 
     def nearest(
         self,

@@ -351,13 +351,15 @@ class SearchHit(Model):
 class SearchResult(Model):
     """The answer to a search.
 
-    `unembedded` counts memories so new that only their words could be matched; `understood` says
-    what the reader took from the query, and why.
+    `unembedded` counts memories so new that only their words could be matched; `partial` says that
+    memories may be missing, because the index of a large namespace has not caught up; `understood`
+    says what the reader took from the query, and why.
     """
 
     hits: list[SearchHit]
     cursor: str | None = None
     unembedded: int = 0
+    partial: bool = False
     understood: dict[str, Any] = {}
     request_id: str = ""
 

@@ -303,6 +303,7 @@ class MemoryService:
             hits=[mapping.hit_of(hit, query.explain) for hit in hits[:limit]],
             cursor=following,
             unembedded=sum(reply.unembedded for reply in replies),
+            partial=any(reply.partial for reply in replies),
             understood=understood.report if query.explain else {},
             request_id=caller.request_id,
         )

@@ -124,7 +124,7 @@ async def in_process(
     folder: Path,
     *,
     embedder: EmbedderPort | None = None,
-    vectors: VectorStorePort | None = None,
+    vectors: Callable[[str], VectorStorePort] | None = None,
     settings: VaultSettings | None = None,
     limits: LimitSettings | None = None,
     clock: ClockPort | None = None,
@@ -132,7 +132,11 @@ async def in_process(
     control: ControlStorePort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
-    """Runs a MemOS for the length of a block; `folder` keeps its data."""
+    """Runs a MemOS for the length of a block; `folder` keeps its data.
+
+    Args:
+        vectors: gives each shard its vector store, by the shard's name.
+    """
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
     vault = settings or VaultSettings(partitions=4)
@@ -144,7 +148,7 @@ async def in_process(
     await governance.bootstrap("default", keys.parse(admin_key))
     parts = ShardParts(
         store=records,
-        vectors=vectors,
+        vectors=None,
         embedder=model,
         governance=governance,
         ring=lambda: load_ring(documents),
@@ -154,7 +158,11 @@ async def in_process(
         settings=vault,
         retrieval=RetrievalSettings(),
     )
-    crew = Crew(lambda name: VaultShard(name, parts))
+
+    def make(name: str) -> VaultShard:
+        return VaultShard(name, replace(parts, vectors=vectors(name)) if vectors else parts)
+
+    crew = Crew(make)
     supervisor = Supervisor(documents, crew, vault)
     blobs = BlobStore.local(folder / "blobs")
     backend = Backend(

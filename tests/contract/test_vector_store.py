@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -515,3 +517,41 @@ def test_a_closed_store_refuses_quickly(tmp_path_factory: pytest.TempPathFactory
         with pytest.raises(VectorStoreError):
             call()
         assert time.monotonic() - started < 0.05
+
+
+def test_copies_in_two_places_are_told_apart(tmp_path: Path) -> None:
+    stores = [open_vector_store(str(tmp_path / name / "vectors")) for name in ("a", "b")]
+    homes = [store.home for store in stores]
+    assert homes[0] != homes[1]
+    for store in stores:
+        store.close()
+    again = open_vector_store(str(tmp_path / "a" / "vectors"))
+    assert again.home == homes[0]
+    again.close()
+
+
+def test_the_name_of_a_server_shows_no_address() -> None:
+    store = open_vector_store("http://root:secret@127.0.0.1:9", MilvusSettings(connect_s=0.1))
+    assert not {"root", "secret", "127"} & set(re.findall(r"\w+", store.home))
+    store.close()
+
+
+def test_a_deletion_reaches_every_embedding_space(store: VectorStorePort, partition: int) -> None:
+    """Records of a model that is no longer used are not forgotten there."""
+    older = make_space(4, "older")
+    cube, kept = make_cube(id="gone"), make_cube(id="kept")
+    store.prepare(older)
+    store.upsert(older, [make_record(one, E0[:4], partition) for one in (cube, kept)])
+    store.upsert(SPACE, [make_record(one, E0, partition) for one in (cube, kept)])
+    store.delete(SPACE, partition, [CubeKey("acme", "gone")])
+    assert ids(search(store, partition, E0)) == ["kept"]
+
+    def left() -> list[str]:
+        found = store.search(older, partition, "acme", "notes", Everything(), E0[:4], 10)
+        return [cube_id for cube_id, _ in found]
+
+    # Nobody searches there, so no search is made to wait for the deletion.
+    deadline = time.monotonic() + 30
+    while left() != ["kept"]:
+        assert time.monotonic() < deadline, "it was not deleted"
+        time.sleep(0.05)

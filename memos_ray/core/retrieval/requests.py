@@ -63,6 +63,7 @@ class SearchReply:
     Attributes:
         lsn: how far the log had come.
         unembedded: memories that only the lexical signals could see so far.
+        partial: memories may be missing, because the vector store has not caught up.
         resident: whether the namespace was searched exactly, in RAM.
         hops: remote calls made in sequence, this one included.
     """
@@ -72,3 +73,4 @@ class SearchReply:
     unembedded: int
     resident: bool
     hops: int
+    partial: bool = False
