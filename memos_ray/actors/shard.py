@@ -135,8 +135,9 @@ class VaultShard:
         await self._holdings.give_up()
         self._upkeep.stop()
         await self._guard.close()
-        self._executor.shutdown(wait=False)
-        self._embed_executor.shutdown(wait=False)
+        # Whoever injected the stores may close them once no call is under way any more.
+        for executor in (self._embed_executor, self._executor):
+            await asyncio.to_thread(executor.shutdown)
 
     async def write(
         self, partition: int, submissions: Sequence[Submission]

@@ -181,3 +181,9 @@ def write_secret(path: Path, content: bytes) -> None:
     finally:
         os.close(handle)
     os.replace(temporary, path)
+    # The new name is durable only with its folder.
+    home = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(home)
+    finally:
+        os.close(home)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from memos_ray.adapters.milvus import MilvusSettings, MilvusVectorStore, open_vector_store
 from memos_ray.adapters.milvus_lite import LiteBackend
 from memos_ray.adapters.sql import revisions
+from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.engine import Database, open_file
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.config import VaultSettings
@@ -28,12 +29,14 @@ from memos_ray.errors import (
     StoreCorruptError,
     StoreFullError,
     StoreVersionError,
+    UnavailableError,
     VectorStoreError,
 )
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.ports import EmbedderPort, Vectors
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.fault
 
@@ -301,6 +304,78 @@ class TestEmbeddingSpaces:
             model.replace(HashingEmbedder(32))
             with pytest.raises(DimensionMismatchError):
                 await search(memos, "when does the ferry leave?")
+
+
+class TestPostgres:
+    async def test_a_server_killed_under_writers_loses_and_doubles_nothing(
+        self, tmp_path: Path, postgres: PostgresServer
+    ) -> None:
+        """Whoever gets an error tries again with the same key, until there is an answer."""
+        url = postgres.new_database()
+        records, control = SqlRecordStore.clustered(url), SqlControlStore.clustered(url)
+        async with in_process(tmp_path, store=records, control=control, timeout_s=60) as memos:
+            me, service = memos.administrator, memos.service
+            done: list[str] = []
+            some_done, some_failed = asyncio.Event(), asyncio.Event()
+
+            async def write(text: str) -> None:
+                item = NewMemory(text=text, idempotency_key=text)
+                while text not in done:
+                    with suppress(UnavailableError):
+                        (result,) = (await service.add(me, [item])).results
+                        if result.ok:
+                            done.append(text)
+                            continue
+                        assert result.error is not None and result.error.retryable
+                    some_failed.set()
+                    await asyncio.sleep(0.05)
+                if len(done) >= 20:
+                    some_done.set()
+
+            texts = [f"memory number {number}" for number in range(200)]
+            async with asyncio.TaskGroup() as group:
+                for lane in range(4):
+                    group.create_task(_in_turn(write, texts[lane::4]))
+                await some_done.wait()
+                postgres.kill()
+                await some_failed.wait()
+                postgres.start()
+            assert sorted(done) == sorted(texts)
+            page = await service.list(me, limit=1_000)
+            assert sorted(memory.text for memory in page.memories) == sorted(texts)
+            assert set(await search(memos, "memory number")) <= set(texts)
+            assert records.check() == []
+
+    async def test_a_memory_lives_there_as_in_files(
+        self, tmp_path: Path, postgres: PostgresServer
+    ) -> None:
+        url = postgres.new_database()
+        records, control = SqlRecordStore.clustered(url), SqlControlStore.clustered(url)
+        async with in_process(tmp_path, store=records, control=control) as memos:
+            me, service = memos.administrator, memos.service
+            bob = await memos.caller("user:bob")
+            (memory,) = await add(memos, "lives in Rome")
+            await service.update(me, memory, MemoryChange(text="lives in Milan"))
+            await service.share(me, memory, Sharing(readers=["user:bob"]))
+            assert (await service.get(bob, memory)).text == "lives in Milan"
+            await service.rollback(me, memory, 1)
+            assert await search(memos, "where?", filter="visibility = 'private'") == [
+                "lives in Rome"
+            ]
+            history = await service.history(me, memory)
+            assert [version.number for version in history.versions] == [4, 3, 2, 1]
+            await service.delete(me, memory, hard=True)
+            assert await search(memos, "Rome") == []
+            log = await service.log(me)
+            assert [entry.operation for entry in log.entries][-1] == "erase"
+        again = SqlRecordStore.clustered(url)
+        assert again.check() == []
+        again.close()
+
+
+async def _in_turn(act: Callable[[str], Awaitable[None]], texts: Sequence[str]) -> None:
+    for text in texts:
+        await act(text)
 
 
 class TestDataFolder:

@@ -237,13 +237,18 @@ def open_server(url: str) -> Database:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
-        # A server set to forget commits on a crash must not do so with ours.
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') = 'off'"
-            )
-        connection.commit()
+        try:
+            # A server set to forget commits on a crash must not do so with ours.
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT set_config('synchronous_commit', 'on', false)"
+                    " WHERE current_setting('synchronous_commit') = 'off'"
+                )
+            connection.commit()
+        except BaseException:
+            # The pool does not know it yet.
+            connection.close()
+            raise
 
     return Database(
         parsed.render_as_string(hide_password=True),
