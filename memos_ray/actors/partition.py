@@ -69,9 +69,10 @@ class OwnedPartition:
         )
         courtesy = Courtesy(pressing)
         self.embed_feed = LogFeed(
-            _cursor(EMBED_FEED, embedder),
+            EMBED_FEED,
             number,
             epoch,
+            # Another model begins the log anew, for nothing of it is embedded in its space.
             cursor=f"{EMBED_FEED}:{embedder.space.digest}",
             store=store,
             executor=executor,
@@ -94,9 +95,10 @@ class OwnedPartition:
         self.index_feed: LogFeed | None = None
         if vectors is not None:
             self.index_feed = LogFeed(
-                _cursor(INDEX_FEED, embedder),
+                INDEX_FEED,
                 number,
                 epoch,
+                # So does another copy, which lacks what happened while it was not fed.
                 cursor=f"{INDEX_FEED}:{embedder.space.digest}:{vectors.home}",
                 store=store,
                 executor=executor,
@@ -138,8 +140,3 @@ class OwnedPartition:
     def _on_embedded(self) -> None:
         if self.index_feed is not None:
             self.index_feed.notify()
-
-
-def _cursor(feed: str, embedder: EmbedderPort) -> str:
-    # Another model begins the log anew, for nothing of it is embedded in its space.
-    return f"{feed}:{embedder.space.digest}"
