@@ -19,6 +19,7 @@ from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
 
 _PLANS = 64
+_PAUSE_S = 0.02
 
 
 class EmbedConsumer:
@@ -79,7 +80,8 @@ class EmbedConsumer:
             return
         while plans := index.stale_views(_PLANS):
             if not await self._embed(place, plans):
-                return
+                # All of them are being erased; the index hears of it with the commit.
+                await asyncio.sleep(_PAUSE_S)
             await self._courtesy.turn()
             index = await self._residency.index(place)
             if index is None:

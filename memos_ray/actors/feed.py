@@ -51,7 +51,7 @@ class LogFeed:
     Args:
         name: of the consumer, for messages.
         cursor: name of the cursor; it belongs to what has been fed, and survives the feed.
-        ceiling: how far to go at most.
+        ceiling: how far to go at most; nothing sets no limit.
         look_s: how often to ask whether what was consumed is still there when nothing happens.
     """
 
@@ -65,7 +65,7 @@ class LogFeed:
         store: RecordStorePort,
         executor: Executor,
         consumer: Consumer,
-        ceiling: Callable[[], int] | None = None,
+        ceiling: Callable[[], int | None],
         look_s: float | None = None,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
@@ -148,8 +148,8 @@ class LogFeed:
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, _PAGE
         )
-        if self._ceiling is not None:
-            top = self._ceiling()
+        top = self._ceiling()
+        if top is not None:
             events = [event for event in events if event.lsn <= top]
         if not events:
             with suppress(TimeoutError):

@@ -87,6 +87,8 @@ class OwnedPartition:
                 embed_executor=embed_executor,
                 courtesy=courtesy,
             ),
+            # What to embed is asked of the resident index, which must have seen it.
+            ceiling=lambda: self.writer.seen_lsn,
             on_moved=self._on_embedded,
             courtesy=courtesy,
             on_fenced=on_fenced,

@@ -101,6 +101,15 @@ class PartitionWriter:
         """Newest LSN known to be durable; unknown before the first commit and after a failure."""
         return self._last_lsn
 
+    @property
+    def seen_lsn(self) -> int | None:
+        """Newest LSN that `on_commit` has seen; nothing before the first write.
+
+        The log may be ahead of it: a commit is in force before its writer hears of it, and one that
+        seemed to fail may be as well.
+        """
+        return self._seen_lsn
+
     async def submit(self, submissions: Sequence[Submission]) -> Outcomes:
         """Commits writes and returns one outcome for each, in order.
 
