@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from hashlib import blake2b
 from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.metrics import average, percentile, score
 from memos_ray import MemOS
 from memos_ray.config import RetrievalTuning, Settings
+from memos_ray.core.reader.dialogue import parse_conversations
 from memos_ray.core.reader.questions import Question, read_questions
 
 _DEFAULT = Path(__file__).parents[1] / "examples" / "conversation.json"
@@ -29,20 +32,23 @@ _DEPTH = 20
 
 
 def split(content: bytes) -> dict[str, bytes]:
-    """Cuts a file into its conversations, each in the file's own layout, by id."""
+    """Cuts a file into its conversations, by the ids that questions refer to them with."""
+    conversations = parse_conversations(content)
+    names = [one.id or f"conversation-{number}" for number, one in enumerate(conversations, 1)]
     value = json.loads(content)
-    found: dict[object, object]
     if isinstance(value, dict):
-        found = {one["id"]: {**value, "conversations": [one]} for one in value["conversations"]}
-    else:
-        found = {one["sample_id"]: [one] for one in value}
-    return {str(name): json.dumps(part).encode() for name, part in found.items()}
+        value = value.get("conversations", [value])
+    if len(value) != len(names):
+        # One dialogue, as the list of its messages.
+        return {names[0]: content}
+    parts = [json.dumps({"conversations": [one]}).encode() for one in value]
+    return dict(zip(names, parts, strict=True))
 
 
 def namespace_of(conversation: str) -> str:
-    """Returns the namespace that a conversation is kept in."""
-    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in conversation)
-    return f"user:admin/c-{safe}"
+    """Returns the namespace that a conversation is kept in; ids may be in any script."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", conversation)[:64]
+    return f"user:admin/c-{safe}-{blake2b(conversation.encode(), digest_size=4).hexdigest()}"
 
 
 def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:

@@ -421,24 +421,8 @@ class EmbedderPort(Protocol):
         ...
 
 
-class PartitionOwnerPort(Protocol):
-    """A vault shard, as the supervisor sees it; raises `UnavailableError` when it is away."""
-
-    async def own(self, partitions: Sequence[int]) -> None:
-        """Takes partitions over, each under an epoch above its last one; those held stay."""
-        ...
-
-    async def disown(self, partitions: Sequence[int]) -> None:
-        """Finishes the writes that wait and gives partitions up."""
-        ...
-
-    async def status(self) -> ShardStatus:
-        """Reports on itself."""
-        ...
-
-
-class ShardPort(PartitionOwnerPort, Protocol):
-    """A vault shard, as gateways see it; every call is one remote hop.
+class ShardPort(Protocol):
+    """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,
     `PolicyUnavailableError` without a fresh policy, and `UnavailableError` when it is away.
@@ -480,6 +464,18 @@ class ShardPort(PartitionOwnerPort, Protocol):
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
         """Returns log entries of the caller's tenant."""
+        ...
+
+    async def own(self, partitions: Sequence[int]) -> None:
+        """Takes partitions over, each under an epoch above its last one; those held stay."""
+        ...
+
+    async def disown(self, partitions: Sequence[int]) -> None:
+        """Finishes the writes that wait and gives partitions up."""
+        ...
+
+    async def status(self) -> ShardStatus:
+        """Reports on itself."""
         ...
 
 
@@ -554,14 +550,10 @@ class CrewPort(Protocol):
         """Starts a shard unless it runs; does not wait."""
         ...
 
-    async def running_shards(self) -> list[str]:
-        """Names the shards that run, or are being started again; in no order."""
-        ...
-
     async def stop_shard(self, name: str) -> None:
         """Ends a shard that owns nothing any more."""
         ...
 
-    def shard(self, name: str) -> PartitionOwnerPort:
+    def shard(self, name: str) -> ShardPort:
         """Returns the shard of this name, running or not."""
         ...

@@ -19,7 +19,7 @@ from memos_ray.gateway.understanding import understand
 from memos_ray.ports import EmbedderPort
 
 FILLER = "filler"
-_MOST_QUESTIONS = 1000
+_MOST_QUESTIONS = 500
 
 
 def build(content: bytes, memories: int, lone: int) -> Workload:

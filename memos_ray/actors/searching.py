@@ -136,6 +136,7 @@ class Searcher:
             explain=request.explain,
             nameless=request.nameless,
             legible=request.legible,
+            min_relevance=request.min_relevance,
         )
         if request.as_of is not None:
             return await self._search_past(place, request.as_of, query)
@@ -257,6 +258,8 @@ class Searcher:
         return (CubeKey(place.tenant, cube_id) for cube_id, _ in nearest)
 
     def _newest(self, place: Place, query: RetrievalQuery, admitted: Predicate) -> tuple[Hit, ...]:
+        if query.min_relevance:
+            return ()
         wanted = query.offset + query.k
         cubes = self._store.scan(
             place.partition, place.tenant, place.namespace, admitted, None, wanted

@@ -62,6 +62,10 @@ def search(
     wait_indexed: Annotated[
         bool, typer.Option("--wait-indexed", help="Wait until earlier writes are embedded.")
     ] = False,
+    min_relevance: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out what is less likely to matter.")
+    ] = 0.0,
+    ended: Annotated[bool, typer.Option("--ended", help="Also what has ceased to hold.")] = False,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -85,6 +89,8 @@ def search(
         explain=explain,
         parse=parse,
         wait_indexed=wait_indexed,
+        min_relevance=min_relevance,
+        include_ended=ended,
         **fields,
     )
     from memos_ray.cli import rendering

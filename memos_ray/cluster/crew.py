@@ -6,9 +6,7 @@ import asyncio
 from typing import Any
 
 import ray
-from ray.util import list_named_actors
 
-from memos_ray.actors.supervisor import SHARD_PREFIX
 from memos_ray.cluster.handles import GOVERNANCE, ShardHandle
 from memos_ray.cluster.hosts import GovernanceHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
@@ -66,12 +64,6 @@ class Crew:
         await asyncio.to_thread(
             start_actor, ShardHost, name, settings, name, settings, self._public_key
         )
-
-    async def running_shards(self) -> list[str]:
-        """Names the shards that run, or are being started again; in no order."""
-        found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
-        mine = [one["name"] for one in found if one["namespace"] == self._settings.namespace]
-        return [name for name in mine if name.startswith(SHARD_PREFIX)]
 
     async def stop_shard(self, name: str) -> None:
         """Closes a shard and ends its process."""

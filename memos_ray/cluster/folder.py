@@ -119,14 +119,8 @@ class FolderLock:
 
         Raises:
             DataFolderInUseError: another process holds it.
-            ConfigurationError: the folder may not be written.
         """
-        try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
-        except OSError as error:
-            raise ConfigurationError(
-                "the data folder cannot be used", path=str(self._path), reason=error.strerror
-            ) from error
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
         deadline = time.monotonic() + _PATIENCE_S
         while not _locks(handle, fcntl.LOCK_EX):
             if time.monotonic() > deadline:

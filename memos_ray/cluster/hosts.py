@@ -11,8 +11,8 @@ import os
 import sys
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.ring_store import load_ring
 from memos_ray.actors.shard import ShardParts, VaultShard
+from memos_ray.actors.supervisor import load_ring
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
 from memos_ray.cluster.handles import PolicyHandle

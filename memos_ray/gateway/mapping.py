@@ -205,7 +205,10 @@ def hit_of(hit: Hit, explain: bool) -> SearchHit:
         for part in (hit.scored.parts if explain else ())
     ]
     return SearchHit.model_construct(
-        memory=memory_of(hit.cube), score=hit.scored.score, signals=signals
+        memory=memory_of(hit.cube),
+        score=hit.scored.score,
+        relevance=hit.scored.relevance,
+        signals=signals,
     )
 
 

@@ -311,7 +311,9 @@ class SearchQuery(Model):
     `filter` is an expression such as `tags:work and event_time >= 2023-05-01`, or its JSON form
     (see `docs/filters.md`). `parse` lets the reader take names, times and limits from the query.
     `token` (from a write) makes that write visible to this search; `wait_indexed` also waits until
-    it is embedded.
+    it is embedded. `min_relevance` leaves out what is unlikely to matter (0.2 keeps what matters in
+    about one case of two or three). What has ceased to hold (`valid_to`) is left out unless
+    `include_ended` is set; with `as_of`, what had ceased to hold then.
     """
 
     query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_printable)] = ""
@@ -327,6 +329,8 @@ class SearchQuery(Model):
     parse: bool = True
     token: str | None = None
     wait_indexed: bool = False
+    min_relevance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    include_ended: bool = False
 
 
 class Signal(Model):
@@ -341,10 +345,15 @@ class Signal(Model):
 
 
 class SearchHit(Model):
-    """A memory that was found. Scores order one answer and mean nothing across answers."""
+    """A memory that was found.
+
+    Scores order one answer and mean nothing across answers; `relevance` estimates how likely the
+    memory matters to the query, and is absent when the query gives nothing to go by.
+    """
 
     memory: Memory
     score: float
+    relevance: float | None = None
     signals: list[Signal] = []
 
 

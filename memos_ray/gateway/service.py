@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from memos_ray.config import LimitSettings
@@ -271,6 +272,8 @@ class MemoryService:
             query.until,
             query.as_of,
             query.parse,
+            query.min_relevance,
+            query.include_ended,
         )
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
@@ -284,7 +287,11 @@ class MemoryService:
             text=understood.text,
             vector=embedded.vector,
             space=embedded.space,
-            predicate=all_of(self._predicate(query.filter, query.tags), _span(query)),
+            predicate=all_of(
+                self._predicate(query.filter, query.tags),
+                _span(query),
+                Everything() if query.include_ended else _holds(query.as_of or self._clock.now()),
+            ),
             hints=understood.hints,
             k=limit + 1 if single else offset + limit + 1,
             offset=offset if single else 0,
@@ -293,6 +300,7 @@ class MemoryService:
             indexed=query.wait_indexed,
             nameless=embedded.nameless,
             legible=embedded.legible,
+            min_relevance=query.min_relevance,
         )
         replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
         hits = list(replies[0].hits) if single else merge(replies)[offset:]
@@ -458,6 +466,11 @@ def _span(query: SearchQuery) -> Predicate:
     # What carries no time of its own is judged by when it was stored.
     timed = Between("event_time", lower, upper)
     return any_of(timed, all_of(_UNTIMED, Between("created_at", lower, upper)))
+
+
+def _holds(at: datetime) -> Predicate:
+    """What has not ceased to hold: superseded facts are history, not answers."""
+    return Not(Between("valid_to", None, to_micros(at) + 1))
 
 
 def _result(outcome: Written | MemosError, caller: Caller) -> WriteResult:

@@ -17,9 +17,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.ring_store import load_ring
 from memos_ray.actors.shard import ShardParts, VaultShard
-from memos_ray.actors.supervisor import Supervisor
+from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.records import SqlRecordStore
@@ -60,10 +59,6 @@ class Crew:
         """Makes a shard unless there is one."""
         if name not in self.shards:
             self.shards[name] = self.make(name)
-
-    async def running_shards(self) -> list[str]:
-        """Names the shards of this process that can be reached."""
-        return list(self.shards)
 
     async def stop_shard(self, name: str) -> None:
         """Closes a shard."""

@@ -12,17 +12,15 @@ import pwd
 import resource
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from memos_ray.testing.processes import free_port, limit_files, tied
+from memos_ray.testing.processes import end, free_port, limit_files, tied
 
 _INSTALLED = Path("/usr/lib/postgresql")
 _START_S = 60.0
@@ -101,11 +99,8 @@ class PostgresServer:
     def stop(self) -> None:
         """Stops it and removes all of its data; safe when it does not run."""
         if self._process is not None:
-            # Its "fast" way: it does not wait for sessions that are still open.
-            self._process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_S)
-            self.kill()
+            end(self._process, _STOP_S)
+            self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
@@ -113,8 +108,7 @@ class PostgresServer:
         if self._process is not None:
             family = self._family()
             for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+                process.kill()
             self._process.wait()
             psutil.wait_procs(family[1:], _STOP_S)
             self._process = None
@@ -191,7 +185,7 @@ class PostgresServer:
             raise PostgresUnavailableError(f"initdb fails: {made.stderr[-500:]}")
 
     def _family(self) -> list[psutil.Process]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             return []
         server = psutil.Process(self._process.pid)
         return [server, *server.children(recursive=True)]

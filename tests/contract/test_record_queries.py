@@ -33,7 +33,7 @@ from memos_ray.testing.strategies import cubes, predicates, similar_cubes
 _namespaces = itertools.count()
 _QUICK = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
@@ -135,7 +135,7 @@ class TestScan:
 
     @given(
         held=st.lists(similar_cubes(), min_size=5, max_size=10),
-        asked=st.lists(predicates, min_size=8, max_size=12),
+        asked=st.lists(predicates, min_size=20, max_size=30),
     )
     @_QUICK
     def test_a_predicate_means_the_same_as_in_memory(
@@ -159,7 +159,7 @@ class TestScan:
                     asked += [OneOf(name, (value,)), Between(name, value, None)]
                     asked.append(Between(name, None, value))
                 asked.append(Present(name))
-        self._agree(database, held, data.draw(st.lists(st.sampled_from(asked), max_size=15)))
+        self._agree(database, held, data.draw(st.lists(st.sampled_from(asked), max_size=30)))
 
     @staticmethod
     def _agree(

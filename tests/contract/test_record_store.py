@@ -177,11 +177,8 @@ class TestCommit:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     def test_any_cube_comes_back_as_it_was(self, records: RecordStorePort, cube: MemCube) -> None:
-        owner = Owner(records, 2)
-        if records.fence(2).epoch == 0:
-            records.take(2, "shard-0", 1)
-        # Another one may have had this id.
-        cube = replace(cube, id=f"{cube.id} {next(_lanes)}")
+        owner = Owner(records, next(_lanes))
+        records.take(owner.partition, "shard-0", 1)
         (placed,) = owner.commit(cube).cubes
         assert records.heads(owner.partition, [key_of(cube)]) == {key_of(cube): placed}
         past = records.version(owner.partition, key_of(cube), cube.version.number)

@@ -193,9 +193,7 @@ def open_file(file: Path) -> Database:
         _secure(file)
     except OSError as error:
         kind = StoreFullError if error.errno in _NO_SPACE else StoreError
-        raise kind(
-            "the store's file cannot be opened", store=str(file), reason=error.strerror
-        ) from error
+        raise kind("the store's file cannot be created", store=str(file)) from error
     return Database(
         str(file),
         _sqlite_engine(file, writing=True),

@@ -7,13 +7,15 @@ ranks, z-scores keep how far ahead of the rest the best are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
 
+from memos_ray.core.retrieval import relevance
 from memos_ray.core.retrieval.query import Scored, SignalPart
 from memos_ray.core.retrieval.scope import Scope
 from memos_ray.core.retrieval.signals import EVIDENCE, PRIORS, Measured, Signal
@@ -75,8 +77,9 @@ def rank(scope: Scope) -> list[Scored]:
 
     Every signal is exact for every memory, so that there is no choice of candidates to go wrong.
     """
-    wanted = min(scope.query.offset + scope.query.k, len(scope.rows))
-    if wanted <= scope.query.offset:
+    query = scope.query
+    wanted = min(query.offset + query.k, len(scope.rows))
+    if wanted <= query.offset:
         return []
     weighed = [
         _normalise(signal.name, weight, measured)
@@ -84,7 +87,7 @@ def rank(scope: Scope) -> list[Scored]:
         if (measured := signal.measure(scope, scope.rows)) is not None
     ]
     if not weighed:
-        return _newest(scope, wanted)
+        return [] if query.min_relevance else _newest(scope, wanted)
     weighed += [
         _Weighed(signal.name, weight, measured, prior=True)
         for signal, weight in _weights(scope, PRIORS)
@@ -93,8 +96,17 @@ def rank(scope: Scope) -> list[Scored]:
     totals = np.zeros(len(scope.rows))
     for one in weighed:
         one.add_to(totals)
-    places = _best(totals, scope.rows, scope.store.frame.ids, wanted)[scope.query.offset :]
-    return _explain(scope, weighed, np.array(places, np.int64), totals)
+    ids = scope.store.frame.ids
+    if not query.min_relevance:
+        best = _best(totals, scope.rows, ids, wanted)[query.offset :]
+        return _explain(scope, weighed, np.array(best, np.int64), totals)
+    likely = relevance.of_scores(scope, scope.rows, np.round(totals, _DIGITS))
+    kept = np.flatnonzero(likely >= query.min_relevance)
+    wanted = min(wanted, len(kept))
+    if wanted <= query.offset:
+        return []
+    best = _best(totals[kept], scope.rows[kept], ids, wanted)[query.offset :]
+    return _explain(scope, weighed, kept[best], totals)
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:
@@ -164,11 +176,12 @@ def _explain(
 ) -> list[Scored]:
     slots = scope.rows[places].tolist()
     ids = [scope.store.frame.ids[slot] for slot in slots]
-    scores = np.round(totals[places], _DIGITS).tolist()
-    if not scope.query.explain:
-        return [Scored(id, score) for id, score in zip(ids, scores, strict=True)]
-    told = zip(*(one.parts(places, slots) for one in weighed), strict=True)
+    scores = np.round(totals[places], _DIGITS)
+    likely = relevance.of_scores(scope, scope.rows[places], scores).tolist()
+    told: Iterable[tuple[SignalPart | None, ...]] = repeat(())
+    if scope.query.explain:
+        told = zip(*(one.parts(places, slots) for one in weighed), strict=True)
     return [
-        Scored(id, score, tuple(part for part in parts if part is not None))
-        for id, score, parts in zip(ids, scores, told, strict=True)
+        Scored(id, score, tuple(part for part in parts if part is not None), relevant)
+        for id, score, relevant, parts in zip(ids, scores.tolist(), likely, told, strict=False)
     ]

@@ -8,6 +8,7 @@ is analysed in the languages that the index holds, not in the one that the query
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -79,14 +80,15 @@ _ENGLISH_STOP_WORDS = frozenset(
 )
 _ENGLISH_TOO = frozenset(
     """
-    after ale also an are as bin bra car come con dare days den dove era even fin fine gab hat her
-    here hun in is it les man me men mens met mine mis more most no note on once one over par per
-    plan plus pour read sea sin site so solo son sure tan ten tire too tot under up van war we were
-    works yet you
+    after ale also an are as bin bra car care come con dare days den door dove era even fin final
+    fine gab hat her here hun in is it les man me men mens met mine mis more most no note on once
+    one over par per plan plus pour read sea sin site so solo son sure tan ten tire too tot total
+    under up van war we were works ya yet you
     """.split()
 )
 _ENOUGH_WORDS = 100
 _CJK_PARTICLES = frozenset("的了吗呢吧啊着")
+_HAN = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 
 
 @cache
@@ -106,6 +108,14 @@ def is_stop_bigram(bigram: str) -> bool:
         not _CJK_PARTICLES.isdisjoint(bigram)
         or bigram in stop_words("zh")
         or bigram in stop_words("ja")
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def is_content_character(character: str) -> bool:
+    """Whether a character is Chinese and means something by itself."""
+    return _HAN.match(character) is not None and not (
+        character in _CJK_PARTICLES or character in stop_words("zh")
     )
 
 
@@ -146,7 +156,7 @@ def _votes() -> dict[str, tuple[str, ...]]:
     for _, _, languages in _FAMILIES:
         for language in languages:
             if language != "en":
-                for word in stop_words(language) - english:
+                for word in filter(str.isalpha, stop_words(language) - english):
                     votes.setdefault(word, []).append(language)
     return {word: tuple(languages) for word, languages in votes.items()}
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from memos_ray.core.retrieval.spelling import Vocabulary
+
 IntArray = npt.NDArray[np.int64]
 _COUNT_BITS = 16
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
@@ -47,6 +49,7 @@ class Postings:
 
     def __init__(self) -> None:
         self._lists: dict[str, array[int]] = {}
+        self.vocabulary = Vocabulary()
         self._slot_of = np.empty(256, np.int64)
         self._numbers = array("q")
         self._live = 0
@@ -75,6 +78,7 @@ class Postings:
             entries = lists.get(term)
             if entries is None:
                 lists[term] = array("q", (entry,))
+                self.vocabulary.add(term)
             else:
                 entries.append(entry)
 
@@ -129,6 +133,7 @@ class Postings:
                 kept[term] = array("q", packed.tobytes())
                 self._entries += len(packed)
         self._lists = kept
+        self.vocabulary = Vocabulary(kept)
         slots = self._slot_of[: self._next][alive]
         self._next = len(slots)
         self._slot_of = np.empty(max(256, 2 * len(slots)), np.int64)
@@ -140,7 +145,7 @@ class Postings:
         """Estimated size: entries, terms, numbers."""
         return (
             9 * self._entries
-            + 250 * len(self._lists)
+            + 260 * len(self._lists)
             + self._slot_of.nbytes
             + 9 * len(self._numbers)
         )

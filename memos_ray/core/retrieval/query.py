@@ -101,10 +101,12 @@ class RetrievalQuery:
             participant is known to the index alone; only then is it left out.
         legible: how much of the text the embedder can read, 0 to 1. The rest of the trust in the
             dense signals goes to the memory's own words.
+        min_relevance: results less likely to matter than this are left out; see
+            `core.retrieval.relevance`. Then a query without any evidence finds nothing.
 
     Raises:
-        InvalidInputError: when `k` or `offset` is negative, `legible` is no share, or a vector is
-            not finite.
+        InvalidInputError: when `k` or `offset` is negative, a share is none, or a vector is not
+            finite.
     """
 
     text: str
@@ -117,12 +119,15 @@ class RetrievalQuery:
     explain: bool = True
     nameless: tuple[Nameless, ...] = ()
     legible: float = 1.0
+    min_relevance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.k < 0 or self.offset < 0:
             raise InvalidInputError("k and offset may not be negative", field="k")
         if not 0 <= self.legible <= 1:
             raise InvalidInputError("what is legible is a share", field="legible")
+        if not 0 <= self.min_relevance <= 1:
+            raise InvalidInputError("relevance is a probability", field="min_relevance")
         vectors = [other.vector for other in self.nameless]
         if self.vector is not None:
             vectors.append(self.vector)
@@ -154,11 +159,15 @@ class SignalPart:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One result. `score` is the sum of the contributions of `parts`, where those are present.
+    """One result.
 
-    Scores order the results of one search; they mean nothing across searches.
+    Attributes:
+        score: sum of the contributions of `parts`, where those are present. Scores order the
+            results of one search; they mean nothing across searches.
+        relevance: how likely the memory matters to the query, 0 to 1; absent without evidence.
     """
 
     id: str
     score: float
     parts: tuple[SignalPart, ...] = ()
+    relevance: float | None = None

@@ -26,7 +26,7 @@ class SearchRequest:
         as_of: searches what was current at that moment instead of now.
         after_lsn: read-your-writes: the log must have come at least this far.
         indexed: waits until everything up to the newest write is embedded.
-        nameless, legible: see `RetrievalQuery`.
+        nameless, legible, min_relevance: see `RetrievalQuery`.
     """
 
     context: CallContext
@@ -44,6 +44,7 @@ class SearchRequest:
     indexed: bool = False
     nameless: tuple[Nameless, ...] = ()
     legible: float = 1.0
+    min_relevance: float = 0.0
 
 
 @crossing

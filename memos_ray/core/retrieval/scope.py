@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.cube.predicate import Everything
+from memos_ray.core.cube.predicate import Everything, HasAny
 from memos_ray.core.retrieval import cues, languages, vectors
 from memos_ray.core.retrieval.columns import Mask
 from memos_ray.core.retrieval.names import Naming
@@ -93,19 +94,61 @@ class Scope:
         every = len(seen) == len(naming.speakers)
         return naming if every else self.store.names.find(self.query.text, seen)
 
-    @cached_property
+    @property
     def terms(self) -> dict[str, str]:
         """Distinct terms of the query, each with the word it came from."""
-        return self.store.analyzer.query_terms(self.naming.words, self._spoken())
+        return self._matched[0]
 
-    @cached_property
+    @property
     def occurrences(self) -> Occurrences:
         """Where the terms occur, within the basis."""
-        found = self.store.postings.find(self.terms)
+        return self._matched[1]
+
+    @cached_property
+    def _matched(self) -> tuple[dict[str, str], Occurrences]:
+        terms = self.store.analyzer.query_terms(self.naming.words, self._spoken)
+        found = self._find(terms)
+        known = np.bincount(found.terms, minlength=len(terms)) > 0
+        if known.all():
+            return terms, found
+        corrected = self._corrected(terms, known.tolist())
+        return (terms, found) if corrected == terms else (corrected, self._find(corrected))
+
+    def _find(self, terms: Iterable[str]) -> Occurrences:
+        found = self.store.postings.find(terms)
         if self.whole:
             return found
         kept = self.basis[found.slots]
         return Occurrences(found.terms[kept], found.slots[kept], found.counts[kept])
+
+    def _corrected(self, terms: dict[str, str], known: Sequence[bool]) -> dict[str, str]:
+        """Terms with those that nothing visible holds replaced by the commonest one slip away."""
+        corrected: dict[str, str] = {}
+        for (term, word), held in zip(terms.items(), known, strict=True):
+            meant = term if held else self._meant(term)
+            corrected.setdefault(meant, word if meant == term else f"{word} ({meant}?)")
+        return corrected
+
+    def _meant(self, term: str) -> str:
+        near = tuple(self.store.postings.vocabulary.near(term))
+        if not near:
+            return term
+        counts = np.bincount(self._find(near).terms, minlength=len(near)).tolist()
+        count, other = min((-count, other) for count, other in zip(counts, near, strict=True))
+        return other if count else term
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Tags that the query names."""
+        return self.store.tags.named(self.query.text, self._spoken)
+
+    @cached_property
+    def borne(self) -> Mask | None:
+        """Slots that bear a tag which the query names, `[high]`; nothing when none is named."""
+        column = self.store.frame.coded("tags")
+        if not self.tags or column is None:
+            return None
+        return column.mask(HasAny("tags", tuple(self.tags)), self.high)
 
     @property
     def dense(self) -> bool:
@@ -206,6 +249,7 @@ class Scope:
         said = column.codes[: self.high] == column.code(name)
         return bool((said & self.basis).any())
 
+    @cached_property
     def _spoken(self) -> list[str]:
         """Languages of the basis, and that of the query when the basis has it at all."""
         column = self.store.languages

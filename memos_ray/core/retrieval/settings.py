@@ -26,6 +26,7 @@ class SignalWeights:
     dense_context: float = 0.5
     speaker: float = 2.5
     role: float = 2.5
+    tag: float = 2.5
     date: float = 3.0
     when: float = 1.0
     question: float = -0.75

@@ -162,15 +162,31 @@ class RolePrior:
     name = "role"
 
     def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
-        """Silent when any role will do."""
+        """Silent when any role will do, or nothing visible has one."""
         column = scope.store.frame.coded("role")
         roles = scope.roles
         if not roles or column is None:
+            return None
+        if not np.any(scope.basis & (column.codes[: scope.high] != ABSENT)):
             return None
         wanted = [ABSENT, *(column.code(role) for role in roles)]
         said = np.isin(scope.at(column.codes, slots), wanted)
         note = ", ".join(roles)
         return Measured(said.astype(np.float64), None, lambda slots: [note] * len(slots))
+
+
+class TagPrior:
+    """1 for what bears a tag that the query names."""
+
+    name = "tag"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent when no tag is named."""
+        if scope.borne is None:
+            return None
+        note = ", ".join(scope.tags)
+        values = scope.at(scope.borne, slots).astype(np.float64)
+        return Measured(values, None, lambda slots: [note] * len(slots))
 
 
 class DatePrior:
@@ -222,6 +238,7 @@ EVIDENCE: tuple[Signal, ...] = (ContextBm25(), OwnBm25(), OwnDense(), ContextDen
 PRIORS: tuple[Signal, ...] = (
     SpeakerPrior(),
     RolePrior(),
+    TagPrior(),
     DatePrior(),
     WhenPrior(),
     QuestionPrior(),

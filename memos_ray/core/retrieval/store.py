@@ -18,6 +18,7 @@ from memos_ray.core.retrieval.neighbours import NONE, Neighbours
 from memos_ray.core.retrieval.postings import Postings
 from memos_ray.core.retrieval.query import IndexedMemory
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.retrieval.tags import Tags
 from memos_ray.core.retrieval.text import Analyzer, count_words
 from memos_ray.core.retrieval.vectors import ExtraVectors, SlotVectors
 from memos_ray.core.retrieval.views import (
@@ -58,6 +59,7 @@ class MemoryStore:
         self.postings = Postings()
         self.neighbours = Neighbours(settings.context_reach, settings.context_words, max_gap)
         self.names = Names()
+        self.tags = Tags(analyzer)
         self.own = SlotVectors(dim, 0)
         self.extra = ExtraVectors(dim)
         self.context = SlotVectors(dim, 0)
@@ -96,6 +98,7 @@ class MemoryStore:
             if slot is None:
                 continue
             self._name(slot, None)
+            self._tag(slot, ())
             self.frame.remove(id)
             self.postings.drop(slot)
             self.neighbours.remove(slot)
@@ -163,6 +166,7 @@ class MemoryStore:
             self.postings,
             self.neighbours,
             self.names,
+            self.tags,
             self.own,
             self.extra,
             self.context,
@@ -208,12 +212,15 @@ class MemoryStore:
         known = slot is not None
         if slot is not None:
             self._name(slot, facets.get("speaker"))
+            self._tag(slot, facets.get("tags"))
             self.frame.put(memory)
         else:
             slot = self.frame.put(memory)
-            speaker = facets.get("speaker")
+            speaker, tags = facets.get("speaker"), facets.get("tags")
             if isinstance(speaker, str):
                 self.names.add(speaker)
+            if isinstance(tags, tuple):
+                self.tags.replace((), tags)
         if not known or memory.text != self.texts[slot] or memory.language:
             self._put_text(slot, memory)
         spans = tuple((to_micros(span.start), to_micros(span.end)) for span in memory.mentions)
@@ -259,6 +266,14 @@ class MemoryStore:
             self.names.drop(before)
         if isinstance(speaker, str):
             self.names.add(speaker)
+
+    def _tag(self, slot: int, tags: object) -> None:
+        """Follows a change of the tags in an occupied slot."""
+        column = self.frame.coded("tags")
+        before = column.value(int(column.codes[slot])) if column is not None else None
+        self.tags.replace(
+            before if isinstance(before, tuple) else (), tags if isinstance(tags, tuple) else ()
+        )
 
     def _plan_own(self, slot: int, views: Sequence[View]) -> None:
         wanted = _key([view.digest for view in views])

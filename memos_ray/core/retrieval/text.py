@@ -3,8 +3,9 @@
 Words are runs of letters, digits and marks of the NFKC-normalised, case-folded text; a number keeps
 its decimal point and loses its thousands separators. Alphabetic words lose stop words and are
 stemmed in the language of the text. Scripts written without spaces give overlapping pairs of
-characters (bigrams; Nie et al. 2000) and, on the side of the memory, single characters too, so that
-a query of one character finds something. All patterns are linear in the text.
+characters and single characters (Nie, Gao, Zhang & Zhou 2000: both together find more than either);
+of a longer query only the single characters that carry meaning count, those of Chinese without the
+grammatical ones. All patterns are linear in the text.
 """
 
 from __future__ import annotations
@@ -131,18 +132,22 @@ class Analyzer:
         terms: dict[str, str] = {}
         for word in words:
             if is_unspaced(word):
-                pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-                for pair in pairs:
-                    if not languages.is_stop_bigram(pair):
-                        terms.setdefault(sys.intern(pair), pair)
+                pairs = [word[i : i + 2] for i in range(len(word) - 1)]
+                grams = [pair for pair in pairs if not languages.is_stop_bigram(pair)]
+                grams += filter(languages.is_content_character, word) if pairs else [word]
+                for gram in grams:
+                    terms.setdefault(sys.intern(gram), gram)
                 continue
             for language in spoken:
-                term = self._known(language).get(word)
-                if term is None:
-                    term = self._learn(word, language)
+                term = self.term(word, language)
                 if term:
                     terms.setdefault(term, word)
         return terms
+
+    def term(self, word: str, language: str) -> str:
+        """The term of a folded word of a script with spaces; empty for a stop word."""
+        term = self._known(language).get(word)
+        return self._learn(word, language) if term is None else term
 
     def _known(self, language: str) -> dict[str, str]:
         known = self._terms.get(language)

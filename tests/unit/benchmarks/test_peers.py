@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from benchmarks.peers.__main__ import PEERS_PYTHON, ROOT, measured
 from benchmarks.peers.measuring import Item, Workload, measure
 from benchmarks.peers.run import MODULES
 from benchmarks.peers.vectors import VectorTable
-from benchmarks.retrieval import split
 from memos_ray.testing.embedders import HashingEmbedder
 
 CONTENT = (ROOT / "examples" / "conversation.json").read_bytes()
@@ -59,16 +57,6 @@ class Dense:
         vectors = self._table.look_up([item.said for item in items])
         best = np.argsort(-(vectors @ self._table.look_up([text])[0]), kind="stable")[:k]
         return [items[place].id for place in best]
-
-
-def test_a_file_is_split_into_its_conversations() -> None:
-    value = json.loads(CONTENT)
-    again = json.dumps([{**value[0], "sample_id": "a"}, {**value[0], "sample_id": "b"}]).encode()
-    assert list(split(again)) == ["a", "b"]
-    assert json.loads(split(again)["b"])[0]["sample_id"] == "b"
-    neutral = {"format": "neutral", "conversations": [{"id": 1, "turns": []}, {"id": 2}]}
-    parts = split(json.dumps(neutral).encode())
-    assert json.loads(parts["2"]) == {"format": "neutral", "conversations": [{"id": 2}]}
 
 
 def test_a_workload_has_the_whole_conversation_and_is_filled_up() -> None:

@@ -68,9 +68,3 @@ def test_a_path_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DataFolder(tmp_path / "file").create()
     assert caught.value.details["path"] == str(tmp_path / "file")
-
-
-def test_a_folder_without_its_parts_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        FolderLock(DataFolder(tmp_path / "absent")).acquire()
-    assert caught.value.details["reason"] == "No such file or directory"
