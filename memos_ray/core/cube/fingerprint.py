@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from memos_ray.core.crossing import crossing
 
+_AT_ONCE = 4096
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 
@@ -38,28 +38,27 @@ class Fingerprint:
     sketch: str | None = None
 
 
-def _tokens(text: str) -> Counter[str]:
+def _tokens(text: str) -> list[str]:
     if text.isascii():
-        return Counter(_TOKEN.findall(text.lower()))
-    counts: Counter[str] = Counter()
+        return _TOKEN.findall(text.lower())
+    tokens: list[str] = []
     for run in _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()):
         if "\u3040" <= run[0] <= "\ud7af" and len(run) > 1:
-            counts.update(run[i : i + 2] for i in range(len(run) - 1))
+            tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
         else:
-            counts[run] += 1
-    return counts
+            tokens.append(run)
+    return tokens
 
 
 def simhash(text: str) -> str:
     """Computes the 64-bit SimHash of a text, as 16 hex digits; all zeros for a text of no words."""
-    counts = _tokens(text)
-    if not counts:
-        return "0" * 16
-    hashes = b"".join([_hash(token) for token in counts])
-    bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, 64)
-    # In floats, which hold every count exactly and for which BLAS has the product.
-    ones = np.fromiter(counts.values(), np.float64, len(counts)) @ bits.astype(np.float64)
-    return np.packbits(2 * ones > counts.total()).tobytes().hex()
+    tokens = _tokens(text)
+    ones = np.zeros(64, np.int64)
+    for start in range(0, len(tokens), _AT_ONCE):
+        hashes = b"".join([_hash(token) for token in tokens[start : start + _AT_ONCE]])
+        bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, 64)
+        ones += np.add.reduce(bits, 0, np.int64)
+    return np.packbits(2 * ones > len(tokens)).tobytes().hex()
 
 
 @lru_cache(maxsize=1 << 16)
