@@ -65,7 +65,7 @@ _HAN = r"[\u4e00-\u9fff]"
 # A Chinese name has no capitals: a surname counts only between words that names stand between.
 _BEFORE_NAME = (
     r"(?:^|(?<=[\s,\uff0c。.?\uff1f!\uff01、:\uff1a和跟与與给給对對问問叫找见見帮请請把被让關关"
-    r"于於]))"
+    r"于於年月天]))"
 )
 _AFTER_NAME = (
     r"(?=$|[\s,\uff0c。.?\uff1f!\uff01、的说說在是去有和跟与與对對上昨今前最什哪喜爱愛住买"

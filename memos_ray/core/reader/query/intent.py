@@ -37,7 +37,10 @@ _ZH_POLITE = (
     r"(?:请你?|請你?|麻烦你?|麻煩你?|帮我|幫我|你?能不能|可以|能否|给我|給我|我想要?|把|将|將|"
     r"一下|都|再|先)*"
 )
-_THAT = r"(?:\s+to self\b)?(?:\s+(?:down\s+)?(?:(?:the fact )?that|for (?:me|later)|:))?[\s:,]*"
+_THAT = (
+    r"(?:\s+to self\b)?(?:\s+(?:down\s+)?(?:(?:the fact )?that|for (?:me|later)|this(?=\s*:)|:))?"
+    r"[\s:,]*"
+)
 _THING = (
     r"(?:memor(?:y|ies)|notes?|entr(?:y|ies)|records?|facts?|preferences?|information|"
     r"data|everything|what|that|this|it|all|the|my|any|about)"

@@ -75,7 +75,8 @@ def parse(
     if found.intent is Intent.LIST and target is Target.TEXT:
         target = Target.LIST
     remaining = _without(rest, [found.command] if found.command else [])
-    entities = find_entities(head, participants)
+    # Where to look is said with names, too, but not with the names of what is looked for.
+    entities = find_entities(rest, participants)
     topics = find_topics(head, known_tags)
     anchors = find_anchors(head)
     reasons = [

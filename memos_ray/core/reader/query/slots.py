@@ -39,7 +39,7 @@ _SCOPE_NAMESPACE = re.compile(
     r"[\"'\u201c]?(?P<name>(?!and\b)[\w][\w./:-]*)[\"'\u201d]?"
     r"|\bnamespace\s*[:=]\s*[\"']?(?P<named>[\w][\w./:-]*)[\"']?"
     r"|\b(?:in|from|within)\s+the\s+[\"']?(?P<before>[\w][\w./-]*)[\"']?\s+namespace\b"
-    r"|(?:在|从)?\s*命名空间\s*[:\uff1a]?\s*[\"'「\u201c]?(?P<chinese>[A-Za-z0-9_./-]+)[\""
+    r"|(?:在|从)?\s*命名空间\s*[:\uff1a]?\s*[\"'「\u201c]?(?P<chinese>[A-Za-z0-9_./:-]+)[\""
     r"'」\u201d]?\s*(?:里的?|中的?|内的?|里面的?)?",
     re.I,
 )
@@ -58,8 +58,8 @@ _SCOPE_REACH: tuple[tuple[Reach, re.Pattern[str]], ...] = (
         Reach.SHARED,
         re.compile(
             rf"\b(?:in|from|within|among|of)\s+(?:(?:our|the team(?:'s)?|the group(?:'s)?|"
-            rf"the)\s+)?(?:shared|team|"
-            rf"common|public|group)\s+{_OWNED}\b|\b(?:in|from|within)\s+(?:our|"
+            rf"the)\s+)?(?:shared|team(?:'s)?|"
+            rf"common|public|group(?:'s)?)\s+{_OWNED}\b|\b(?:in|from|within)\s+(?:our|"
             rf"the team's)\s+(?:\w+\s+)?{_OWNED}\b|"
             r"(?:在|从)?(?:团队|團隊|我们|我們|大家|小组|共享)的?(?:共享)?的?(?:记忆|笔记|"
             r"文档|空间|知识库)(?:里|中)?的?",
