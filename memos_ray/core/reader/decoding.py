@@ -71,7 +71,7 @@ def _long_run(limit: int) -> re.Pattern[str]:
     # and is the first thing of the pattern; otherwise it is twenty times slower.
     marks = [c for c in map(chr, range(0x300, limit)) if unicodedata.combining(c)]
     mark = f"[{''.join(marks)}]"
-    return re.compile(f"{mark}{mark}{{{_LONGEST_RUN_OF_MARKS - 1}}}")
+    return re.compile(f"{mark}{mark}{{{_LONGEST_RUN_OF_MARKS - 1}}}(?={mark})")
 
 
 def without_surrogates(text: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -31,6 +32,8 @@ _ROLES: Mapping[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
+# Anything else in the place of a type may be what somebody said, which errors do not quote.
+_KIND = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
 _AUDIO_TYPES = {"mp3": "mpeg"}
 
 
@@ -201,7 +204,8 @@ def _read_part(part: object, texts: list[str], attachments: list[str]) -> None:
     elif kind == "tool_result":
         _read_content(part.get("content"), texts, attachments)
     else:
-        raise UnreadableItemError("unsupported_part", f"a content part has the type {kind!r}"[:120])
+        named = f": {kind}" if isinstance(kind, str) and _KIND.fullmatch(kind) else ""
+        raise UnreadableItemError("unsupported_part", f"a content part of an unknown type{named}")
 
 
 def _reference(kind: str, part: Mapping[str, object]) -> str | None:
