@@ -9,26 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
-from memos_ray.core.cube import filters
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.cube.predicate import (
-    Between,
-    Everything,
-    HasAny,
-    Not,
-    Predicate,
-    Present,
-    all_of,
-    any_of,
-)
-from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.vault.operations import (
     Delete,
     Freeze,
@@ -43,7 +30,6 @@ from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
-from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import (
     Diff,
     History,
@@ -60,10 +46,8 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router, WriteLanes
-from memos_ray.gateway.understanding import Embedded, Understood, embed, understand
+from memos_ray.gateway.searching import MemorySearch, filter_of
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
-
-_UNTIMED = Not(Present("event_time"))
 
 
 class MemoryService:
@@ -85,8 +69,14 @@ class MemoryService:
         self._router = router
         self._lanes = WriteLanes(router)
         self._placement = Placement(router, clock)
+        self._search = MemorySearch(
+            router=router,
+            placement=self._placement,
+            embedder=embedder,
+            clock=clock,
+            limits=limits,
+        )
         self._authenticator = authenticator
-        self._embedder = embedder
         self._clock = clock
         self._limits = limits
 
@@ -241,7 +231,7 @@ class MemoryService:
         place = namespace or context.principal.id
         if not 1 <= limit <= self._limits.results:
             raise InvalidInputError("limit is out of range", limit=limit)
-        predicate = self._predicate(filter, tags)
+        predicate = filter_of(filter, tags, self._clock.now())
         # Of the filter as it was written: what `now` means in it moves on between pages.
         query = paging.query_digest("list", place, filter, tags, include_deleted)
         page_start = paging.decode_cursor(cursor, query, paging.AfterMemory) if cursor else None
@@ -260,61 +250,7 @@ class MemoryService:
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
         context, _ = await self._authenticator.context(caller)
-        understood = understand(query, self._clock.now())
-        names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
-        digest = paging.query_digest(
-            "search",
-            names,
-            query.query,
-            query.filter,
-            query.tags,
-            query.since,
-            query.until,
-            query.as_of,
-            query.parse,
-            query.min_relevance,
-            query.include_ended,
-        )
-        offset, limit = 0, min(understood.limit, self._limits.results)
-        if query.cursor:
-            offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
-        embedded = await self._embed(understood)
-        token = paging.decode_token(query.token)
-        single = len(names) == 1
-        request = SearchRequest(
-            context=context.hop(),
-            namespace=names[0],
-            text=understood.text,
-            vector=embedded.vector,
-            space=embedded.space,
-            predicate=all_of(
-                self._predicate(query.filter, query.tags),
-                _span(query),
-                Everything() if query.include_ended else _holds(query.as_of or self._clock.now()),
-            ),
-            hints=understood.hints,
-            k=limit + 1 if single else offset + limit + 1,
-            offset=offset if single else 0,
-            explain=query.explain or not single,
-            as_of=query.as_of,
-            indexed=query.wait_indexed,
-            nameless=embedded.nameless,
-            legible=embedded.legible,
-            min_relevance=query.min_relevance,
-        )
-        replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
-        hits = list(replies[0].hits) if single else merge(replies)[offset:]
-        following = None
-        if len(hits) > limit:
-            following = paging.encode_cursor(digest, paging.AfterHits(offset=offset + limit))
-        return SearchResult.model_construct(
-            hits=[mapping.hit_of(hit, query.explain) for hit in hits[:limit]],
-            cursor=following,
-            unembedded=sum(reply.unembedded for reply in replies),
-            partial=any(reply.partial for reply in replies),
-            understood=understood.report if query.explain else {},
-            request_id=caller.request_id,
-        )
+        return await self._search.search(context, query)
 
     async def history(
         self,
@@ -425,22 +361,6 @@ class MemoryService:
 
         return act
 
-    async def _search_in(
-        self, request: SearchRequest, namespace: str, token: dict[int, int]
-    ) -> SearchReply:
-        partition = await self._placement.home(request.context, namespace)
-        wanted = replace(request, namespace=namespace, after_lsn=token.get(partition, 0))
-        return await self._router.call(partition, lambda shard, _: shard.search(partition, wanted))
-
-    async def _embed(self, understood: Understood) -> Embedded:
-        if not understood.text.strip():
-            return Embedded()
-        return await asyncio.to_thread(embed, understood, self._embedder())
-
-    def _predicate(self, filter: str | dict[str, Any] | None, tags: Sequence[str]) -> Predicate:
-        wanted = filters.parse(filter, self._clock.now()) if filter else Everything()
-        return all_of(wanted, HasAny("tags", tuple(tags)) if tags else Everything())
-
     def _check_size(self, memory: NewMemory) -> None:
         self._check_text(memory.text)
         if len(memory.tags) > self._limits.tags:
@@ -456,21 +376,6 @@ class MemoryService:
                 limit=self._limits.text_bytes,
                 found=size,
             )
-
-
-def _span(query: SearchQuery) -> Predicate:
-    if query.since is None and query.until is None:
-        return Everything()
-    lower = to_micros(query.since) if query.since else None
-    upper = to_micros(query.until) if query.until else None
-    # What carries no time of its own is judged by when it was stored.
-    timed = Between("event_time", lower, upper)
-    return any_of(timed, all_of(_UNTIMED, Between("created_at", lower, upper)))
-
-
-def _holds(at: datetime) -> Predicate:
-    """What has not ceased to hold: superseded facts are history, not answers."""
-    return Not(Between("valid_to", None, to_micros(at) + 1))
 
 
 def _result(outcome: Written | MemosError, caller: Caller) -> WriteResult:
