@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FILES = {"conversation.json": 300, "conversation.zh.json": 60}
+FILES = {"conversation.json": 300, "conversation.de.json": 150, "conversation.zh.json": 60}
 DATE_FORMAT = "%I:%M %p on %d %B, %Y"
 ADVERSARIAL = 5
 
