@@ -311,8 +311,9 @@ class SearchQuery(Model):
     `filter` is an expression such as `tags:work and event_time >= 2023-05-01`, or its JSON form
     (see `docs/filters.md`). `parse` lets the reader take names, times and limits from the query.
     `token` (from a write) makes that write visible to this search; `wait_indexed` also waits until
-    it is embedded. `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`). What has ceased to hold (`valid_to`) is left out unless
-    `include_ended` is set; with `as_of`, what had ceased to hold then.
+    it is embedded. `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
+    What has ceased to hold (`valid_to`) is left out unless `include_ended` is set; with `as_of`,
+    what had ceased to hold then.
     """
 
     query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_printable)] = ""

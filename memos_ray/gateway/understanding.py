@@ -57,7 +57,11 @@ def understand(query: SearchQuery, now: datetime) -> Understood:
         text=text,
         limit=query.limit if stated or call.limit is None else min(call.limit, 1000),
         namespaces=namespaces or call.scope.namespaces,
-        hints=QueryHints(time_range=call.time_range, time_asked=call.time_asked or None),
+        hints=QueryHints(
+            time_range=call.time_range,
+            time_asked=call.time_asked or None,
+            yearly=call.time_range is not None and call.time_range.year_guessed,
+        ),
         report=_report(call),
         nameless=without_each(text, names[:_MOST_NAMES]),
     )

@@ -59,6 +59,7 @@ class QueryHints:
         roles: chat roles that the query asks about, such as `("user",)`; absent: judged from the
             text and the settings; empty: none in particular.
         time_range: when the wanted thing was said or happened, half-open.
+        yearly: whether `time_range` is meant for any year ("in June"), the given one being a guess.
         time_asked: whether the answer is a time ("when did ..."); absent: judged from the text.
     """
 
@@ -66,6 +67,7 @@ class QueryHints:
     roles: tuple[str, ...] | None = None
     time_range: TimeSpan | None = None
     time_asked: bool | None = None
+    yearly: bool = False
 
 
 @crossing

@@ -22,6 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 _NEVER = np.iinfo(np.int64).min
+_DAY = 86_400 * 1_000_000
+_YEAR = 365 * _DAY
 
 
 def _no_notes(slots: Sequence[int]) -> list[str]:
@@ -200,14 +202,42 @@ class DatePrior:
             return None
         start, end = scope.time_range
         times = scope.store.frame.times(slots, ("event_time", "created_at"), int(_NEVER))
+        yearly = scope.query.hints.yearly and end - start < _YEAR
         inside = (times >= start) & (times < end)
+        if yearly:
+            inside = _in_season(times, start, end) & (times != _NEVER)
         mentions = scope.store.mentions
         if mentions:
             place = {slot: at for at, slot in enumerate(slots.tolist())}
             for slot in mentions.keys() & place.keys():
-                if any(low < end and high > start for low, high in mentions[slot]):
+                spans = np.array(mentions[slot], np.int64)
+                if yearly:
+                    ends = np.concatenate((spans[:, 0], spans[:, 1] - 1))
+                    inside[place[slot]] |= bool(_in_season(ends, start, end).any())
+                elif any(low < end and high > start for low, high in mentions[slot]):
                     inside[place[slot]] = True
         return Measured(inside.astype(np.float64), None, lambda slots: ["in time"] * len(slots))
+
+
+def _in_season(times: IntArray, start: int, end: int) -> Mask:
+    """Whether moments fall within a span by month and day, whatever their year."""
+    # The span ends with a whole day, so that June lasts until July, and February until March.
+    first, until = _of_year(np.array([start // _DAY, -(-end // _DAY)])).tolist()
+    days = _of_year(times // _DAY)
+    inside: Mask
+    if first < until:
+        inside = (days >= first) & (days < until)
+    else:
+        inside = (days >= first) | (days < until)
+    return inside
+
+
+def _of_year(days: IntArray) -> IntArray:
+    """Month and day of days since 1970 as one number, so that a leap year shifts nothing."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    place: IntArray = (months.astype(np.int64) % 12) * 32 + (dates - months).astype(np.int64)
+    return place
 
 
 class WhenPrior:

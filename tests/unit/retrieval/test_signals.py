@@ -189,6 +189,42 @@ def test_a_named_time_is_preferred(memory: IndexedMemory, inside: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "end", "moment", "inside"),
+    [
+        ("2025-06-01", "2025-07-01", "2023-06-30T23:59", True),
+        ("2025-06-01", "2025-07-01", "2023-07-01T00:00", False),
+        ("2025-08-15", "2025-08-16", "2024-08-15T12:00", True),
+        ("2025-08-15", "2025-08-16", "2024-08-16T00:00", False),
+        ("2024-12-01", "2025-01-01", "2022-12-31T23:00", True),
+        ("2024-12-01", "2025-03-01", "2020-02-29T08:00", True),
+        ("2024-12-01", "2025-03-01", "2020-03-01T00:00", False),
+        ("2023-06-01", "2025-07-01", "2022-06-15T00:00", False),
+    ],
+)
+def test_a_time_without_a_year_is_one_of_any_year(
+    start: str, end: str, moment: str, inside: bool
+) -> None:
+    said_at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    span = TimeSpan(
+        datetime.fromisoformat(start).replace(tzinfo=UTC),
+        datetime.fromisoformat(end).replace(tzinfo=UTC),
+    )
+    index = indexed(
+        [
+            said("said", "Soup.", event_time=to_micros(said_at)),
+            said("told", "Stew.", mentions=(TimeSpan(said_at, said_at + timedelta(hours=1)),)),
+            said("undated", "Bread."),
+        ]
+    )
+    told = parts(index, asked("soup", hints=QueryHints(time_range=span, yearly=True)))
+    assert {id for id, by in told.items() if "date" in by} == (
+        {"said", "told"} if inside else set()
+    )
+    exact = parts(index, asked("soup", hints=QueryHints(time_range=span)))
+    assert all("date" not in by for by in exact.values())
+
+
+@pytest.mark.parametrize(
     ("text", "share"),
     [
         ("We met yesterday morning.", 1.0),

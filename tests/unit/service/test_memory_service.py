@@ -221,6 +221,35 @@ async def test_filters_and_time_spans_narrow_a_search(memos: InProcess) -> None:
     }
 
 
+async def test_what_has_ceased_to_hold_is_history(memos: InProcess) -> None:
+    me, service = memos.administrator, memos.service
+    old = NewMemory(text="The key is under the mat", valid_to=_MAY_2023)
+    new = NewMemory(text="The key is at the neighbour's", valid_from=_MAY_2023, valid_to=_MAY_2024)
+    await service.add(me, [old, new, NewMemory(text="The key is brass")])
+
+    async def found(**fields: object) -> set[str]:
+        query = SearchQuery.model_validate({"query": "key", **fields})
+        return {hit.memory.text for hit in (await service.search(me, query)).hits}
+
+    assert await found() == {"The key is brass"}
+    assert await found(include_ended=True) == {old.text, new.text, "The key is brass"}
+    assert await found(include_ended=True, filter="has(valid_to)") == {old.text, new.text}
+
+
+async def test_only_what_is_likely_to_matter_is_returned(memos: InProcess) -> None:
+    me, service = memos.administrator, memos.service
+    await _add(memos, *(f"Note {number} about the weather in spring" for number in range(40)))
+    await service.add(me, [NewMemory(text="Deploys go to the cluster with Helm", tags=["k8s"])])
+    query = SearchQuery(query="k8s deploys", min_relevance=0.2, wait_indexed=True)
+    found = await service.search(me, query)
+    assert [hit.memory.tags for hit in found.hits] == [["k8s"]]
+    assert found.hits[0].relevance is not None and found.hits[0].relevance >= 0.2
+    nothing = await service.search(me, query.model_copy(update={"query": "violin strings"}))
+    assert nothing.hits == []
+    listed = await service.search(me, SearchQuery(query=""))
+    assert {hit.relevance for hit in listed.hits} == {None}
+
+
 async def test_pages_join_without_gap_or_repetition(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     ids = await _add(memos, *(f"page test number {n}" for n in range(25)))
