@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-latency bench-peers docs lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -29,6 +29,9 @@ bench: setup  ## The light benchmarks: retrieval on the shipped conversation, la
 
 bench-retrieval: setup  ## Retrieval quality: DATA=FILE
 	@$(PY) -m benchmarks.retrieval $(if $(DATA),--data $(DATA))
+
+bench-precision: setup  ## Whether only the right memory comes back: DATA=FOLDER of PrecisionMemBench
+	@$(PY) -m benchmarks.precision --data $(DATA)
 
 bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--sizes 600 6000"
 	@$(PY) -m benchmarks.latency $(ARGS)

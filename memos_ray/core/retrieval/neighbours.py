@@ -33,8 +33,7 @@ class Neighbours:
 
     Invariants (after `flush`): `included[i, c]` is the neighbour of `i` at offset `c - reach` when
     it belongs to the context of `i`, else -1; `reverse[j, c] == i` exactly when
-    `included[i, c] == j`; `previous[i]` is the memory before `i`, in its context or not, and
-    `following[i]` the one after it.
+    `included[i, c] == j`; `previous[i]` is the memory before `i`, in its context or not.
     Complexity: a change touches the memories within `reach` of it, plus a binary search and an
     insertion in its session.
     """
@@ -47,7 +46,6 @@ class Neighbours:
         self.included: SlotArray = np.full((0, width), NONE, np.int32)
         self.reverse: SlotArray = np.full((0, width), NONE, np.int32)
         self.previous: SlotArray = np.full(0, NONE, np.int32)
-        self.following: SlotArray = np.full(0, NONE, np.int32)
         self._sessions: dict[Hashable, _Session] = {}
         self._session_of: list[_Session | None] = []
         self._places: list[tuple[int, str]] = []
@@ -62,7 +60,6 @@ class Neighbours:
         self.included = np.concatenate((self.included, blank))
         self.reverse = np.concatenate((self.reverse, blank))
         self.previous = np.concatenate((self.previous, blank[:, 0]))
-        self.following = np.concatenate((self.following, blank[:, 0]))
         self._session_of.extend([None] * more)
         self._places.extend([_NOWHERE] * more)
         self._words.extend([NONE] * more)
@@ -122,10 +119,9 @@ class Neighbours:
         for column in range(old.shape[1]):
             held = old[:, column]
             self.reverse[held[held != NONE], column] = NONE
-        fresh, beside = self._contexts(changed)
+        fresh, previous = self._contexts(changed)
         self.included[slots] = fresh
-        self.previous[slots] = beside[:, 0]
-        self.following[slots] = beside[:, 1]
+        self.previous[slots] = previous
         for column in range(fresh.shape[1]):
             held = fresh[:, column]
             valid = held != NONE
@@ -138,7 +134,7 @@ class Neighbours:
 
     def memory_bytes(self) -> int:
         """Estimated size."""
-        arrays = self.included.nbytes + self.reverse.nbytes + 2 * self.previous.nbytes
+        arrays = self.included.nbytes + self.reverse.nbytes + self.previous.nbytes
         return arrays + 130 * len(self._words) + 250 * len(self._sessions)
 
     @property
@@ -150,10 +146,10 @@ class Neighbours:
             self._dirty[slot] = None
 
     def _contexts(self, slots: list[int]) -> tuple[SlotArray, SlotArray]:
-        """Rows of `included`, and of `previous` with `following`, for `slots`."""
+        """Rows of `included` and entries of `previous` for `slots`."""
         width = self.included.shape[1]
         rows = [[NONE] * width for _ in slots]
-        beside = [[NONE, NONE] for _ in slots]
+        previous = [NONE] * len(slots)
         by_session: dict[int, list[int]] = {}
         for at, slot in enumerate(slots):
             session = self._session_of[slot]
@@ -174,11 +170,9 @@ class Neighbours:
                     else bisect_left(members, self._places[slot], key=self._places.__getitem__)
                 )
                 if place and self._near(slot, members[place - 1]):
-                    beside[at][0] = members[place - 1]
-                if place + 1 < len(members) and self._near(slot, members[place + 1]):
-                    beside[at][1] = members[place + 1]
+                    previous[at] = members[place - 1]
                 self._expand(rows[at], members, place)
-        return np.array(rows, np.int32).reshape(-1, width), np.array(beside, np.int32)
+        return np.array(rows, np.int32).reshape(-1, width), np.array(previous, np.int32)
 
     def _expand(self, row: list[int], members: list[int], place: int) -> None:
         """Adds neighbours to a row, nearest first, until a side is too long or ends."""

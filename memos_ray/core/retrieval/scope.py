@@ -170,13 +170,6 @@ class Scope:
         return values, self.at(store.own.held, self.rows)
 
     @cached_property
-    def joined(self) -> Mask:
-        """Visible slots with a vector of themselves and their predecessor together, `[high]`."""
-        store, high = self.store, self.high
-        joined: Mask = store.joined[:high] & store.context.held[:high] & self.basis
-        return joined
-
-    @cached_property
     def vector(self) -> vectors.Query | None:
         """The query vector, quantised; nothing when there is none.
 

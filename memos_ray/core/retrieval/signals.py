@@ -107,10 +107,9 @@ class OwnDense:
 
 
 class ContextDense:
-    """Mean cosine of the query with a memory and its predecessor, and with it and its successor.
+    """Cosine of the query with a memory together with its predecessor.
 
-    Each pair of neighbours is embedded once and speaks for both. Where a pair does not exist (an
-    end of a session, a long text) the memory's cosine without neighbours stands in for it.
+    Where that view does not exist, the memory's own cosine stands in for it.
     """
 
     name = "dense_context"
@@ -119,21 +118,13 @@ class ContextDense:
         """Silent without a query vector; without opinion where nothing is embedded yet."""
         if scope.own_cosines is None or scope.vector is None:
             return None
-        alone, known = scope.own_cosines
-        store = scope.store
-        if not store.context.count:
-            return Measured(alone, known)
-        held = scope.at(store.context.held, slots)
-        joined = scope.at(scope.joined, slots)
-        after = scope.at(store.neighbours.following, slots)
-        paired = scope.joined[after] & (after >= 0)
-        before, behind = store.context.cosines_of(scope.vector, (slots, after[paired]), scope.high)
-        # The context view of a long text is the text as a whole, without its predecessor.
-        alone = np.where(held & ~joined, before, alone)
-        cosines = np.where(joined, before, alone)
-        alone[paired] = behind
-        cosines += alone
-        cosines *= 0.5
+        values, known = scope.own_cosines
+        table = scope.store.context
+        if not table.count:
+            return Measured(values, known)
+        held = scope.at(table.held, slots)
+        cosines = table.cosines(scope.vector, slots, scope.high)
+        np.copyto(cosines, values, where=~held)
         return Measured(cosines, known | held)
 
 

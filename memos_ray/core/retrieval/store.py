@@ -64,8 +64,6 @@ class MemoryStore:
         self.extra = ExtraVectors(dim)
         self.context = SlotVectors(dim, 0)
         self.languages = CodeColumn(0)
-        # Whether the context view of a slot holds its predecessor; otherwise it is a text alone.
-        self.joined: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.lengths: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self.context_lengths: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self.tells_time: npt.NDArray[np.float32] = np.zeros(0, np.float32)
@@ -160,7 +158,7 @@ class MemoryStore:
     def memory_bytes(self) -> int:
         """Estimated size of everything held."""
         arrays = self.lengths.nbytes + self.context_lengths.nbytes
-        arrays += self.tells_time.nbytes + self.asks.nbytes + 43 * len(self._chunks)
+        arrays += self.tells_time.nbytes + self.asks.nbytes + 42 * len(self._chunks)
         parts = (
             self.frame,
             self.postings,
@@ -191,7 +189,6 @@ class MemoryStore:
         ):
             part.grow(capacity)
         more = capacity - old
-        self.joined = np.concatenate((self.joined, np.zeros(more, np.bool_)))
         self.lengths = np.concatenate((self.lengths, np.zeros(more, np.int32)))
         self.context_lengths = np.concatenate((self.context_lengths, np.zeros(more, np.int32)))
         self.tells_time = np.concatenate((self.tells_time, np.zeros(more, np.float32)))
@@ -302,7 +299,6 @@ class MemoryStore:
                 self.settings.views,
             )
             wanted = views[0].digest if views else 0
-            self.joined[slot] = bool(views) and views[0].text != self.texts[slot]
             self._context_wanted[slot] = wanted
             if self._context_held[slot] != wanted:
                 self._context_held[slot] = 0

@@ -6,8 +6,6 @@ depend on where in the table a row lies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numkong
 import numpy as np
 import numpy.typing as npt
@@ -69,16 +67,10 @@ class SlotVectors:
 
     def cosines(self, query: Query, rows: IntArray, high: int) -> FloatArray:
         """Cosines at `rows`, ascending and all below `high`; 0 where no vector is held."""
-        return self.cosines_of(query, (rows,), high)[0]
-
-    def cosines_of(
-        self, query: Query, parts: Sequence[npt.NDArray[np.integer]], high: int
-    ) -> list[FloatArray]:
-        """Cosines at several sets of slots below `high`; a set of all of them is in order."""
-        if sum(map(len, parts)) * _GATHER_BELOW < high:
-            return [query.cosines(self._data[rows], self._scales[rows]) for rows in parts]
+        if len(rows) * _GATHER_BELOW < high:
+            return query.cosines(self._data[rows], self._scales[rows])
         every = query.cosines(self._data[:high], self._scales[:high])
-        return [every if len(rows) == high else every[rows] for rows in parts]
+        return every if len(rows) == high else every[rows]
 
     def memory_bytes(self) -> int:
         """Size of the arrays."""

@@ -18,8 +18,8 @@ def line() -> Neighbours:
     return neighbours
 
 
-def beside(neighbours: Neighbours, slot: int) -> tuple[int, int]:
-    return int(neighbours.previous[slot]), int(neighbours.following[slot])
+def before(neighbours: Neighbours, slot: int) -> int:
+    return int(neighbours.previous[slot])
 
 
 def test_the_nearest_join_first_and_the_earlier_before_the_later(line: Neighbours) -> None:
@@ -45,9 +45,9 @@ def test_a_context_is_inverted(line: Neighbours) -> None:
 def test_neighbours_close_ranks(line: Neighbours) -> None:
     line.remove(3)
     line.flush()
-    assert beside(line, 2) == (1, 4)
-    assert beside(line, 4) == (2, 5)
-    assert beside(line, 3) == (NONE, NONE)
+    assert before(line, 2) == 1
+    assert before(line, 4) == 2
+    assert before(line, 3) == NONE
     assert line.context_of(2) == [0, 1, 2, 4]
     assert line.context_of(3) == []
 
@@ -57,8 +57,8 @@ def test_a_late_comer_takes_its_place(line: Neighbours) -> None:
     line.flush()
     line.put(3, "m3", 10, "talk", 3)
     line.flush()
-    assert beside(line, 3) == (2, 4)
-    assert beside(line, 4) == (3, 5)
+    assert before(line, 3) == 2
+    assert before(line, 4) == 3
 
 
 def test_one_position_is_shared_in_the_order_of_ids() -> None:
@@ -67,7 +67,7 @@ def test_one_position_is_shared_in_the_order_of_ids() -> None:
     for slot, id in enumerate(("b", "c", "a")):
         neighbours.put(slot, id, 1, "talk", 0)
     neighbours.flush()
-    assert beside(neighbours, 0) == (2, 1)
+    assert [before(neighbours, slot) for slot in range(3)] == [2, 0, NONE]
     assert neighbours.context_of(2) == [2, 0]
 
 
@@ -80,7 +80,7 @@ def test_sessions_do_not_mix() -> None:
     neighbours.put(3, "d", 1, "one", None)
     neighbours.flush()
     assert [neighbours.context_of(slot) for slot in range(4)] == [[0], [1], [2], [3]]
-    assert beside(neighbours, 0) == (NONE, NONE)
+    assert before(neighbours, 0) == NONE
 
 
 def test_a_gap_parts() -> None:
@@ -89,7 +89,7 @@ def test_a_gap_parts() -> None:
     for slot, position in enumerate((0, 1, 3)):
         neighbours.put(slot, str(slot), 1, "talk", position)
     neighbours.flush()
-    assert beside(neighbours, 1) == (0, NONE)
+    assert before(neighbours, 1) == 0
     assert neighbours.context_of(2) == [2]
 
 
@@ -106,7 +106,7 @@ def test_without_reach_a_memory_still_has_a_predecessor() -> None:
     neighbours.put(1, "b", 1, "talk", 1)
     neighbours.flush()
     assert neighbours.context_of(1) == [1]
-    assert beside(neighbours, 1) == (0, NONE)
+    assert before(neighbours, 1) == 0
     neighbours.remove(0)
     neighbours.flush()
-    assert beside(neighbours, 1) == (NONE, NONE)
+    assert before(neighbours, 1) == NONE
