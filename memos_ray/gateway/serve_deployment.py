@@ -52,6 +52,8 @@ def bind(settings: Settings, public_key: bytes) -> Application:
         num_replicas=settings.gateway.replicas,
         max_ongoing_requests=_ONGOING,
         ray_actor_options={"num_cpus": 0},
+        # A replica that was killed is noticed by this, and replaced; until then nobody may answer.
+        health_check_period_s=1.0,
         graceful_shutdown_timeout_s=10.0,
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )(serve.ingress()(Gateway))
