@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
 from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
 from memos_ray.errors import (
     AlreadyExistsError,
@@ -196,6 +197,10 @@ class PartitionWriter:
                 self._last_lsn = None
             else:
                 self._advance(commit)
+                if _newest(outcomes) > (self._seen_lsn or 0):
+                    # A replay of a commit that came through after it was given up for lost: who
+                    # hears of it now may expect to find it.
+                    await self._settle()
                 return outcomes
 
     def _advance(self, commit: Commit) -> None:
@@ -246,6 +251,10 @@ class PartitionWriter:
             self._closed = True
             self._fenced = error
             self._on_fenced(self.partition)
+
+
+def _newest(outcomes: Outcomes) -> int:
+    return max((one.lsn for one in outcomes if isinstance(one, Written)), default=0)
 
 
 def _shares(wanted: Sequence[int], room: int) -> list[int]:

@@ -23,6 +23,7 @@ from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
+from memos_ray.testing.waiting import eventually
 
 CALLER = CallContext(Principal("acme", "user:ann"))
 
@@ -88,12 +89,6 @@ async def search(shard: VaultShard, after_lsn: int) -> SearchReply:
 
 def embedded(store: SlowAnswers, id: str) -> bool:
     return bool(store.vectors(0, [CubeKey("acme", id)], HashingEmbedder().space.digest))
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_an_entry_is_not_passed_before_its_commit_has_been_seen(
