@@ -55,6 +55,9 @@ class OwnedPartition:
         self._residency = residency
         self._searcher = searcher
         self._bodies = bodies
+        # A call that was under way when the partition went away may have filled the caches since,
+        # with what another owner has changed.
+        self._forget()
         self.writer = PartitionWriter(
             number,
             epoch,
@@ -129,6 +132,9 @@ class OwnedPartition:
         await self.writer.close()
         feeds = [self.embed_feed, *([self.index_feed] if self.index_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
+        self._forget()
+
+    def _forget(self) -> None:
         self._residency.drop(self.number)
         self._searcher.drop(self.number)
         self._bodies.drop(self.number)

@@ -1,0 +1,185 @@
+"""Resident indexes: loaded once, up to date, within a budget, the coldest evicted first."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from memos_ray.actors.residency import Place, Residency
+from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.retrieval import ResidentIndex
+from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.vault.log import Commit
+from memos_ray.errors import NotOwnerError, StoreError
+from memos_ray.ports import StoredVectors
+from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.cubes import make_commit, make_cube, next_version
+from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
+from memos_ray.testing.record_store import MemoryRecordStore
+
+SPACE = HashingEmbedder(64).space
+PLENTY = 1 << 30
+
+
+class GatedStore(MemoryRecordStore):
+    """Holds loads back while the gate is closed, behind what they have read; counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.reading = threading.Event()
+        self.loads = 0
+
+    def load(
+        self, partition: int, tenant: str, namespace: str, space: str
+    ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
+        """See `RecordStorePort.load`."""
+        self.loads += 1
+        rows = list(super().load(partition, tenant, namespace, space))
+        self.reading.set()
+        self.gate.wait()
+        yield from rows
+
+
+class Bench:
+    """A residency on a store to which commits are made."""
+
+    def __init__(self, budget_bytes: int = PLENTY, plan: FaultPlan | None = None) -> None:
+        self.store = GatedStore()
+        self.store.take(0, "shard-0", 1)
+        self.clock = ManualClock()
+        self.executor = ThreadPoolExecutor(4)
+        self.residency = Residency(
+            store=FaultyRecordStore(self.store, plan or FaultPlan()),
+            space=SPACE.digest,
+            new_index=lambda: ResidentIndex(SPACE.dim, RetrievalSettings()),
+            clock=self.clock,
+            executor=self.executor,
+            budget_bytes=budget_bytes,
+        )
+
+    def commit(self, *cubes: MemCube, erased: tuple[MemCube, ...] = ()) -> Commit:
+        """Commits to the store, and shows it to the residency as the writer does."""
+        commit = make_commit(cubes, erased=erased, after=self.store.last_lsn(0))
+        self.store.commit(commit)
+        self.residency.apply(commit)
+        return commit
+
+
+def place(namespace: str = "notes") -> Place:
+    return Place(0, "acme", namespace)
+
+
+async def ids(bench: Bench, where: Place | None = None) -> set[str]:
+    index = await bench.residency.index(where or place())
+    assert index is not None
+    return {cube_id for cube_id in ("a", "b", "c", "d") if cube_id in index}
+
+
+async def test_an_index_holds_the_heads_that_are_not_deleted() -> None:
+    bench = Bench()
+    gone = make_cube(id="c")
+    bench.commit(make_cube(id="a"), make_cube(id="b"), gone)
+    bench.commit(next_version(gone, state=State.DELETED))
+    assert await ids(bench) == {"a", "b"}
+    bench.commit(make_cube(id="d"), make_cube(id="x", namespace="elsewhere"))
+    bench.commit(erased=(make_cube(id="a"),))
+    assert await ids(bench) == {"b", "d"}
+    assert bench.store.loads == 1
+    assert bench.residency.memories == 2
+
+
+async def test_all_who_ask_at_once_wait_for_one_load() -> None:
+    bench = Bench()
+    bench.commit(make_cube(id="a"))
+    found = await asyncio.gather(*(bench.residency.index(place()) for _ in range(5)))
+    assert len(set(map(id, found))) == 1
+    assert bench.store.loads == 1
+
+
+async def test_what_is_committed_during_a_load_is_in_the_index() -> None:
+    bench = Bench()
+    changed = make_cube("old", id="a")
+    bench.commit(changed, make_cube(id="b"))
+    bench.store.gate.clear()
+    loading = asyncio.create_task(ids(bench))
+    await asyncio.to_thread(bench.store.reading.wait)
+    bench.commit(make_cube(id="c"), next_version(changed, state=State.DELETED))
+    bench.store.gate.set()
+    assert await loading == {"b", "c"}
+
+
+async def test_giving_a_partition_up_ends_its_loads_and_its_indexes() -> None:
+    bench = Bench()
+    bench.commit(make_cube(id="a"), make_cube(id="b", namespace="other"))
+    assert await ids(bench, place("other")) == {"b"}
+    bench.store.reading.clear()
+    bench.store.gate.clear()
+    loading = asyncio.create_task(ids(bench))
+    await asyncio.to_thread(bench.store.reading.wait)
+    bench.residency.drop(0)
+    bench.store.gate.set()
+    with pytest.raises(NotOwnerError):
+        await loading
+    assert (len(bench.residency), bench.residency.memory_bytes) == (0, 0)
+
+
+async def test_a_failed_load_is_told_and_tried_again() -> None:
+    bench = Bench(plan=FaultPlan([Fault("load", 1, StoreError("no disk"))]))
+    bench.commit(make_cube(id="a"))
+    with pytest.raises(StoreError):
+        await ids(bench)
+    assert await ids(bench) == {"a"}
+
+
+async def test_a_namespace_larger_than_the_budget_is_not_loaded() -> None:
+    bench = Bench(budget_bytes=10_000)
+    bench.commit(*(make_cube() for _ in range(4)))
+    assert await bench.residency.index(place()) is None
+    assert bench.store.loads == 0
+
+
+async def test_the_coldest_is_evicted_first() -> None:
+    measure = Bench()
+    measure.commit(make_cube())
+    await measure.residency.index(place())
+    one = measure.residency.memory_bytes
+    bench = Bench(budget_bytes=2 * one + one // 2)
+    for name in ("cold", "warm", "new"):
+        bench.commit(make_cube(namespace=name))
+    await bench.residency.index(place("cold"))
+    for _ in range(3):
+        await bench.residency.index(place("warm"))
+    bench.clock.advance(60)
+    await bench.residency.index(place("new"))
+    assert len(bench.residency) == 2
+    assert bench.residency.memory_bytes <= 2 * one + one // 2
+    loads = bench.store.loads
+    await bench.residency.index(place("warm"))
+    assert bench.store.loads == loads
+    await bench.residency.index(place("cold"))
+    assert bench.store.loads == loads + 1
+
+
+async def test_old_heat_fades() -> None:
+    measure = Bench()
+    measure.commit(make_cube())
+    await measure.residency.index(place())
+    one = measure.residency.memory_bytes
+    bench = Bench(budget_bytes=2 * one + one // 2)
+    for name in ("once hot", "recent", "new"):
+        bench.commit(make_cube(namespace=name))
+    for _ in range(8):
+        await bench.residency.index(place("once hot"))
+    bench.clock.advance(3600)
+    await bench.residency.index(place("recent"))
+    await bench.residency.index(place("new"))
+    loads = bench.store.loads
+    await bench.residency.index(place("recent"))
+    assert bench.store.loads == loads
