@@ -162,8 +162,10 @@ class RolePrior:
             return None
         if not np.any(scope.basis & (column.codes[: scope.high] != ABSENT)):
             return None
-        wanted = [ABSENT, *(column.code(role) for role in roles)]
-        said = np.isin(scope.at(column.codes, slots), wanted)
+        codes = scope.at(column.codes, slots)
+        said = codes == ABSENT
+        for role in roles:
+            said |= codes == column.code(role)
         note = ", ".join(roles)
         return Measured(said.astype(np.float64), None, lambda slots: [note] * len(slots))
 
