@@ -353,6 +353,23 @@ class TestFiles:
             texts(records)
         records.close()
 
+    @pytest.mark.parametrize("empty", [False, True])
+    def test_a_lost_file_is_named_and_not_made_anew(self, damaged: Path, empty: bool) -> None:
+        file = damaged / f"p{P:04}.sqlite"
+        for path in damaged.glob(f"p{P:04}.sqlite*"):
+            path.unlink()
+        if empty:
+            file.touch()
+        records = SqlRecordStore.embedded(damaged)
+        with pytest.raises(StoreCorruptError) as caught:
+            texts(records)
+        with pytest.raises(StoreCorruptError):
+            records.take(P, "shard-0", 9)
+        assert not file.exists() or file.stat().st_size == 0
+        Path(str(caught.value.details["mark"])).unlink()
+        assert texts(records) == set()
+        records.close()
+
     def test_damage_between_rows_is_found(self, damaged: Path) -> None:
         with closing(sqlite3.connect(damaged / f"p{P:04}.sqlite")) as connection:
             connection.execute("DELETE FROM version WHERE cube_id = (SELECT min(id) FROM cube)")

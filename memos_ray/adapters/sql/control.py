@@ -9,7 +9,8 @@ from typing import Self
 from sqlalchemy import Connection, delete, select, update
 
 from memos_ray.adapters.sql import revisions, rows, writes
-from memos_ray.adapters.sql.engine import Database, open_file, open_server
+from memos_ray.adapters.sql.engine import Database, open_server
+from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.schema import CONTROL, control_event, document
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
@@ -38,8 +39,7 @@ class SqlControlStore:
         Raises:
             StoreError: the file cannot be opened, is damaged, full or of a newer version.
         """
-        file = Path(folder) / "control.sqlite"
-        return cls(revisions.prepare(open_file(file), "control"))
+        return cls(open_home(Path(folder), "control"))
 
     @classmethod
     def clustered(cls, url: str) -> Self:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
-from memos_ray.adapters.sql.engine import Database, open_file, open_server
+from memos_ray.adapters.sql.engine import Database, open_server
+from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.rows import AnyRow
 from memos_ray.adapters.sql.schema import access, cursor, event, fence, reply
 from memos_ray.core.cube.cube import MemCube, VersionInfo
@@ -66,11 +67,7 @@ class SqlRecordStore:
         """Opens a store of SQLite files `<folder>/p0007.sqlite`, each made at its first use."""
         root = Path(folder)
 
-        def opened(partition: int) -> Database:
-            home = f"p{partition:04}"
-            return revisions.prepare(open_file(root / f"{home}.sqlite"), home)
-
-        return cls(opened, root)
+        return cls(lambda partition: open_home(root, f"p{partition:04}"), root)
 
     @classmethod
     def clustered(cls, url: str) -> Self:
