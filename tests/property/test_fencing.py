@@ -77,7 +77,7 @@ class Step:
     shard: str
 
 
-steps = st.builds(Step, st.sampled_from(("own", "disown", "add", "count")), shards)
+steps = st.builds(Step, st.sampled_from(("own", "disown", "add", "count", "search")), shards)
 
 
 @dataclass
@@ -223,6 +223,9 @@ class Fencing(RuleBasedStateMachine):
                     await shard.own([partition])
             case "disown":
                 await shard.disown([partition])
+            case "search":
+                with contextlib.suppress(*LOST):
+                    await shard.search(partition, SearchRequest(CALLER, "notes", "", k=ALL))
             case "add":
                 others = [one for name, one in self.shards.items() if name != apart_from]
                 await self.add([shard, *others], partition)
