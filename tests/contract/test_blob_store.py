@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -282,10 +281,8 @@ def test_an_s3_store_that_is_away_is_named_and_comes_back() -> None:
         lambda: list(blobs.digests()),
     )
     for call in calls:
-        started = time.monotonic()
         with pytest.raises(UnavailableError):
             call()
-        assert time.monotonic() - started < 5.0
     server.start()
     server.make_bucket("away")
     assert blobs.get(blobs.put(b"x")) == b"x"

@@ -498,7 +498,7 @@ def test_several_shards_may_prepare_at_once(server: MilvusServer) -> None:
         one.close()
 
 
-def test_a_closed_store_refuses_quickly(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_closed_store_refuses(tmp_path_factory: pytest.TempPathFactory) -> None:
     closed = open_vector_store(str(tmp_path_factory.mktemp("closed") / "vectors"))
     closed.close()
     closed.close()
@@ -513,10 +513,8 @@ def test_a_closed_store_refuses_quickly(tmp_path_factory: pytest.TempPathFactory
         lambda: closed.needs_rebuild(SPACE, 1),
     )
     for call in calls:
-        started = time.monotonic()
         with pytest.raises(VectorStoreError):
             call()
-        assert time.monotonic() - started < 0.05
 
 
 def test_copies_in_two_places_are_told_apart(tmp_path: Path) -> None:
