@@ -9,3 +9,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # the machine's own; this switch, which its desktop builds start with, keeps it there. Joining a
 # cluster does not heed it, but a `ray start --address=…` that inherits it refuses to make a node.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Ray would run actors at a low priority, behind whatever else the machine does. Here they are the
+# service, and a shard that waits for its own clients helps nobody.
+os.environ.setdefault("RAY_worker_niceness", "0")
