@@ -149,6 +149,8 @@ class Teller:
         self.note("diff", memos.diff(self.first, 1, 2))
         self.note("version 1", memos.get(self.first, version=1))
         self.refused("version 9", lambda: memos.get(self.first, version=9))
+        # A version that is replaced before it is embedded never is, which the past would show.
+        memos.search("trains", limit=1, wait_indexed=True)
         self.note("rollback", memos.rollback(self.first, 1, reason="the old timetable"))
         page = memos.history(self.first, limit=2)
         self.note("history, first page", page)
