@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.vault.log import Event
 from memos_ray.errors import FencedError, InternalError, MemosError
 from memos_ray.ports import RecordStorePort
@@ -121,7 +122,12 @@ class LogFeed:
                 return
             except Exception as error:
                 if not isinstance(error, MemosError):
-                    _log.exception("%s failed in partition %d", self.name, self._partition)
+                    _log.error(
+                        "%s failed in partition %d: %s",
+                        self.name,
+                        self._partition,
+                        describe_defect(error),
+                    )
                     error = InternalError("a consumer failed", kind=type(error).__name__)
                 self._on_error(self.name, error)
                 await asyncio.sleep(retry_s)

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
@@ -154,7 +155,11 @@ class PartitionWriter:
                     outcomes = [error] * len(writes)
                     self._failed(error)
                 except Exception as error:
-                    _log.exception("a transaction failed in partition %d", self.partition)
+                    _log.error(
+                        "a transaction failed in partition %d: %s",
+                        self.partition,
+                        describe_defect(error),
+                    )
                     outcomes = [InternalError("the write failed", kind=type(error).__name__)]
                     outcomes *= len(writes)
                     self._last_lsn = None
@@ -229,7 +234,11 @@ class PartitionWriter:
             await self._settle()
         except Exception as error:
             if not isinstance(error, MemosError):
-                _log.exception("caches of partition %d may be stale", self.partition)
+                _log.error(
+                    "caches of partition %d may be stale: %s",
+                    self.partition,
+                    describe_defect(error),
+                )
             elif not self._closed:
                 loop = asyncio.get_running_loop()
                 self._settling = loop.call_later(_SETTLE_RETRY_S, self._start)

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import re
 import time
-import traceback
 from uuid import uuid4
 
 import orjson
@@ -21,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from memos_ray.core.defects import describe_defect
 from memos_ray.errors import (
     DeadlineExceededError,
     InvalidInputError,
@@ -82,7 +82,7 @@ class Edge:
         except ClientDisconnect:
             exchange.status = 499
         except Exception as error:
-            _log_defect(error, exchange.request_id)
+            _log.error("request %s failed: %s", exchange.request_id, describe_defect(error))
             await exchange.fail(None)
         finally:
             self._record(scope, exchange, time.perf_counter() - started)
@@ -174,9 +174,3 @@ class _Exchange:
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError("the body is too long", limit=self._request_bytes)
-
-
-def _log_defect(error: Exception, request_id: str) -> None:
-    frames = traceback.extract_tb(error.__traceback__)[-8:]
-    where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    _log.error("request %s failed: %s at %s", request_id, type(error).__name__, where)
