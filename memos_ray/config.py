@@ -211,6 +211,35 @@ class RetrievalTuning(_Section):
     )
 
 
+class DType(StrEnum):
+    """Element type of a model's weights and KV cache."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class ModelSettings(_Section):
+    """One model and the engine of its replicas."""
+
+    name: str = Field(min_length=1, description="Name in the OpenAI-compatible API.")
+    path: Path = Field(description="Folder with configuration, tokenizer and safetensors.")
+    dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")
+    context_tokens: Positive = Field(4096, description="Longest prompt and answer together.")
+    kv_bytes: Positive = Field(256 << 20, description="KV cache of one replica.")
+    shelf_bytes: Positive = Field(
+        256 << 20, description="KV caches of memories that a replica keeps at hand."
+    )
+    block_tokens: Positive = Field(32, description="Tokens of one KV block.")
+    batch_tokens: Positive = Field(
+        2048, description="Most tokens computed in one step; longer prompts come in chunks."
+    )
+    sequences: Positive = Field(32, description="Most requests computed at once.")
+    tensor_parallel: Positive = Field(1, description="Devices that share the model.")
+    eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
+
+
 class _Explained(BaseSettings):
     """Settings whose errors are ours."""
 

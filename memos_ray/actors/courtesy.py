@@ -9,7 +9,7 @@ _HALF_LIFE_S = 0.25
 _PRESSING = 16.0
 _PAUSE_S = 0.02
 _SHARE = 4.0
-_HOLD_MIN_S = 0.1
+_HOLD_MIN_S = 0.5
 _HOLD_MAX_S = 2.0
 
 

@@ -70,7 +70,7 @@ class EmbedConsumer:
         """Nothing to empty."""
 
     async def _embed_place(self, place: Place, ids: Sequence[str]) -> None:
-        index = await self._residency.index(place)
+        index = await self._residency.index(place, self._courtesy)
         if index is None:
             loop = asyncio.get_running_loop()
             plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
@@ -83,7 +83,7 @@ class EmbedConsumer:
                 # All of them are being erased; the index hears of it with the commit.
                 await asyncio.sleep(_PAUSE_S)
             await self._courtesy.turn()
-            index = await self._residency.index(place)
+            index = await self._residency.index(place, self._courtesy)
             if index is None:
                 return
 
@@ -93,7 +93,7 @@ class EmbedConsumer:
         await loop.run_in_executor(
             self._executor, self._store.save_vectors, self._partition, self._epoch, rows
         )
-        self._residency.attach(place, rows)
+        await self._residency.attach(place, rows)
         return bool(rows)
 
     def _compute(self, place: Place, plans: Sequence[ViewPlan]) -> list[StoredVectors]:

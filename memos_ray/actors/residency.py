@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
 from memos_ray.core.vault.log import Commit, CubeKey
@@ -16,7 +19,7 @@ from memos_ray.ports import ClockPort, RecordStorePort, StoredVectors
 _HEAT_HALF_LIFE_S = 300.0
 _LOAD_BATCH = 512
 _BYTES_PER_MEMORY = 3 << 10
-_PENDING_MAX = 4096
+_PENDING_MAX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +35,22 @@ class Place:
 class _Resident:
     """An index in memory; `pending` is what has been committed, but not entered yet."""
 
+    place: Place
     index: ResidentIndex
     heat: float
     touched_at: float
     memories: int = 0
     memory_bytes: int = 0
-    pending: list[_Delta] = field(default_factory=list)
-    pending_changes: int = 0
+    pending: deque[_Delta] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
 class _Loading:
     """A load under way: what is committed meanwhile is applied when it is done."""
 
-    done: asyncio.Task[ResidentIndex]
-    commits: list[Commit] = field(default_factory=list)
+    done: asyncio.Task[None]
+    courtesy: Courtesy
+    pending: deque[_Delta] = field(default_factory=deque)
     vectors: list[StoredVectors] = field(default_factory=list)
 
 
@@ -57,18 +61,22 @@ class _Delta:
     gone: list[str] = field(default_factory=list)
     changed: dict[str, MemCube] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.gone) + len(self.changed)
+
 
 class Residency:
     """Resident indexes of a shard.
 
     Invariants: an index handed out holds exactly the undeleted heads of its place as of the newest
-    commit seen by `apply` (commits are entered in bulk when the index is next asked for, so that a
-    bulk load does not wait for it); the sum of `memory_bytes` exceeds `budget_bytes` at most by the
-    index in use.
+    commit seen by `apply` (commits are entered when the index is next asked for, so that a bulk
+    load does not wait for it, or when too many have gathered); the sum of `memory_bytes` exceeds
+    `budget_bytes` at most by the index in use.
 
     Eviction: coldest first, by accesses that decay with a half-life of five minutes.
 
-    Concurrency: methods run on the actor's event loop; loads run on `executor`.
+    Concurrency: methods run on the actor's event loop, which gets its turn between commits that
+    are entered; loads run on `executor`, batch by batch.
     """
 
     def __init__(
@@ -89,6 +97,8 @@ class Residency:
         self._budget = budget_bytes
         self._memories = 0
         self._bytes = 0
+        self._pending = 0
+        self._entering: asyncio.Task[None] | None = None
         self._held: dict[Place, _Resident] = {}
         self._loading: dict[Place, _Loading] = {}
 
@@ -105,54 +115,47 @@ class Residency:
         """RAM held, over all namespaces."""
         return self._bytes
 
-    async def index(self, place: Place) -> ResidentIndex | None:
+    async def index(self, place: Place, courtesy: Courtesy | None = None) -> ResidentIndex | None:
         """Returns the index of a place, loading it first; nothing when it exceeds the budget.
+
+        Args:
+            courtesy: of background work, whose load takes turns with writes until somebody else
+                waits for it.
 
         Raises:
             StoreError: when it cannot be read.
             NotOwnerError: when the partition was given up meanwhile.
         """
-        if place not in self._held:
-            loading = self._loading.get(place)
-            if loading is None:
-                loop = asyncio.get_running_loop()
-                size = await loop.run_in_executor(
-                    self._executor, self._store.size, place.partition, place.tenant, place.namespace
-                )
-                if size.cubes * _BYTES_PER_MEMORY > self._budget:
-                    return None
-                # Another call may have begun the same load while this one asked for the size.
-                loading = self._loading.get(place) or self._start(place)
-            await asyncio.wait([loading.done])
-            if loading.done.cancelled():
-                raise NotOwnerError("the partition has moved", partition=place.partition)
-            loading.done.result()
-        resident = self._held.get(place)
-        if resident is None:
-            return None
-        self._enter(resident)
-        self._touch(resident)
-        self._evict(keep=place)
-        return resident.index
+        while True:
+            if place not in self._held and not await self._loaded(place, courtesy):
+                return None
+            resident = self._held.get(place)
+            if resident is None:
+                return None
+            await self._enter(resident)
+            if self._held.get(place) is resident:
+                self._touch(resident)
+                self._evict(keep=place)
+                return resident.index
 
     def apply(self, commit: Commit) -> None:
         """Brings the resident indexes up to a commit; others learn of it when they load."""
         for place, delta in _deltas(commit).items():
             if place in self._loading:
-                self._loading[place].commits.append(commit)
+                self._loading[place].pending.append(delta)
             if place in self._held:
-                resident = self._held[place]
-                resident.pending.append(delta)
-                resident.pending_changes += len(delta.changed) + len(delta.gone)
-                if resident.pending_changes >= _PENDING_MAX:
-                    self._enter(resident)
+                self._held[place].pending.append(delta)
+                self._pending += len(delta)
+        if self._pending > _PENDING_MAX and self._entering is None:
+            self._entering = asyncio.create_task(self._enter_all())
 
-    def attach(self, place: Place, rows: Iterable[StoredVectors]) -> None:
+    async def attach(self, place: Place, rows: Sequence[StoredVectors]) -> None:
         """Hands new vectors to the index that holds their memories."""
+        if place in self._held:
+            await self._enter(self._held[place])
         if place in self._loading:
             self._loading[place].vectors.extend(rows)
         if place in self._held:
-            self._enter(self._held[place])
             _attach(self._held[place].index, rows)
 
     def drop(self, partition: int) -> None:
@@ -162,27 +165,50 @@ class Residency:
         for place in [place for place in self._loading if place.partition == partition]:
             self._loading.pop(place).done.cancel()
 
-    def _start(self, place: Place) -> _Loading:
-        loading = _Loading(asyncio.create_task(self._load(place)))
+    async def _loaded(self, place: Place, courtesy: Courtesy | None) -> bool:
+        loading = self._loading.get(place)
+        if loading is None:
+            loop = asyncio.get_running_loop()
+            size = await loop.run_in_executor(
+                self._executor, self._store.size, place.partition, place.tenant, place.namespace
+            )
+            if size.cubes * _BYTES_PER_MEMORY > self._budget:
+                return False
+            # Another call may have begun the same load while this one asked for the size.
+            loading = self._loading.get(place) or self._start(place, courtesy)
+        with loading.courtesy if courtesy is None else nullcontext():
+            await asyncio.wait([loading.done])
+        if loading.done.cancelled():
+            raise NotOwnerError("the partition has moved", partition=place.partition)
+        loading.done.result()
+        return True
+
+    def _start(self, place: Place, courtesy: Courtesy | None) -> _Loading:
+        loading = _Loading(
+            asyncio.create_task(self._load(place)), courtesy or Courtesy(lambda: False)
+        )
         self._loading[place] = loading
         return loading
 
-    async def _load(self, place: Place) -> ResidentIndex:
+    async def _load(self, place: Place) -> None:
         loop = asyncio.get_running_loop()
+        loading = self._loading[place]
+        index = self._new_index()
+        batches = self._read(place, index)
         try:
-            index = await loop.run_in_executor(self._executor, self._read, place)
-            loading = self._loading[place]
-            for commit in loading.commits:
-                _apply(index, _deltas(commit)[place])
+            while await loop.run_in_executor(self._executor, next, batches, None) is not None:
+                await loading.courtesy.turn()
+            while loading.pending:
+                _apply(index, loading.pending.popleft())
+                await asyncio.sleep(0)
             _attach(index, loading.vectors)
-            self._held[place] = _Resident(index, 0.0, self._clock.monotonic())
+            self._held[place] = _Resident(place, index, 0.0, self._clock.monotonic())
             self._measure(self._held[place])
-            return index
         finally:
             self._loading.pop(place, None)
 
-    def _read(self, place: Place) -> ResidentIndex:
-        index = self._new_index()
+    def _read(self, place: Place, index: ResidentIndex) -> Iterator[int]:
+        """Fills an index; yields its size after each batch."""
         memories: list[IndexedMemory] = []
         vectors: list[StoredVectors] = []
 
@@ -201,20 +227,31 @@ class Residency:
                 vectors.append(stored)
             if len(memories) >= _LOAD_BATCH:
                 flush()
+                yield len(index)
         flush()
-        return index
 
     def _touch(self, resident: _Resident) -> None:
         now = self._clock.monotonic()
         resident.heat = _decayed(resident, now) + 1.0
         resident.touched_at = now
 
-    def _enter(self, resident: _Resident) -> None:
-        for delta in resident.pending:
+    async def _enter(self, resident: _Resident) -> None:
+        if not resident.pending:
+            return
+        while resident.pending:
+            delta = resident.pending.popleft()
+            self._pending -= len(delta)
             _apply(resident.index, delta)
-        resident.pending.clear()
-        resident.pending_changes = 0
-        self._measure(resident)
+            await asyncio.sleep(0)
+        if self._held.get(resident.place) is resident:
+            self._measure(resident)
+
+    async def _enter_all(self) -> None:
+        try:
+            for resident in list(self._held.values()):
+                await self._enter(resident)
+        finally:
+            self._entering = None
 
     def _measure(self, resident: _Resident) -> None:
         memories, size = len(resident.index), resident.index.memory_bytes
@@ -224,6 +261,8 @@ class Residency:
 
     def _release(self, place: Place) -> None:
         resident = self._held.pop(place)
+        self._pending -= sum(map(len, resident.pending))
+        resident.pending.clear()
         self._memories -= resident.memories
         self._bytes -= resident.memory_bytes
 

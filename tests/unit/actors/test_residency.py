@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.retrieval import ResidentIndex
@@ -21,6 +22,7 @@ from memos_ray.testing.cubes import make_commit, make_cube, next_version
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.waiting import eventually
 
 SPACE = HashingEmbedder(64).space
 PLENTY = 1 << 30
@@ -183,3 +185,36 @@ async def test_old_heat_fades() -> None:
     loads = bench.store.loads
     await bench.residency.index(place("recent"))
     assert bench.store.loads == loads
+
+
+async def test_a_load_in_the_background_takes_turns_until_somebody_waits_for_it() -> None:
+    bench = Bench()
+    bench.commit(*(make_cube() for _ in range(600)), make_cube(id="a"))
+    paused, hurried = asyncio.Event(), False
+
+    def pressing() -> bool:
+        assert not hurried
+        paused.set()
+        return True
+
+    background = asyncio.create_task(bench.residency.index(place(), Courtesy(pressing)))
+    await paused.wait()
+    waiting = asyncio.create_task(ids(bench))
+    await asyncio.sleep(0)
+    hurried = True
+    async with asyncio.timeout(60):
+        assert await waiting == {"a"}
+    assert await background is await bench.residency.index(place())
+    assert bench.store.loads == 1
+
+
+async def test_a_bulk_load_is_entered_before_too_much_of_it_waits() -> None:
+    bench = Bench()
+    bench.commit(make_cube(id="a"))
+    await ids(bench)
+    cube = make_cube(id="b")
+    for _ in range(40):
+        commit = make_commit([cube] + [make_cube() for _ in range(499)], after=0)
+        bench.residency.apply(commit)
+        await asyncio.sleep(0)
+    await eventually(lambda: bench.residency.memories > 15_000)

@@ -1,0 +1,27 @@
+"""Activation memory: what identifies a KV cache, and who may use it."""
+
+from __future__ import annotations
+
+from memos_ray.core.activation.engine import EngineFingerprint, KvGeometry, ModelIdentity
+from memos_ray.core.activation.keys import CHAIN_TOKENS, KvScope, PrefixChain
+from memos_ray.core.activation.payload import (
+    KvLayout,
+    KvManifest,
+    Refusal,
+    SourceVersion,
+    refusal,
+)
+
+__all__ = [
+    "CHAIN_TOKENS",
+    "EngineFingerprint",
+    "KvGeometry",
+    "KvLayout",
+    "KvManifest",
+    "KvScope",
+    "ModelIdentity",
+    "PrefixChain",
+    "Refusal",
+    "SourceVersion",
+    "refusal",
+]

@@ -1,0 +1,79 @@
+"""Keys of KV caches: a chain over the tokens that begins with everything else that matters.
+
+Attention makes the cache of a token depend on all tokens before it, so a cache is named by its
+whole prefix: `key[n] = blake2b(key[n-1] ‖ tokens of link n)`, as vLLM and others name their blocks.
+The chain begins with the model identity, the adapter and the tenant's salt: tenants, models and
+adapters never share a key. Unlike an engine's own block hashes it is the same on every engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+CHAIN_TOKENS = 16
+"""Tokens of one link; the block sizes of engines are multiples of it."""
+
+_KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KvScope:
+    """Within what a KV cache may be shared.
+
+    Attributes:
+        model: digest of the `ModelIdentity`.
+        salt: minted for the tenant by the server, never chosen by a client.
+        adapter: content digest of the LoRA adapter in use; empty for the base model.
+    """
+
+    model: str
+    salt: str
+    adapter: str = ""
+
+    def seed(self) -> bytes:
+        """Returns the beginning of the chain."""
+        hashed = blake2b(digest_size=_KEY_BYTES, person=b"memos-ray kv 1")
+        for part in (self.model, self.salt, self.adapter):
+            encoded = part.encode()
+            # With its length, so that no part can pass for the end of another.
+            hashed.update(len(encoded).to_bytes(4, "big"))
+            hashed.update(encoded)
+        return hashed.digest()
+
+
+class PrefixChain:
+    """The keys of all prefixes of a prompt, one for each full link.
+
+    Complexity: linear in the tokens, once; about 0.1 ms for 8,000 tokens.
+    """
+
+    def __init__(self, scope: KvScope, tokens: Sequence[int]) -> None:
+        self._keys: list[bytes] = []
+        packed = np.asarray(tokens, dtype="<u4").tobytes()
+        link_bytes = 4 * CHAIN_TOKENS
+        key = scope.seed()
+        for end in range(link_bytes, len(packed) + 1, link_bytes):
+            hashed = blake2b(key, digest_size=_KEY_BYTES)
+            hashed.update(packed[end - link_bytes : end])
+            key = hashed.digest()
+            self._keys.append(key)
+
+    def key(self, tokens: int) -> str | None:
+        """Returns the key of a prefix, or nothing when the prompt has no such full prefix.
+
+        Args:
+            tokens: length of the prefix, a multiple of `CHAIN_TOKENS`.
+        """
+        links, rest = divmod(tokens, CHAIN_TOKENS)
+        if rest or not 0 < links <= len(self._keys):
+            return None
+        return self._keys[links - 1].hex()
+
+    def longest(self, held: dict[str, int]) -> str | None:
+        """Returns the key of the longest prefix among those held, each with its length."""
+        found = [(tokens, key) for key, tokens in held.items() if self.key(tokens) == key]
+        return max(found)[1] if found else None

@@ -1,0 +1,13 @@
+"""Generation: what a model is asked, and what it answers."""
+
+from __future__ import annotations
+
+from memos_ray.core.generation.requests import (
+    FinishReason,
+    GenerationPart,
+    GenerationRequest,
+    KvUse,
+    Sampling,
+)
+
+__all__ = ["FinishReason", "GenerationPart", "GenerationRequest", "KvUse", "Sampling"]

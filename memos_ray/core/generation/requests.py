@@ -1,0 +1,90 @@
+"""A request to a model replica, and the parts of its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from memos_ray.core.crossing import crossing
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen; the defaults are those of the OpenAI API.
+
+    Attributes:
+        temperature: 0 takes the most probable token.
+        top_k: only so many of the most probable tokens; 0 takes all.
+        stop: texts that end the answer and are not part of it.
+        seed: makes sampling repeatable.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    ignore_eos: bool = False
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One prompt.
+
+    Attributes:
+        id: unique among the requests of a replica.
+        tokens: the prompt.
+        salt: the tenant's; caches of one salt are never used under another.
+        adapter: content digest of the LoRA adapter; empty for the base model.
+    """
+
+    id: str
+    tokens: tuple[int, ...]
+    sampling: Sampling
+    salt: str
+    adapter: str = ""
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class KvUse:
+    """What stood in for computing the prompt.
+
+    Attributes:
+        cached_tokens: prompt tokens that were not computed, whatever the reason.
+        loaded_tokens: those that came with the KV cache that was given.
+        refused: why that cache was not loaded; see `core.activation.Refusal`.
+    """
+
+    cached_tokens: int = 0
+    loaded_tokens: int = 0
+    refused: str | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class GenerationPart:
+    """What has been added to an answer.
+
+    Attributes:
+        finish: set in the last part.
+        kv: set in the last part.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: FinishReason | None = None
+    kv: KvUse | None = None

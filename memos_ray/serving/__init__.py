@@ -1,0 +1,1 @@
+"""Model replicas: the engines, and how KV caches reach them."""

@@ -1,0 +1,1 @@
+"""KV caches on their way between the cluster and an engine."""

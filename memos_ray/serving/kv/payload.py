@@ -1,0 +1,55 @@
+"""A KV cache in hand: its manifest and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from memos_ray.core.activation import KvLayout, KvManifest, SourceVersion
+from memos_ray.serving.kv.paging import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KvPayload:
+    """A manifest with each rank's bytes: flat uint8 arrays, possibly read-only."""
+
+    manifest: KvManifest
+    ranks: tuple[Bytes, ...]
+
+    @staticmethod
+    def seal(
+        ranks: Sequence[Bytes],
+        *,
+        key: str,
+        tokens: int,
+        model: str,
+        engine: str,
+        layout: KvLayout,
+        sources: tuple[SourceVersion, ...] = (),
+    ) -> KvPayload:
+        """Makes a payload of bytes, with their digests."""
+        manifest = KvManifest(
+            key=key,
+            tokens=tokens,
+            model=model,
+            engine=engine,
+            layout=layout,
+            ranks=tuple(digest_of(rank) for rank in ranks),
+            rank_bytes=ranks[0].size,
+            sources=sources,
+        )
+        return KvPayload(manifest, tuple(ranks))
+
+    def intact(self) -> bool:
+        """Tells whether the bytes are those that the manifest speaks of; 3 GB/s."""
+        return len(self.ranks) == len(self.manifest.ranks) and all(
+            rank.size == self.manifest.rank_bytes and digest_of(rank) == wanted
+            for rank, wanted in zip(self.ranks, self.manifest.ranks, strict=True)
+        )
+
+
+def digest_of(payload: Bytes) -> str:
+    """Returns the blake3 digest of bytes, 64 hex digits."""
+    return blake3(payload.data, max_threads=blake3.AUTO).hexdigest()

@@ -1,0 +1,45 @@
+"""Digests of a model's files, by which caches and adapters are tied to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from blake3 import blake3
+
+from memos_ray.errors import ConfigurationError
+
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def weights_digest(folder: Path) -> str:
+    """Returns the digest of a model's configuration and weights, 64 hex digits.
+
+    Raises:
+        ConfigurationError: this is no folder of a model in safetensors.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights or not (folder / "config.json").is_file():
+        raise ConfigurationError("no model in safetensors is in this folder", folder=str(folder))
+    return _digest([folder / "config.json", *weights])
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Returns the digest of a model's tokenizer and chat template, 64 hex digits."""
+    return _digest(folder / name for name in _TOKENIZER if (folder / name).is_file())
+
+
+def _digest(files: Iterable[Path]) -> str:
+    hashed = blake3()
+    for file in files:
+        own = blake3(max_threads=blake3.AUTO).update_mmap(file)
+        hashed.update(file.name.encode() + b"\0" + own.digest())
+    return hashed.hexdigest()

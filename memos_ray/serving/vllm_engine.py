@@ -1,0 +1,214 @@
+"""The vLLM engine behind `EnginePort`: prompts with KV caches in, parts of answers out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from memos_ray.config import ModelSettings
+from memos_ray.core.activation import (
+    EngineFingerprint,
+    KvLayout,
+    KvScope,
+    PrefixChain,
+    Refusal,
+    SourceVersion,
+)
+from memos_ray.core.generation import (
+    FinishReason,
+    GenerationPart,
+    GenerationRequest,
+    KvUse,
+    Sampling,
+)
+from memos_ray.errors import InvalidInputError, UnavailableError
+from memos_ray.serving.kv import transfer
+from memos_ray.serving.kv.desk import open_desk
+from memos_ray.serving.kv.payload import KvPayload
+from memos_ray.serving.kv.shelf import KvShelf
+from memos_ray.serving.kv.transfer import KvOffer, KvOrder
+from memos_ray.serving.vllm_config import VllmPlan, plan_engine
+from memos_ray.serving.vllm_drivers import ProcessDriver, ThreadDriver, VllmDriver
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.outputs import RequestOutput
+
+_FINISH = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "abort": FinishReason.CANCELLED,
+}
+
+
+class VllmEngine:
+    """One model on one replica. Implements `memos_ray.ports.EnginePort`.
+
+    Args of the constructor:
+        desk: place of KV payloads: a folder in memory for an engine core in its own process, or
+            else any name.
+    """
+
+    def __init__(self, settings: ModelSettings, desk: str) -> None:
+        self._settings = settings
+        apart = desk.startswith("/")
+        self._plan: VllmPlan = plan_engine(settings, desk, own_process=apart)
+        self._desk = open_desk(desk)
+        self._shelf = KvShelf(
+            self._desk, self._plan.fingerprint, self._plan.element_bytes, settings.shelf_bytes
+        )
+        config = self._plan.config
+        self._driver: VllmDriver = ProcessDriver(config) if apart else ThreadDriver(config)
+
+    @property
+    def fingerprint(self) -> EngineFingerprint:
+        """Says which KV caches this engine can read."""
+        return self._plan.fingerprint
+
+    @property
+    def healthy(self) -> bool:
+        """Whether requests are still answered."""
+        return self._driver.healthy
+
+    async def generate(
+        self, request: GenerationRequest, kv: KvPayload | None = None
+    ) -> AsyncIterator[GenerationPart]:
+        """Yields an answer as it comes; leaving early cancels it.
+
+        Args:
+            kv: stands in for computing the beginning of the prompt. One that does not fit is not
+                used, and the last part says why; the answer is the same.
+
+        Raises:
+            InvalidInputError: the prompt is empty or too long, or a setting is out of range.
+            UnavailableError: the engine is dead.
+        """
+        self._check(request)
+        if kv is None:
+            async for part in self._answer(request, None, None):
+                yield part
+            return
+        with self._shelf.using(kv) as name:
+            refused = name if isinstance(name, Refusal) else None
+            offer = None if refused else KvOffer(name, kv.manifest.key, kv.manifest.tokens)
+            async for part in self._answer(request, offer, refused):
+                yield part
+
+    async def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+    ) -> KvPayload:
+        """Computes a text and returns its KV cache, in the engine's own layout.
+
+        Args:
+            tokens: a prefix of prompts to come; what exceeds a whole block is left out.
+
+        Raises:
+            InvalidInputError: there is not even one whole block.
+            UnavailableError: the engine is dead, or was too busy to keep the blocks.
+        """
+        block = self.fingerprint.block_tokens
+        whole = len(tokens) // block * block
+        if not whole:
+            raise InvalidInputError("the text is shorter than a KV block", block_tokens=block)
+        order = KvOrder(uuid4().hex, whole)
+        params = sampling_params(Sampling(max_tokens=1), transfer.params_of(None, order))
+        prompt = {"prompt_token_ids": list(tokens), "cache_salt": salt}
+        try:
+            async for _ in self._driver.run(order.name, prompt, params, None):
+                pass
+            ranks = [
+                self._desk.look(order.name, rank)
+                for rank in range(self.fingerprint.tensor_parallel)
+            ]
+        finally:
+            self._desk.clear(order.name)
+        kept = [rank for rank in ranks if rank is not None]
+        if len(kept) < len(ranks):
+            raise UnavailableError("the engine has not kept the blocks")
+        model = self.fingerprint.model.digest
+        key = PrefixChain(KvScope(model, salt, adapter), tokens[:whole]).key(whole)
+        assert key is not None
+        return KvPayload.seal(
+            kept,
+            key=key,
+            tokens=whole,
+            model=model,
+            engine=self.fingerprint.digest,
+            layout=KvLayout.OPAQUE,
+            sources=sources,
+        )
+
+    async def forget(self) -> bool:
+        """Empties the engine's own prefix cache, as an erasure asks for.
+
+        Returns:
+            Whether it is empty; not while requests under way hold blocks.
+        """
+        return await self._driver.forget()
+
+    def close(self) -> None:
+        """Ends the engine."""
+        self._driver.close()
+
+    async def _answer(
+        self, request: GenerationRequest, offer: KvOffer | None, refused: Refusal | None
+    ) -> AsyncIterator[GenerationPart]:
+        from vllm.exceptions import VLLMClientError
+
+        prompt = {"prompt_token_ids": list(request.tokens), "cache_salt": request.salt}
+        try:
+            params = sampling_params(request.sampling, transfer.params_of(offer, None))
+            async for output in self._driver.run(request.id, prompt, params, None):
+                yield _part(output, refused)
+        except (ValueError, VLLMClientError) as error:
+            # vLLM's messages speak of settings and lengths, never of the prompt's text.
+            raise InvalidInputError(f"the engine refuses the request: {error}") from None
+
+    def _check(self, request: GenerationRequest) -> None:
+        limit = self._settings.context_tokens
+        if not request.tokens:
+            raise InvalidInputError("the prompt is empty")
+        if len(request.tokens) >= limit:
+            raise InvalidInputError(
+                "the prompt is too long", tokens=len(request.tokens), limit=limit
+            )
+
+
+def sampling_params(sampling: Sampling, extra: dict[str, Any] | None) -> SamplingParams:
+    """Says in vLLM's words how to choose tokens."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        stop=list(sampling.stop),
+        seed=sampling.seed,
+        ignore_eos=sampling.ignore_eos,
+        output_kind=RequestOutputKind.DELTA,
+        extra_args=extra,
+    )
+
+
+def _part(output: RequestOutput, refused: Refusal | None) -> GenerationPart:
+    (answer,) = output.outputs
+    if not output.finished:
+        return GenerationPart(answer.text, tuple(answer.token_ids))
+    outcome = transfer.outcome_of(output.kv_transfer_params)
+    use = KvUse(
+        cached_tokens=output.num_cached_tokens or 0,
+        loaded_tokens=outcome.loaded,
+        refused=refused.value if refused else outcome.refused,
+    )
+    finish = _FINISH.get(answer.finish_reason or "", FinishReason.CANCELLED)
+    return GenerationPart(answer.text, tuple(answer.token_ids), finish, use)

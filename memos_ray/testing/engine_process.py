@@ -1,0 +1,163 @@
+"""An engine in a child process: vLLM allows one in a process, and leaves that one changed."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+from memos_ray.config import ModelSettings
+from memos_ray.core.activation import EngineFingerprint, SourceVersion
+from memos_ray.core.generation import FinishReason, GenerationRequest, KvUse
+from memos_ray.serving.kv.payload import KvPayload
+
+_START_S = 180.0
+_ANSWER_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    Attributes:
+        first_token_s: from the request to its first part, inside the child.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: FinishReason | None
+    kv: KvUse
+    first_token_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with its KV cache."""
+
+    request: GenerationRequest
+    kv: KvPayload | None = None
+
+
+@dataclass(slots=True)
+class EngineProcess:
+    """Starts an engine and asks it; use as a context manager.
+
+    Attributes:
+        desk: see `VllmEngine`.
+    """
+
+    settings: ModelSettings
+    desk: str = "local"
+    fingerprint: EngineFingerprint = field(init=False)
+    _child: Any = field(init=False, default=None)
+    _pipe: Connection = field(init=False)
+
+    def __enter__(self) -> EngineProcess:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        # Not a daemon: an engine may have processes of its own.
+        self._child = context.Process(target=_serve, args=(self.settings, self.desk, theirs))
+        self._child.start()
+        theirs.close()
+        self.fingerprint = self._receive(_START_S)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pipe.close()
+        self._child.join(30)
+        if self._child.is_alive():
+            self._child.kill()
+            self._child.join()
+
+    def ask(self, asked: Sequence[Asked]) -> list[Answer]:
+        """Sends requests all at once and returns their answers, in order.
+
+        Raises:
+            MemosError: what the engine raised for one of them.
+        """
+        found: list[Answer] = self._call("ask", list(asked))
+        return found
+
+    def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+    ) -> KvPayload:
+        """See `EnginePort.export_kv`."""
+        payload: KvPayload = self._call("export_kv", tokens, salt, adapter, sources)
+        return payload
+
+    def forget(self) -> bool:
+        """See `EnginePort.forget`."""
+        return bool(self._call("forget"))
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._pipe.send((method, arguments))
+        return self._receive(_ANSWER_S)
+
+    def _receive(self, limit_s: float) -> Any:
+        if not self._pipe.poll(limit_s):
+            raise TimeoutError("the engine does not answer")
+        found = self._pipe.recv()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _serve(settings: ModelSettings, desk: str, pipe: Connection) -> None:
+    from memos_ray.serving.vllm_engine import VllmEngine
+
+    try:
+        engine = VllmEngine(settings, desk)
+    except Exception as error:
+        pipe.send(error)
+        return
+    pipe.send(engine.fingerprint)
+    try:
+        asyncio.run(_answer_calls(engine, pipe))
+    finally:
+        engine.close()
+
+
+async def _answer_calls(engine: Any, pipe: Connection) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def whole(asked: Asked) -> Answer:
+        started = loop.time()
+        first_s: float | None = None
+        text, tokens, part = "", (), None
+        async for part in engine.generate(asked.request, asked.kv):
+            first_s = loop.time() - started if first_s is None else first_s
+            text += part.text
+            tokens += part.tokens
+        assert part is not None and part.kv is not None and first_s is not None
+        return Answer(text, tokens, part.finish, part.kv, first_s)
+
+    while True:
+        try:
+            method, arguments = await loop.run_in_executor(None, pipe.recv)
+        except (EOFError, OSError):
+            return
+        try:
+            if method == "ask":
+                found: object = await asyncio.gather(*map(whole, arguments[0]))
+            elif method == "forget":
+                found = await engine.forget()
+            else:
+                tokens, salt, adapter, sources = arguments
+                found = await engine.export_kv(tokens, salt=salt, adapter=adapter, sources=sources)
+        except Exception as error:
+            found = error
+        pipe.send(found)
