@@ -45,6 +45,9 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if own_process else "0"
+    if settings.tensor_parallel > 1:
+        # vLLM divides CPU ranks among NUMA nodes by itself, and gives up when there are too few.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", _cores_of(settings.tensor_parallel))
 
     from vllm.config import KVTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -83,6 +86,13 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
     assert config.kv_transfer_config is not None
     config.kv_transfer_config.kv_connector_extra_config.update(extra)
     return VllmPlan(config, fingerprint, element_bytes)
+
+
+def _cores_of(ranks: int) -> str:
+    """Returns each rank's cores, as in `0,1|2,3`."""
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [cores[rank::ranks] or cores for rank in range(ranks)]
+    return "|".join(",".join(map(str, share)) for share in shares)
 
 
 def _fingerprint(settings: ModelSettings, config: VllmConfig) -> tuple[EngineFingerprint, int]:

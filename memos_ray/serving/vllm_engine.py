@@ -10,6 +10,7 @@ from memos_ray.config import ModelSettings
 from memos_ray.core.activation import (
     EngineFingerprint,
     KvLayout,
+    KvPayload,
     KvScope,
     PrefixChain,
     Refusal,
@@ -25,7 +26,6 @@ from memos_ray.core.generation import (
 from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv import transfer
 from memos_ray.serving.kv.desk import open_desk
-from memos_ray.serving.kv.payload import KvPayload
 from memos_ray.serving.kv.shelf import KvShelf
 from memos_ray.serving.kv.transfer import KvOffer, KvOrder
 from memos_ray.serving.vllm_config import VllmPlan, plan_engine

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from memos_ray.config import ModelSettings
-from memos_ray.core.activation import EngineFingerprint, SourceVersion
+from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
 from memos_ray.core.generation import FinishReason, GenerationRequest, KvUse
-from memos_ray.serving.kv.payload import KvPayload
+from memos_ray.ports import EnginePort
 
 _START_S = 180.0
 _ANSWER_S = 240.0
@@ -47,11 +46,10 @@ class EngineProcess:
     """Starts an engine and asks it; use as a context manager.
 
     Attributes:
-        desk: see `VllmEngine`.
+        factory: makes the engine in the child; pickled on the way there.
     """
 
-    settings: ModelSettings
-    desk: str = "local"
+    factory: Callable[[], EnginePort]
     fingerprint: EngineFingerprint = field(init=False)
     _child: Any = field(init=False, default=None)
     _pipe: Connection = field(init=False)
@@ -60,7 +58,7 @@ class EngineProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         # Not a daemon: an engine may have processes of its own.
-        self._child = context.Process(target=_serve, args=(self.settings, self.desk, theirs))
+        self._child = context.Process(target=_serve, args=(self.factory, theirs))
         self._child.start()
         theirs.close()
         self.fingerprint = self._receive(_START_S)
@@ -116,11 +114,9 @@ class EngineProcess:
         return found
 
 
-def _serve(settings: ModelSettings, desk: str, pipe: Connection) -> None:
-    from memos_ray.serving.vllm_engine import VllmEngine
-
+def _serve(factory: Callable[[], EnginePort], pipe: Connection) -> None:
     try:
-        engine = VllmEngine(settings, desk)
+        engine = factory()
     except Exception as error:
         pipe.send(error)
         return
@@ -131,13 +127,13 @@ def _serve(settings: ModelSettings, desk: str, pipe: Connection) -> None:
         engine.close()
 
 
-async def _answer_calls(engine: Any, pipe: Connection) -> None:
+async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
     loop = asyncio.get_running_loop()
 
     async def whole(asked: Asked) -> Answer:
         started = loop.time()
         first_s: float | None = None
-        text, tokens, part = "", (), None
+        text, tokens, part = "", tuple[int, ...](), None
         async for part in engine.generate(asked.request, asked.kv):
             first_s = loop.time() - started if first_s is None else first_s
             text += part.text

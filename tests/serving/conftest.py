@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from memos_ray.config import DType, ModelSettings
+from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import EngineProcess
+from memos_ray.testing.engines import HashingEngine
 from memos_ray.testing.random_models import Family, write_model
 
 pytest.importorskip("vllm")
@@ -29,18 +31,18 @@ def settings_of(folder: Path, **changes: object) -> ModelSettings:
     return ModelSettings.model_validate(values)
 
 
-def prompt(length: int, seed: int) -> tuple[int, ...]:
-    """Returns tokens that mean nothing."""
-    chosen = random.Random(seed)
-    return tuple(chosen.randrange(3, 250) for _ in range(length))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "qwen3", Family.QWEN3)
 
 
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[EngineProcess]:
-    with EngineProcess(settings_of(folder)) as engine:
+def vllm(folder: Path, *, desk: str = "local", **changes: object) -> EngineProcess:
+    """Returns a vLLM engine that is still to be started."""
+    return EngineProcess(partial(VllmEngine, settings_of(folder, **changes), desk))
+
+
+@pytest.fixture(scope="module", params=["fake", "vllm"])
+def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[EngineProcess]:
+    fake = EngineProcess(HashingEngine)
+    with fake if request.param == "fake" else vllm(folder) as engine:
         yield engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memos_ray.core.generation.requests import (
+    ChatMessage,
     FinishReason,
     GenerationPart,
     GenerationRequest,
@@ -10,4 +11,11 @@ from memos_ray.core.generation.requests import (
     Sampling,
 )
 
-__all__ = ["FinishReason", "GenerationPart", "GenerationRequest", "KvUse", "Sampling"]
+__all__ = [
+    "ChatMessage",
+    "FinishReason",
+    "GenerationPart",
+    "GenerationRequest",
+    "KvUse",
+    "Sampling",
+]

@@ -18,6 +18,15 @@ class FinishReason(StrEnum):
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn of a conversation: its role, such as `system`, `user` or `assistant`, and text."""
+
+    role: str
+    text: str
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen; the defaults are those of the OpenAI API.
 

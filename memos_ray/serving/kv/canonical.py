@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from memos_ray.core.activation import EngineFingerprint
+from memos_ray.core.activation import Bytes, EngineFingerprint
 from memos_ray.errors import InvalidInputError
 from memos_ray.serving.kv.device_layout import DeviceLayout, to_blocks, to_canonical
-from memos_ray.serving.kv.paging import Bytes
 
 # Translation moves whole elements; which numbers they stand for does not matter.
 _ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}

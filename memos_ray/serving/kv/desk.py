@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from memos_ray.serving.kv.paging import Bytes
+from memos_ray.core.activation import Bytes
 
 _desks: dict[str, LocalDesk] = {}
 

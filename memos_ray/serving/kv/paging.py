@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-Bytes = npt.NDArray[np.uint8]
+from memos_ray.core.activation import Bytes
 
 
 def gather(caches: Sequence[torch.Tensor], blocks: Sequence[int]) -> Bytes:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from memos_ray.core.activation import EngineFingerprint, KvLayout, Refusal, refusal
+from memos_ray.core.activation import EngineFingerprint, KvLayout, KvPayload, Refusal, refusal
 from memos_ray.serving.kv.canonical import Codec
 from memos_ray.serving.kv.desk import Desk
-from memos_ray.serving.kv.payload import KvPayload
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ from memos_ray.core.activation import (
     EngineFingerprint,
     KvGeometry,
     KvLayout,
+    KvPayload,
     ModelIdentity,
     Refusal,
 )
 from memos_ray.serving.kv.desk import Desk, LocalDesk, SharedDesk
-from memos_ray.serving.kv.payload import KvPayload
 from memos_ray.serving.kv.shelf import KvShelf
 
 GEOMETRY = KvGeometry(layers=2, kv_heads=2, head_dim=32)

@@ -1,44 +1,17 @@
-"""An answer with an injected KV cache is the answer to the same text, or the cache is not used."""
+"""Every engine: with a KV cache the answer is that of the same text, or the cache is not used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memos_ray.core.activation import KvLayout, Refusal, SourceVersion
-from memos_ray.core.generation import FinishReason, GenerationRequest, Sampling
+from memos_ray.core.activation import KvPayload, Refusal, SourceVersion
+from memos_ray.core.generation import FinishReason, Sampling
 from memos_ray.errors import InvalidInputError
-from memos_ray.serving.kv.canonical import Codec
-from memos_ray.serving.kv.payload import KvPayload
 from memos_ray.testing.engine_process import Answer, Asked, EngineProcess
-from memos_ray.testing.random_models import Family, Size, write_model
-from tests.serving.conftest import prompt, settings_of
-
-MEMORY = prompt(512, seed=1)
-LARGE_MEMORY = prompt(1280, seed=3)
-QUESTION = prompt(9, seed=2)
-GREEDY = Sampling(max_tokens=24, temperature=0.0, ignore_eos=True)
-_numbers = iter(range(10**9))
-
-
-def request(tokens: tuple[int, ...] = MEMORY + QUESTION, salt: str = "acme") -> GenerationRequest:
-    return GenerationRequest(f"r{next(_numbers)}", tokens, GREEDY, salt)
-
-
-def ask(
-    engine: EngineProcess,
-    kv: KvPayload | None = None,
-    tokens: tuple[int, ...] = MEMORY + QUESTION,
-    salt: str = "acme",
-) -> Answer:
-    """Asks an engine that remembers nothing by itself."""
-    assert engine.forget()
-    (answer,) = engine.ask([Asked(request(tokens, salt), kv)])
-    return answer
+from tests.serving.asking import MEMORY, QUESTION, ask, portable, prompt, request, resealed
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +22,6 @@ def plain(engine: EngineProcess) -> Answer:
 @pytest.fixture(scope="module")
 def kv(engine: EngineProcess) -> KvPayload:
     return engine.export_kv(MEMORY, salt="acme", sources=(SourceVersion("m1", 3),))
-
-
-def resealed(
-    payload: KvPayload, ranks: list[np.ndarray[tuple[int], np.dtype[np.uint8]]]
-) -> KvPayload:
-    manifest = payload.manifest
-    return KvPayload.seal(
-        ranks,
-        key=manifest.key,
-        tokens=manifest.tokens,
-        model=manifest.model,
-        engine=manifest.engine,
-        layout=manifest.layout,
-    )
 
 
 class TestIdentity:
@@ -88,10 +47,7 @@ class TestIdentity:
     def test_it_travels_in_the_canonical_layout_too(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
-        codec = Codec(engine.fingerprint, 4)
-        whole = codec.canonical(kv.ranks, kv.manifest.tokens)
-        travelled = replace(resealed(kv, [whole]).manifest, layout=KvLayout.CANONICAL)
-        answer = ask(engine, KvPayload(replace(travelled, engine="another"), (whole,)))
+        answer = ask(engine, portable(kv, engine.fingerprint))
         assert (answer.kv.refused, answer.kv.loaded_tokens) == (None, len(MEMORY))
         assert answer.tokens == plain.tokens
 
@@ -102,14 +58,6 @@ class TestIdentity:
         answers = engine.ask([Asked(request(), kv) for _ in range(32)])
         assert {answer.tokens for answer in answers} == {plain.tokens}
         assert all(answer.kv.cached_tokens == len(MEMORY) for answer in answers)
-
-    @pytest.mark.parametrize("family", [Family.QWEN2, Family.LLAMA])
-    def test_other_architectures(self, family: Family, tmp_path: Path) -> None:
-        folder = write_model(tmp_path / family, family)
-        with EngineProcess(settings_of(folder)) as engine:
-            kv = engine.export_kv(MEMORY, salt="acme")
-            assert ask(engine, kv).kv.loaded_tokens == len(MEMORY)
-            assert ask(engine, kv).tokens == ask(engine).tokens
 
 
 class TestControls:
@@ -179,35 +127,6 @@ class TestControls:
         assert answer.tokens == plain.tokens
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    size = Size(hidden=256, layers=4, heads=4, kv_heads=4)
-    folder = write_model(tmp_path_factory.mktemp("models") / "large", Family.QWEN3, size)
-    with EngineProcess(settings_of(folder, kv_bytes=128 << 20)) as engine:
-        yield engine
-
-
-class TestLargePayloads:
-    """Above a few megabytes a payload is copied beside the steps."""
-
-    def test_the_answer_is_the_same(self, large: EngineProcess) -> None:
-        tokens = LARGE_MEMORY + QUESTION
-        plain = ask(large, None, tokens)
-        kv = large.export_kv(LARGE_MEMORY, salt="acme")
-        assert kv.manifest.size_bytes > 8 << 20
-        answer = ask(large, kv, tokens)
-        assert answer.kv.loaded_tokens == len(LARGE_MEMORY)
-        assert answer.tokens == plain.tokens
-
-    def test_other_requests_go_on_meanwhile(self, large: EngineProcess) -> None:
-        kv = large.export_kv(LARGE_MEMORY, salt="acme")
-        plain = ask(large, None, QUESTION)
-        assert large.forget()
-        asked = [Asked(request(LARGE_MEMORY + QUESTION), kv), Asked(request(QUESTION))]
-        _, other = large.ask(asked)
-        assert other.tokens == plain.tokens
-
-
 class TestBadInput:
     def test_an_empty_prompt(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="empty"):
@@ -226,18 +145,3 @@ class TestBadInput:
     def test_a_text_shorter_than_a_block(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="block"):
             engine.export_kv(QUESTION, salt="acme")
-
-
-def test_a_cache_built_by_one_engine_serves_another(
-    engine: EngineProcess, plain: Answer, folder: Path, tmp_path: Path
-) -> None:
-    """Here the other keeps its core in a process of its own."""
-    kv = engine.export_kv(MEMORY, salt="acme")
-    whole = Codec(engine.fingerprint, 4).canonical(kv.ranks, kv.manifest.tokens)
-    manifest = replace(resealed(kv, [whole]).manifest, layout=KvLayout.CANONICAL)
-    with EngineProcess(settings_of(folder), desk=str(tmp_path / "desk")) as other:
-        assert other.fingerprint == engine.fingerprint
-        answer = ask(other, kv)
-        assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
-        answer = ask(other, KvPayload(manifest, (whole,)))
-        assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)

@@ -1,0 +1,103 @@
+"""What accompanies the bytes of a KV cache, and when an engine refuses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+
+from memos_ray.core.activation.engine import EngineFingerprint
+from memos_ray.core.crossing import crossing
+
+
+class KvLayout(StrEnum):
+    """How the bytes are arranged."""
+
+    CANONICAL = "canonical"
+    """`[layers, 2, kv_heads, tokens, head_dim]`, readable by every engine of the model identity."""
+    OPAQUE = "opaque"
+    """`[layers, blocks, …]` as they lie in the engine, one array a rank, for its like only."""
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class SourceVersion:
+    """A memory whose text is in the prefix, at the version that was there."""
+
+    cube_id: str
+    version: int
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class KvManifest:
+    """What a KV cache says of itself.
+
+    Attributes:
+        key: of its prefix; see `PrefixChain`.
+        tokens: length of the prefix.
+        model: digest of the model identity.
+        engine: digest of the fingerprint of the engine that built it.
+        layout: arrangement of the bytes.
+        ranks: blake3 hex digest of each rank's bytes, in rank order.
+        rank_bytes: length of each rank's bytes.
+        sources: the memories inside, in their order; any change of one ends the cache.
+    """
+
+    key: str
+    tokens: int
+    model: str
+    engine: str
+    layout: KvLayout
+    ranks: tuple[str, ...]
+    rank_bytes: int
+    sources: tuple[SourceVersion, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of all ranks' bytes."""
+        return self.rank_bytes * len(self.ranks)
+
+    @property
+    def name(self) -> str:
+        """Names the bytes: 32 hex digits."""
+        parts = (self.key, self.layout.value, *self.ranks)
+        return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
+class Refusal(StrEnum):
+    """Why an engine does not load a KV cache; the prompt is then computed as text."""
+
+    MODEL = "model"
+    ENGINE = "engine"
+    RANKS = "ranks"
+    SIZE = "size"
+    TOKENS = "tokens"
+    KEY = "key"
+    DIGEST = "digest"
+    LOST = "lost"
+
+
+def refusal(manifest: KvManifest, engine: EngineFingerprint, element_bytes: int) -> Refusal | None:
+    """Says why an engine cannot hold a cache, or nothing; tokens and digests are checked apart.
+
+    Args:
+        element_bytes: size of one number of the cache.
+    """
+    geometry = engine.model.geometry
+    if manifest.model != engine.model.digest:
+        return Refusal.MODEL
+    ranks = engine.tensor_parallel
+    if manifest.layout is KvLayout.OPAQUE:
+        if manifest.engine != engine.digest:
+            return Refusal.ENGINE
+    else:
+        ranks = 1
+    if len(manifest.ranks) != ranks:
+        return Refusal.RANKS
+    if manifest.tokens <= 0 or manifest.tokens % engine.block_tokens:
+        return Refusal.TOKENS
+    elements = 2 * geometry.layers * geometry.kv_heads * geometry.head_dim * manifest.tokens
+    if manifest.rank_bytes != elements * element_bytes // ranks:
+        return Refusal.SIZE
+    return None

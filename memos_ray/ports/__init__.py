@@ -1,0 +1,43 @@
+"""Every internal protocol: what the core and the actors need from the outside.
+
+Store methods are synchronous and blocking; actors call them from worker threads. They raise the
+named errors of `memos_ray.errors` and let nothing of their library through. One contract suite per
+port in `tests/contract` runs on every adapter.
+"""
+
+from __future__ import annotations
+
+from memos_ray.ports.actors import CrewPort, GovernancePort, RingPort, ShardPort, SupervisorPort
+from memos_ray.ports.arrays import Vectors
+from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
+from memos_ray.ports.environment import ClockPort, ProcessProbePort
+from memos_ray.ports.models import EmbedderPort, EnginePort, TokenizerPort
+from memos_ray.ports.records import (
+    ControlStorePort,
+    EventQuery,
+    NamespaceSize,
+    RecordStorePort,
+    StoredVectors,
+)
+
+__all__ = [
+    "BlobStorePort",
+    "ClockPort",
+    "ControlStorePort",
+    "CrewPort",
+    "EmbedderPort",
+    "EnginePort",
+    "EventQuery",
+    "GovernancePort",
+    "NamespaceSize",
+    "ProcessProbePort",
+    "RecordStorePort",
+    "RingPort",
+    "ShardPort",
+    "StoredVectors",
+    "SupervisorPort",
+    "TokenizerPort",
+    "VectorRecord",
+    "VectorStorePort",
+    "Vectors",
+]

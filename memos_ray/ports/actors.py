@@ -1,0 +1,150 @@
+"""Actors, as their callers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from memos_ray.core.access.administration import AdminOperation, Changed
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.requests import ListRequest, ShardStatus
+from memos_ray.core.vault.ring import Ring
+from memos_ray.errors import MemosError
+from memos_ray.ports.records import EventQuery
+
+
+class ShardPort(Protocol):
+    """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
+
+    All methods raise `NotOwnerError` for a partition that the shard does not hold,
+    `PolicyUnavailableError` without a fresh policy, and `UnavailableError` when it is away.
+    """
+
+    async def write(
+        self, partition: int, submissions: Sequence[Submission]
+    ) -> list[Written | MemosError]:
+        """Commits writes; one outcome each, in order."""
+        ...
+
+    async def get(
+        self, partition: int, context: CallContext, ids: Sequence[str]
+    ) -> list[MemCube | None]:
+        """Returns memories that the caller may read; absent for the others."""
+        ...
+
+    async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
+        """Returns one page of a namespace, newest first."""
+        ...
+
+    async def versions(
+        self, partition: int, context: CallContext, cube_id: str, before: int, limit: int
+    ) -> list[VersionInfo]:
+        """Returns a memory's version records below a number, newest first."""
+        ...
+
+    async def version(
+        self, partition: int, context: CallContext, cube_id: str, number: int
+    ) -> MemCube:
+        """Returns one version of a memory."""
+        ...
+
+    async def search(self, partition: int, request: SearchRequest) -> SearchReply:
+        """Searches a namespace's share in one partition."""
+        ...
+
+    async def events(
+        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns log entries of the caller's tenant."""
+        ...
+
+    async def own(self, partitions: Sequence[int]) -> None:
+        """Takes partitions over, each under an epoch above its last one; those held stay."""
+        ...
+
+    async def disown(self, partitions: Sequence[int]) -> None:
+        """Finishes the writes that wait and gives partitions up."""
+        ...
+
+    async def status(self) -> ShardStatus:
+        """Reports on itself."""
+        ...
+
+
+class GovernancePort(Protocol):
+    """The policy authority, as readers of policy see it."""
+
+    async def snapshot(self, tenant: str) -> SignedSnapshot:
+        """Returns the newest policy of a tenant under a fresh lease.
+
+        Raises:
+            PolicyUnavailableError: the authority is away, or there is no such tenant.
+        """
+        ...
+
+    async def wait_for_newer(
+        self, tenant: str, version: int, timeout_s: float
+    ) -> SignedSnapshot | SignedLease:
+        """Returns as soon as there is a version above `version`, or else a renewed lease on it."""
+        ...
+
+    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+        """Carries out an administrator's request, durably and on record."""
+        ...
+
+    async def documents(self, context: CallContext, namespace: str) -> TenantDocuments:
+        """Lists a tenant's policy documents, or one namespace's, to who administers them."""
+        ...
+
+    async def events(
+        self, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns control events of the caller's tenant to its administrators, oldest first."""
+        ...
+
+
+class RingPort(Protocol):
+    """Where the ring comes from."""
+
+    async def ring(self) -> Ring:
+        """Returns the newest ring."""
+        ...
+
+
+class SupervisorPort(RingPort, Protocol):
+    """The supervisor, as gateways see it."""
+
+    async def status(self) -> dict[str, ShardStatus | None]:
+        """Returns what each shard last said of itself; nothing for one that does not answer."""
+        ...
+
+
+class CrewPort(Protocol):
+    """The actors that the supervisor starts and looks after, by name."""
+
+    async def start_governance(self) -> None:
+        """Starts the policy authority unless it runs, and waits until it answers.
+
+        Raises:
+            UnavailableError: when it does not come up.
+        """
+        ...
+
+    async def start_shard(self, name: str) -> None:
+        """Starts a shard unless it runs; does not wait."""
+        ...
+
+    async def stop_shard(self, name: str) -> None:
+        """Ends a shard that owns nothing any more."""
+        ...
+
+    def shard(self, name: str) -> ShardPort:
+        """Returns the shard of this name, running or not."""
+        ...

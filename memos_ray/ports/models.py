@@ -1,0 +1,115 @@
+"""Models: what turns texts into vectors, and what answers prompts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
+from memos_ray.core.generation import ChatMessage, GenerationPart, GenerationRequest
+from memos_ray.core.retrieval.space import EmbeddingSpace
+from memos_ray.ports.arrays import Vectors
+
+
+class EmbedderPort(Protocol):
+    """Turns texts into vectors of one embedding space."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space that the vectors belong to."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embeds texts: float32 `[len(texts), space.dim]`, L2-normalised, in order.
+
+        Raises:
+            EmbedderError: when the model is away or fails.
+        """
+        ...
+
+    def legible(self, text: str) -> float:
+        """How much of a text the model can read: 1 in a language it was made for, 0 for noise.
+
+        Cheap and local. A model of which this is not known reads everything.
+        """
+        ...
+
+
+class EnginePort(Protocol):
+    """One model on one replica.
+
+    An answer never depends on whether a KV cache was used for it.
+    """
+
+    @property
+    def fingerprint(self) -> EngineFingerprint:
+        """Says which KV caches this engine can read."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether requests are still answered."""
+        ...
+
+    def generate(
+        self, request: GenerationRequest, kv: KvPayload | None = None
+    ) -> AsyncIterator[GenerationPart]:
+        """Yields an answer as it comes; leaving early cancels it.
+
+        Args:
+            kv: stands in for computing the beginning of the prompt. One that does not fit is not
+                used, and the last part says why.
+
+        Raises:
+            InvalidInputError: the prompt is empty or too long, or a setting is out of range.
+            UnavailableError: the engine is dead.
+        """
+        ...
+
+    async def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+    ) -> KvPayload:
+        """Computes a text and returns its KV cache, in the engine's own layout.
+
+        Args:
+            tokens: a prefix of prompts to come; what exceeds a whole block is left out.
+            sources: the memories in it, noted in the manifest.
+
+        Raises:
+            InvalidInputError: there is not even one whole block, or the text is too long.
+            UnavailableError: the engine is dead, or was too busy to keep the blocks.
+        """
+        ...
+
+    async def forget(self) -> bool:
+        """Empties the engine's own prefix cache, as an erasure asks for.
+
+        Returns:
+            Whether it is empty; not while requests under way hold blocks.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the engine; requests under way end with an error."""
+        ...
+
+
+class TokenizerPort(Protocol):
+    """The tokenizer of a model, with its chat template."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the tokens of a text as it is, nothing added in front or behind."""
+        ...
+
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        """Returns the prompt text of a conversation, up to where the model answers.
+
+        Raises:
+            InvalidInputError: the model's template takes no such conversation.
+        """
+        ...

@@ -1,0 +1,244 @@
+"""The truth, and the documents of the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.vault.log import (
+    Commit,
+    ControlChange,
+    ControlRecord,
+    CubeKey,
+    Event,
+    Fence,
+    Reply,
+    UsageDelta,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVectors:
+    """The embedded views of one version: an encoded `VectorSet` of one embedding space."""
+
+    key: CubeKey
+    version: int
+    space: str
+    body: bytes
+    sketch: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Filters the log (API-3); absent fields do not restrict."""
+
+    tenant: str | None = None
+    namespace: str | None = None
+    principal: str | None = None
+    operation: str | None = None
+    cube_id: str | None = None
+    request_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSize:
+    """How much a namespace holds in one partition; soft-deleted cubes are not counted."""
+
+    tenant: str
+    namespace: str
+    cubes: int
+    text_bytes: int
+
+
+class RecordStorePort(Protocol):
+    """The truth: cubes, versions, the log, vectors, usage, idempotency, fences.
+
+    All methods address one partition. Reads see every commit that has returned.
+    """
+
+    def fence(self, partition: int) -> Fence:
+        """Returns the current fence; epoch 0 and no owner for a partition never taken."""
+        ...
+
+    def take(self, partition: int, owner: str, epoch: int) -> None:
+        """Makes `owner` the writer from now on.
+
+        Raises:
+            FencedError: when the partition's epoch is not lower than `epoch`.
+        """
+        ...
+
+    def last_lsn(self, partition: int) -> int:
+        """Returns the LSN of the newest event, 0 for an empty log."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Applies a commit durably: when this returns, it survives a power cut.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+            AlreadyExistsError: a version, event or reply is there already; nothing was written.
+            StoreFullError: no space; nothing was written.
+        """
+        ...
+
+    def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
+        """Returns the newest version of each cube that exists, soft-deleted ones included."""
+        ...
+
+    def replies(
+        self, partition: int, tenant: str, scope: str, keys: Sequence[str]
+    ) -> dict[str, Reply]:
+        """Returns the stored replies of one caller by idempotency key."""
+        ...
+
+    def versions(self, partition: int, key: CubeKey, before: int, limit: int) -> list[VersionInfo]:
+        """Returns version records below number `before`, newest first."""
+        ...
+
+    def version(self, partition: int, key: CubeKey, number: int) -> MemCube | None:
+        """Returns one version of a cube, as it was."""
+        ...
+
+    def scan(
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        predicate: Predicate,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[MemCube]:
+        """Lists heads that satisfy a predicate, newest first by (`created_at`, `id`).
+
+        Args:
+            after: (`created_at` in microseconds, id) of the last cube of the page before.
+        """
+        ...
+
+    def as_of(
+        self, partition: int, tenant: str, namespace: str, at: datetime, space: str
+    ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
+        """Yields, for each cube, the version that was newest at a moment; soft-deleted left out.
+
+        The vectors are the newest up to that version, of one embedding space.
+        """
+        ...
+
+    def load(
+        self, partition: int, tenant: str, namespace: str, space: str
+    ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
+        """Yields the heads of a namespace with their newest vectors, to build a resident index."""
+        ...
+
+    def vectors(
+        self, partition: int, keys: Sequence[CubeKey], space: str
+    ) -> dict[CubeKey, StoredVectors]:
+        """Returns the vectors of the newest version that has any, by cube."""
+        ...
+
+    def save_vectors(self, partition: int, epoch: int, rows: Sequence[StoredVectors]) -> None:
+        """Stores vectors and sketches; replaces those of the same version and space.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def cursor(self, partition: int, name: str) -> int:
+        """Returns how far a named consumer has read the log, 0 at first."""
+        ...
+
+    def advance(self, partition: int, epoch: int, name: str, lsn: int) -> None:
+        """Moves a consumer's cursor.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def events(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """Returns log entries with an LSN above `after`, in log order."""
+        ...
+
+    def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
+        """Adds accesses to the usage indicators; unknown cubes are skipped.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def add_accesses(self, partition: int, accesses: Sequence[Event]) -> None:
+        """Appends read and decision events to the access log (outside the LSN sequence)."""
+        ...
+
+    def accesses(
+        self, partition: int, after: int, limit: int, query: EventQuery | None = None
+    ) -> list[Event]:
+        """Returns access-log entries above row number `after`; `lsn` carries the row number."""
+        ...
+
+    def namespaces(self, partition: int) -> list[NamespaceSize]:
+        """Returns the namespaces that have cubes here, with their sizes."""
+        ...
+
+    def size(self, partition: int, tenant: str, namespace: str) -> NamespaceSize:
+        """Returns the size of one namespace; zero for one that has nothing here."""
+        ...
+
+    def forget_replies(self, partition: int, epoch: int, before: datetime) -> int:
+        """Drops stored replies from before a moment and returns how many.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def check(self) -> list[str]:
+        """Verifies the files' integrity; returns a sentence per finding, none when sound."""
+        ...
+
+    def close(self) -> None:
+        """Releases connections; the store is unusable afterwards."""
+        ...
+
+
+class ControlStorePort(Protocol):
+    """Durable documents of the control plane with compare-and-set, and their audit events."""
+
+    def load(self, tenant: str) -> list[ControlRecord]:
+        """Returns all documents of a tenant; the empty tenant holds the cluster's own."""
+        ...
+
+    def get(self, tenant: str, kind: str, key: str) -> ControlRecord | None:
+        """Returns one document."""
+        ...
+
+    def tenants(self) -> list[str]:
+        """Returns the tenants that have documents."""
+        ...
+
+    def commit(self, changes: Sequence[ControlChange], events: Sequence[Event]) -> None:
+        """Applies all changes with their audit events in one transaction.
+
+        Raises:
+            VersionConflictError: a document is not at its expected revision; nothing was written.
+        """
+        ...
+
+    def events(self, after: int, limit: int, query: EventQuery | None = None) -> list[Event]:
+        """Returns control events with an LSN above `after`, in order; LSNs are assigned here."""
+        ...
+
+    def close(self) -> None:
+        """Releases connections."""
+        ...

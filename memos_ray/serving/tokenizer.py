@@ -1,0 +1,38 @@
+"""Tokenizers in Hugging Face's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import TemplateError
+from transformers import AutoTokenizer
+
+from memos_ray.core.generation import ChatMessage
+from memos_ray.errors import InvalidInputError
+
+
+class ModelTokenizer:
+    """The tokenizer of a model's folder. Implements `memos_ray.ports.TokenizerPort`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the tokens of a text as it is, nothing added in front or behind."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        """Returns the prompt text of a conversation, up to where the model answers.
+
+        Raises:
+            InvalidInputError: the model's template takes no such conversation.
+        """
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, ValueError) as error:
+            raise InvalidInputError(f"the model takes no such conversation: {error}") from None
+        return rendered
