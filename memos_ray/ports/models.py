@@ -102,6 +102,13 @@ class EnginePort(Protocol):
 class TokenizerPort(Protocol):
     """The tokenizer of a model, with its chat template."""
 
+    def plain(self, text: str) -> str:
+        """Returns a text in which nothing is a control token any more, such as an end of turn.
+
+        Whatever somebody remembered or says can then not pass for another's turn.
+        """
+        ...
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Returns the tokens of a text as it is, nothing added in front or behind."""
         ...

@@ -17,6 +17,15 @@ class ModelTokenizer:
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        known = {*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()}
+        # The longest first: one may be part of another.
+        self._control = sorted(filter(_breakable, known), key=len, reverse=True)
+
+    def plain(self, text: str) -> str:
+        """Returns a text in which nothing is a control token any more, such as an end of turn."""
+        for token in self._control:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Returns the tokens of a text as it is, nothing added in front or behind."""
@@ -36,3 +45,7 @@ class ModelTokenizer:
         except (TemplateError, ValueError) as error:
             raise InvalidInputError(f"the model takes no such conversation: {error}") from None
         return rendered
+
+
+def _breakable(token: str) -> bool:
+    return len(token) > 1 and not token.isalnum()

@@ -87,6 +87,12 @@ def write_model(folder: Path, family: Family, size: Size = Size(), *, seed: int 
     return folder
 
 
+def write_tokenizer(folder: Path) -> Path:
+    """Writes the tokenizer of these models alone; returns the folder."""
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
 def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
