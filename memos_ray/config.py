@@ -220,11 +220,36 @@ class DType(StrEnum):
     FLOAT16 = "float16"
 
 
+class EngineKind(StrEnum):
+    """What computes a model."""
+
+    VLLM = "vllm"
+    CUSTOM = "custom"
+
+
 class ModelSettings(_Section):
     """One model and the engine of its replicas."""
 
-    name: str = Field(min_length=1, description="Name in the OpenAI-compatible API.")
+    name: str = Field(
+        min_length=1, pattern=r"[\w.:/-]+", description="Name in the OpenAI-compatible API."
+    )
     path: Path = Field(description="Folder with configuration, tokenizer and safetensors.")
+    engine: EngineKind = Field(EngineKind.VLLM, description="What computes the model.")
+    factory: Factory | None = Field(
+        None, description="`package.module:callable` that returns an engine, for `custom`."
+    )
+    engine_process: bool = Field(
+        False,
+        description="Whether vLLM's core runs in a process of its own: more tokens a second, a "
+        "slower start, and needed where several devices share the model.",
+    )
+    replicas_min: Positive = Field(1, description="Replicas that always run.")
+    replicas_max: Positive = Field(1, description="Replicas under load.")
+    waiting_max: int = Field(
+        64, ge=0, description="Requests that may wait for a replica before others are refused."
+    )
+    cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
     dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")
     context_tokens: Positive = Field(4096, description="Longest prompt and answer together.")
     kv_bytes: Positive = Field(256 << 20, description="KV cache of one replica.")
@@ -238,6 +263,16 @@ class ModelSettings(_Section):
     sequences: Positive = Field(32, description="Most requests computed at once.")
     tensor_parallel: Positive = Field(1, description="Devices that share the model.")
     eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSettings:
+        if self.engine is EngineKind.CUSTOM and self.factory is None:
+            raise ValueError("an engine of kind custom needs factory as well")
+        if self.replicas_max < self.replicas_min:
+            raise ValueError("replicas_max is less than replicas_min")
+        if self.tensor_parallel > 1 and not self.engine_process:
+            raise ValueError("several devices need engine_process")
+        return self
 
 
 class _Explained(BaseSettings):
@@ -282,6 +317,16 @@ class Settings(_Explained):
     client: ClientSettings = ClientSettings()
     limits: LimitSettings = LimitSettings()
     retrieval: RetrievalTuning = RetrievalTuning()
+    models: tuple[ModelSettings, ...] = Field(
+        (), description="Models that answer conversations, as JSON; none when empty."
+    )
+
+    @model_validator(mode="after")
+    def _one_model_a_name(self) -> Settings:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have one name")
+        return self
 
 
 def env_name(*path: str) -> str:

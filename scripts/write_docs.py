@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.synchronous import Admin, MemOS
-from memos_ray.config import Settings, env_name
+from memos_ray.config import ModelSettings, Settings, env_name
 from memos_ray.core.cube.facets import FIELDS
 from memos_ray.errors import all_errors
 from memos_ray.gateway.app import create_app
@@ -51,6 +51,8 @@ def errors() -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if field.is_required():
+        return "needed"
     if value is None:
         return "none"
     if isinstance(value, SecretStr):
@@ -81,6 +83,13 @@ def settings() -> str:
             title = (section.__doc__ or "").strip()
             table = _table(heading, _settings_of(section, (name,)))
             parts.append(f"### {name}\n\n{title}\n\n{table}")
+    title = (ModelSettings.__doc__ or "").strip()
+    rows = [
+        (f"`{name}`", _default(field), field.description or "")
+        for name, field in ModelSettings.model_fields.items()
+    ]
+    table = _table(("field", "default", "meaning"), rows)
+    parts.append(f"### models\n\n{title}\n\n{table}")
     return "\n".join(parts)
 
 

@@ -12,7 +12,6 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Ray would run actors at a low priority, behind whatever else the machine does. Here they are the
 # service, and a shard that waits for its own clients helps nobody.
 os.environ.setdefault("RAY_worker_niceness", "0")
-# A gateway waits for shards most of the time: two event loops more in its process, and the way
-# between them, would cost a fifth of a request.
+# A replica waits for others most of the time: a second event loop in its process, and the way
+# between the two, would cost a tenth of a request.
 os.environ.setdefault("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "0")
-os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "0")

@@ -36,6 +36,15 @@ class ChatRequest:
     adapter: str = ""
 
 
+@crossing
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """What a replica says of itself."""
+
+    pid: int
+    fingerprint: EngineFingerprint
+
+
 class ModelReplica:
     """One model with its tokenizer.
 

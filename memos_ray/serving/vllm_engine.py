@@ -25,7 +25,7 @@ from memos_ray.core.generation import (
 )
 from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv import transfer
-from memos_ray.serving.kv.desk import open_desk
+from memos_ray.serving.kv.desk import open_desk, shared_folder
 from memos_ray.serving.kv.shelf import KvShelf
 from memos_ray.serving.kv.transfer import KvOffer, KvOrder
 from memos_ray.serving.vllm_config import VllmPlan, plan_engine
@@ -43,16 +43,12 @@ _FINISH = {
 
 
 class VllmEngine:
-    """One model on one replica. Implements `memos_ray.ports.EnginePort`.
+    """One model on one replica. Implements `memos_ray.ports.EnginePort`."""
 
-    Args of the constructor:
-        desk: place of KV payloads: a folder in memory for an engine core in its own process, or
-            else any name.
-    """
-
-    def __init__(self, settings: ModelSettings, desk: str) -> None:
+    def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        apart = desk.startswith("/")
+        apart = settings.engine_process
+        desk = shared_folder() if apart else "local"
         self._plan: VllmPlan = plan_engine(settings, desk, own_process=apart)
         self._desk = open_desk(desk)
         self._shelf = KvShelf(
@@ -155,6 +151,7 @@ class VllmEngine:
     def close(self) -> None:
         """Ends the engine."""
         self._driver.close()
+        self._desk.close()
 
     async def _answer(
         self, request: GenerationRequest, offer: KvOffer | None, refused: Refusal | None

@@ -207,3 +207,8 @@ def _states(state: bytes, tokens: tuple[int, ...]) -> list[bytes]:
         state = blake2b(state + token.to_bytes(4, "big"), digest_size=_STATE_BYTES).digest()
         states.append(state)
     return states
+
+
+def slow_engine() -> HashingEngine:
+    """Makes an engine whose answers can be caught in the middle."""
+    return HashingEngine(step_s=0.05)

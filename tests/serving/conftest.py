@@ -36,9 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "qwen3", Family.QWEN3)
 
 
-def vllm(folder: Path, *, desk: str = "local", **changes: object) -> EngineProcess:
+def vllm(folder: Path, **changes: object) -> EngineProcess:
     """Returns a vLLM engine that is still to be started."""
-    return EngineProcess(partial(VllmEngine, settings_of(folder, **changes), desk))
+    return EngineProcess(partial(VllmEngine, settings_of(folder, **changes)))
 
 
 @pytest.fixture(scope="module", params=["fake", "vllm"])

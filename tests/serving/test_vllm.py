@@ -54,17 +54,17 @@ class TestLargePayloads:
         assert other.tokens == plain.tokens
 
 
-def test_a_cache_travels_between_engines(folder: Path, tmp_path: Path) -> None:
+def test_a_cache_travels_between_engines(folder: Path) -> None:
     """One keeps its core in this process, one in another; then two devices share the model."""
     with vllm(folder) as first:
         plain, kv = ask(first), first.export_kv(MEMORY, salt="acme")
         anywhere = portable(kv, first.fingerprint)
-        with vllm(folder, desk=str(tmp_path / "one")) as second:
+        with vllm(folder, engine_process=True) as second:
             assert second.fingerprint == first.fingerprint
             for each in (kv, anywhere):
                 answer = ask(second, each)
                 assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
-    with vllm(folder, desk=str(tmp_path / "two"), tensor_parallel=2) as parallel:
+    with vllm(folder, engine_process=True, tensor_parallel=2) as parallel:
         alone = ask(parallel)
         own = parallel.export_kv(MEMORY, salt="acme")
         assert len(own.ranks) == 2

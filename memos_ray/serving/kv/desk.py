@@ -8,14 +8,18 @@ mapped by every rank.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import psutil
 
 from memos_ray.core.activation import Bytes
 
+_MEMORY = Path("/dev/shm")
+_PREFIX = "memos-kv-"
 _desks: dict[str, LocalDesk] = {}
 
 
@@ -32,6 +36,10 @@ class Desk(Protocol):
 
     def clear(self, name: str) -> None:
         """Takes the payloads of a name away; absent ones are fine."""
+        ...
+
+    def close(self) -> None:
+        """Takes everything away."""
         ...
 
 
@@ -56,6 +64,11 @@ class LocalDesk:
         """See `Desk`."""
         with self._lock:
             self._payloads.pop(name, None)
+
+    def close(self) -> None:
+        """See `Desk`."""
+        with self._lock:
+            self._payloads.clear()
 
 
 class SharedDesk:
@@ -91,8 +104,24 @@ class SharedDesk:
         for file in self._folder.glob(f"{name}.*"):
             file.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """See `Desk`."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _file(self, name: str, rank: int) -> Path:
         return self._folder / f"{name}.{rank}"
+
+
+def shared_folder() -> str:
+    """Makes a folder in memory for a `SharedDesk` of this process.
+
+    Folders of processes that have been killed are swept away: nobody else would.
+    """
+    for old in _MEMORY.glob(f"{_PREFIX}*"):
+        owner = old.name.removeprefix(_PREFIX)
+        if not psutil.pid_exists(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return str(_MEMORY / f"{_PREFIX}{os.getpid()}")
 
 
 def open_desk(place: str) -> Desk:

@@ -1,0 +1,132 @@
+"""Model replicas as Ray Serve deployments, one for each model.
+
+A replica is one process with one engine. Serve starts as many as the load needs, sends requests to
+those that have room, and replaces one that has died or whose engine has.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from memos_ray.config import EngineKind, ModelSettings
+from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
+from memos_ray.core.generation import GenerationPart
+from memos_ray.errors import ConfigurationError, UnavailableError
+from memos_ray.ports import EnginePort
+from memos_ray.serving.replica import ChatRequest, ModelReplica, ReplicaStatus
+from memos_ray.serving.tokenizer import ModelTokenizer
+
+_ONGOING_FACTOR = 2
+
+
+class ModelDeployment:
+    """What runs in the process of a replica."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._replica = ModelReplica(
+            _engine(settings), ModelTokenizer(settings.path), settings.context_tokens
+        )
+
+    async def chat(
+        self, request: ChatRequest, kv: Sequence[Any] = ()
+    ) -> AsyncIterator[GenerationPart]:
+        """Yields an answer as it comes; see `ModelReplica.chat`.
+
+        Args:
+            kv: a reference to a `KvPayload` in the object store, or nothing.
+        """
+        payload: KvPayload | None = await kv[0] if kv else None
+        async for part in self._replica.chat(request, payload):
+            yield part
+
+    async def build_kv(
+        self, shared: str, salt: str, adapter: str, sources: tuple[SourceVersion, ...]
+    ) -> KvPayload:
+        """Computes the KV cache of a shared beginning; it belongs to whoever called."""
+        return await self._replica.build_kv(shared, salt=salt, adapter=adapter, sources=sources)
+
+    async def fingerprint(self) -> EngineFingerprint:
+        """Says which KV caches these replicas can use."""
+        return self._replica.fingerprint
+
+    async def status(self) -> ReplicaStatus:
+        """Says which process this is, and what it holds."""
+        return ReplicaStatus(os.getpid(), self._replica.fingerprint)
+
+    async def forget(self) -> bool:
+        """Empties this replica's own prefix cache."""
+        return await self._replica.forget()
+
+    async def check_health(self) -> None:
+        """Serve asks this, and replaces a replica that raises."""
+        if not self._replica.healthy:
+            raise UnavailableError("the engine has died")
+
+    def __del__(self) -> None:
+        replica = getattr(self, "_replica", None)
+        if replica is not None:
+            replica.close()
+
+
+def bind(settings: ModelSettings) -> Application:
+    """Describes the deployment of a model."""
+    deployment = serve.deployment(
+        name=f"model-{settings.name}",
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=settings.replicas_min,
+            max_replicas=settings.replicas_max,
+            target_ongoing_requests=settings.sequences,
+        ),
+        # A few more than are computed at once, so that the engine never waits for the next.
+        max_ongoing_requests=_ONGOING_FACTOR * settings.sequences,
+        max_queued_requests=settings.waiting_max,
+        ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
+        health_check_period_s=1.0,
+        graceful_shutdown_timeout_s=30.0,
+        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+    )(ModelDeployment)
+    return deployment.bind(settings)
+
+
+def application_of(model: str) -> str:
+    """Names the Serve application of a model."""
+    return f"memos-model-{model}"
+
+
+def start(models: Sequence[ModelSettings]) -> None:
+    """Starts the replicas of all models in the cluster that this process is connected to.
+
+    Returns when they answer.
+    """
+    for settings in models:
+        serve.run(bind(settings), name=application_of(settings.name), route_prefix=None)
+
+
+def stop(models: Sequence[ModelSettings]) -> None:
+    """Drains the replicas."""
+    for settings in models:
+        serve.delete(application_of(settings.name))
+
+
+def _engine(settings: ModelSettings) -> EnginePort:
+    if settings.engine is EngineKind.VLLM:
+        from memos_ray.serving.vllm_engine import VllmEngine
+
+        return VllmEngine(settings)
+    assert settings.factory
+    module, _, name = settings.factory.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            "the engine's factory is not there", field="models.factory", module=module
+        ) from error
+    engine: EnginePort = factory()
+    return engine

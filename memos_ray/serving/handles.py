@@ -1,0 +1,103 @@
+"""Model replicas as their callers see them: errors are ours, whatever happens to a replica."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, RayServeException
+
+from memos_ray.core.activation import EngineFingerprint, SourceVersion
+from memos_ray.core.generation import GenerationPart
+from memos_ray.errors import InternalError, MemosError, OverloadedError, UnavailableError
+from memos_ray.serving.deployment import application_of
+from memos_ray.serving.replica import ChatRequest, ReplicaStatus
+
+_TRIES = 3
+
+
+class ModelHandle:
+    """The replicas of one model. Implements `ports.ModelPort`."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._handle: Any = None
+
+    async def chat(
+        self, request: ChatRequest, kv: Sequence[Any] = ()
+    ) -> AsyncIterator[GenerationPart]:
+        """Yields an answer as it comes; leaving early cancels it.
+
+        A replica that dies before the first part is replaced by another, unseen.
+
+        Raises:
+            OverloadedError: too many requests wait.
+            UnavailableError: no replica answers, or the one that did has died.
+            MemosError: what the replica raised.
+        """
+        for attempt in range(_TRIES):
+            begun = False
+            stream = None
+            try:
+                handle = self._open().chat.options(stream=True)
+                stream = handle.remote(request, list(kv))
+                async for part in stream:
+                    begun = True
+                    yield part
+                return
+            except Exception as error:
+                # It has ended; to cancel it would only raise the same again.
+                stream = None
+                died = isinstance(error, RayActorError)
+                if begun or not died or attempt + 1 == _TRIES:
+                    raise _ours(error, self._model) from None
+            finally:
+                if stream is not None:
+                    stream.cancel()
+
+    def build_kv(
+        self, shared: str, *, salt: str, adapter: str, sources: tuple[SourceVersion, ...]
+    ) -> Any:
+        """Starts to compute a KV cache; the reference returned belongs to this process."""
+        return self._open().build_kv.remote(shared, salt, adapter, sources)
+
+    async def fingerprint(self) -> EngineFingerprint:
+        """Says which KV caches the replicas can use."""
+        try:
+            found: EngineFingerprint = await self._open().fingerprint.remote()
+        except Exception as error:
+            raise _ours(error, self._model) from None
+        return found
+
+    async def status(self) -> ReplicaStatus:
+        """Returns what one of the replicas says of itself."""
+        try:
+            found: ReplicaStatus = await self._open().status.remote()
+        except Exception as error:
+            raise _ours(error, self._model) from None
+        return found
+
+    def _open(self) -> Any:
+        if self._handle is None:
+            self._handle = serve.get_app_handle(application_of(self._model))
+        return self._handle
+
+
+def _ours(error: Exception, model: str) -> MemosError:
+    if isinstance(error, MemosError):
+        return error
+    if isinstance(error, RayTaskError):
+        origin = error.cause
+        if isinstance(origin, MemosError):
+            return origin
+        return InternalError("a replica failed unexpectedly", kind=type(origin).__name__)
+    if isinstance(error, BackPressureError):
+        return OverloadedError("too many requests wait for the model", model=model)
+    if isinstance(error, RayActorError):
+        return UnavailableError("the replica has died", model=model)
+    if isinstance(error, RayServeException | TaskCancelledError | ray.exceptions.RayError):
+        return UnavailableError("the model does not answer", model=model)
+    raise error

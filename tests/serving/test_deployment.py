@@ -1,0 +1,150 @@
+"""Replicas under Ray Serve: streams, limits, deaths, and caches that outlive who built them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from memos_ray import MemOS
+from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.generation import ChatMessage, FinishReason, GenerationPart, Sampling
+from memos_ray.errors import InvalidInputError, OverloadedError, UnavailableError
+from memos_ray.serving import deployment
+from memos_ray.serving.handles import ModelHandle
+from memos_ray.serving.replica import ChatRequest, ModelReplica
+from memos_ray.serving.tokenizer import ModelTokenizer
+from memos_ray.testing.engines import HashingEngine
+from memos_ray.testing.random_models import write_tokenizer
+
+pytestmark = pytest.mark.cluster
+
+MEMORIES = "Memories:\n" + "".join(f"- Fact number {n} is remembered.\n" for n in range(20))
+
+
+def request(question: str = "Who?", tokens: int = 4) -> ChatRequest:
+    messages = (ChatMessage("system", MEMORIES), ChatMessage("user", question))
+    return ChatRequest(uuid4().hex, messages, Sampling(max_tokens=tokens), "acme", MEMORIES)
+
+
+async def whole(parts: AsyncIterator[GenerationPart]) -> tuple[str, GenerationPart]:
+    text = ""
+    async for part in parts:
+        text += part.text
+    return text, part
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def models(tokenizer: Path) -> tuple[ModelSettings, ...]:
+    engines = "memos_ray.testing.engines"
+    common = {"path": tokenizer, "engine": "custom", "context_tokens": 2048, "cpus": 0}
+    return (
+        ModelSettings.model_validate(
+            {
+                "name": "pair",
+                "factory": f"{engines}:HashingEngine",
+                "replicas_min": 2,
+                "replicas_max": 2,
+                **common,
+            }
+        ),
+        ModelSettings.model_validate(
+            {
+                "name": "slow",
+                "factory": f"{engines}:slow_engine",
+                "sequences": 1,
+                "waiting_max": 1,
+                **common,
+            }
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    models: tuple[ModelSettings, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    settings = Settings(data=tmp_path_factory.mktemp("memos"), vectors={"enabled": False})  # type: ignore[arg-type]
+    with MemOS(data=settings.data, settings=settings):
+        deployment.start(models)
+        yield
+        deployment.stop(models)
+
+
+@pytest.mark.usefixtures("cluster")
+class TestReplicas:
+    async def test_answers_stream_and_are_the_engines(self, tokenizer: Path) -> None:
+        parts = [part async for part in ModelHandle("slow").chat(request())]
+        assert len(parts) == 4
+        local = ModelReplica(HashingEngine(), ModelTokenizer(tokenizer), 2048)
+        text, last = await whole(local.chat(request()))
+        assert "".join(part.text for part in parts) == text
+        assert parts[-1].finish is last.finish is FinishReason.LENGTH
+
+    async def test_bad_input_is_told_as_what_it_is(self) -> None:
+        with pytest.raises(InvalidInputError, match="too long"):
+            await whole(ModelHandle("pair").chat(request("why " * 3000)))
+
+    async def test_a_cache_outlives_the_replica_that_built_it(self) -> None:
+        model = ModelHandle("pair")
+        built = model.build_kv(MEMORIES, salt="acme", adapter="", sources=())
+        reference = await built._to_object_ref()
+        payload = await reference
+        before = await self._pids(model)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        text, last = await whole(model.chat(request("When?"), [reference]))
+        assert last.kv is not None and last.kv.loaded_tokens == payload.manifest.tokens > 0
+        assert (await model.status()).pid not in before
+        plain, _ = await whole(model.chat(request("When?")))
+        assert text == plain
+
+    async def test_what_there_is_no_room_for_is_refused(self) -> None:
+        model = ModelHandle("slow")
+        streams = [asyncio.create_task(whole(model.chat(request(tokens=40)))) for _ in range(8)]
+        outcomes = await asyncio.gather(*streams, return_exceptions=True)
+        refused = [one for one in outcomes if isinstance(one, OverloadedError)]
+        answered = [one for one in outcomes if not isinstance(one, BaseException)]
+        assert refused and answered and len(refused) + len(answered) == 8, outcomes
+
+    async def test_leaving_early_makes_room(self) -> None:
+        model = ModelHandle("slow")
+        for _ in range(6):
+            parts = model.chat(request(tokens=1000))
+            await anext(parts)
+            await parts.aclose()
+        text, _ = await whole(model.chat(request()))
+        assert text
+
+    async def test_a_death_in_the_middle_is_told(self) -> None:
+        model = ModelHandle("slow")
+        pid = (await model.status()).pid
+        parts = model.chat(request(tokens=1000))
+        await anext(parts)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(UnavailableError):
+            await whole(parts)
+        text, _ = await whole(model.chat(request()))
+        assert text
+
+    async def _pids(self, model: ModelHandle) -> set[int]:
+        found: set[int] = set()
+
+        async def look() -> None:
+            found.add((await model.status()).pid)
+
+        for _ in range(200):
+            await look()
+            if len(found) == 2:
+                return found
+        raise AssertionError("only one replica answers")
