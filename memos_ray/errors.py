@@ -219,6 +219,8 @@ class OverloadedError(UnavailableError):
     """Queues are full; back off."""
 
     code = "overloaded"
+    # Too Many Requests: what clients of model servers back off from.
+    http_status = 429
 
 
 class DeadlineExceededError(UnavailableError):

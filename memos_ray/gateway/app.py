@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from memos_ray import __version__
 from memos_ray.config import Settings
-from memos_ray.errors import ClientError, MemosError, ServerError, all_errors
+from memos_ray.errors import MemosError, all_errors
 from memos_ray.gateway import problems
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
@@ -22,6 +22,7 @@ from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.models import Problem
+from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 
 _DESCRIPTION = (
@@ -30,8 +31,12 @@ _DESCRIPTION = (
 )
 
 
-def _problem(description: str, branch: type[MemosError]) -> dict[str, Any]:
-    codes = ", ".join(f"`{cls.code}` ({cls.http_status})" for cls in all_errors(branch))
+def _problem(description: str, hundreds: int) -> dict[str, Any]:
+    codes = ", ".join(
+        f"`{cls.code}` ({cls.http_status})"
+        for cls in all_errors()
+        if cls.http_status // 100 == hundreds
+    )
     return {
         "description": f"{description} Codes: {codes}.",
         "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -39,8 +44,8 @@ def _problem(description: str, branch: type[MemosError]) -> dict[str, Any]:
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": _problem("The caller can mend it; `code` says what is wrong.", ClientError),
-    "5XX": _problem("The service failed; `retryable` says whether to try again.", ServerError),
+    "4XX": _problem("The caller can mend it; `code` says what is wrong.", 4),
+    "5XX": _problem("The service failed; `retryable` says whether to try again.", 5),
 }
 
 
@@ -82,7 +87,7 @@ def create_app(
     ):
         app.add_exception_handler(error, handler)
     v1 = APIRouter(prefix="/v1")
-    for router in (memory_router, ingest_router, admin_router):
+    for router in (memory_router, ingest_router, admin_router, openai_router):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(operations_router)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.config import LimitSettings
 from memos_ray.errors import MemosError
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Authenticator
+from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
@@ -19,6 +20,7 @@ from memos_ray.ports import (
     ClockPort,
     EmbedderPort,
     GovernancePort,
+    ModelPort,
     ShardPort,
     SupervisorPort,
 )
@@ -32,6 +34,7 @@ class Backend:
         shard: returns a shard by its name.
         embedder: loads the embedding model at its first call.
         blobs: opens the blob store at its first call.
+        models: the models that answer conversations, by name.
         public_key: verifies policy snapshots.
     """
 
@@ -42,6 +45,7 @@ class Backend:
     blobs: Callable[[], BlobStorePort]
     public_key: bytes
     clock: ClockPort
+    models: Mapping[str, ModelPort] = field(default_factory=dict)
 
 
 class Doorway:
@@ -61,6 +65,7 @@ class Doorway:
             clock=clock,
             limits=limits,
         )
+        self.chats = ChatService(authenticator, self.memories, backend.models)
         self.admin = AdminService(authenticator, self._guard, backend.governance)
 
     async def warm(self) -> None:

@@ -32,7 +32,7 @@ from memos_ray.gateway.problems import internal, response_of
 
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_UNLIMITED = frozenset({"/v1/ingest"})
+_UNLIMITED = frozenset({"/v1/ingest", "/v1/chat/completions"})
 _access = logging.getLogger("memos_ray.access")
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ class Edge:
 
     Args:
         request_bytes: most bytes of a body.
-        timeout_s: deadline of a request; ingest, which writes batch by batch, has none.
+        timeout_s: deadline of a request; ingest, which writes batch by batch, and answers of
+            models, which take their time, have none.
         echo_request_id: whether to return the request id; Serve's proxy does so by itself.
     """
 

@@ -10,6 +10,7 @@ from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandl
 from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
 from memos_ray.ports import BlobStorePort, EmbedderPort, ShardPort
+from memos_ray.serving.handles import ModelHandle
 
 
 def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
@@ -35,5 +36,6 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         blobs=blobs,
         public_key=public_key,
         clock=SystemClock(),
+        models={model.name: ModelHandle(model.name) for model in settings.models},
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)

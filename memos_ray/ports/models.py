@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
-from memos_ray.core.generation import ChatMessage, GenerationPart, GenerationRequest
+from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, GenerationRequest
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.ports.arrays import Vectors
 
@@ -118,5 +118,24 @@ class TokenizerPort(Protocol):
 
         Raises:
             InvalidInputError: the model's template takes no such conversation.
+        """
+        ...
+
+
+class ModelPort(Protocol):
+    """The replicas of one model, as gateways see them."""
+
+    def chat(
+        self, request: ChatRequest, kv: Sequence[object] = ()
+    ) -> AsyncGenerator[GenerationPart, None]:
+        """Yields an answer as it comes; leaving early cancels it.
+
+        Args:
+            kv: a reference to a `KvPayload` for the shared beginning, or nothing.
+
+        Raises:
+            InvalidInputError: the conversation does not fit the model's template or context.
+            OverloadedError: too many requests wait.
+            UnavailableError: no replica answers, or the one that did has died.
         """
         ...

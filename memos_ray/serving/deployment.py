@@ -17,10 +17,10 @@ from ray.serve.config import AutoscalingConfig
 
 from memos_ray.config import EngineKind, ModelSettings
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
-from memos_ray.core.generation import GenerationPart
+from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import ConfigurationError, UnavailableError
 from memos_ray.ports import EnginePort
-from memos_ray.serving.replica import ChatRequest, ModelReplica, ReplicaStatus
+from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 
 _ONGOING_FACTOR = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import ray
@@ -11,10 +11,9 @@ from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from memos_ray.core.activation import EngineFingerprint, SourceVersion
-from memos_ray.core.generation import GenerationPart
+from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import InternalError, MemosError, OverloadedError, UnavailableError
 from memos_ray.serving.deployment import application_of
-from memos_ray.serving.replica import ChatRequest, ReplicaStatus
 
 _TRIES = 3
 
@@ -28,7 +27,7 @@ class ModelHandle:
 
     async def chat(
         self, request: ChatRequest, kv: Sequence[Any] = ()
-    ) -> AsyncIterator[GenerationPart]:
+    ) -> AsyncGenerator[GenerationPart, None]:
         """Yields an answer as it comes; leaving early cancels it.
 
         A replica that dies before the first part is replaced by another, unseen.

@@ -4,45 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
-from memos_ray.core.crossing import crossing
 from memos_ray.core.generation import (
     ChatMessage,
+    ChatRequest,
     GenerationPart,
     GenerationRequest,
-    Sampling,
 )
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EnginePort, TokenizerPort
-
-
-@crossing
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A conversation to go on with.
-
-    Attributes:
-        shared: what the first message begins with and other prompts do, too: a KV cache ends there.
-        salt, adapter: see `GenerationRequest`.
-    """
-
-    id: str
-    messages: tuple[ChatMessage, ...]
-    sampling: Sampling
-    salt: str
-    shared: str = ""
-    adapter: str = ""
-
-
-@crossing
-@dataclass(frozen=True, slots=True)
-class ReplicaStatus:
-    """What a replica says of itself."""
-
-    pid: int
-    fingerprint: EngineFingerprint
 
 
 class ModelReplica:

@@ -203,6 +203,7 @@ def _part(output: RequestOutput, refused: Refusal | None) -> GenerationPart:
         return GenerationPart(answer.text, tuple(answer.token_ids))
     outcome = transfer.outcome_of(output.kv_transfer_params)
     use = KvUse(
+        prompt_tokens=len(output.prompt_token_ids or ()),
         cached_tokens=output.num_cached_tokens or 0,
         loaded_tokens=outcome.loaded,
         refused=refused.value if refused else outcome.refused,

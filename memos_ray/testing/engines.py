@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -157,7 +157,9 @@ class HashingEngine:
                 f"{token} ",
                 (token,),
                 FinishReason.LENGTH if last_one else None,
-                KvUse(cached, use.loaded_tokens, use.refused) if last_one else None,
+                replace(use, prompt_tokens=len(request.tokens), cached_tokens=cached)
+                if last_one
+                else None,
             )
 
     def _check(self, request: GenerationRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from queue import Queue
 
 import uvicorn
 
+from memos_ray.ports import ModelPort
 from memos_ray.testing.rest_door import rest_door
 
 _START_S = 60.0
@@ -27,7 +28,7 @@ class HttpDoor:
 
 
 @contextmanager
-def http_door(folder: Path) -> Iterator[HttpDoor]:
+def http_door(folder: Path, models: Mapping[str, ModelPort] | None = None) -> Iterator[HttpDoor]:
     """Opens the door for the length of a block, in a thread; `folder` keeps the data."""
     outcome: Queue[HttpDoor | BaseException] = Queue()
     with socket.socket() as listener:
@@ -36,7 +37,7 @@ def http_door(folder: Path) -> Iterator[HttpDoor]:
         servers: list[uvicorn.Server] = []
 
         async def serve() -> None:
-            async with rest_door(folder) as door:
+            async with rest_door(folder, models=models) as door:
                 config = uvicorn.Config(door.app, lifespan="off", ws="none", log_level="warning")
                 server = uvicorn.Server(config)
                 servers.append(server)

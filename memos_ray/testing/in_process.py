@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from memos_ray.ports import (
     ClockPort,
     ControlStorePort,
     EmbedderPort,
+    ModelPort,
     RecordStorePort,
     ShardPort,
     VectorStorePort,
@@ -130,6 +131,7 @@ async def in_process(
     clock: ClockPort | None = None,
     store: RecordStorePort | None = None,
     control: ControlStorePort | None = None,
+    models: Mapping[str, ModelPort] | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -173,6 +175,7 @@ async def in_process(
         blobs=lambda: blobs,
         public_key=governance.public_key(),
         clock=time,
+        models=models or {},
     )
     doorway = Doorway(backend, limits or LimitSettings(), timeout_s)
     try:

@@ -13,11 +13,17 @@ import pytest
 
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
-from memos_ray.core.generation import ChatMessage, FinishReason, GenerationPart, Sampling
+from memos_ray.core.generation import (
+    ChatMessage,
+    ChatRequest,
+    FinishReason,
+    GenerationPart,
+    Sampling,
+)
 from memos_ray.errors import InvalidInputError, OverloadedError, UnavailableError
 from memos_ray.serving import deployment
 from memos_ray.serving.handles import ModelHandle
-from memos_ray.serving.replica import ChatRequest, ModelReplica
+from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
 from memos_ray.testing.random_models import write_tokenizer

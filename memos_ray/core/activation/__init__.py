@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memos_ray.core.activation.engine import EngineFingerprint, KvGeometry, ModelIdentity
-from memos_ray.core.activation.keys import CHAIN_TOKENS, KvScope, PrefixChain
+from memos_ray.core.activation.keys import CHAIN_TOKENS, KvScope, PrefixChain, tenant_salt
 from memos_ray.core.activation.manifest import (
     KvLayout,
     KvManifest,
@@ -27,4 +27,5 @@ __all__ = [
     "Refusal",
     "SourceVersion",
     "refusal",
+    "tenant_salt",
 ]

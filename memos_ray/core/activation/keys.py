@@ -45,6 +45,11 @@ class KvScope:
         return hashed.digest()
 
 
+def tenant_salt(tenant: str) -> str:
+    """Returns the salt of a tenant's KV caches; its id comes from the credential alone."""
+    return blake2b(tenant.encode(), digest_size=_KEY_BYTES, person=b"memos-ray salt").hexdigest()
+
+
 class PrefixChain:
     """The keys of all prefixes of a prompt, one for each full link.
 

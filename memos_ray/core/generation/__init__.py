@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from memos_ray.core.generation.requests import (
     ChatMessage,
+    ChatRequest,
     FinishReason,
     GenerationPart,
     GenerationRequest,
     KvUse,
+    ReplicaStatus,
     Sampling,
 )
 
 __all__ = [
     "ChatMessage",
+    "ChatRequest",
     "FinishReason",
     "GenerationPart",
     "GenerationRequest",
     "KvUse",
+    "ReplicaStatus",
     "Sampling",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from memos_ray.core.activation import EngineFingerprint
 from memos_ray.core.crossing import crossing
 
 
@@ -73,11 +74,13 @@ class KvUse:
     """What stood in for computing the prompt.
 
     Attributes:
+        prompt_tokens: length of the prompt.
         cached_tokens: prompt tokens that were not computed, whatever the reason.
         loaded_tokens: those that came with the KV cache that was given.
         refused: why that cache was not loaded; see `core.activation.Refusal`.
     """
 
+    prompt_tokens: int = 0
     cached_tokens: int = 0
     loaded_tokens: int = 0
     refused: str | None = None
@@ -97,3 +100,30 @@ class GenerationPart:
     tokens: tuple[int, ...]
     finish: FinishReason | None = None
     kv: KvUse | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to go on with.
+
+    Attributes:
+        shared: what the first message begins with and other prompts do, too: a KV cache ends there.
+        salt, adapter: see `GenerationRequest`.
+    """
+
+    id: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    salt: str
+    shared: str = ""
+    adapter: str = ""
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """What a replica says of itself."""
+
+    pid: int
+    fingerprint: EngineFingerprint

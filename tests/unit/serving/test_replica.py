@@ -10,9 +10,15 @@ import pytest
 pytest.importorskip("transformers")
 
 from memos_ray.core.activation import Refusal
-from memos_ray.core.generation import ChatMessage, FinishReason, GenerationPart, Sampling
+from memos_ray.core.generation import (
+    ChatMessage,
+    ChatRequest,
+    FinishReason,
+    GenerationPart,
+    Sampling,
+)
 from memos_ray.errors import InvalidInputError, UnavailableError
-from memos_ray.serving.replica import ChatRequest, ModelReplica
+from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
 from memos_ray.testing.random_models import write_tokenizer

@@ -1,0 +1,98 @@
+"""Conversations with memory: what is asked, and what comes back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from memos_ray.core.cube.payload import Form
+from memos_ray.gateway.models import Label, Model, Name, NamespaceName, _printable
+
+_Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(_printable)]
+
+
+class MemoryMode(StrEnum):
+    """What a conversation does with memory."""
+
+    OFF = "off"
+    READ = "read"
+    READ_WRITE = "read_write"
+
+
+class Turn(Model):
+    """One message of a conversation."""
+
+    role: Annotated[str, StringConstraints(pattern="^(system|user|assistant)$")]
+    content: _Text
+
+
+class ChatQuery(Model):
+    """A conversation to go on with.
+
+    `memory` says whether memories of `namespaces` (the caller's own home when absent) are put in
+    front, and whether this turn is remembered there, under `session`. `speaker` is recorded with
+    what the user said.
+    """
+
+    model: Name
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=1000)]
+    memory: MemoryMode = MemoryMode.READ
+    namespaces: Annotated[list[NamespaceName], Field(min_length=1, max_length=64)] | None = None
+    session: Label | None = None
+    speaker: Label | None = None
+    memories: Annotated[int, Field(ge=1, le=200)] = 20
+    memory_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    max_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    stop: Annotated[list[_Text], Field(max_length=16)] = []
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+
+
+class UsedMemory(Model):
+    """A memory that was in the prompt, and in which form it reached the model."""
+
+    id: str
+    version: int
+    namespace: str
+    form: Form
+    tokens: int
+
+
+class ChatUsage(Model):
+    """Tokens of a prompt and its answer; `cached_tokens` of the prompt were not computed."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class ChatEvent(Model):
+    """A piece of an answer.
+
+    The first one carries the memories that were used. The last one carries the reason of the end,
+    the usage and, where this turn was to be remembered, the ids of what was stored, or the code of
+    the error that prevented it.
+    """
+
+    text: str = ""
+    memories: list[UsedMemory] | None = None
+    finish: str | None = None
+    usage: ChatUsage | None = None
+    stored: list[str] | None = None
+    store_error: str | None = None
+
+
+class ChatAnswer(Model):
+    """A whole answer."""
+
+    text: str
+    finish: str
+    memories: list[UsedMemory]
+    usage: ChatUsage
+    stored: list[str] = []
+    store_error: str | None = None
