@@ -10,6 +10,7 @@ import typer
 from memos_ray import __version__
 from memos_ray.cli import (
     admin_commands,
+    chat_command,
     cluster_commands,
     doctor_command,
     finding_commands,
@@ -55,6 +56,7 @@ for commands in (
     memory_commands,
     ingest_command,
     finding_commands,
+    chat_command,
     admin_commands,
 ):
     commands.register(app)

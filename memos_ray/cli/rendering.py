@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from memos_ray.gateway.bodies import IngestReport
-    from memos_ray.gateway.models import (
-        Diff,
-        History,
-        LogPage,
-        Memory,
-        MemoryPage,
-        SearchHit,
-        SearchResult,
-        WriteResult,
-    )
+    from memos_ray.gateway.chat_models import ChatAnswer
+from memos_ray.gateway.models import (
+    Diff,
+    History,
+    LogPage,
+    Memory,
+    MemoryPage,
+    SearchHit,
+    SearchResult,
+    WriteResult,
+)
 
 _SHORT = 160
 _MOST_ERRORS = 20
@@ -72,6 +73,16 @@ def hits(console: Console, result: SearchResult) -> None:
     if result.unembedded:
         line(console, f"{result.unembedded} memories are so new that only their words were matched")
     more(console, result.cursor)
+
+
+def answer(console: Console, found: ChatAnswer) -> None:
+    """Shows an answer, and which memories stood before the question."""
+    console.print(Text(found.text.strip()))
+    used = f"{len(found.memories)} memories used" if found.memories else "no memory used"
+    stored = f", {len(found.stored)} stored" if found.stored else ""
+    line(console, f"({used}{stored})")
+    if found.store_error:
+        line(console, f"this turn was not remembered: {found.store_error}")
 
 
 def history(console: Console, found: History) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
+from memos_ray.client.conversations import Conversation, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
+from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestReport
+from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
     Diff,
@@ -133,6 +137,37 @@ class AsyncMemOS(Connection):
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
         return await self._transport.search(self._caller(), wanted)
+
+    async def chat(
+        self, messages: Conversation, model: str | None = None, **fields: Any
+    ) -> ChatAnswer:
+        """Answers a conversation, with memories before it.
+
+        Args:
+            messages: what the user says; or a whole conversation, as OpenAI's clients write it.
+            model: name of the model; may be left out where there is only one.
+            fields: other fields of `ChatQuery`, such as `memory`, `namespaces` and `session`.
+        """
+        return await whole(self.chat_stream(messages, model, **fields))
+
+    async def chat_stream(
+        self, messages: Conversation, model: str | None = None, **fields: Any
+    ) -> AsyncGenerator[ChatEvent, None]:
+        """Yields an answer as it comes; else as `chat`. Leaving early cancels it."""
+        query = chat_query(messages, model or await self._only_model(), fields)
+        async with aclosing(self._transport.chat(self._caller(), query)) as events:
+            async for event in events:
+                yield event
+
+    async def models(self) -> list[str]:
+        """Lists the models that can be asked."""
+        return await self._transport.models(self._caller())
+
+    async def _only_model(self) -> str:
+        known = await self.models()
+        if len(known) != 1:
+            raise InvalidInputError("which model?", field="model", known=known)
+        return known[0]
 
     async def update(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -15,6 +16,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from memos_ray.client.admin_http import request_of
+from memos_ray.client.chat_http import events_of
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import (
@@ -27,6 +29,7 @@ from memos_ray.errors import (
 )
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -41,6 +44,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
+from memos_ray.gateway.openai_models import ModelList
 from memos_ray.gateway.problems import error_of_problem, error_of_status
 from memos_ray.ports import EventQuery
 
@@ -200,6 +204,21 @@ class HttpTransport:
         body = query.model_dump(mode="json", exclude_defaults=True)
         return await self._call(SearchResult, "POST", "/v1/search", caller, body)
 
+    async def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
+        """Answers a conversation, piece by piece."""
+        headers = self._headers(caller, None)
+        try:
+            async with aclosing(events_of(self._client, headers, query)) as events:
+                async for event in events:
+                    yield event
+        except httpx.HTTPStatusError as error:
+            raise error_of(error.response) from None
+
+    async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
+        """Lists the models that can be asked."""
+        found = await self._call(ModelList, "GET", "/v1/models", caller)
+        return [model.id for model in found.data]
+
     async def history(
         self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int
     ) -> History:
@@ -319,11 +338,7 @@ class HttpTransport:
         repeatable: bool = True,
         **query: Any,
     ) -> M:
-        headers = _headers(caller, key)
-        known = self._policies.get(_tenant_of(caller.credential))
-        if known is not None:
-            # Another gateway than the one that made the change may answer.
-            headers["X-Memos-Policy"] = str(known)
+        headers = self._headers(caller, key)
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -346,6 +361,14 @@ class HttpTransport:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         raise InternalError("no attempt was made")
+
+    def _headers(self, caller: Caller, key: str | None) -> dict[str, str]:
+        headers = _headers(caller, key)
+        known = self._policies.get(_tenant_of(caller.credential))
+        if known is not None:
+            # Another gateway than the one that made the change may answer.
+            headers["X-Memos-Policy"] = str(known)
+        return headers
 
     async def _once(self, kind: type[M], request: httpx.Request) -> M:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from memos_ray import __version__
 from memos_ray.client.transport import Item
@@ -11,6 +11,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.admin_models import Change, Documents, Who, documents_of
 from memos_ray.gateway.bulk import add_each
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.models import (
     Diff,
@@ -151,6 +152,15 @@ class LocalTransport:
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories."""
         return await self._doorway.memories.search(caller, query)
+
+    def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
+        """Answers a conversation, piece by piece."""
+        return self._doorway.chats.stream(caller, query)
+
+    async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
+        """Lists the models that can be asked."""
+        await self._doorway.chats.check(caller)
+        return self._doorway.chats.models
 
     async def history(
         self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int

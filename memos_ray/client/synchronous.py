@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from memos_ray.client.admin import AsyncAdmin
 from memos_ray.client.asynchronous import AsyncMemOS
+from memos_ray.client.conversations import Conversation
+from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
+from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
-from memos_ray.core.access.administration import AdminOperation
-from memos_ray.core.access.context import Action
-from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
-from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.admin_models import Change, Documents, Who
+from memos_ray.gateway.admin_models import Who
 from memos_ray.gateway.bodies import IngestReport
+from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent
 from memos_ray.gateway.ingestion import Progress
 from memos_ray.gateway.models import (
     Diff,
@@ -41,150 +37,6 @@ T = TypeVar("T")
 Self = TypeVar("Self", bound="MemOS")
 
 _PAGE = 200
-
-
-class LoopThread:
-    """An event loop in a daemon thread, which any thread may hand work to."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="memos-ray client", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carries out a coroutine and returns its result; blocks.
-
-        Raises:
-            InvalidInputError: the loop has been closed.
-        """
-        if self._loop.is_closed():
-            work.close()
-            raise InvalidInputError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Ends the loop and its thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        finally:
-            self._loop.close()
-
-
-class Admin:
-    """Changes and lists policy; see `AsyncAdmin`."""
-
-    def __init__(self, admin: AsyncAdmin, loop: LoopThread) -> None:
-        self._admin = admin
-        self._loop = loop
-
-    def apply(self, operation: AdminOperation) -> Change:
-        """Carries out any operation of `memos_ray.core.access.administration`."""
-        return self._loop.run(self._admin.apply(operation))
-
-    def documents(self, namespace: str | None = None) -> Documents:
-        """Lists the tenant's policy documents, or those of one namespace."""
-        return self._loop.run(self._admin.documents(namespace))
-
-    def create_principal(
-        self, id: str, roles: Sequence[str] = (), *, disabled: bool = False
-    ) -> Change:
-        """Records a principal, or changes it."""
-        return self._loop.run(self._admin.create_principal(id, roles, disabled=disabled))
-
-    def issue_key(
-        self,
-        principal: str,
-        *,
-        scopes: Sequence[Action | str] = (),
-        application: str | None = None,
-        not_before: datetime | None = None,
-        expires_at: datetime | None = None,
-    ) -> Change:
-        """Issues an API key; `secret` of the answer is shown this once."""
-        return self._loop.run(
-            self._admin.issue_key(
-                principal,
-                scopes=scopes,
-                application=application,
-                not_before=not_before,
-                expires_at=expires_at,
-            )
-        )
-
-    def rotate_key(self, id: str, overlap_s: float = 0.0) -> Change:
-        """Issues a successor with the same limits; the old key ends after the overlap."""
-        return self._loop.run(self._admin.rotate_key(id, overlap_s))
-
-    def expire_key(self, id: str, at: datetime) -> Change:
-        """Sets the moment from which a key is no longer accepted."""
-        return self._loop.run(self._admin.expire_key(id, at))
-
-    def revoke_key(self, id: str) -> Change:
-        """Ends a key at once and for good."""
-        return self._loop.run(self._admin.revoke_key(id))
-
-    def grant(
-        self,
-        subject: str,
-        actions: Sequence[Action | str],
-        namespace: str,
-        *,
-        reach: Reach | str = Reach.SHARED,
-        expires_at: datetime | None = None,
-    ) -> Change:
-        """Grants a subject actions in one namespace."""
-        return self._loop.run(
-            self._admin.grant(subject, actions, namespace, reach=reach, expires_at=expires_at)
-        )
-
-    def revoke_grant(self, id: str) -> Change:
-        """Takes a grant back."""
-        return self._loop.run(self._admin.revoke_grant(id))
-
-    def create_namespace(
-        self,
-        name: str,
-        kind: NamespaceKind | str = NamespaceKind.CONTEXTUAL_POOL,
-        *,
-        owner: str | None = None,
-        mode: NamespaceMode | str | None = None,
-        default_visibility: Visibility | str | None = None,
-        members: Sequence[str] = (),
-        quota_bytes: int | None = None,
-    ) -> Change:
-        """Makes a namespace, or changes it."""
-        return self._loop.run(
-            self._admin.create_namespace(
-                name,
-                kind,
-                owner=owner,
-                mode=mode,
-                default_visibility=default_visibility,
-                members=members,
-                quota_bytes=quota_bytes,
-            )
-        )
-
-    def create_tenant(self, tenant: str) -> Change:
-        """Makes a tenant; `secret` of the answer is its first administrator's key."""
-        return self._loop.run(self._admin.create_tenant(tenant))
-
-    def set_tenant(self, tenant: str, *, disabled: bool) -> Change:
-        """Disables a tenant, or enables it again."""
-        return self._loop.run(self._admin.set_tenant(tenant, disabled=disabled))
 
 
 class MemOS:
@@ -287,6 +139,25 @@ class MemOS:
     ) -> SearchResult:
         """Finds memories; see `AsyncMemOS.search`."""
         return self._loop.run(self._async.search(query, namespace=namespace, **fields))
+
+    def chat(self, messages: Conversation, model: str | None = None, **fields: Any) -> ChatAnswer:
+        """Answers a conversation, with memories before it; see `AsyncMemOS.chat`."""
+        return self._loop.run(self._async.chat(messages, model, **fields))
+
+    def chat_stream(
+        self, messages: Conversation, model: str | None = None, **fields: Any
+    ) -> Iterator[ChatEvent]:
+        """Yields an answer as it comes; see `AsyncMemOS.chat_stream`."""
+        events = self._async.chat_stream(messages, model, **fields)
+        try:
+            while (event := self._loop.run(_next(events))) is not None:
+                yield event
+        finally:
+            self._loop.run(events.aclose())
+
+    def models(self) -> list[str]:
+        """Lists the models that can be asked."""
+        return self._loop.run(self._async.models())
 
     def update(
         self,
@@ -414,3 +285,7 @@ class MemOS:
         view._loop = self._loop
         view._owns_loop = False
         return view
+
+
+async def _next(events: AsyncGenerator[T, None]) -> T | None:
+    return await anext(events, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -113,6 +114,14 @@ class Transport(Protocol):
 
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories."""
+        ...
+
+    def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
+        """Answers a conversation, piece by piece."""
+        ...
+
+    async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
+        """Lists the models that can be asked."""
         ...
 
     async def history(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
 from types import TracebackType
 
 import ray
+from ray.exceptions import RayError
 
 from memos_ray.cluster import assembly
 from memos_ray.cluster.announcement import withdraw
@@ -84,7 +86,9 @@ class EmbeddedCluster:
             self._sweeper = Sweeper()
             self._started = True
             _start_ray(settings, scratch_folder(self._folder))
-            return asyncio.run(_boot(settings))
+            ring = asyncio.run(_boot(settings))
+            _start_models(settings)
+            return ring
         except BaseException:
             self.stop()
             raise
@@ -93,6 +97,7 @@ class EmbeddedCluster:
         """Flushes the shards, ends Ray and frees the data folder."""
         if self._started:
             if ray.is_initialized():
+                _stop_models(self.settings)
                 asyncio.run(_close_shards(self.settings))
             ray.shutdown()
             self._started = False
@@ -116,7 +121,8 @@ def _init_ray(settings: Settings, scratch: Path) -> None:
     ray.init(
         address="local",
         num_cpus=settings.cluster_cpus,
-        num_gpus=0,
+        # Found by Ray where a model asks for some.
+        num_gpus=None if any(model.gpus for model in settings.models) else 0,
         object_store_memory=settings.object_store_bytes,
         namespace=settings.namespace,
         include_dashboard=False,
@@ -158,7 +164,25 @@ def boot(settings: Settings) -> Ring:
         UnavailableError: an actor does not come up.
     """
     Keyring(settings).ensure()
-    return asyncio.run(_boot(settings))
+    ring = asyncio.run(_boot(settings))
+    _start_models(settings)
+    return ring
+
+
+def _start_models(settings: Settings) -> None:
+    # Whoever serves no model does not load Serve either.
+    if settings.models:
+        from memos_ray.serving import deployment
+
+        deployment.start(settings.models)
+
+
+def _stop_models(settings: Settings) -> None:
+    if settings.models:
+        from memos_ray.serving import deployment
+
+        with contextlib.suppress(RayError):
+            deployment.stop(settings.models)
 
 
 async def _boot(settings: Settings) -> Ring:

@@ -20,6 +20,7 @@ from memos_ray.gateway.chat_models import (
     ChatUsage,
     MemoryMode,
     UsedMemory,
+    whole,
 )
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
 from memos_ray.gateway.service import MemoryService
@@ -57,20 +58,7 @@ class ChatService:
 
     async def chat(self, caller: Caller, query: ChatQuery) -> ChatAnswer:
         """Returns a whole answer; see `stream`."""
-        text, memories, last = "", list[UsedMemory](), ChatEvent()
-        async for event in self.stream(caller, query):
-            text += event.text
-            memories = event.memories or memories
-            last = event
-        assert last.finish is not None and last.usage is not None
-        return ChatAnswer(
-            text=text,
-            finish=last.finish,
-            memories=memories,
-            usage=last.usage,
-            stored=last.stored or [],
-            store_error=last.store_error,
-        )
+        return await whole(self.stream(caller, query))
 
     async def stream(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Yields an answer as it comes; leaving early cancels it, and then nothing is remembered.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from memos_ray.core.cube.payload import Form
+from memos_ray.errors import UnavailableError
 from memos_ray.gateway.models import Label, Model, Name, NamespaceName, _printable
 
 _Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(_printable)]
@@ -96,3 +98,22 @@ class ChatAnswer(Model):
     usage: ChatUsage
     stored: list[str] = []
     store_error: str | None = None
+
+
+async def whole(events: AsyncIterator[ChatEvent]) -> ChatAnswer:
+    """Puts the pieces of an answer together."""
+    text, memories, last = "", list[UsedMemory](), ChatEvent()
+    async for event in events:
+        text += event.text
+        memories = event.memories or memories
+        last = event
+    if last.finish is None or last.usage is None:
+        raise UnavailableError("the answer has no end")
+    return ChatAnswer(
+        text=text,
+        finish=last.finish,
+        memories=memories,
+        usage=last.usage,
+        stored=last.stored or [],
+        store_error=last.store_error,
+    )

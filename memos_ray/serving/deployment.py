@@ -21,7 +21,6 @@ from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import ConfigurationError, UnavailableError
 from memos_ray.ports import EnginePort
 from memos_ray.serving.replica import ModelReplica
-from memos_ray.serving.tokenizer import ModelTokenizer
 
 _ONGOING_FACTOR = 2
 
@@ -30,6 +29,9 @@ class ModelDeployment:
     """What runs in the process of a replica."""
 
     def __init__(self, settings: ModelSettings) -> None:
+        # Whoever only describes the deployment does not load a tokenizer's library.
+        from memos_ray.serving.tokenizer import ModelTokenizer
+
         self._replica = ModelReplica(
             _engine(settings), ModelTokenizer(settings.path), settings.context_tokens
         )
@@ -105,7 +107,10 @@ def start(models: Sequence[ModelSettings]) -> None:
 
     Returns when they answer.
     """
+    running = serve.status().applications if models else {}
     for settings in models:
+        if application_of(settings.name) in running:
+            continue
         serve.run(bind(settings), name=application_of(settings.name), route_prefix=None)
 
 
