@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers docs lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -38,6 +38,9 @@ bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--s
 
 bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: DATA=FILE
 	@scripts/install-peers && $(PY) -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(ARGS)
+
+bench-ttft: setup  ## What a KV cache saves: CONTEXTS=512,1024,2048,4096,8192
+	@$(PY) -m benchmarks.ttft $(if $(CONTEXTS),--contexts $(CONTEXTS)) $(ARGS)
 
 docs: setup  ## Renews the tables in docs/ that follow from the code
 	@$(PY) -m scripts.write_docs
