@@ -74,6 +74,9 @@ class VaultSettings(_Section):
     body_cache_bytes: Positive = Field(
         64 << 20, description="RAM budget of a shard for decoded memories."
     )
+    kv_bytes: Positive = Field(
+        64 << 20, description="Object-store budget of a shard for KV caches of memories."
+    )
     usage_flush_s: Seconds = Field(5.0, description="How often usage and access logs are flushed.")
     reply_ttl_s: Seconds = Field(
         7 * 86_400.0, description="How long an idempotency key is remembered."

@@ -18,19 +18,22 @@ from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
+from memos_ray.actors.shared_blocks import SharedBlocks, activation_of
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.log import Event
-from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.operations import Write, Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ListRequest, ShardStatus
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
@@ -38,6 +41,7 @@ from memos_ray.ports import (
     EmbedderPort,
     EventQuery,
     GovernancePort,
+    KvBuilderPort,
     ProcessProbePort,
     RecordStorePort,
     VectorStorePort,
@@ -60,6 +64,7 @@ class ShardParts:
     probe: ProcessProbePort
     settings: VaultSettings
     retrieval: RetrievalSettings
+    kv_builder: KvBuilderPort | None = None
 
 
 class VaultShard:
@@ -93,6 +98,13 @@ class VaultShard:
             settings=parts.retrieval,
             new_index=self._new_index,
             executor=self._executor,
+        )
+        self._blocks = SharedBlocks(
+            store=parts.store,
+            builder=parts.kv_builder,
+            clock=parts.clock,
+            executor=self._executor,
+            budget_bytes=parts.settings.kv_bytes,
         )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
@@ -218,6 +230,34 @@ class VaultShard:
             hops=request.context.hops,
         )
 
+    async def shared(
+        self, partition: int, context: CallContext, namespace: str, model: str
+    ) -> SharedMemories:
+        """Returns what a namespace's prompts begin with; see `ShardPort`."""
+        await self._serve(partition)
+        policy = await self._guard.ensure_for(context)
+        visible = policy.permit(context, Action.READ, namespace, self._parts.clock.now())
+        if isinstance(visible, Nothing):
+            return SharedMemories()
+        place = Place(partition, context.principal.tenant, namespace)
+        return await self._blocks.find(place, model, visible)
+
+    async def convert(self, partition: int, request: ConvertRequest) -> Written:
+        """Makes a block of memories and its KV cache; see `ShardPort`."""
+        owned = await self._serve(partition)
+        context, namespace = request.context, request.namespace
+        found = await self._reader.get(partition, context, request.ids)
+        heads = [head for head in found if head is not None and head.namespace == namespace]
+        if len(heads) < len(request.ids) or not heads:
+            raise no_memory()
+        place = Place(partition, context.principal.tenant, namespace)
+        manifest = await self._blocks.build(place, request.model, heads)
+        write = Write(namespace, activation_of(request, heads, manifest))
+        (outcome,) = await self.write(owned.number, [Submission(context, write)])
+        if isinstance(outcome, MemosError):
+            raise outcome
+        return outcome
+
     async def status(self) -> ShardStatus:
         """Reports on this shard; see `ShardPort`."""
         loop = asyncio.get_running_loop()
@@ -266,6 +306,7 @@ class VaultShard:
             residency=self._residency,
             searcher=self._searcher,
             bodies=self._bodies,
+            blocks=self._blocks,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

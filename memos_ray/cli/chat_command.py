@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from memos_ray.cli.call import Call, with_service
+from memos_ray.cli.values import NamespaceOption
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (chat, models):
+    for command in (chat, convert, models):
         app.command(rich_help_panel="Models")(command)
 
 
@@ -52,6 +53,22 @@ def chat(
     from memos_ray.cli import rendering
 
     call.out.show(answer, lambda console: rendering.answer(console, answer))
+
+
+@with_service
+def convert(
+    call: Call,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Memories of one namespace.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Which model; the only one there is.")
+    ] = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Makes memories the beginning of every prompt of their namespace, with a KV cache."""
+    from memos_ray.cli import rendering
+
+    result = call.memos.convert(ids, model, namespace=namespace)
+    call.out.show(result, lambda console: rendering.wrote(console, result))
 
 
 @with_service

@@ -10,14 +10,14 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
-from memos_ray.client.conversations import Conversation, chat_query
+from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestReport
-from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
+from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, Conversion, whole
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
     Diff,
@@ -138,9 +138,7 @@ class AsyncMemOS(Connection):
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
         return await self._transport.search(self._caller(), wanted)
 
-    async def chat(
-        self, messages: Conversation, model: str | None = None, **fields: Any
-    ) -> ChatAnswer:
+    async def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it.
 
         Args:
@@ -151,13 +149,25 @@ class AsyncMemOS(Connection):
         return await whole(self.chat_stream(messages, model, **fields))
 
     async def chat_stream(
-        self, messages: Conversation, model: str | None = None, **fields: Any
+        self, messages: Messages, model: str | None = None, **fields: Any
     ) -> AsyncGenerator[ChatEvent, None]:
         """Yields an answer as it comes; else as `chat`. Leaving early cancels it."""
         query = chat_query(messages, model or await self._only_model(), fields)
         async with aclosing(self._transport.chat(self._caller(), query)) as events:
             async for event in events:
                 yield event
+
+    async def convert(
+        self, ids: Sequence[str], model: str | None = None, *, namespace: str | None = None
+    ) -> WriteResult:
+        """Makes memories the beginning of every prompt of their namespace, with a KV cache.
+
+        Returns:
+            The activation memory; deleting it ends this.
+        """
+        chosen = model or await self._only_model()
+        wanted = valid(Conversion, ids=list(ids), model=chosen, namespace=namespace)
+        return self._single(await self._transport.convert(self._caller(), wanted))
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -8,10 +8,10 @@ from typing import Any
 from memos_ray.client.arguments import valid
 from memos_ray.gateway.chat_models import ChatQuery, Turn
 
-Conversation = str | Sequence[Turn | Mapping[str, Any]]
+Messages = str | Sequence[Turn | Mapping[str, Any]]
 
 
-def chat_query(messages: Conversation, model: str, fields: Mapping[str, Any]) -> ChatQuery:
+def chat_query(messages: Messages, model: str, fields: Mapping[str, Any]) -> ChatQuery:
     """Makes a query.
 
     Raises:

@@ -29,7 +29,7 @@ from memos_ray.errors import (
 )
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery, Conversion
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -213,6 +213,12 @@ class HttpTransport:
                     yield event
         except httpx.HTTPStatusError as error:
             raise error_of(error.response) from None
+
+    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
+        """Makes memories the beginning of a namespace's prompts."""
+        body = conversion.model_dump(mode="json", exclude_unset=True)
+        # Twice would be two blocks of the same.
+        return await self._call(WriteReport, "POST", "/v1/convert", caller, body, repeatable=False)
 
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
         """Lists the models that can be asked."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from memos_ray.client.asynchronous import AsyncMemOS
-from memos_ray.client.conversations import Conversation
+from memos_ray.client.conversations import Messages
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.synchronous_admin import Admin
@@ -140,12 +140,12 @@ class MemOS:
         """Finds memories; see `AsyncMemOS.search`."""
         return self._loop.run(self._async.search(query, namespace=namespace, **fields))
 
-    def chat(self, messages: Conversation, model: str | None = None, **fields: Any) -> ChatAnswer:
+    def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it; see `AsyncMemOS.chat`."""
         return self._loop.run(self._async.chat(messages, model, **fields))
 
     def chat_stream(
-        self, messages: Conversation, model: str | None = None, **fields: Any
+        self, messages: Messages, model: str | None = None, **fields: Any
     ) -> Iterator[ChatEvent]:
         """Yields an answer as it comes; see `AsyncMemOS.chat_stream`."""
         events = self._async.chat_stream(messages, model, **fields)
@@ -154,6 +154,12 @@ class MemOS:
                 yield event
         finally:
             self._loop.run(events.aclose())
+
+    def convert(
+        self, ids: Sequence[str], model: str | None = None, *, namespace: str | None = None
+    ) -> WriteResult:
+        """Makes memories the beginning of every prompt; see `AsyncMemOS.convert`."""
+        return self._loop.run(self._async.convert(ids, model, namespace=namespace))
 
     def models(self) -> list[str]:
         """Lists the models that can be asked."""

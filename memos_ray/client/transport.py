@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery, Conversion
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -118,6 +118,10 @@ class Transport(Protocol):
 
     def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Answers a conversation, piece by piece."""
+        ...
+
+    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
+        """Makes memories the beginning of a namespace's prompts."""
         ...
 
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]

@@ -14,6 +14,7 @@ from memos_ray.ports import (
     BlobStorePort,
     ControlStorePort,
     EmbedderPort,
+    KvBuilderPort,
     RecordStorePort,
     VectorStorePort,
 )
@@ -56,6 +57,15 @@ def blob_store(settings: Settings) -> BlobStorePort:
     if settings.blobs.uri is not None:
         return BlobStore.from_uri(settings.blobs.uri)
     return BlobStore.local(DataFolder(settings.data).blobs)
+
+
+def kv_builder(settings: Settings) -> KvBuilderPort | None:
+    """Makes what builds KV caches, where models are served."""
+    if not settings.models:
+        return None
+    from memos_ray.serving.handles import ReplicaKvBuilder
+
+    return ReplicaKvBuilder([model.name for model in settings.models])
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

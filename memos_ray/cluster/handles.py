@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
@@ -13,10 +14,11 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ListRequest, ShardStatus
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
@@ -24,6 +26,7 @@ from memos_ray.ports import EventQuery
 GOVERNANCE = "governance"
 SUPERVISOR = "supervisor"
 _BOOT_TIMEOUT_S = 120.0
+_BUILD_TIMEOUT_S = 300.0
 
 
 class ShardHandle:
@@ -71,6 +74,24 @@ class ShardHandle:
         """Searches."""
         reply: SearchReply = await self._call("search", partition, request)
         return reply
+
+    async def shared(
+        self, partition: int, context: CallContext, namespace: str, model: str
+    ) -> SharedMemories:
+        """Returns what a namespace's prompts begin with."""
+        # References travel beside what is packed: only Ray itself may carry them.
+        packed, references = await self._actor.call(
+            "shared_apart", pack((partition, context, namespace, model))
+        )
+        found: SharedMemories = unpack(packed)
+        return replace(found, reference=references[0]) if references else found
+
+    async def convert(self, partition: int, request: ConvertRequest) -> Written:
+        """Makes a block of memories and its KV cache."""
+        written: Written = await self._call(
+            "convert", partition, request, timeout_s=_BUILD_TIMEOUT_S
+        )
+        return written
 
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
+from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.shard import ShardParts, VaultShard
@@ -49,6 +51,7 @@ class ShardHost(VaultShard):
                 probe=OwnProcess(),
                 settings=settings.vault,
                 retrieval=assembly.retrieval_settings(settings),
+                kv_builder=assembly.kv_builder(settings),
             ),
         )
 
@@ -58,6 +61,12 @@ class ShardHost(VaultShard):
         if self._parts.vectors is not None:
             self._parts.vectors.close()
         self._parts.store.close()
+
+    async def shared_apart(self, packed: Packed) -> tuple[Packed, list[Any]]:
+        """Calls `shared`; the reference stands beside what is packed, for Ray to carry."""
+        found = await self.shared(*unpack(packed))
+        references = [] if found.reference is None else [found.reference]
+        return pack(replace(found, reference=None)), references
 
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `ShardPort` with packed arguments; packs its answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from uuid import uuid4
@@ -10,7 +11,15 @@ from memos_ray.core.activation import tenant_salt
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, Sampling
-from memos_ray.core.scheduling import PlanBudget, PromptMemory, PromptPlan, plan
+from memos_ray.core.scheduling import (
+    PlanBudget,
+    PromptMemory,
+    PromptPlan,
+    SharedMemories,
+    plan,
+    prompt_line,
+)
+from memos_ray.core.scheduling.plan import Placing
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.chat_models import (
@@ -25,6 +34,8 @@ from memos_ray.gateway.chat_models import (
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import ModelPort
+
+_UNLIMITED = 1 << 40
 
 
 class ChatService:
@@ -74,8 +85,10 @@ class ChatService:
         model = self._models.get(query.model)
         if model is None:
             raise NotFoundError("there is no such model", model=query.model, known=self.models)
-        found = await self._found(caller, query)
-        made = _plan(query, found)
+        found, shared = await asyncio.gather(
+            self._found(caller, query), self._shared(caller, query)
+        )
+        made = _plan(query, found, shared)
         request = ChatRequest(
             # Unique, unlike the request id, which is the client's.
             id=uuid4().hex,
@@ -85,9 +98,11 @@ class ChatService:
             shared=made.shared,
         )
         # The first event comes with the first word: what is wrong before that is simply raised.
-        memories: list[UsedMemory] | None = _used(made, found)
+        home = query.namespaces[0] if query.namespaces else context.principal.id
+        memories: list[UsedMemory] | None = _used(made, found, home, shared.kv is not None)
         text, tokens = "", 0
-        async with aclosing(model.chat(request)) as parts:
+        kv = [] if shared.reference is None else [shared.reference]
+        async with aclosing(model.chat(request, kv)) as parts:
             async for part in parts:
                 text += part.text
                 tokens += len(part.tokens)
@@ -98,7 +113,12 @@ class ChatService:
                     yield ChatEvent(text=part.text)
                     continue
                 stored, failed = await self._remember(caller, query, text)
-                yield _last(part, tokens, stored, failed)
+                last = _last(part, tokens, stored, failed)
+                if kv and part.kv is not None and part.kv.refused:
+                    # The cache did not fit, and the text was computed after all.
+                    corrected = _used(made, found, home, cached=False)
+                    last = last.model_copy(update={"memories": corrected})
+                yield last
 
     async def _found(self, caller: Caller, query: ChatQuery) -> list[Memory]:
         asked = next((one.content for one in reversed(query.messages) if one.role == "user"), "")
@@ -110,6 +130,12 @@ class ChatService:
         )
         result = await self._memories.search(caller, search)
         return [hit.memory for hit in result.hits]
+
+    async def _shared(self, caller: Caller, query: ChatQuery) -> SharedMemories:
+        if query.memory is MemoryMode.OFF:
+            return SharedMemories()
+        place = query.namespaces[0] if query.namespaces else None
+        return await self._memories.shared(caller, query.model, place)
 
     async def _remember(
         self, caller: Caller, query: ChatQuery, answer: str
@@ -137,12 +163,12 @@ class ChatService:
         return ids, problem
 
 
-def _plan(query: ChatQuery, found: list[Memory]) -> PromptPlan:
+def _plan(query: ChatQuery, found: list[Memory], shared: SharedMemories) -> PromptPlan:
     memories = [
         PromptMemory(
             id=memory.id,
             version=memory.version,
-            text=_said(memory),
+            text=prompt_line(memory.text, memory.speaker, memory.event_time),
             order=to_micros(memory.event_time or memory.created_at),
             score=-float(place),
         )
@@ -150,17 +176,12 @@ def _plan(query: ChatQuery, found: list[Memory]) -> PromptPlan:
     ]
     return plan(
         [ChatMessage(turn.role, turn.content) for turn in query.messages],
-        (),
+        shared.memories,
         memories,
-        PlanBudget(shared_tokens=0, fresh_tokens=query.memory_tokens),
+        # What is shared was chosen before, and is all there or not at all.
+        PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
         _estimated_tokens,
     )
-
-
-def _said(memory: Memory) -> str:
-    speaker = f"{memory.speaker}: " if memory.speaker else ""
-    day = f"[{memory.event_time:%Y-%m-%d}] " if memory.event_time else ""
-    return f"{day}{speaker}{memory.text}"
 
 
 def _estimated_tokens(text: str) -> int:
@@ -168,14 +189,15 @@ def _estimated_tokens(text: str) -> int:
     return len(text.encode()) // 3 + 1
 
 
-def _used(made: PromptPlan, found: list[Memory]) -> list[UsedMemory]:
+def _used(made: PromptPlan, found: list[Memory], home: str, cached: bool) -> list[UsedMemory]:
     places = {memory.id: memory.namespace for memory in found}
     return [
         UsedMemory(
             id=one.memory.id,
             version=one.memory.version,
-            namespace=places[one.memory.id],
-            form=Form.PLAINTEXT,
+            # What is shared comes from the first namespace.
+            namespace=places.get(one.memory.id, home),
+            form=Form.ACTIVATION if cached and one.placing is Placing.SHARED else Form.PLAINTEXT,
             tokens=one.tokens,
         )
         for one in made.used

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Tag
 from memos_ray.errors import MemosError
 from memos_ray.gateway import bulk
 from memos_ray.gateway.bodies import EXAMPLE, NewMemories, Plain, RollbackBody
+from memos_ray.gateway.chat_models import Conversion
 from memos_ray.gateway.models import (
     Diff,
     History,
@@ -103,6 +104,15 @@ def _with_key(item: dict[str, object], key: str | None, place: int) -> dict[str,
     if key is None or "idempotency_key" in item:
         return item
     return {**item, "idempotency_key": f"{key}/{place}"}
+
+
+@router.post("/convert", status_code=201, tags=["memories"])
+async def convert_memories(body: Conversion, caller: CallerDep, doorway: DoorwayDep) -> WriteReport:
+    """Makes memories the beginning of every prompt of their namespace, with a KV cache.
+
+    The result is an activation memory, whose sources they are; deleting it ends this.
+    """
+    return await doorway.memories.convert(caller, body)
 
 
 @router.get("/memories", tags=["memories"])

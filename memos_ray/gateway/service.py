@@ -16,6 +16,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.operations import (
     Delete,
     Freeze,
@@ -26,10 +27,11 @@ from memos_ray.core.vault.operations import (
     Written,
 )
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ListRequest
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
+from memos_ray.gateway.chat_models import Conversion
 from memos_ray.gateway.models import (
     Diff,
     History,
@@ -251,6 +253,40 @@ class MemoryService:
         """Finds memories in one or several namespaces."""
         context, _ = await self._authenticator.context(caller)
         return await self._search.search(context, query)
+
+    async def shared(
+        self, caller: Caller, model: str, namespace: str | None = None
+    ) -> SharedMemories:
+        """Returns what prompts of a namespace begin with, and its KV cache when there is one."""
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        hop = context.hop()
+        return await self._router.call(
+            partition, lambda shard, _: shard.shared(partition, hop, place, model)
+        )
+
+    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
+        """Makes memories the shared beginning of a namespace's prompts, with a KV cache.
+
+        Raises:
+            NotFoundError: one of the memories is not there, or there is no such model.
+            InvalidInputError: their text is shorter than a KV block, or too long for the model.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = conversion.namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        request = ConvertRequest(
+            context.hop(),
+            place,
+            tuple(dict.fromkeys(conversion.ids)),
+            conversion.model,
+            self._placement.mint(partition),
+        )
+        written = await self._router.call(
+            partition, lambda shard, _: shard.convert(partition, request)
+        )
+        return WriteReport(results=[_result(written, caller)], token=_token([written]))
 
     async def history(
         self,

@@ -11,7 +11,13 @@ from memos_ray.ports.actors import CrewPort, GovernancePort, RingPort, ShardPort
 from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
-from memos_ray.ports.models import EmbedderPort, EnginePort, ModelPort, TokenizerPort
+from memos_ray.ports.models import (
+    EmbedderPort,
+    EnginePort,
+    KvBuilderPort,
+    ModelPort,
+    TokenizerPort,
+)
 from memos_ray.ports.records import (
     ControlStorePort,
     EventQuery,
@@ -29,6 +35,7 @@ __all__ = [
     "EnginePort",
     "EventQuery",
     "GovernancePort",
+    "KvBuilderPort",
     "ModelPort",
     "NamespaceSize",
     "ProcessProbePort",

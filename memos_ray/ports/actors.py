@@ -11,10 +11,11 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ListRequest, ShardStatus
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.records import EventQuery
@@ -57,6 +58,19 @@ class ShardPort(Protocol):
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches a namespace's share in one partition."""
+        ...
+
+    async def shared(
+        self, partition: int, context: CallContext, namespace: str, model: str
+    ) -> SharedMemories:
+        """Returns what prompts of a namespace begin with, and its KV cache when there is one.
+
+        Nothing to a caller who may not read all of it.
+        """
+        ...
+
+    async def convert(self, partition: int, request: ConvertRequest) -> Written:
+        """Makes memories the shared beginning of a namespace's prompts, and builds its KV cache."""
         ...
 
     async def events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
-from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
+from memos_ray.core.activation import EngineFingerprint, KvManifest, KvPayload, SourceVersion
 from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, GenerationRequest
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.ports.arrays import Vectors
@@ -137,5 +137,25 @@ class ModelPort(Protocol):
             InvalidInputError: the conversation does not fit the model's template or context.
             OverloadedError: too many requests wait.
             UnavailableError: no replica answers, or the one that did has died.
+        """
+        ...
+
+
+class KvBuilderPort(Protocol):
+    """Builds KV caches on the replicas of a model, for a shard that will own them."""
+
+    async def build(
+        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+    ) -> tuple[KvManifest, object]:
+        """Computes the cache of a prompt's beginning.
+
+        Returns:
+            Its manifest, and a reference to the `KvPayload` in the object store. The object belongs
+            to this process: it survives the replica, and goes when the reference does.
+
+        Raises:
+            NotFoundError: there is no such model.
+            InvalidInputError: the text is shorter than a KV block, or too long.
+            UnavailableError: no replica answers.
         """
         ...

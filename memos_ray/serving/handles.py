@@ -10,9 +10,20 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from memos_ray.core.activation import EngineFingerprint, SourceVersion
+from memos_ray.core.activation import (
+    EngineFingerprint,
+    KvManifest,
+    KvPayload,
+    SourceVersion,
+)
 from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
-from memos_ray.errors import InternalError, MemosError, OverloadedError, UnavailableError
+from memos_ray.errors import (
+    InternalError,
+    MemosError,
+    NotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
 from memos_ray.serving.deployment import application_of
 
 _TRIES = 3
@@ -57,11 +68,23 @@ class ModelHandle:
                 if stream is not None:
                     stream.cancel()
 
-    def build_kv(
-        self, shared: str, *, salt: str, adapter: str, sources: tuple[SourceVersion, ...]
+    async def build_kv(
+        self, shared: str, *, salt: str, adapter: str = "", sources: tuple[SourceVersion, ...] = ()
     ) -> Any:
-        """Starts to compute a KV cache; the reference returned belongs to this process."""
-        return self._open().build_kv.remote(shared, salt, adapter, sources)
+        """Computes a KV cache; returns a reference to the `KvPayload`, which this process owns.
+
+        Raises:
+            InvalidInputError: the text is shorter than a block, or too long.
+            UnavailableError: no replica answers.
+        """
+        try:
+            response = self._open().build_kv.remote(shared, salt, adapter, sources)
+            # What a replica returns belongs to whoever called it, and so outlives the replica.
+            reference = await response._to_object_ref()
+            await response
+        except Exception as error:
+            raise _ours(error, self._model) from None
+        return reference
 
     async def fingerprint(self) -> EngineFingerprint:
         """Says which KV caches the replicas can use."""
@@ -100,3 +123,21 @@ def _ours(error: Exception, model: str) -> MemosError:
     if isinstance(error, RayServeException | TaskCancelledError | ray.exceptions.RayError):
         return UnavailableError("the model does not answer", model=model)
     raise error
+
+
+class ReplicaKvBuilder:
+    """Builds KV caches on the replicas of this cluster's models. Implements `KvBuilderPort`."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        self._models = {name: ModelHandle(name) for name in models}
+
+    async def build(
+        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+    ) -> tuple[KvManifest, object]:
+        """Computes the cache of a prompt's beginning; see `KvBuilderPort`."""
+        handle = self._models.get(model)
+        if handle is None:
+            raise NotFoundError("there is no such model", model=model, known=list(self._models))
+        reference = await handle.build_kv(shared, salt=salt, sources=sources)
+        payload: KvPayload = await reference
+        return payload.manifest, reference

@@ -37,6 +37,7 @@ from memos_ray.ports import (
     ClockPort,
     ControlStorePort,
     EmbedderPort,
+    KvBuilderPort,
     ModelPort,
     RecordStorePort,
     ShardPort,
@@ -132,6 +133,7 @@ async def in_process(
     store: RecordStorePort | None = None,
     control: ControlStorePort | None = None,
     models: Mapping[str, ModelPort] | None = None,
+    kv_builder: KvBuilderPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -159,6 +161,7 @@ async def in_process(
         probe=OwnProcess(),
         settings=vault,
         retrieval=RetrievalSettings(),
+        kv_builder=kv_builder,
     )
 
     def make(name: str) -> VaultShard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
+from memos_ray.core.activation import KvManifest, KvPayload, SourceVersion
 from memos_ray.core.generation import (
     ChatRequest,
     FinishReason,
@@ -12,6 +13,7 @@ from memos_ray.core.generation import (
     KvUse,
 )
 from memos_ray.errors import MemosError
+from memos_ray.serving.replica import ModelReplica
 
 
 @dataclass(slots=True)
@@ -51,3 +53,36 @@ class QuotingModel:
         finally:
             if not ended:
                 self.cancelled += 1
+
+
+class ReplicaModel:
+    """A replica of this process. Implements `ports.ModelPort` and `ports.KvBuilderPort`.
+
+    Attributes:
+        built: how many KV caches it has built.
+        fail: raised instead of building one.
+    """
+
+    def __init__(self, replica: ModelReplica) -> None:
+        self._replica = replica
+        self.built = 0
+        self.fail: MemosError | None = None
+
+    async def chat(
+        self, request: ChatRequest, kv: Sequence[object] = ()
+    ) -> AsyncGenerator[GenerationPart, None]:
+        """See `ModelReplica.chat`; references are payloads here."""
+        payload = kv[0] if kv else None
+        assert payload is None or isinstance(payload, KvPayload)
+        async for part in self._replica.chat(request, payload):
+            yield part
+
+    async def build(
+        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+    ) -> tuple[KvManifest, object]:
+        """See `KvBuilderPort`."""
+        if self.fail is not None:
+            raise self.fail
+        payload = await self._replica.build_kv(shared, salt=salt, sources=sources)
+        self.built += 1
+        return payload.manifest, payload

@@ -103,8 +103,7 @@ class TestReplicas:
 
     async def test_a_cache_outlives_the_replica_that_built_it(self) -> None:
         model = ModelHandle("pair")
-        built = model.build_kv(MEMORIES, salt="acme", adapter="", sources=())
-        reference = await built._to_object_ref()
+        reference = await model.build_kv(MEMORIES, salt="acme")
         payload = await reference
         before = await self._pids(model)
         for pid in before:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from memos_ray.core.crossing import crossing
 from memos_ray.core.generation import ChatMessage
 
 HEADING = "Memories:\n"
@@ -32,6 +33,7 @@ class Placing(StrEnum):
     """Left out: the budget is spent on better ones."""
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class PromptMemory:
     """A memory that may go into a prompt.
@@ -105,12 +107,28 @@ def plan(
     fresh = _chosen(found, budget.fresh_tokens, count_tokens, Placing.FRESH, said)
     first = [one for one in common if one.placing is Placing.SHARED]
     then = [one for one in fresh if one.placing is Placing.FRESH]
-    head = HEADING + "".join(_line(one.memory) for one in first) if first else ""
+    head = shared_text([one.memory for one in first])
     tail = "".join(_line(one.memory) for one in then)
     if tail and not head:
         tail = HEADING + tail
     rest = [one for one in (*common, *fresh) if one.placing in (Placing.REPEATED, Placing.NO_ROOM)]
     return PromptPlan(_with_system(messages, head + tail), head, (*first, *then, *rest))
+
+
+def shared_text(memories: Sequence[PromptMemory]) -> str:
+    """Returns what prompts begin with that have these memories in common; empty for none."""
+    return HEADING + "".join(map(_line, memories)) if memories else ""
+
+
+def in_order(memories: Sequence[PromptMemory]) -> list[PromptMemory]:
+    """Returns memories in the order of a prompt, which depends on nothing but themselves.
+
+    Of those that say the same, the first is enough.
+    """
+    ordered: dict[str, PromptMemory] = {}
+    for memory in sorted(memories, key=lambda one: (one.order, one.id)):
+        ordered.setdefault(_line(memory), memory)
+    return list(ordered.values())
 
 
 def _chosen(

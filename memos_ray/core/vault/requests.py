@@ -49,3 +49,19 @@ class ShardStatus:
     rss_bytes: int
     vector_store: str
     counters: dict[str, int]
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ConvertRequest:
+    """Memories of one namespace that prompts are to begin with, under one model.
+
+    Attributes:
+        minted_id: for the activation memory.
+    """
+
+    context: CallContext
+    namespace: str
+    ids: tuple[str, ...]
+    model: str
+    minted_id: str

@@ -1,0 +1,65 @@
+"""The part of a prompt that is the same for everybody in a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from memos_ray.core.activation import KvManifest, SourceVersion
+from memos_ray.core.crossing import crossing
+from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.metadata import ExpiresAt
+from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.scheduling.plan import PromptMemory
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class SharedMemories:
+    """Memories that prompts of a namespace begin with.
+
+    Attributes:
+        memories: in the order of the prompt.
+        kv: the KV cache of exactly these, when there is one.
+        reference: where it lies in the object store.
+    """
+
+    memories: tuple[PromptMemory, ...] = ()
+    kv: KvManifest | None = None
+    reference: object | None = None
+
+
+def prompt_line(text: str, speaker: str | None, event_time: datetime | None) -> str:
+    """Returns a memory as it stands in a prompt: when, who, what."""
+    said = f"{speaker}: " if speaker else ""
+    day = f"[{event_time:%Y-%m-%d}] " if event_time else ""
+    return f"{day}{said}{text}"
+
+
+def prompt_memory(cube: MemCube) -> PromptMemory:
+    """Returns a plaintext memory as a prompt needs it."""
+    about = cube.descriptive
+    return PromptMemory(
+        id=cube.id,
+        version=cube.version.number,
+        text=prompt_line(cube.text, about.setting.speaker, about.event_time),
+        order=to_micros(about.event_time or about.created_at),
+    )
+
+
+def holds(cube: MemCube, now: datetime) -> bool:
+    """Tells whether a memory may stand in a prompt: a text, not deleted, expired or superseded."""
+    lifespan, ended = cube.governance.lifespan, cube.descriptive.valid_to
+    return (
+        isinstance(cube.payload, Plaintext)
+        and cube.state is not State.DELETED
+        and not (isinstance(lifespan, ExpiresAt) and lifespan.at <= now)
+        and not (ended is not None and ended <= now)
+    )
+
+
+def sources_of(memories: Sequence[PromptMemory]) -> tuple[SourceVersion, ...]:
+    """Names what a prompt's beginning is made of."""
+    return tuple(SourceVersion(memory.id, memory.version) for memory in memories)
