@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import NotOwnerError
@@ -282,7 +283,8 @@ def _decayed(resident: _Resident, now: float) -> float:
 
 
 def _indexed(cube: MemCube) -> bool:
-    return cube.state is not State.DELETED
+    # Only texts are searched; other forms are found by their sources.
+    return cube.state is not State.DELETED and isinstance(cube.payload, Plaintext)
 
 
 def _deltas(commit: Commit) -> dict[Place, _Delta]:

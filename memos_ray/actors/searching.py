@@ -14,6 +14,7 @@ from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.facets import Facets, facets_of
+from memos_ray.core.cube.payload import Form, Plaintext
 from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
 from memos_ray.core.retrieval import (
     IndexedMemory,
@@ -33,7 +34,9 @@ from memos_ray.ports import EventQuery, RecordStorePort, VectorStorePort
 _PAST_INDEXES = 4
 _NEAREST = 400
 _LATE = 512
-_ALIVE: Predicate = Not(OneOf("state", (State.DELETED.value,)))
+_ALIVE: Predicate = all_of(
+    Not(OneOf("state", (State.DELETED.value,))), OneOf("form", (Form.PLAINTEXT.value,))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +296,8 @@ class Searcher:
             place.partition, place.tenant, place.namespace, at, self._space.digest
         )
         for cube, stored in rows:
+            if not isinstance(cube.payload, Plaintext):
+                continue
             cubes[cube.id] = cube
             if stored is not None:
                 vectors[cube.id] = VectorSet.from_bytes(stored.body)

@@ -21,7 +21,7 @@ from memos_ray.errors import (
 )
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Conversion, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
@@ -109,6 +109,14 @@ async def test_the_activation_memory_names_its_sources(bench: Bench) -> None:
     assert cube.form is Form.ACTIVATION
     assert [source.memory_id for source in cube.sources] == bench.ids
     assert cube.attributes == {"model": MODEL}
+
+
+async def test_only_texts_are_found(bench: Bench) -> None:
+    query = SearchQuery(query="team", namespaces=[TEAM], limit=50)
+    found = await bench.memos.service.search(bench.memos.administrator, query)
+    assert {hit.memory.id for hit in found.hits} == set(bench.ids)
+    page = await bench.memos.service.list(bench.memos.administrator, TEAM, limit=50)
+    assert bench.block in {memory.id for memory in page.memories}
 
 
 async def test_a_changed_memory_is_never_answered_from_the_old_cache(bench: Bench) -> None:
