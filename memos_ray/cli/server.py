@@ -29,6 +29,7 @@ from memos_ray.cluster.ray_token import ensure_ray_token
 from memos_ray.config import Settings
 from memos_ray.errors import UnavailableError
 from memos_ray.gateway import serve_deployment
+from memos_ray.serving import deployment
 
 _READY_S = 60.0
 _PAUSE_S = 0.05
@@ -70,6 +71,8 @@ class Server:
                 started_at=datetime.now(UTC).isoformat(),
                 version=__version__,
             )
+            # Behind the door, whose settings Serve takes from whoever starts it first.
+            deployment.start(settings.models)
             _wait_until_ready(running.url)
             announce(self._folder, running)
             self._announced = True

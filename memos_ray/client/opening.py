@@ -108,8 +108,21 @@ def _embed(settings: Settings) -> Transport:
 
     cluster = EmbeddedCluster(settings)
     cluster.start()
-    doorway = open_doorway(settings, Keyring(settings).public_key())
+    try:
+        _start_models(settings)
+        doorway = open_doorway(settings, Keyring(settings).public_key())
+    except BaseException:
+        cluster.stop()
+        raise
     return LocalTransport(doorway, stop=cluster.stop)
+
+
+def _start_models(settings: Settings) -> None:
+    # Whoever serves no model does not load Serve either.
+    if settings.models:
+        from memos_ray.serving import deployment
+
+        deployment.start(settings.models)
 
 
 def _join(settings: Settings, address: str) -> Transport:
@@ -119,4 +132,5 @@ def _join(settings: Settings, address: str) -> Transport:
     from memos_ray.gateway.opening import open_doorway
 
     join(settings, address)
+    _start_models(settings)
     return LocalTransport(open_doorway(settings, Keyring(settings).public_key()))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from pathlib import Path
 from types import TracebackType
 
 import ray
-from ray.exceptions import RayError
 
 from memos_ray.cluster import assembly
 from memos_ray.cluster.announcement import withdraw
@@ -86,9 +84,7 @@ class EmbeddedCluster:
             self._sweeper = Sweeper()
             self._started = True
             _start_ray(settings, scratch_folder(self._folder))
-            ring = asyncio.run(_boot(settings))
-            _start_models(settings)
-            return ring
+            return asyncio.run(_boot(settings))
         except BaseException:
             self.stop()
             raise
@@ -97,7 +93,6 @@ class EmbeddedCluster:
         """Flushes the shards, ends Ray and frees the data folder."""
         if self._started:
             if ray.is_initialized():
-                _stop_models(self.settings)
                 asyncio.run(_close_shards(self.settings))
             ray.shutdown()
             self._started = False
@@ -164,25 +159,7 @@ def boot(settings: Settings) -> Ring:
         UnavailableError: an actor does not come up.
     """
     Keyring(settings).ensure()
-    ring = asyncio.run(_boot(settings))
-    _start_models(settings)
-    return ring
-
-
-def _start_models(settings: Settings) -> None:
-    # Whoever serves no model does not load Serve either.
-    if settings.models:
-        from memos_ray.serving import deployment
-
-        deployment.start(settings.models)
-
-
-def _stop_models(settings: Settings) -> None:
-    if settings.models:
-        from memos_ray.serving import deployment
-
-        with contextlib.suppress(RayError):
-            deployment.stop(settings.models)
+    return asyncio.run(_boot(settings))
 
 
 async def _boot(settings: Settings) -> Ring:

@@ -105,13 +105,29 @@ def application_of(model: str) -> str:
 def start(models: Sequence[ModelSettings]) -> None:
     """Starts the replicas of all models in the cluster that this process is connected to.
 
-    Returns when they answer.
+    Returns when they answer. Those that run already stay as they are. Where there is no door over
+    HTTP yet, Serve is started without one: whoever opens one does that first.
     """
-    running = serve.status().applications if models else {}
+    if not models:
+        return
+    serve.start(
+        proxy_location="Disabled",
+        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+    )
+    running = serve.status().applications
     for settings in models:
-        if application_of(settings.name) in running:
-            continue
-        serve.run(bind(settings), name=application_of(settings.name), route_prefix=None)
+        if application_of(settings.name) not in running:
+            serve.run(bind(settings), name=application_of(settings.name), route_prefix=None)
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Builds the application of one model for a Serve config file.
+
+    Args:
+        args: fields of `config.ModelSettings`; the application must be named as `application_of`
+            says.
+    """
+    return bind(ModelSettings.model_validate(args))
 
 
 def stop(models: Sequence[ModelSettings]) -> None:

@@ -20,6 +20,7 @@ from memos_ray.config import LimitSettings
 from memos_ray.errors import all_errors
 from memos_ray.gateway.models import Problem
 from memos_ray.gateway.problems import MEDIA_TYPE
+from memos_ray.testing.models import QuotingModel
 from memos_ray.testing.rest_door import RestDoor, rest_door
 
 _CODES = {cls.code for cls in all_errors()}
@@ -75,6 +76,25 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         },
         {"query": "x", "filter": {"and": [{"field": "tags", "op": "any", "value": ["a"]}]}},
     ],
+    ("POST", "/v1/chat/completions"): [
+        {
+            "model": "quoting",
+            "messages": [{"role": "user", "content": f"where is the {_CANARY}?"}],
+            "memory": "read_write",
+            "namespaces": ["user:admin"],
+            "session": "s",
+            "temperature": 0.5,
+            "max_tokens": 3,
+            "stop": ["x"],
+        },
+        {
+            "model": "quoting",
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
+    ],
+    ("POST", "/v1/convert"): [{"ids": ["x"], "model": "quoting", "namespace": "user:admin"}],
     ("POST", "/v1/ingest"): [
         {"content": [{"role": "user", "content": "hello", "time": "2023-05-01T10:00:00Z"}]},
         {"content": {"conversations": [{"id": "c", "turns": [{"speaker": "A", "text": "x"}]}]}},
@@ -265,7 +285,10 @@ def fuzzed(
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         folder = tmp_path_factory.mktemp(request.param)
-        door = runner.run(stack.enter_async_context(rest_door(folder, limits=limits)))
+        models = {"quoting": QuotingModel()}
+        door = runner.run(
+            stack.enter_async_context(rest_door(folder, limits=limits, models=models))
+        )
         runner.run(door.done("POST", "/v1/memories", {"text": _CANARY, "id": _KNOWN_ID}))
         yield _Fuzzed(runner, door, request.param)
         runner.run(stack.aclose())
