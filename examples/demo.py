@@ -1,4 +1,5 @@
-"""A tour: memories stored, found, explained, versioned, shared, and still there after a SIGKILL.
+"""A tour: memories stored, found, explained, versioned, shared, still there after a SIGKILL, and
+known to a model.
 
     python examples/demo.py [--input FILE] [--questions N]
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from talking import talk
 
 from memos_ray import MemOS, MemosError, NotFoundError
 from memos_ray.core.reader.questions import Question, read_questions
@@ -40,6 +42,7 @@ def main() -> None:
         with MemOS(data=folder) as memos:
             console.rule(f"cluster ready in {time.perf_counter() - started:.1f} s")
             tour(memos, arguments.input, arguments.questions)
+        talk(Path(folder), console)
         console.rule("stopped cleanly")
 
 

@@ -24,4 +24,5 @@ def test_the_demo_runs_to_its_end() -> None:
     assert run.returncode == 0, run.stderr[-3000:]
     assert "lost: 0, stored twice: 0" in run.stdout
     assert "agent:stranger gets: not_found" in run.stdout
+    assert "memory as a KV cache" in run.stdout
     assert "stopped cleanly" in run.stdout

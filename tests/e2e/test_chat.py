@@ -1,0 +1,107 @@
+"""A conversation from end to end on vLLM: the answer depends on what was remembered, whether the
+memory comes as text or as a KV cache, and never on what has been changed since."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("vllm")
+
+from memos_ray import MemOS
+from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.cube.payload import Form
+from memos_ray.gateway.chat_models import ChatAnswer
+from memos_ray.serving.handles import ModelHandle
+from memos_ray.testing.recall import tiny_recall_path
+from memos_ray.testing.recall.world import RELATIONS, Fact, Split, draw_facts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+MODEL = "tiny-recall"
+FACTS = draw_facts(random.Random(5), 8, Split.HELD_OUT)
+
+
+@pytest.fixture(scope="module")
+def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
+    model = {
+        "name": MODEL,
+        "path": tiny_recall_path(),
+        "dtype": "float32",
+        "context_tokens": 1024,
+        "kv_bytes": 32 << 20,
+        "shelf_bytes": 32 << 20,
+        "cpus": 0,
+    }
+    settings = Settings.model_validate(
+        {
+            "data": tmp_path_factory.mktemp("memos"),
+            "models": [ModelSettings.model_validate(model)],
+            "vectors": {"enabled": False},
+            "embedder": {
+                "kind": "custom",
+                "factory": "memos_ray.testing.embedders:HashingEmbedder",
+            },
+        }
+    )
+    with MemOS(data=settings.data, settings=settings) as memos:
+        yield memos
+
+
+@pytest.fixture(scope="module")
+def ids(memos: MemOS) -> list[str]:
+    report = memos.add([{"text": fact.text} for fact in FACTS])
+    return [result.id or "" for result in report.results]
+
+
+def ask(memos: MemOS, fact: Fact, **fields: object) -> ChatAnswer:
+    return memos.chat(fact.question, MODEL, temperature=0.0, max_tokens=4, **fields)
+
+
+def right(answer: ChatAnswer, fact: Fact) -> bool:
+    return answer.text.strip().lower() == fact.answer.lower()
+
+
+def test_the_answer_depends_on_what_was_remembered(memos: MemOS, ids: list[str]) -> None:
+    with_memory = [right(ask(memos, fact), fact) for fact in FACTS]
+    without = [right(ask(memos, fact, memory="off"), fact) for fact in FACTS]
+    assert sum(with_memory) >= 7 and sum(without) <= 1
+    assert ids
+
+
+def test_a_cache_gives_the_same_answers(memos: MemOS, ids: list[str]) -> None:
+    made = memos.convert(ids, MODEL)
+    texts = [ask(memos, fact) for fact in FACTS]
+    assert all(answer.usage.cached_tokens >= 32 for answer in texts), texts
+    assert all({one.form for one in answer.memories} == {Form.ACTIVATION} for answer in texts)
+    assert sum(right(answer, fact) for answer, fact in zip(texts, FACTS, strict=True)) >= 7
+    memos.delete(made.id or "")
+    plain = [ask(memos, fact) for fact in FACTS]
+    assert all({one.form for one in answer.memories} == {Form.PLAINTEXT} for answer in plain)
+    memos.restore(made.id or "")
+
+
+def test_a_replica_that_is_killed_takes_nothing_with_it(memos: MemOS) -> None:
+    before = ask(memos, FACTS[0])
+    pid = asyncio.run(ModelHandle(MODEL).status()).pid
+    os.kill(pid, signal.SIGKILL)
+    after = ask(memos, FACTS[0])
+    assert asyncio.run(ModelHandle(MODEL).status()).pid != pid
+    assert (after.text, after.usage.cached_tokens) == (before.text, before.usage.cached_tokens)
+
+
+def test_a_changed_fact_is_answered_anew(memos: MemOS, ids: list[str]) -> None:
+    old = FACTS[0]
+    value = next(one for one in RELATIONS[old.relation].values if one != old.value)
+    new = replace(old, value=value)
+    memos.update(ids[0], new.text, mode="overwrite")
+    answer = ask(memos, new)
+    assert right(answer, new) and not right(answer, old)
+    assert answer.memories[0].version >= 1
+    assert {one.version for one in answer.memories if one.id == ids[0]} == {2}
