@@ -236,11 +236,24 @@ class VaultShard:
         """Returns what a namespace's prompts begin with; see `ShardPort`."""
         await self._serve(partition)
         policy = await self._guard.ensure_for(context)
-        visible = policy.permit(context, Action.READ, namespace, self._parts.clock.now())
+        now = self._parts.clock.now()
+        visible = policy.permit(context, Action.READ, namespace, now)
         if isinstance(visible, Nothing):
             return SharedMemories()
         place = Place(partition, context.principal.tenant, namespace)
-        return await self._blocks.find(place, model, visible)
+        found, read = await self._blocks.find(place, model, visible)
+        cached = frozenset(cube.id for cube in read) if found.kv else frozenset[str]()
+        self._usage.read(
+            partition,
+            context,
+            "chat",
+            namespace,
+            read,
+            now,
+            cached=cached,
+            detail={"model": model, "kv": bool(cached)},
+        )
+        return found
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
@@ -281,6 +294,7 @@ class VaultShard:
             resident_namespaces=len(self._residency),
             resident_memories=self._residency.memories,
             resident_bytes=self._residency.memory_bytes,
+            kv_bytes=self._blocks.memory_bytes,
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(self._counters),

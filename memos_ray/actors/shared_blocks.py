@@ -103,8 +103,10 @@ class SharedBlocks:
         """Bytes of the caches held, in the object store."""
         return self._bytes
 
-    async def find(self, place: Place, model: str, visible: Predicate) -> SharedMemories:
-        """Returns the newest block of which the caller may read everything.
+    async def find(
+        self, place: Place, model: str, visible: Predicate
+    ) -> tuple[SharedMemories, list[MemCube]]:
+        """Returns the newest block of which the caller may read everything, and its memories.
 
         Args:
             visible: what the caller may read.
@@ -118,8 +120,8 @@ class SharedBlocks:
                 continue
             memories = in_order([prompt_memory(head) for head in heads])
             if memories:
-                return self._with_cache(place, model, memories)
-        return SharedMemories()
+                return self._with_cache(place, model, memories), heads
+        return SharedMemories(), []
 
     async def build(self, place: Place, model: str, heads: Sequence[MemCube]) -> KvManifest:
         """Builds the cache of a block now.

@@ -98,6 +98,7 @@ class Doorway:
                 "index_lag": sum(status.index_lag.values()),
                 "resident_memories": status.resident_memories,
                 "resident_bytes": status.resident_bytes,
+                "kv_bytes": status.kv_bytes,
                 "rss_bytes": status.rss_bytes,
                 "vector_store": status.vector_store,
             }

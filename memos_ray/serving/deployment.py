@@ -16,7 +16,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from memos_ray.config import EngineKind, ModelSettings
-from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
+from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import ConfigurationError, UnavailableError
 from memos_ray.ports import EnginePort
@@ -53,10 +53,6 @@ class ModelDeployment:
     ) -> KvPayload:
         """Computes the KV cache of a shared beginning; it belongs to whoever called."""
         return await self._replica.build_kv(shared, salt=salt, adapter=adapter, sources=sources)
-
-    async def fingerprint(self) -> EngineFingerprint:
-        """Says which KV caches these replicas can use."""
-        return self._replica.fingerprint
 
     async def status(self) -> ReplicaStatus:
         """Says which process this is, and what it holds."""

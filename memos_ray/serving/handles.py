@@ -11,7 +11,6 @@ from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from memos_ray.core.activation import (
-    EngineFingerprint,
     KvManifest,
     KvPayload,
     SourceVersion,
@@ -85,14 +84,6 @@ class ModelHandle:
         except Exception as error:
             raise _ours(error, self._model) from None
         return reference
-
-    async def fingerprint(self) -> EngineFingerprint:
-        """Says which KV caches the replicas can use."""
-        try:
-            found: EngineFingerprint = await self._open().fingerprint.remote()
-        except Exception as error:
-            raise _ours(error, self._model) from None
-        return found
 
     async def status(self) -> ReplicaStatus:
         """Returns what one of the replicas says of itself."""

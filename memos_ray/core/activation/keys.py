@@ -77,8 +77,3 @@ class PrefixChain:
         if rest or not 0 < links <= len(self._keys):
             return None
         return self._keys[links - 1].hex()
-
-    def longest(self, held: dict[str, int]) -> str | None:
-        """Returns the key of the longest prefix among those held, each with its length."""
-        found = [(tokens, key) for key, tokens in held.items() if self.key(tokens) == key]
-        return max(found)[1] if found else None

@@ -49,10 +49,10 @@ class Plaintext:
 @crossing
 @dataclass(frozen=True, slots=True)
 class ActivationRef:
-    """KV blocks of one text under one model; the tensors rest as a blob.
+    """KV blocks of one text under one model; the text is that of the memory's sources.
 
     Attributes:
-        digest: blob of the canonical layout `[layers, 2, heads, tokens, head_dim]`.
+        digest: names the bytes; see `core.activation.KvManifest.name`.
         engine: fingerprint of the engine that built it (model, tokenizer, dtype, layout).
         adapter: digest of the adapter that was active, if any.
         tokens: number of prompt tokens covered.

@@ -46,6 +46,7 @@ class ShardStatus:
     resident_namespaces: int
     resident_memories: int
     resident_bytes: int
+    kv_bytes: int
     rss_bytes: int
     vector_store: str
     counters: dict[str, int]

@@ -63,18 +63,6 @@ def test_only_whole_links_have_keys() -> None:
         assert chain.key(length) is None
 
 
-def test_the_longest_held_prefix_is_found() -> None:
-    prompt = list(range(4 * CHAIN_TOKENS))
-    chain = PrefixChain(SCOPE, prompt)
-    one, three = chain.key(CHAIN_TOKENS), chain.key(3 * CHAIN_TOKENS)
-    assert one is not None and three is not None
-    foreign = PrefixChain(replace(SCOPE, salt="other"), prompt).key(4 * CHAIN_TOKENS)
-    assert foreign is not None
-    held = {one: CHAIN_TOKENS, three: 3 * CHAIN_TOKENS, foreign: 4 * CHAIN_TOKENS}
-    assert chain.longest(held) == three
-    assert chain.longest({foreign: 4 * CHAIN_TOKENS}) is None
-
-
 GEOMETRY = KvGeometry(layers=2, kv_heads=4, head_dim=32)
 ENGINE = EngineFingerprint(
     ModelIdentity("w", "t", "float32", GEOMETRY), "vllm-0.32", "cpu-vec", 32, tensor_parallel=2
