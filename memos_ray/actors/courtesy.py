@@ -9,7 +9,8 @@ _HALF_LIFE_S = 0.25
 _PRESSING = 16.0
 _PAUSE_S = 0.02
 _SHARE = 4.0
-_HOLD_MIN_S = 0.5
+_GRACE_S = 2.0
+_HOLD_MIN_S = 0.1
 _HOLD_MAX_S = 2.0
 
 
@@ -42,16 +43,17 @@ class Pressure:
 class Courtesy:
     """Lets writes go first, for a while.
 
-    Background work asks for its turn between pieces that take a fraction of a second. While writes
-    press, it waits four times as long as its last piece took, within bounds: under any load it
-    keeps a share of about a fifth, so that its lag stays finite. It waits for nobody while
-    somebody waits for it.
+    Background work asks for its turn between pieces that take a fraction of a second. When writes
+    begin to press, it lets two seconds pass, in which a burst is over. While they go on, it waits
+    four times as long as its last piece took, within bounds: under any load it keeps a share of
+    about a fifth, so that its lag stays finite. It waits for nobody while somebody waits for it.
     """
 
     def __init__(self, pressing: Callable[[], bool]) -> None:
         self._pressing = pressing
         self._awaited = 0
         self._resumed_at: float | None = None
+        self._pressed = False
 
     def __enter__(self) -> None:
         """Somebody waits for the work: no more waiting until they leave."""
@@ -65,8 +67,12 @@ class Courtesy:
         now = asyncio.get_running_loop().time
         worked_s = 0.0 if self._resumed_at is None else now() - self._resumed_at
         hold_s = min(max(_SHARE * worked_s, _HOLD_MIN_S), _HOLD_MAX_S)
+        if not self._pressed:
+            hold_s = _GRACE_S
+        self._pressed = False
         for _ in range(round(hold_s / _PAUSE_S)):
             if self._awaited or not self._pressing():
                 break
+            self._pressed = True
             await asyncio.sleep(_PAUSE_S)
         self._resumed_at = now()

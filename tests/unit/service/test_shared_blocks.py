@@ -111,6 +111,14 @@ async def test_the_activation_memory_names_its_sources(bench: Bench) -> None:
     assert cube.attributes == {"model": MODEL}
 
 
+async def test_it_counts_as_read(bench: Bench) -> None:
+    await bench.chat()
+    for shard in bench.memos.crew.shards.values():
+        await shard.disown(range(4))
+    found = await bench.memos.service.get(bench.memos.administrator, bench.ids[0])
+    assert found.usage.access_count >= 1 and found.usage.cache_hits >= 1
+
+
 async def test_only_texts_are_found(bench: Bench) -> None:
     query = SearchQuery(query="team", namespaces=[TEAM], limit=50)
     found = await bench.memos.service.search(bench.memos.administrator, query)
