@@ -107,14 +107,22 @@ def _embed(settings: Settings) -> Transport:
     from memos_ray.gateway.opening import open_doorway
 
     cluster = EmbeddedCluster(settings)
+
+    def stop() -> None:
+        if settings.models:
+            from memos_ray.serving import deployment
+
+            deployment.end()
+        cluster.stop()
+
     cluster.start()
     try:
         _start_models(settings)
         doorway = open_doorway(settings, Keyring(settings).public_key())
     except BaseException:
-        cluster.stop()
+        stop()
         raise
-    return LocalTransport(doorway, stop=cluster.stop)
+    return LocalTransport(doorway, stop=stop)
 
 
 def _start_models(settings: Settings) -> None:

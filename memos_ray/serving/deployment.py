@@ -126,10 +126,12 @@ def build(args: dict[str, Any]) -> Application:
     return bind(ModelSettings.model_validate(args))
 
 
-def stop(models: Sequence[ModelSettings]) -> None:
-    """Drains the replicas."""
-    for settings in models:
-        serve.delete(application_of(settings.name))
+def end() -> None:
+    """Drains all replicas and ends Serve, in this process as well.
+
+    What is left of it here would go on calling a cluster that is gone, and disturb the next one.
+    """
+    serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _engine(settings: ModelSettings) -> EnginePort:

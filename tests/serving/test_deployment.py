@@ -84,7 +84,7 @@ def cluster(
     with MemOS(data=settings.data, settings=settings):
         deployment.start(models)
         yield
-        deployment.stop(models)
+        deployment.end()
 
 
 @pytest.mark.usefixtures("cluster")
