@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -146,6 +147,9 @@ class ThreadDriver:
         stream = _Stream(asyncio.get_running_loop(), asyncio.Queue())
 
         def begin() -> None:
+            if not self.healthy:
+                stream.send(UnavailableError("the engine has died"))
+                return
             try:
                 self._engine.add_request(name, prompt, params, lora_request=adapter)
             except Exception as error:
@@ -165,7 +169,9 @@ class ThreadDriver:
                 yield item
         finally:
             if not finished:
-                self._leave(lambda: self._abort(name))
+                # A dead engine has nothing to abort.
+                with suppress(UnavailableError):
+                    self._leave(lambda: self._abort(name))
 
     async def forget(self) -> bool:
         """See `VllmDriver`."""
@@ -173,8 +179,12 @@ class ThreadDriver:
         done: asyncio.Future[bool] = loop.create_future()
 
         def reset() -> None:
-            emptied = bool(self._engine.reset_prefix_cache())
-            loop.call_soon_threadsafe(done.set_result, emptied)
+            if self.healthy:
+                emptied = bool(self._engine.reset_prefix_cache())
+                loop.call_soon_threadsafe(done.set_result, emptied)
+            else:
+                error = UnavailableError("the engine has died")
+                loop.call_soon_threadsafe(done.set_exception, error)
 
         self._leave(reset)
         return await done
@@ -194,7 +204,7 @@ class ThreadDriver:
             self._wake.notify()
 
     def _abort(self, name: str) -> None:
-        if self._streams.pop(name, None) is not None:
+        if self._streams.pop(name, None) is not None and self.healthy:
             self._engine.abort_request([name])
 
     def _work(self) -> None:
@@ -205,6 +215,10 @@ class ThreadDriver:
             _log.error("the engine has died: %s", describe_defect(error))
         with self._wake:
             self._dead = True
+            left, self._errands = self._errands, deque()
+        # Whoever has left an errand meanwhile waits for an answer, too.
+        for errand in left:
+            errand()
         for stream in self._streams.values():
             stream.send(UnavailableError("the engine has died"))
         self._streams.clear()

@@ -119,7 +119,7 @@ def shared_folder() -> str:
     """
     for old in _MEMORY.glob(f"{_PREFIX}*"):
         owner = old.name.removeprefix(_PREFIX)
-        if not psutil.pid_exists(int(owner)):
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
     return str(_MEMORY / f"{_PREFIX}{os.getpid()}")
 
