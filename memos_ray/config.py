@@ -59,6 +59,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KvRetention(StrEnum):
+    """Which KV caches are kept."""
+
+    COST = "cost"
+    LRU = "lru"
+
+
 class VaultSettings(_Section):
     """Vault shards and their partitions."""
 
@@ -76,6 +83,17 @@ class VaultSettings(_Section):
     )
     kv_bytes: Positive = Field(
         64 << 20, description="Object-store budget of a shard for KV caches of memories."
+    )
+    kv_tenant_bytes: Positive | None = Field(
+        None, description="Share of one tenant in `kv_bytes`; all of it when absent."
+    )
+    kv_rest_bytes: int = Field(
+        1 << 30, ge=0, description="Budget of a shard for KV caches at rest, as files; 0 for none."
+    )
+    kv_retention: KvRetention = Field(
+        KvRetention.COST,
+        description="Which KV caches go when there is not room for all: those that save the fewest "
+        "seconds of prefill for their bytes (`cost`), or those not used for longest (`lru`).",
     )
     usage_flush_s: Seconds = Field(5.0, description="How often usage and access logs are flushed.")
     reply_ttl_s: Seconds = Field(

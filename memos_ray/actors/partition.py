@@ -61,6 +61,7 @@ class OwnedPartition:
         # A call that was under way when the partition went away may have filled the caches since,
         # with what another owner has changed.
         self._forget()
+        blocks.open(number, epoch)
         self.writer = PartitionWriter(
             number,
             epoch,

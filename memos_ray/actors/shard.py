@@ -10,20 +10,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
+from memos_ray.actors.kv_library import KvLibrary
+from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
-from memos_ray.actors.shared_blocks import SharedBlocks, activation_of
+from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
-from memos_ray.config import VaultSettings
+from memos_ray.config import KvRetention, VaultSettings
 from memos_ray.core.access.context import Action, CallContext
-from memos_ray.core.access.policy import no_memory
+from memos_ray.core.activation import (
+    CacheReport,
+    CostAware,
+    KvBudget,
+    LeastRecentlyUsed,
+    RetentionPolicy,
+)
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
@@ -31,23 +40,42 @@ from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.log import Event
-from memos_ray.core.vault.operations import Write, Written
+from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
+    BlobStorePort,
     ClockPort,
     EmbedderPort,
     EventQuery,
     GovernancePort,
     KvBuilderPort,
+    ObjectsPort,
     ProcessProbePort,
     RecordStorePort,
     VectorStorePort,
 )
 
+_RETENTION: dict[KvRetention, Callable[[], RetentionPolicy]] = {
+    KvRetention.COST: CostAware,
+    KvRetention.LRU: LeastRecentlyUsed,
+}
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KvParts:
+    """What a shard needs for KV caches, where models are served.
+
+    Attributes:
+        blobs: opens the blob store at its first call.
+    """
+
+    builder: KvBuilderPort
+    objects: ObjectsPort
+    blobs: Callable[[], BlobStorePort]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +92,7 @@ class ShardParts:
     probe: ProcessProbePort
     settings: VaultSettings
     retrieval: RetrievalSettings
-    kv_builder: KvBuilderPort | None = None
+    kv: KvParts | None = None
 
 
 class VaultShard:
@@ -99,12 +127,20 @@ class VaultShard:
             new_index=self._new_index,
             executor=self._executor,
         )
+        self._library = KvLibrary(
+            KvBudget(
+                parts.settings.kv_bytes, parts.settings.kv_tenant_bytes or parts.settings.kv_bytes
+            ),
+            _RETENTION[parts.settings.kv_retention](),
+            parts.clock,
+        )
         self._blocks = SharedBlocks(
             store=parts.store,
-            builder=parts.kv_builder,
+            builder=parts.kv.builder if parts.kv else None,
+            library=self._library,
+            rest=self._kv_rest(parts),
             clock=parts.clock,
             executor=self._executor,
-            budget_bytes=parts.settings.kv_bytes,
         )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
@@ -115,6 +151,14 @@ class VaultShard:
             usage=self._usage,
             clock=parts.clock,
             executor=self._executor,
+        )
+        self._activation = ActivationMemory(
+            self._blocks,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            write=self.write,
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -146,6 +190,7 @@ class VaultShard:
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._blocks.close()
         await self._guard.close()
         # Whoever injected the stores may close them once no call is under way any more.
         for executor in (self._embed_executor, self._executor):
@@ -235,41 +280,24 @@ class VaultShard:
     ) -> SharedMemories:
         """Returns what a namespace's prompts begin with; see `ShardPort`."""
         await self._serve(partition)
-        policy = await self._guard.ensure_for(context)
-        now = self._parts.clock.now()
-        visible = policy.permit(context, Action.READ, namespace, now)
-        if isinstance(visible, Nothing):
-            return SharedMemories()
-        place = Place(partition, context.principal.tenant, namespace)
-        found, read = await self._blocks.find(place, model, visible)
-        cached = frozenset(cube.id for cube in read) if found.kv else frozenset[str]()
-        self._usage.read(
-            partition,
-            context,
-            "chat",
-            namespace,
-            read,
-            now,
-            cached=cached,
-            detail={"model": model, "kv": bool(cached)},
-        )
-        return found
+        return await self._activation.shared(partition, context, namespace, model)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
-        owned = await self._serve(partition)
-        context, namespace = request.context, request.namespace
-        found = await self._reader.get(partition, context, request.ids)
-        heads = [head for head in found if head is not None and head.namespace == namespace]
-        if len(heads) < len(request.ids) or not heads:
-            raise no_memory()
-        place = Place(partition, context.principal.tenant, namespace)
-        manifest = await self._blocks.build(place, request.model, heads)
-        write = Write(namespace, activation_of(request, heads, manifest))
-        (outcome,) = await self.write(owned.number, [Submission(context, write)])
-        if isinstance(outcome, MemosError):
-            raise outcome
-        return outcome
+        await self._serve(partition)
+        return await self._activation.convert(partition, request)
+
+    async def caches(
+        self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None
+    ) -> list[CacheReport]:
+        """Reports on KV caches; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._activation.caches(partition, context, namespace, ids)
+
+    async def evict(self, partition: int, context: CallContext, cube_id: str) -> CacheReport:
+        """Lets go of a KV cache; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._activation.evict(partition, context, cube_id)
 
     async def status(self) -> ShardStatus:
         """Reports on this shard; see `ShardPort`."""
@@ -294,15 +322,26 @@ class VaultShard:
             resident_namespaces=len(self._residency),
             resident_memories=self._residency.memories,
             resident_bytes=self._residency.memory_bytes,
-            kv_bytes=self._blocks.memory_bytes,
+            kv_bytes=self._library.memory_bytes,
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
-            counters=dict(self._counters),
+            counters=dict(self._counters + self._blocks.counters),
         )
 
     async def _serve(self, partition: int) -> OwnedPartition:
         self._upkeep.start(self._holdings)
         return await self._holdings.of(partition)
+
+    def _kv_rest(self, parts: ShardParts) -> KvRest | None:
+        if parts.kv is None or not parts.settings.kv_rest_bytes:
+            return None
+        return KvRest(
+            store=parts.store,
+            blobs=parts.kv.blobs,
+            objects=parts.kv.objects,
+            executor=self._executor,
+            budget_bytes=parts.settings.kv_rest_bytes,
+        )
 
     def _new_index(self) -> ResidentIndex:
         return ResidentIndex(self._parts.embedder.space.dim, self._parts.retrieval)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Sequence, Set
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
+from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject
+from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.residency import Place
-from memos_ray.core.activation import KvManifest, SourceVersion, tenant_salt
+from memos_ray.core.activation import (
+    CacheReport,
+    CacheSource,
+    CacheState,
+    KvManifest,
+    tenant_salt,
+)
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
@@ -34,6 +41,8 @@ from memos_ray.ports import ClockPort, KvBuilderPort, RecordStorePort
 
 MODEL = "model"
 """Attribute of an activation memory: the model that its cache is for."""
+PINNED = "pinned"
+"""Attribute of an activation memory: whether its cache stays whatever else is needed."""
 
 _BLOCKS = all_of(
     OneOf("form", (Form.ACTIVATION.value,)), Not(OneOf("state", (State.DELETED.value,)))
@@ -41,38 +50,25 @@ _BLOCKS = all_of(
 _MOST = 16
 _REST_S = 30.0
 _RESTING_MOST = 1024
+# A prompt waits for a cache at rest for a part of what computing the text would take.
+_PATIENCE = 0.5
+_PATIENCE_MOST_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """Exactly what a cache was built of: any change of a memory is another key."""
-
-    place: Place
-    model: str
-    sources: tuple[SourceVersion, ...]
-
-    def touches(self, changed: Set[CubeKey]) -> bool:
-        """Tells whether one of the memories is among those that have changed."""
-        tenant = self.place.tenant
-        return any(CubeKey(tenant, source.cube_id) in changed for source in self.sources)
-
-
-@dataclass(frozen=True, slots=True)
-class _Built:
-    manifest: KvManifest
-    reference: object
-
-
 class SharedBlocks:
-    """Keeps the blocks of a shard's namespaces, and their caches within a byte budget.
+    """Keeps the blocks of a shard's namespaces, and their caches.
 
     What a block consists of is an activation memory in the record store, with its sources. Which
     cache fits is asked anew for every prompt: the one that was built of exactly the current
     versions. So a cache of something changed, deleted, expired or taken from the caller is never
     used, whatever happened to this process in between; the commit also lets go of it at once.
 
-    Eviction: the least recently used. A lost cache is built again behind the answer that missed it.
+    A cache is hot in the object store and rests in the blob store; a lost one is built again behind
+    the answer that missed it.
+
+    Attributes:
+        counters: hits, misses, builds, loads and evictions of caches.
 
     Concurrency: methods run on the actor's event loop; the store is asked on `executor`.
     """
@@ -82,26 +78,27 @@ class SharedBlocks:
         *,
         store: RecordStorePort,
         builder: KvBuilderPort | None,
+        library: KvLibrary,
+        rest: KvRest | None,
         clock: ClockPort,
         executor: Executor,
-        budget_bytes: int,
     ) -> None:
         self._store = store
         self._builder = builder
+        self._library = library
+        self._at_rest = rest
         self._clock = clock
         self._executor = executor
-        self._budget = budget_bytes
-        self._bytes = 0
+        self.counters: Counter[str] = Counter()
         self._known: dict[Place, list[MemCube]] = {}
-        self._built: OrderedDict[_Key, _Built] = OrderedDict()
-        self._building: dict[_Key, asyncio.Task[KvManifest]] = {}
+        self._building: dict[KvName, asyncio.Task[KvManifest]] = {}
         # What could not be built is not tried again with every prompt.
-        self._resting: OrderedDict[_Key, float] = OrderedDict()
+        self._failed: OrderedDict[KvName, tuple[float, str]] = OrderedDict()
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of the caches held, in the object store."""
-        return self._bytes
+    def open(self, partition: int, epoch: int) -> None:
+        """Takes over what rests of a partition that this shard owns now."""
+        if self._at_rest is not None:
+            self._at_rest.open(partition, epoch)
 
     async def find(
         self, place: Place, model: str, visible: Predicate
@@ -120,7 +117,7 @@ class SharedBlocks:
                 continue
             memories = in_order([prompt_memory(head) for head in heads])
             if memories:
-                return self._with_cache(place, model, memories), heads
+                return await self._with_cache(place, model, memories, pinned(block)), heads
         return SharedMemories(), []
 
     async def build(self, place: Place, model: str, heads: Sequence[MemCube]) -> KvManifest:
@@ -133,21 +130,45 @@ class SharedBlocks:
             VersionConflictError: a memory has changed meanwhile.
         """
         memories = in_order([prompt_memory(head) for head in self._holding(heads)])
-        key = _Key(place, model, sources_of(memories))
-        self._resting.pop(key, None)
-        building = self._start(key, memories)
+        name = KvName(place, model, sources_of(memories))
+        self._failed.pop(name, None)
+        building = self._start(name, memories)
         await asyncio.wait([building])
         if building.cancelled():
             raise VersionConflictError("a memory has changed meanwhile")
         return building.result()
 
+    async def reports(
+        self, place: Place, visible: Predicate, ids: Sequence[str] | None
+    ) -> list[CacheReport]:
+        """Says what is known of the caches that the caller may know of.
+
+        Args:
+            visible: what the caller may read.
+            ids: activation memories; all when absent.
+        """
+        return [
+            await self._report(place, block)
+            for block in await self._blocks(place)
+            if (ids is None or block.id in ids) and evaluate(visible, facets_of(block))
+        ]
+
+    async def evict(self, place: Place, block: MemCube) -> None:
+        """Lets go of a block's cache, at rest as well; the next prompt has it computed again."""
+        name, _ = await self._name(place, block)
+        self._let_go(name)
+        if self._at_rest is not None:
+            self._at_rest.let_go([name])
+
     def apply(self, commit: Commit) -> None:
         """Lets go of what a commit has outdated."""
         changed = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes}.union(commit.erased)
         tenants = {key.tenant for key in changed}
-        for key in [*self._built, *self._building]:
-            if key.place.partition == commit.partition and key.touches(changed):
-                self._let_go(key)
+        for name in [*self._library.names, *self._building]:
+            if name.place.partition == commit.partition and name.touches(changed):
+                self._let_go(name)
+        if self._at_rest is not None:
+            self._at_rest.outdate(changed, commit.partition)
         blocks = any(cube.payload.form is Form.ACTIVATION for cube in commit.cubes)
         if blocks or commit.erased:
             for place in [place for place in self._known if place.tenant in tenants]:
@@ -158,9 +179,16 @@ class SharedBlocks:
         """Forgets a partition that this shard no longer owns."""
         for place in [place for place in self._known if place.partition == partition]:
             del self._known[place]
-        for key in [*self._built, *self._building]:
-            if key.place.partition == partition:
-                self._let_go(key)
+        for name in [*self._library.names, *self._building]:
+            if name.place.partition == partition:
+                self._let_go(name)
+        if self._at_rest is not None:
+            self._at_rest.drop(partition)
+
+    async def close(self) -> None:
+        """Returns when what was to be written at rest is there."""
+        if self._at_rest is not None:
+            await self._at_rest.settle()
 
     async def _blocks(self, place: Place) -> list[MemCube]:
         known = self._known.get(place)
@@ -189,63 +217,139 @@ class SharedBlocks:
         now = self._clock.now()
         return [head for head in heads if holds(head, now)]
 
-    def _with_cache(
-        self, place: Place, model: str, memories: Sequence[PromptMemory]
-    ) -> SharedMemories:
-        key = _Key(place, model, sources_of(memories))
-        built = self._built.get(key)
-        if built is None:
-            if self._clock.monotonic() >= self._resting.get(key, 0.0):
-                self._start(key, memories)
-            return SharedMemories(tuple(memories))
-        self._built.move_to_end(key)
-        return SharedMemories(tuple(memories), built.manifest, built.reference)
+    async def _name(self, place: Place, block: MemCube) -> tuple[KvName, list[MemCube]]:
+        """Returns what a block's cache would be built of now, and the current memories."""
+        ids = [source.cube_id or "" for source in block.descriptive.sources]
+        heads = self._holding(await self._heads(place, ids))
+        memories = in_order([prompt_memory(head) for head in heads])
+        model = str(block.descriptive.attributes.get(MODEL, ""))
+        return KvName(place, model, sources_of(memories)), heads
 
-    def _start(self, key: _Key, memories: Sequence[PromptMemory]) -> asyncio.Task[KvManifest]:
-        building = self._building.get(key)
+    async def _with_cache(
+        self, place: Place, model: str, memories: Sequence[PromptMemory], keep: bool
+    ) -> SharedMemories:
+        name = KvName(place, model, sources_of(memories))
+        held = self._library.use(name, pinned=keep)
+        if held is None and self._may_try(name):
+            building = self._start(name, memories, keep)
+            resting = self._at_rest.look(name) if self._at_rest is not None else None
+            if resting is not None:
+                patience = min(_PATIENCE * resting.build_s, _PATIENCE_MOST_S)
+                await asyncio.wait([building], timeout=patience)
+                held = self._library.use(name, pinned=keep)
+        self.counters["kv_misses" if held is None else "kv_hits"] += 1
+        if held is None:
+            return SharedMemories(tuple(memories))
+        (one,) = held
+        return SharedMemories(tuple(memories), one.manifest, one.reference)
+
+    def _may_try(self, name: KvName) -> bool:
+        until, _ = self._failed.get(name, (0.0, ""))
+        return self._clock.monotonic() >= until
+
+    def _start(
+        self, name: KvName, memories: Sequence[PromptMemory], keep: bool = False
+    ) -> asyncio.Task[KvManifest]:
+        building = self._building.get(name)
         if building is None:
-            building = asyncio.create_task(self._build(key, shared_text(memories)))
-            building.add_done_callback(lambda done: self._finished(key, done))
-            self._building[key] = building
+            building = asyncio.create_task(self._build(name, shared_text(memories), keep))
+            building.add_done_callback(lambda done: self._finished(name, done))
+            self._building[name] = building
         return building
 
-    async def _build(self, key: _Key, text: str) -> KvManifest:
+    async def _build(self, name: KvName, text: str, keep: bool) -> KvManifest:
+        resting = self._at_rest.look(name) if self._at_rest is not None else None
+        if self._at_rest is not None and resting is not None:
+            held = await self._at_rest.fetch(name)
+            if held is not None:
+                self.counters["kv_loads"] += 1
+                self._hold(name, held, resting.build_s, keep)
+                return held.manifest
         if self._builder is None:
-            raise NotFoundError("no models are served here", model=key.model)
-        salt = tenant_salt(key.place.tenant)
+            raise NotFoundError("no models are served here", model=name.model)
+        salt = tenant_salt(name.place.tenant)
+        started = self._clock.monotonic()
         manifest, reference = await self._builder.build(
-            key.model, text, salt=salt, sources=key.sources
+            name.model, text, salt=salt, sources=name.sources
         )
-        self._built[key] = _Built(manifest, reference)
-        self._bytes += manifest.size_bytes
-        for other in list(self._built):
-            if self._bytes <= self._budget or other == key:
-                break
-            self._let_go(other)
+        build_s = self._clock.monotonic() - started
+        self.counters["kv_builds"] += 1
+        held = KvObject(manifest, reference)
+        self._hold(name, held, build_s, keep)
+        if self._at_rest is not None:
+            self._at_rest.save(name, held, build_s)
         return manifest
 
-    def _finished(self, key: _Key, done: asyncio.Task[KvManifest]) -> None:
-        self._building.pop(key, None)
+    def _hold(self, name: KvName, held: KvObject, build_s: float, keep: bool) -> None:
+        gone = self._library.hold(name, (held,), build_s, pinned=keep)
+        self.counters["kv_evictions"] += len(gone)
+
+    def _finished(self, name: KvName, done: asyncio.Task[KvManifest]) -> None:
+        self._building.pop(name, None)
         if done.cancelled():
             return
         error = done.exception()
         if error is None:
-            self._resting.pop(key, None)
+            self._failed.pop(name, None)
             return
-        self._resting[key] = self._clock.monotonic() + _REST_S
-        self._resting.move_to_end(key)
-        while len(self._resting) > _RESTING_MOST:
-            self._resting.popitem(last=False)
         reason = error.code if isinstance(error, MemosError) else describe_defect(error)
+        self._failed[name] = (self._clock.monotonic() + _REST_S, reason)
+        self._failed.move_to_end(name)
+        while len(self._failed) > _RESTING_MOST:
+            self._failed.popitem(last=False)
         _log.warning("a KV cache was not built: %s", reason)
 
-    def _let_go(self, key: _Key) -> None:
-        built = self._built.pop(key, None)
-        if built is not None:
-            self._bytes -= built.manifest.size_bytes
-        building = self._building.pop(key, None)
+    def _let_go(self, name: KvName) -> None:
+        self._library.let_go(name)
+        building = self._building.pop(name, None)
         if building is not None:
             building.cancel()
+
+    async def _report(self, place: Place, block: MemCube) -> CacheReport:
+        name, heads = await self._name(place, block)
+        current = {head.id: head.version.number for head in heads}
+        assert isinstance(block.payload, ActivationRef)
+        holding = self._library.look(name)
+        resting = self._at_rest.look(name) if self._at_rest is not None else None
+        state, reason = self._state(name)
+        known = holding or resting
+        return CacheReport(
+            cube_id=block.id,
+            version=block.version.number,
+            namespace=place.namespace,
+            model=name.model,
+            state=state,
+            reason=reason,
+            tokens=block.payload.tokens,
+            size_bytes=known.size_bytes if known else block.payload.size_bytes,
+            pinned=pinned(block),
+            build_s=known.build_s if known else None,
+            heat=holding.heat(self._clock.monotonic()) if holding else 0.0,
+            worth=self._library.worth(name) if holding else None,
+            sources=tuple(
+                CacheSource(source.cube_id, source.version or 0, current.get(source.cube_id))
+                for source in block.descriptive.sources
+                if source.cube_id is not None
+            ),
+        )
+
+    def _state(self, name: KvName) -> tuple[CacheState, str | None]:
+        if not name.sources:
+            return CacheState.EMPTY, None
+        if self._library.look(name) is not None:
+            return CacheState.HOT, None
+        if name in self._building:
+            return CacheState.BUILDING, None
+        if not self._may_try(name):
+            return CacheState.FAILED, self._failed[name][1]
+        if self._at_rest is not None and self._at_rest.look(name) is not None:
+            return CacheState.RESTING, None
+        return CacheState.ABSENT, None
+
+
+def pinned(block: MemCube) -> bool:
+    """Tells whether an activation memory's cache is to stay."""
+    return block.descriptive.attributes.get(PINNED) is True
 
 
 def activation_of(

@@ -15,6 +15,7 @@ from memos_ray.cli import (
     doctor_command,
     finding_commands,
     ingest_command,
+    kv_commands,
     memory_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -57,6 +58,7 @@ for commands in (
     ingest_command,
     finding_commands,
     chat_command,
+    kv_commands,
     admin_commands,
 ):
     commands.register(app)

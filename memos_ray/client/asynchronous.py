@@ -12,12 +12,14 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
+from memos_ray.client.kv import AsyncKv
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.errors import InvalidInputError
+from memos_ray.gateway.activation_models import Conversion
 from memos_ray.gateway.bodies import IngestReport
-from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, Conversion, whole
+from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
     Diff,
@@ -167,7 +169,12 @@ class AsyncMemOS(Connection):
         """
         chosen = model or await self._only_model()
         wanted = valid(Conversion, ids=list(ids), model=chosen, namespace=namespace)
-        return self._single(await self._transport.convert(self._caller(), wanted))
+        return self._single(await self._transport.activation.convert(self._caller(), wanted))
+
+    @property
+    def kv(self) -> AsyncKv:
+        """The KV caches of activation memories."""
+        return AsyncKv(self._transport.activation, self._caller, self._single)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -11,7 +11,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.admin_models import Change, Documents, Who, documents_of
 from memos_ray.gateway.bulk import add_each
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery, Conversion
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.models import (
     Diff,
@@ -38,6 +38,7 @@ class LocalTransport:
 
     def __init__(self, doorway: Doorway, stop: Callable[[], None] | None = None) -> None:
         self._doorway = doorway
+        self.activation = doorway.activation
         self._stop = stop
 
     async def add(
@@ -156,10 +157,6 @@ class LocalTransport:
     def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Answers a conversation, piece by piece."""
         return self._doorway.chats.stream(caller, query)
-
-    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
-        """Makes memories the beginning of a namespace's prompts."""
-        return await self._doorway.memories.convert(caller, conversion)
 
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
         """Lists the models that can be asked."""

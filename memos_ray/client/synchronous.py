@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.conversations import Messages
+from memos_ray.client.kv import Kv
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.synchronous_admin import Admin
@@ -68,6 +69,11 @@ class MemOS:
     def admin(self) -> Admin:
         """Principals, keys, grants, namespaces and the rest of policy."""
         return Admin(self._async.admin, self._loop)
+
+    @property
+    def kv(self) -> Kv:
+        """The KV caches of activation memories."""
+        return Kv(self._async.kv, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.core.access.administration import AdminOperation
+from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery, Conversion
+from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.models import (
     Diff,
     Health,
@@ -28,8 +29,44 @@ from memos_ray.ports import EventQuery
 Item = NewMemory | Mapping[str, Any]
 
 
+class ActivationApi(Protocol):
+    """The verbs of activation memory; every method raises the errors of `memos_ray.errors`."""
+
+    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
+        """Makes memories the beginning of a namespace's prompts."""
+        ...
+
+    async def caches(self, caller: Caller, namespace: str | None = None) -> CacheList:
+        """Lists the caches of a namespace."""
+        ...
+
+    async def cache(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
+        """Explains a cache."""
+        ...
+
+    async def pin(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        pinned: bool = True,
+    ) -> WriteReport:
+        """Has a cache stay, or no longer."""
+        ...
+
+    async def evict(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
+        """Lets go of a cache."""
+        ...
+
+
 class Transport(Protocol):
     """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
+
+    @property
+    def activation(self) -> ActivationApi:
+        """The verbs of activation memory."""
+        ...
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None
@@ -118,10 +155,6 @@ class Transport(Protocol):
 
     def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Answers a conversation, piece by piece."""
-        ...
-
-    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
-        """Makes memories the beginning of a namespace's prompts."""
         ...
 
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
+from memos_ray.actors.shard import KvParts
 from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.objects import RayObjects
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
@@ -14,7 +17,6 @@ from memos_ray.ports import (
     BlobStorePort,
     ControlStorePort,
     EmbedderPort,
-    KvBuilderPort,
     RecordStorePort,
     VectorStorePort,
 )
@@ -59,13 +61,17 @@ def blob_store(settings: Settings) -> BlobStorePort:
     return BlobStore.local(DataFolder(settings.data).blobs)
 
 
-def kv_builder(settings: Settings) -> KvBuilderPort | None:
-    """Makes what builds KV caches, where models are served."""
+def kv_parts(settings: Settings) -> KvParts | None:
+    """Makes what KV caches need, where models are served."""
     if not settings.models:
         return None
     from memos_ray.serving.handles import ReplicaKvBuilder
 
-    return ReplicaKvBuilder([model.name for model in settings.models])
+    return KvParts(
+        builder=ReplicaKvBuilder([model.name for model in settings.models]),
+        objects=RayObjects(),
+        blobs=cache(lambda: blob_store(settings)),
+    )
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

@@ -12,6 +12,7 @@ from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import SharedMemories
@@ -92,6 +93,18 @@ class ShardHandle:
             "convert", partition, request, timeout_s=_BUILD_TIMEOUT_S
         )
         return written
+
+    async def caches(
+        self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None
+    ) -> list[CacheReport]:
+        """Reports on KV caches."""
+        found: list[CacheReport] = await self._call("caches", partition, context, namespace, ids)
+        return found
+
+    async def evict(self, partition: int, context: CallContext, cube_id: str) -> CacheReport:
+        """Lets go of a KV cache."""
+        report: CacheReport = await self._call("evict", partition, context, cube_id)
+        return report
 
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int

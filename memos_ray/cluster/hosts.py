@@ -51,7 +51,7 @@ class ShardHost(VaultShard):
                 probe=OwnProcess(),
                 settings=settings.vault,
                 retrieval=assembly.retrieval_settings(settings),
-                kv_builder=assembly.kv_builder(settings),
+                kv=assembly.kv_parts(settings),
             ),
         )
 

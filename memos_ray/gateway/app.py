@@ -15,6 +15,7 @@ from memos_ray import __version__
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError, all_errors
 from memos_ray.gateway import problems
+from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
@@ -87,7 +88,7 @@ def create_app(
     ):
         app.add_exception_handler(error, handler)
     v1 = APIRouter(prefix="/v1")
-    for router in (memory_router, ingest_router, admin_router, openai_router):
+    for router in (memory_router, activation_router, ingest_router, admin_router, openai_router):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(operations_router)

@@ -21,6 +21,7 @@ from memos_ray.core.scheduling import (
 )
 from memos_ray.core.scheduling.plan import Placing
 from memos_ray.errors import MemosError, NotFoundError
+from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.chat_models import (
     ChatAnswer,
@@ -48,10 +49,12 @@ class ChatService:
         self,
         authenticator: Authenticator,
         memories: MemoryService,
+        activation: ActivationService,
         models: Mapping[str, ModelPort],
     ) -> None:
         self._authenticator = authenticator
         self._memories = memories
+        self._activation = activation
         self._models = models
 
     @property
@@ -135,7 +138,7 @@ class ChatService:
         if query.memory is MemoryMode.OFF:
             return SharedMemories()
         place = query.namespaces[0] if query.namespaces else None
-        return await self._memories.shared(caller, query.model, place)
+        return await self._activation.shared(caller, query.model, place)
 
     async def _remember(
         self, caller: Caller, query: ChatQuery, answer: str

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from memos_ray.core.cube.payload import Form
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.models import Label, MemoryId, Model, Name, NamespaceName, _printable
+from memos_ray.gateway.models import Label, Model, Name, NamespaceName, _printable
 
 _Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(_printable)]
 
@@ -21,17 +21,6 @@ class MemoryMode(StrEnum):
     OFF = "off"
     READ = "read"
     READ_WRITE = "read_write"
-
-
-class Conversion(Model):
-    """Memories of one namespace that prompts to a model are to begin with.
-
-    `namespace` is the caller's own home when absent.
-    """
-
-    ids: Annotated[list[MemoryId], Field(min_length=1, max_length=1000)]
-    model: Name
-    namespace: NamespaceName | None = None
 
 
 class Turn(Model):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.config import LimitSettings
 from memos_ray.errors import MemosError
+from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
@@ -58,14 +59,18 @@ class Doorway:
         self.supervisor = backend.supervisor
         self.blobs = backend.blobs
         authenticator = Authenticator(self._guard, clock)
+        router = Router(backend.supervisor, backend.shard, clock, timeout_s)
         self.memories = MemoryService(
-            router=Router(backend.supervisor, backend.shard, clock, timeout_s),
+            router=router,
             authenticator=authenticator,
             embedder=backend.embedder,
             clock=clock,
             limits=limits,
         )
-        self.chats = ChatService(authenticator, self.memories, backend.models)
+        self.activation = ActivationService(
+            router=router, authenticator=authenticator, memories=self.memories, clock=clock
+        )
+        self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.admin = AdminService(authenticator, self._guard, backend.governance)
 
     async def warm(self) -> None:

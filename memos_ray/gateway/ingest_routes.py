@@ -14,10 +14,16 @@ from memos_ray.core.reader.formats import Format
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestBody, IngestReport
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
-from memos_ray.gateway.memory_routes import Namespace
 from memos_ray.gateway.models import Moment, Name, NewMemory, WriteReport
 from memos_ray.gateway.problems import error_of_validation
-from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRequest, JsonRoute, MetricsDep
+from memos_ray.gateway.requests import (
+    CallerDep,
+    DoorwayDep,
+    JsonRequest,
+    JsonRoute,
+    MetricsDep,
+    Namespace,
+)
 
 router = APIRouter(tags=["ingest"], route_class=JsonRoute)
 

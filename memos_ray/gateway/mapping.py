@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +20,9 @@ from memos_ray.core.cube.metadata import (
 from memos_ray.core.cube.payload import Attachment, Plaintext
 from memos_ray.core.retrieval.requests import Hit
 from memos_ray.core.vault.log import Event
-from memos_ray.core.vault.operations import Create, Share, Update
+from memos_ray.core.vault.operations import Create, Share, Update, Written
 from memos_ray.errors import MemosError
+from memos_ray.gateway import paging
 from memos_ray.gateway.models import (
     AttachmentRef,
     Diff,
@@ -37,6 +39,8 @@ from memos_ray.gateway.models import (
     Span,
     UsageStats,
     VersionRecord,
+    WriteReport,
+    WriteResult,
 )
 
 
@@ -274,3 +278,29 @@ def log_entry_of(event: Event, partition: int) -> LogEntry:
         request_id=event.request_id,
         detail=detail,
     )
+
+
+def report_of(outcomes: Sequence[Written | MemosError], request_id: str) -> WriteReport:
+    """Shows what became of writes."""
+    results = [result_of(outcome, request_id) for outcome in outcomes]
+    return WriteReport(results=results, token=token_of(outcomes))
+
+
+def result_of(outcome: Written | MemosError, request_id: str) -> WriteResult:
+    """Shows what became of a write."""
+    if isinstance(outcome, MemosError):
+        return WriteResult.model_construct(
+            error=problem_of(outcome, request_id), id=None, version=None
+        )
+    return WriteResult.model_construct(
+        id=outcome.cube_id, version=outcome.version, replayed=outcome.replayed, error=None
+    )
+
+
+def token_of(outcomes: Sequence[Written | MemosError]) -> str:
+    """Makes the token by which a later read sees these writes."""
+    newest: dict[int, int] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Written):
+            newest[outcome.partition] = max(newest.get(outcome.partition, 0), outcome.lsn)
+    return paging.encode_token(newest)

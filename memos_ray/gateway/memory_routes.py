@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Discriminator, Tag
 
 from memos_ray.errors import MemosError
 from memos_ray.gateway import bulk
 from memos_ray.gateway.bodies import EXAMPLE, NewMemories, Plain, RollbackBody
-from memos_ray.gateway.chat_models import Conversion
 from memos_ray.gateway.models import (
     Diff,
     History,
@@ -23,7 +22,6 @@ from memos_ray.gateway.models import (
     MemoryPage,
     Moment,
     Name,
-    NamespaceName,
     NewMemory,
     Reason,
     SearchQuery,
@@ -36,10 +34,12 @@ from memos_ray.gateway.problems import error_of_problem
 from memos_ray.gateway.requests import (
     CallerDep,
     DoorwayDep,
+    Id,
     IdempotencyKey,
     JsonRoute,
     LimitsDep,
     MetricsDep,
+    Namespace,
     keyed,
     merged_key,
 )
@@ -47,10 +47,6 @@ from memos_ray.ports import EventQuery
 
 router = APIRouter(route_class=JsonRoute)
 
-Id = Annotated[MemoryId, Path(description="Id of the memory.")]
-Namespace = Annotated[
-    NamespaceName | None, Query(description="Where it lives; the caller's own home when absent.")
-]
 Cursor = Annotated[str | None, Query(max_length=4096, description="From the page before.")]
 _NO_BODY = Plain()
 _MULTI: dict[int | str, dict[str, Any]] = {
@@ -104,15 +100,6 @@ def _with_key(item: dict[str, object], key: str | None, place: int) -> dict[str,
     if key is None or "idempotency_key" in item:
         return item
     return {**item, "idempotency_key": f"{key}/{place}"}
-
-
-@router.post("/convert", status_code=201, tags=["memories"])
-async def convert_memories(body: Conversion, caller: CallerDep, doorway: DoorwayDep) -> WriteReport:
-    """Makes memories the beginning of every prompt of their namespace, with a KV cache.
-
-    The result is an activation memory, whose sources they are; deleting it ends this.
-    """
-    return await doorway.memories.convert(caller, body)
 
 
 @router.get("/memories", tags=["memories"])

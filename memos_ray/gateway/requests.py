@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import Depends, Header, Request, Response, Security
+from fastapi import Depends, Header, Path, Query, Request, Response, Security
 from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,7 +16,7 @@ from memos_ray.errors import InvalidInputError, UnauthenticatedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.models import Key, Label, Model
+from memos_ray.gateway.models import Key, Label, MemoryId, Model, NamespaceName
 from memos_ray.gateway.problems import UnreadableBodyError
 
 M = TypeVar("M", bound=Model)
@@ -128,6 +128,10 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 DoorwayDep = Annotated[Doorway, Depends(_doorway)]
 LimitsDep = Annotated[LimitSettings, Depends(_limits)]
 MetricsDep = Annotated[HttpMetrics, Depends(_metrics)]
+Id = Annotated[MemoryId, Path(description="Id of the memory.")]
+Namespace = Annotated[
+    NamespaceName | None, Query(description="Where it lives; the caller's own home when absent.")
+]
 IdempotencyKey = Annotated[
     Key | None,
     Header(

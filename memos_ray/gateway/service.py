@@ -16,7 +16,6 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.scheduling import SharedMemories
 from memos_ray.core.vault.operations import (
     Delete,
     Freeze,
@@ -27,11 +26,10 @@ from memos_ray.core.vault.operations import (
     Written,
 )
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest
+from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
-from memos_ray.gateway.chat_models import Conversion
 from memos_ray.gateway.models import (
     Diff,
     History,
@@ -112,10 +110,10 @@ class MemoryService:
             places.append(index)
         outcomes = await self._lanes.submit(partition, submissions) if submissions else []
         for index, outcome in zip(places, outcomes, strict=True):
-            results[index] = _result(outcome, caller)
+            results[index] = mapping.result_of(outcome, caller.request_id)
         return WriteReport(
             results=[result for result in results if result is not None],
-            token=_token(outcomes),
+            token=mapping.token_of(outcomes),
         )
 
     async def update(
@@ -254,40 +252,6 @@ class MemoryService:
         context, _ = await self._authenticator.context(caller)
         return await self._search.search(context, query)
 
-    async def shared(
-        self, caller: Caller, model: str, namespace: str | None = None
-    ) -> SharedMemories:
-        """Returns what prompts of a namespace begin with, and its KV cache when there is one."""
-        context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
-        partition = await self._placement.home(context, place)
-        hop = context.hop()
-        return await self._router.call(
-            partition, lambda shard, _: shard.shared(partition, hop, place, model)
-        )
-
-    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
-        """Makes memories the shared beginning of a namespace's prompts, with a KV cache.
-
-        Raises:
-            NotFoundError: one of the memories is not there, or there is no such model.
-            InvalidInputError: their text is shorter than a KV block, or too long for the model.
-        """
-        context, _ = await self._authenticator.context(caller)
-        place = conversion.namespace or context.principal.id
-        partition = await self._placement.home(context, place)
-        request = ConvertRequest(
-            context.hop(),
-            place,
-            tuple(dict.fromkeys(conversion.ids)),
-            conversion.model,
-            self._placement.mint(partition),
-        )
-        written = await self._router.call(
-            partition, lambda shard, _: shard.convert(partition, request)
-        )
-        return WriteReport(results=[_result(written, caller)], token=_token([written]))
-
     async def history(
         self,
         caller: Caller,
@@ -385,7 +349,7 @@ class MemoryService:
             return outcome
 
         written = await self._placement.find(context, operation.cube_id, namespace, act)
-        return WriteReport(results=[_result(written, caller)], token=_token([written]))
+        return mapping.report_of([written], caller.request_id)
 
     def _version(
         self, context: CallContext, memory_id: str, number: int
@@ -412,21 +376,3 @@ class MemoryService:
                 limit=self._limits.text_bytes,
                 found=size,
             )
-
-
-def _result(outcome: Written | MemosError, caller: Caller) -> WriteResult:
-    if isinstance(outcome, MemosError):
-        return WriteResult.model_construct(
-            error=mapping.problem_of(outcome, caller.request_id), id=None, version=None
-        )
-    return WriteResult.model_construct(
-        id=outcome.cube_id, version=outcome.version, replayed=outcome.replayed, error=None
-    )
-
-
-def _token(outcomes: Sequence[Written | MemosError]) -> str:
-    newest: dict[int, int] = {}
-    for outcome in outcomes:
-        if isinstance(outcome, Written):
-            newest[outcome.partition] = max(newest.get(outcome.partition, 0), outcome.lsn)
-    return paging.encode_token(newest)

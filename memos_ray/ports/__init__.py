@@ -18,8 +18,10 @@ from memos_ray.ports.models import (
     ModelPort,
     TokenizerPort,
 )
+from memos_ray.ports.objects import ObjectsPort
 from memos_ray.ports.records import (
     ControlStorePort,
+    Derivation,
     EventQuery,
     NamespaceSize,
     RecordStorePort,
@@ -31,6 +33,7 @@ __all__ = [
     "ClockPort",
     "ControlStorePort",
     "CrewPort",
+    "Derivation",
     "EmbedderPort",
     "EnginePort",
     "EventQuery",
@@ -38,6 +41,7 @@ __all__ = [
     "KvBuilderPort",
     "ModelPort",
     "NamespaceSize",
+    "ObjectsPort",
     "ProcessProbePort",
     "RecordStorePort",
     "RingPort",

@@ -9,6 +9,7 @@ from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import SharedMemories
@@ -71,6 +72,16 @@ class ShardPort(Protocol):
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes memories the shared beginning of a namespace's prompts, and builds its KV cache."""
+        ...
+
+    async def caches(
+        self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None
+    ) -> list[CacheReport]:
+        """Reports on the activation memories of a namespace, all or some, and their caches."""
+        ...
+
+    async def evict(self, partition: int, context: CallContext, cube_id: str) -> CacheReport:
+        """Lets go of the cache of an activation memory, hot and at rest."""
         ...
 
     async def events(

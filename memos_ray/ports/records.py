@@ -33,6 +33,27 @@ class StoredVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class Derivation:
+    """Something made of memories that rests as a blob, and goes when they change.
+
+    Attributes:
+        kind: what it is, such as `kv`.
+        name: unique within tenant and kind.
+        blob: digest of the bytes; they may have been lost, but are never others.
+        size_bytes: their length.
+        body: what its kind needs to know of it; no content of a memory.
+    """
+
+    tenant: str
+    kind: str
+    name: str
+    namespace: str
+    blob: str
+    size_bytes: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class EventQuery:
     """Filters the log (API-3); absent fields do not restrict."""
 
@@ -148,6 +169,28 @@ class RecordStorePort(Protocol):
 
         Raises:
             FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+        """Returns everything of a kind, by tenant and name."""
+        ...
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """Stores a row; replaces the one of the same name.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
+        """
+        ...
+
+    def forget_derivations(
+        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
+    ) -> None:
+        """Removes rows; absent ones are fine.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was removed.
         """
         ...
 

@@ -20,7 +20,7 @@ from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import MemosError
-from memos_ray.ports import EventQuery, NamespaceSize, RecordStorePort, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, NamespaceSize, RecordStorePort, StoredVectors
 
 _T = TypeVar("_T")
 
@@ -188,6 +188,23 @@ class FaultyRecordStore:
     def save_vectors(self, partition: int, epoch: int, rows: Sequence[StoredVectors]) -> None:
         """See `RecordStorePort.save_vectors`."""
         self._call("save_vectors", lambda: self._store.save_vectors(partition, epoch, rows))
+
+    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+        """See `RecordStorePort.derivations`."""
+        return self._call("derivations", lambda: self._store.derivations(partition, kind))
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """See `RecordStorePort.save_derivation`."""
+        self._call("save_derivation", lambda: self._store.save_derivation(partition, epoch, row))
+
+    def forget_derivations(
+        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
+    ) -> None:
+        """See `RecordStorePort.forget_derivations`."""
+        self._call(
+            "forget_derivations",
+            lambda: self._store.forget_derivations(partition, epoch, tenant, kind, names),
+        )
 
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.shard import ShardParts, VaultShard
+from memos_ray.actors.shard import KvParts, ShardParts, VaultShard
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
@@ -44,6 +45,18 @@ from memos_ray.ports import (
     VectorStorePort,
 )
 from memos_ray.testing.embedders import HashingEmbedder
+
+
+class LocalObjects:
+    """The objects of one process: a reference is the object. Implements `ports.ObjectsPort`."""
+
+    async def put(self, value: Any) -> object:
+        """See `ObjectsPort`."""
+        return value
+
+    async def get(self, reference: object) -> Any:
+        """See `ObjectsPort`."""
+        return reference
 
 
 @dataclass
@@ -150,6 +163,7 @@ async def in_process(
     governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
+    blobs = BlobStore.local(folder / "blobs")
     parts = ShardParts(
         store=records,
         vectors=None,
@@ -161,7 +175,7 @@ async def in_process(
         probe=OwnProcess(),
         settings=vault,
         retrieval=RetrievalSettings(),
-        kv_builder=kv_builder,
+        kv=KvParts(kv_builder, LocalObjects(), lambda: blobs) if kv_builder else None,
     )
 
     def make(name: str) -> VaultShard:
@@ -169,7 +183,6 @@ async def in_process(
 
     crew = Crew(make)
     supervisor = Supervisor(documents, crew, vault)
-    blobs = BlobStore.local(folder / "blobs")
     backend = Backend(
         supervisor=supervisor,
         governance=governance,

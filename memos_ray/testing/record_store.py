@@ -17,7 +17,7 @@ from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
-from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
 
 Row = tuple[MemCube, StoredVectors | None]
 
@@ -50,6 +50,7 @@ class _Partition:
     replies: dict[tuple[str, str, str], Reply] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     accesses: list[Event] = field(default_factory=list)
+    derivations: dict[tuple[str, str, str], Derivation] = field(default_factory=dict)
 
 
 class MemoryRecordStore:
@@ -203,6 +204,29 @@ class MemoryRecordStore:
                 chain.vectors[row.version, row.space] = row
                 if row.version == max(chain.versions):
                     chain.sketch = row.sketch
+
+    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+        """See `RecordStorePort.derivations`."""
+        with self._lock:
+            held = self._part(partition).derivations
+            return [held[key] for key in sorted(held) if key[1] == kind]
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """See `RecordStorePort.save_derivation`."""
+        storable.check_names(tenant=row.tenant, kind=row.kind, name=row.name)
+        storable.check_names(namespace=row.namespace, blob=row.blob)
+        with self._lock:
+            held = self._held(partition, epoch).derivations
+            held[row.tenant, row.kind, row.name] = row
+
+    def forget_derivations(
+        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
+    ) -> None:
+        """See `RecordStorePort.forget_derivations`."""
+        with self._lock:
+            held = self._held(partition, epoch).derivations
+            for name in names:
+                held.pop((tenant, kind, name), None)
 
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""

@@ -19,7 +19,7 @@ from memos_ray.core.cube.metadata import Setting, Usage
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
-from memos_ray.ports import EventQuery, RecordStorePort, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
 from memos_ray.testing.cubes import START, key_of, make_commit, make_cube, make_event, next_version
 from memos_ray.testing.record_backends import Backend, Owner
 from memos_ray.testing.strategies import cubes
@@ -30,6 +30,11 @@ _lanes = itertools.count(10_000)
 
 def make_reply(key: str, *, scope: str = "user:ann", tenant: str = "acme") -> Reply:
     return Reply(tenant, scope, key, f"digest of {key}", f"answer to {key}".encode(), START)
+
+
+def make_derivation(name: str, **changes: Any) -> Derivation:
+    row = Derivation("acme", "kv", name, "team", "ab" * 32, 1 << 33, b"\0{}")
+    return replace(row, **changes)
 
 
 def make_vectors(cube: MemCube, space: str = "space-1", body: bytes = b"\0\1\2") -> StoredVectors:
@@ -48,6 +53,7 @@ def picture(records: RecordStorePort, partition: int) -> dict[str, Any]:
         "versions": {key: records.versions(partition, key, 10_000, 100) for key in keys},
         "vectors": records.vectors(partition, keys, "space-1"),
         "cursor": records.cursor(partition, "feed"),
+        "made": records.derivations(partition, "kv"),
         "replies": records.replies(partition, "acme", "user:ann", ["k0", "k1", "k2"]),
         "sizes": records.namespaces(partition),
     }
@@ -85,8 +91,20 @@ class TestFencing:
                 p, e, [UsageDelta(key_of(cube), 1, START)]
             ),
             lambda records, p, e, cube: records.forget_replies(p, e, START + timedelta(days=1)),
+            lambda records, p, e, cube: records.save_derivation(p, e, make_derivation("b")),
+            lambda records, p, e, cube: records.forget_derivations(p, e, "acme", "kv", ["a"]),
         ],
-        ids=["version", "erasure", "nothing", "vectors", "cursor", "usage", "replies"],
+        ids=[
+            "version",
+            "erasure",
+            "nothing",
+            "vectors",
+            "cursor",
+            "usage",
+            "replies",
+            "made",
+            "unmade",
+        ],
     )
     def test_every_write_of_another_epoch_is_refused_and_has_no_effect(
         self,
@@ -97,6 +115,7 @@ class TestFencing:
     ) -> None:
         cube = make_cube()
         owner.commit(cube, replies=[make_reply("k0")])
+        records.save_derivation(owner.partition, 1, make_derivation("a"))
         records.take(owner.partition, "shard-1", 2)
         before = picture(records, owner.partition)
         with pytest.raises(FencedError):
@@ -299,6 +318,46 @@ class TestCommit:
         assert picture(again, owner.partition) == picture(backend.store, owner.partition)
         again.close()
         assert backend.store.check() == []
+
+
+class TestDerivations:
+    def test_what_is_saved_is_found_by_kind_in_order(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        kept = [make_derivation(name) for name in ("a", "b")]
+        other = make_derivation("a", tenant="zoo", namespace="ns2")
+        adapter = make_derivation("a", kind="adapter")
+        for row in (other, kept[1], adapter, kept[0]):
+            records.save_derivation(owner.partition, 1, row)
+        assert records.derivations(owner.partition, "kv") == [*kept, other]
+        assert records.derivations(owner.partition, "adapter") == [adapter]
+        assert records.derivations(owner.partition + 1, "kv") == []
+
+    def test_the_same_name_is_replaced(self, records: RecordStorePort, owner: Owner) -> None:
+        records.save_derivation(owner.partition, 1, make_derivation("a"))
+        later = make_derivation("a", blob="cd" * 32, size_bytes=0, body=b"", namespace="ns2")
+        records.save_derivation(owner.partition, 1, later)
+        assert records.derivations(owner.partition, "kv") == [later]
+
+    def test_only_what_is_named_is_forgotten(self, records: RecordStorePort, owner: Owner) -> None:
+        mine = [make_derivation(f"n{n}") for n in range(1200)]
+        for row in (*mine[:3], make_derivation("n0", tenant="zoo")):
+            records.save_derivation(owner.partition, 1, row)
+        names = [row.name for row in mine[1:]]
+        records.forget_derivations(owner.partition, 1, "acme", "kv", names)
+        records.forget_derivations(owner.partition, 1, "acme", "adapter", ["n0"])
+        records.forget_derivations(owner.partition, 1, "acme", "kv", [])
+        left = records.derivations(owner.partition, "kv")
+        assert [(row.tenant, row.name) for row in left] == [("acme", "n0"), ("zoo", "n0")]
+
+    def test_names_that_cannot_be_stored_are_refused(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        for name in ("name", "tenant", "kind", "namespace", "blob"):
+            with pytest.raises(InvalidInputError):
+                row = replace(make_derivation("a"), **{name: "a\0b"})
+                records.save_derivation(owner.partition, 1, row)
+        assert records.derivations(owner.partition, "kv") == []
 
 
 class TestErasure:

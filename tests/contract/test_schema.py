@@ -28,7 +28,7 @@ from memos_ray.testing.record_backends import Owner
 GOOD = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "HEAD"
 def upgrade():
     op.create_table("ran", sa.Column("times", sa.Integer()))
     op.execute("INSERT INTO ran (times) VALUES (1)")
@@ -39,7 +39,7 @@ def upgrade():
 BROKEN = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "HEAD"
 def upgrade():
     op.create_table("ran", sa.Column("times", sa.Integer()))
     op.execute("DELETE FROM version")
@@ -103,8 +103,8 @@ def later(tmp_path: Path) -> Callable[[str], History]:
     def make(script: str) -> History:
         folder = tmp_path / f"versions-{next(_places)}"
         folder.mkdir()
-        (folder / "r0002_later.py").write_text(script)
-        return History("0002", (*HISTORY.folders, folder))
+        (folder / "r9999_later.py").write_text(script.replace("HEAD", HISTORY.head))
+        return History("9999", (*HISTORY.folders, folder))
 
     return make
 
@@ -160,8 +160,8 @@ def test_an_older_database_is_migrated_once_and_keeps_its_data(
         return found
 
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(open_and_look, range(3))) == [("0002", 1, "calm", 5, 1)] * 3
-    assert open_and_look(0) == ("0002", 1, "calm", 5, 1)
+        assert list(pool.map(open_and_look, range(3))) == [("9999", 1, "calm", 5, 1)] * 3
+    assert open_and_look(0) == ("9999", 1, "calm", 5, 1)
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(
@@ -186,10 +186,10 @@ def test_data_of_a_newer_version_is_refused_and_left_alone(
     revisions.prepare(site.open(filled), site.home, later(GOOD)).close()
     with pytest.raises(StoreVersionError) as caught:
         site.records(filled).fence(3)
-    assert caught.value.details["found"] == "0002"
+    assert caught.value.details["found"] == "9999"
     assert caught.value.details["expected"] == HISTORY.head
     database = site.open(filled)
-    assert ask(database, "SELECT version_num FROM alembic_version") == "0002"
+    assert ask(database, "SELECT version_num FROM alembic_version") == "9999"
     database.close()
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ pytest.importorskip("vllm")
 
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form
 from memos_ray.gateway.chat_models import ChatAnswer
 from memos_ray.serving.handles import ModelHandle
@@ -94,6 +96,32 @@ def test_a_replica_that_is_killed_takes_nothing_with_it(memos: MemOS) -> None:
     after = ask(memos, FACTS[0])
     assert asyncio.run(ModelHandle(MODEL).status()).pid != pid
     assert (after.text, after.usage.cached_tokens) == (before.text, before.usage.cached_tokens)
+
+
+def test_a_shard_that_is_killed_finds_the_cache_again(memos: MemOS) -> None:
+    (block,) = [one for one in memos.kv.list() if one.state is CacheState.HOT]
+    before = ask(memos, FACTS[0])
+    shards = [one for one in memos.health().components if one.name.startswith("shard")]
+    for shard in shards:
+        os.kill(int(str(shard.detail["pid"])), signal.SIGKILL)
+    after = ask(memos, FACTS[0])
+    assert after.text == before.text
+    assert after.usage.cached_tokens == before.usage.cached_tokens
+    found = memos.kv.explain(block.id)
+    assert found.state is CacheState.HOT and found.build_s == block.build_s, "not built again"
+
+
+def test_a_cache_is_steered(memos: MemOS) -> None:
+    (block,) = [one for one in memos.kv.list() if one.state is CacheState.HOT]
+    memos.kv.pin(block.id)
+    assert memos.kv.explain(block.id).pinned
+    assert memos.kv.evict(block.id).state is CacheState.ABSENT
+    ask(memos, FACTS[0])
+    deadline = time.monotonic() + 60
+    while memos.kv.explain(block.id).state is not CacheState.HOT:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    memos.kv.pin(block.id, pinned=False)
 
 
 def test_a_changed_fact_is_answered_anew(memos: MemOS, ids: list[str]) -> None:

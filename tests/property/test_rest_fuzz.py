@@ -100,6 +100,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"content": {"conversations": [{"id": "c", "turns": [{"speaker": "A", "text": "x"}]}]}},
         {"text": "# Title\n\nSome words.\n"},
     ],
+    ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [
         {"rules": [{"id": "r", "effect": "allow", "actions": ["read"], "namespaces": ["p"]}]}

@@ -15,14 +15,15 @@ from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.rows import AnyRow
-from memos_ray.adapters.sql.schema import access, cursor, event, fence, reply
+from memos_ray.adapters.sql.schema import access, cursor, derivation, event, fence, reply
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import StoreError
-from memos_ray.ports import EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
 
 T = TypeVar("T")
 
@@ -31,6 +32,11 @@ _PAGE = 128
 _FENCE = select(fence).where(fence.c.partition == bindparam("p"))
 _CURSOR = select(cursor.c.lsn).where(
     cursor.c.partition == bindparam("p"), cursor.c.name == bindparam("n")
+)
+_DERIVATIONS = (
+    select(derivation)
+    .where(derivation.c.partition == bindparam("p"), derivation.c.kind == bindparam("k"))
+    .order_by(derivation.c.tenant, derivation.c.name)
 )
 _REPLIES = select(reply).where(
     reply.c.partition == bindparam("p"),
@@ -196,6 +202,32 @@ class SqlRecordStore:
             writes.save_vectors(connection, partition, rows)
 
         self._transact(partition, save)
+
+    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+        """See `RecordStorePort.derivations`."""
+        storable.check_texts(kind=kind)
+        found = self._rows(partition, _DERIVATIONS, {"p": partition, "k": kind})
+        return [rows.derivation_of(row) for row in found]
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """See `RecordStorePort.save_derivation`."""
+
+        def save(connection: Connection) -> None:
+            writes.hold(connection, partition, epoch)
+            writes.save_derivation(connection, partition, row)
+
+        self._transact(partition, save)
+
+    def forget_derivations(
+        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
+    ) -> None:
+        """See `RecordStorePort.forget_derivations`."""
+
+        def forget(connection: Connection) -> None:
+            writes.hold(connection, partition, epoch)
+            writes.forget_derivations(connection, partition, tenant, kind, names)
+
+        self._transact(partition, forget)
 
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""

@@ -26,7 +26,7 @@ from memos_ray.core.cube.metadata import Attribute, Usage
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey, Event, Outcome, Reply
 from memos_ray.errors import InvalidInputError
-from memos_ray.ports import EventQuery, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, StoredVectors
 
 Values = dict[str, Any]
 AnyRow = Row[*tuple[Any, ...]]
@@ -262,6 +262,26 @@ def reply_row(partition: int, reply: Reply) -> Values:
 def reply_of(row: AnyRow) -> Reply:
     """Rebuilds a stored answer."""
     return Reply(row.tenant, row.scope, row.key, row.request, row.body, from_micros(row.at))
+
+
+def derivation_row(partition: int, row: Derivation) -> Values:
+    """Builds the row of `derivation`."""
+    names = {
+        "tenant": row.tenant,
+        "kind": row.kind,
+        "name": row.name,
+        "namespace": row.namespace,
+        "blob": row.blob,
+    }
+    storable.check_names(**names)
+    return {"partition": partition, **names, "size_bytes": row.size_bytes, "body": row.body}
+
+
+def derivation_of(row: AnyRow) -> Derivation:
+    """Rebuilds what has been made of memories."""
+    return Derivation(
+        row.tenant, row.kind, row.name, row.namespace, row.blob, row.size_bytes, row.body
+    )
 
 
 def vectors_row(partition: int, stored: StoredVectors) -> Values:

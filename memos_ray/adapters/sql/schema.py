@@ -260,6 +260,21 @@ reply = Table(
 
 Index("ix_reply_at", reply.c.partition, reply.c.at)
 
+derivation = Table(
+    "derivation",
+    METADATA,
+    _key("partition", BigInteger()),
+    _key("tenant"),
+    _key("kind"),
+    _key("name"),
+    _need("namespace"),
+    _need("blob"),
+    _need("size_bytes", BigInteger()),
+    _need("body", LargeBinary()),
+    sqlite_with_rowid=False,
+)
+"""What has been made of memories and rests as a blob."""
+
 cursor = Table(
     "cursor",
     METADATA,
@@ -296,6 +311,7 @@ SQLITE_STATISTICS: tuple[tuple[str, str, str], ...] = (
     ("access", "ix_access_at", "200000 200000 2"),
     ("reply", "reply", "100000 100000 100000 10000 1"),
     ("reply", "ix_reply_at", "100000 100000 2"),
+    ("derivation", "derivation", "1000 1000 100 100 1"),
 )
 """What SQLite's planner shall assume (table, index, rows and rows per key prefix).
 

@@ -16,6 +16,7 @@ from memos_ray.adapters.sql.schema import (
     counter,
     cube,
     cursor,
+    derivation,
     event,
     fence,
     label,
@@ -29,7 +30,7 @@ from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError
-from memos_ray.ports import StoredVectors
+from memos_ray.ports import Derivation, StoredVectors
 
 _ACCESSES = "accesses"
 _ADD_EVENTS = event.insert()
@@ -204,6 +205,27 @@ _SKETCH = (
     )
     .values(sketch=bindparam("s"))
 )
+
+
+def save_derivation(connection: Connection, partition: int, row: Derivation) -> None:
+    """Stores what has been made of memories."""
+    values = rows.derivation_row(partition, row)
+    connection.execute(upsert(connection.dialect.name, derivation), values)
+
+
+def forget_derivations(
+    connection: Connection, partition: int, tenant: str, kind: str, names: Sequence[str]
+) -> None:
+    """Removes what has been made of memories."""
+    for _, part in in_chunks(CubeKey(tenant, name) for name in names):
+        connection.execute(
+            delete(derivation).where(
+                derivation.c.partition == partition,
+                derivation.c.tenant == tenant,
+                derivation.c.kind == kind,
+                derivation.c.name.in_(part),
+            )
+        )
 
 
 def advance(connection: Connection, partition: int, name: str, lsn: int) -> None:

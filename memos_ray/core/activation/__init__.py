@@ -12,20 +12,40 @@ from memos_ray.core.activation.manifest import (
     refusal,
 )
 from memos_ray.core.activation.payload import Bytes, KvPayload
+from memos_ray.core.activation.reports import CacheReport, CacheSource, CacheState
+from memos_ray.core.activation.retention import (
+    CostAware,
+    Holding,
+    KvBudget,
+    LeastRecentlyUsed,
+    RetentionPolicy,
+    decayed,
+    victims,
+)
 
 __all__ = [
     "CHAIN_TOKENS",
     "Bytes",
+    "CacheReport",
+    "CacheSource",
+    "CacheState",
+    "CostAware",
     "EngineFingerprint",
+    "Holding",
+    "KvBudget",
     "KvGeometry",
     "KvLayout",
     "KvManifest",
     "KvPayload",
     "KvScope",
+    "LeastRecentlyUsed",
     "ModelIdentity",
     "PrefixChain",
     "Refusal",
+    "RetentionPolicy",
     "SourceVersion",
+    "decayed",
     "refusal",
     "tenant_salt",
+    "victims",
 ]

@@ -1,0 +1,121 @@
+"""The KV caches that a shard holds in the object store, within its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from memos_ray.actors.residency import Place
+from memos_ray.core.activation import (
+    Holding,
+    KvBudget,
+    KvManifest,
+    RetentionPolicy,
+    SourceVersion,
+    victims,
+)
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.ports import ClockPort
+
+
+@dataclass(frozen=True, slots=True)
+class KvName:
+    """What a cache was computed from: any change of a memory makes another name.
+
+    Attributes:
+        model: as callers name it.
+        sources: the memories inside, in the order of the prompt.
+        session: of the conversation that it is part of; empty for what everybody shares.
+    """
+
+    place: Place
+    model: str
+    sources: tuple[SourceVersion, ...]
+    session: str = ""
+
+    def touches(self, changed: Iterable[CubeKey]) -> bool:
+        """Tells whether one of the memories is among those that have changed."""
+        tenant = self.place.tenant
+        ids = {key.id for key in changed if key.tenant == tenant}
+        return any(source.cube_id in ids for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class KvObject:
+    """A cache in the object store."""
+
+    manifest: KvManifest
+    reference: object
+
+
+class KvLibrary:
+    """Holds caches by name; each is one object, or a conversation's, one behind the other.
+
+    Invariants: what is held is within the budget, pinned caches excepted; whatever is let go of is
+    only a reference here, so that requests that use it go on.
+
+    Concurrency: methods run on the actor's event loop.
+    """
+
+    def __init__(self, budget: KvBudget, policy: RetentionPolicy, clock: ClockPort) -> None:
+        self._budget = budget
+        self._policy = policy
+        self._clock = clock
+        self._objects: dict[KvName, tuple[KvObject, ...]] = {}
+        self._holdings: dict[KvName, Holding] = {}
+        self._bytes = 0
+        self.evicted = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that are held in the object store."""
+        return self._bytes
+
+    @property
+    def names(self) -> list[KvName]:
+        """What is held."""
+        return list(self._objects)
+
+    def hold(
+        self, name: KvName, objects: tuple[KvObject, ...], build_s: float, *, pinned: bool = False
+    ) -> list[KvName]:
+        """Takes a cache in, or more of it; returns the names of those that had to go for it."""
+        now = self._clock.monotonic()
+        before = self._holdings.get(name)
+        size = sum(one.manifest.size_bytes for one in objects)
+        holding = Holding(name.place.tenant, size, build_s, pinned)
+        if before is not None:
+            self._bytes -= before.size_bytes
+            holding.uses, holding.used_at = before.uses, before.used_at
+        holding.use(now)
+        self._objects[name], self._holdings[name] = objects, holding
+        self._bytes += size
+        going = victims(self._holdings, self._budget, self._policy, now, newcomer=name)
+        for one in going:
+            self.let_go(one)
+        self.evicted += len(going)
+        return going
+
+    def use(self, name: KvName, *, pinned: bool = False) -> tuple[KvObject, ...] | None:
+        """Returns a cache and counts the use; `pinned` is what its memory says now."""
+        holding = self._holdings.get(name)
+        if holding is None:
+            return None
+        holding.pinned = pinned
+        holding.use(self._clock.monotonic())
+        return self._objects[name]
+
+    def look(self, name: KvName) -> Holding | None:
+        """Returns what is known of a cache, without using it."""
+        return self._holdings.get(name)
+
+    def worth(self, name: KvName) -> float:
+        """Returns by what the policy orders a held cache."""
+        return self._policy.worth(self._holdings[name], self._clock.monotonic())
+
+    def let_go(self, name: KvName) -> None:
+        """Drops a cache; an absent one is fine."""
+        holding = self._holdings.pop(name, None)
+        if holding is not None:
+            del self._objects[name]
+            self._bytes -= holding.size_bytes

@@ -1,0 +1,228 @@
+"""KV caches at rest: files in the blob store, listed in the record store.
+
+What rests survives the shard, and costs no memory. It is a cache all the same: whatever is lost,
+damaged or outdated is computed again. Each row names what its cache was computed from, so that a
+new owner of the partition finds what the memories have outgrown meanwhile, and erases it.
+
+    save:  row, then file        let go:  file, then row
+
+So whatever a crash leaves behind has a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from memos_ray.actors.kv_library import KvName, KvObject
+from memos_ray.actors.residency import Place
+from memos_ray.core.activation import KvPayload, SourceVersion
+from memos_ray.core.activation import files as kv_files
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
+from memos_ray.ports import BlobStorePort, Derivation, ObjectsPort, RecordStorePort
+
+KIND = "kv"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A cache at rest."""
+
+    name: KvName
+    blob: str
+    size_bytes: int
+    build_s: float
+
+
+class KvRest:
+    """Saves caches, brings them back, and erases what is outdated.
+
+    Eviction: the least recently used, beyond `budget_bytes`.
+
+    Concurrency: methods run on the actor's event loop; files are written and erased one after the
+    other on `executor`, so that a save that is overtaken by a change is erased behind it.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RecordStorePort,
+        blobs: Callable[[], BlobStorePort],
+        objects: ObjectsPort,
+        executor: Executor,
+        budget_bytes: int,
+    ) -> None:
+        self._store = store
+        self._open_blobs = blobs
+        self._objects = objects
+        self._executor = executor
+        self._budget = budget_bytes
+        self._epochs: dict[int, int] = {}
+        self._rows: dict[KvName, Resting] = {}
+        self._turn = asyncio.Lock()
+        self._errands: set[asyncio.Task[None]] = set()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes at rest, of the partitions that this shard owns."""
+        return sum(row.size_bytes for row in self._rows.values())
+
+    def open(self, partition: int, epoch: int) -> None:
+        """Takes over a partition's caches; those that the memories have outgrown are erased."""
+        self._epochs[partition] = epoch
+        self._later(self._take_over(partition, epoch))
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns; the files stay for the next owner."""
+        self._epochs.pop(partition, None)
+        for name in [name for name in self._rows if name.place.partition == partition]:
+            del self._rows[name]
+
+    def look(self, name: KvName) -> Resting | None:
+        """Returns what is known of a cache at rest, if it is there."""
+        return self._rows.get(name)
+
+    def save(self, name: KvName, held: KvObject, build_s: float) -> None:
+        """Lays a cache down, behind whatever else is to be written."""
+        if held.manifest.size_bytes <= self._budget and name not in self._rows:
+            self._later(self._save(name, held, build_s))
+
+    async def fetch(self, name: KvName) -> KvObject | None:
+        """Brings a cache back into the object store; nothing when it is not there or damaged."""
+        row = self._rows.pop(name, None)
+        if row is None:
+            return None
+        self._rows[name] = row
+        try:
+            payload = await self._run(self._read, row.blob)
+            reference = await self._objects.put(payload)
+        except (NotFoundError, StoreCorruptError):
+            self.let_go([name])
+            return None
+        except MemosError as error:
+            _log.warning("a KV cache at rest cannot be read: %s", error.code)
+            return None
+        return KvObject(payload.manifest, reference)
+
+    def outdate(self, changed: Iterable[CubeKey], partition: int) -> None:
+        """Erases what was computed from other versions than there are now."""
+        keys = set(changed)
+        if self._rows:
+            self.let_go(
+                name
+                for name in list(self._rows)
+                if name.place.partition == partition and name.touches(keys)
+            )
+
+    def let_go(self, names: Iterable[KvName]) -> None:
+        """Erases caches at rest, and never offers them from now on."""
+        gone = [row for name in names if (row := self._rows.pop(name, None)) is not None]
+        if gone:
+            self._later(self._erase(gone))
+
+    async def settle(self) -> None:
+        """Returns when everything that was asked for is written or erased."""
+        while self._errands:
+            await asyncio.wait(self._errands)
+
+    async def _take_over(self, partition: int, epoch: int) -> None:
+        outdated: list[Resting] = []
+        for one in await self._run(self._store.derivations, partition, KIND):
+            row = _resting(partition, one)
+            keys = [CubeKey(one.tenant, source.cube_id) for source in row.name.sources]
+            heads = await self._run(self._store.heads, partition, keys)
+            now = {head.id: head.version.number for head in heads.values()}
+            if any(now.get(source.cube_id) != source.version for source in row.name.sources):
+                outdated.append(row)
+            elif self._epochs.get(partition) == epoch:
+                self._rows.setdefault(row.name, row)
+        await self._erase(outdated)
+
+    async def _save(self, name: KvName, held: KvObject, build_s: float) -> None:
+        epoch = self._epochs.get(name.place.partition)
+        if epoch is None or name in self._rows:
+            return
+        payload = await self._objects.get(held.reference)
+        # Known from here on: a change that comes meanwhile asks for its erasure, which comes next.
+        blob = await self._run(_digest, payload)
+        row = Resting(name, blob, held.manifest.size_bytes, build_s)
+        self._rows[name] = row
+        try:
+            await self._run(self._write, row, payload, epoch)
+        except (MemosError, asyncio.CancelledError):
+            self._rows.pop(name, None)
+            raise
+        total = self.memory_bytes
+        for other in list(self._rows):
+            if total <= self._budget or other == name:
+                break
+            total -= self._rows[other].size_bytes
+            self.let_go([other])
+
+    async def _erase(self, rows: Iterable[Resting]) -> None:
+        for row in rows:
+            epoch = self._epochs.get(row.name.place.partition)
+            if epoch is not None:
+                await self._run(self._remove, row, epoch)
+
+    def _read(self, blob: str) -> KvPayload:
+        return kv_files.read(self._open_blobs().get(blob))
+
+    def _write(self, row: Resting, payload: KvPayload, epoch: int) -> None:
+        self._store.save_derivation(row.name.place.partition, epoch, _derivation(row))
+        self._open_blobs().put_stream(kv_files.write(payload))
+
+    def _remove(self, row: Resting, epoch: int) -> None:
+        made = _derivation(row)
+        self._open_blobs().delete(row.blob)
+        self._store.forget_derivations(
+            row.name.place.partition, epoch, made.tenant, KIND, [made.name]
+        )
+
+    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+    def _later(self, errand: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            async with self._turn:
+                try:
+                    await errand
+                except MemosError as error:
+                    # Among them: another owner has the partition now, and does the rest.
+                    _log.warning("a KV cache at rest was not written or erased: %s", error.code)
+
+        task = asyncio.create_task(run())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+
+def _digest(payload: KvPayload) -> str:
+    hashed = blake2b(digest_size=32)
+    for piece in kv_files.write(payload):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _derivation(row: Resting) -> Derivation:
+    place, name = row.name.place, row.name
+    sources = [[source.cube_id, source.version] for source in name.sources]
+    body = orjson.dumps({"model": name.model, "sources": sources, "build_s": row.build_s})
+    named = orjson.dumps([place.namespace, name.model, sources])
+    digest = blake2b(named, digest_size=16).hexdigest()
+    return Derivation(place.tenant, KIND, digest, place.namespace, row.blob, row.size_bytes, body)
+
+
+def _resting(partition: int, row: Derivation) -> Resting:
+    body = orjson.loads(row.body)
+    sources = tuple(SourceVersion(name, number) for name, number in body["sources"])
+    name = KvName(Place(partition, row.tenant, row.namespace), body["model"], sources)
+    return Resting(name, row.blob, row.size_bytes, body["build_s"])
