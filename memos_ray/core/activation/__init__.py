@@ -12,6 +12,15 @@ from memos_ray.core.activation.manifest import (
     refusal,
 )
 from memos_ray.core.activation.payload import Bytes, KvPayload
+from memos_ray.core.activation.segments import (
+    KvMatch,
+    KvPiece,
+    KvSegment,
+    match,
+    refusals,
+    run,
+    whole_blocks,
+)
 
 __all__ = [
     "CHAIN_TOKENS",
@@ -20,12 +29,19 @@ __all__ = [
     "KvGeometry",
     "KvLayout",
     "KvManifest",
+    "KvMatch",
     "KvPayload",
+    "KvPiece",
     "KvScope",
+    "KvSegment",
     "ModelIdentity",
     "PrefixChain",
     "Refusal",
     "SourceVersion",
+    "match",
     "refusal",
+    "refusals",
+    "run",
     "tenant_salt",
+    "whole_blocks",
 ]
