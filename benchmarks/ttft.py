@@ -110,12 +110,12 @@ def _warm(engine: EngineProcess) -> None:
         _cold(engine, _tokens(length, 9))
 
 
-def _cold(engine: EngineProcess, tokens: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
+def _cold(engine: EngineProcess, tokens: tuple[int, ...], *kv: KvPayload) -> Answer:
     assert engine.forget()
-    return _again(engine, tokens, kv)
+    return _again(engine, tokens, *kv)
 
 
-def _again(engine: EngineProcess, tokens: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
+def _again(engine: EngineProcess, tokens: tuple[int, ...], *kv: KvPayload) -> Answer:
     sampling = Sampling(max_tokens=_ANSWER, temperature=0.0, ignore_eos=True)
     request = GenerationRequest(f"r{next(_numbers)}", tokens, sampling, _SALT)
     (answer,) = engine.ask([Asked(request, kv)])

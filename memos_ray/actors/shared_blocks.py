@@ -52,7 +52,7 @@ _REST_S = 30.0
 _RESTING_MOST = 1024
 # A prompt waits for a cache at rest for a part of what computing the text would take.
 _PATIENCE = 0.5
-_PATIENCE_MOST_S = 2.0
+_PATIENCE_S = (0.05, 2.0)
 _log = logging.getLogger(__name__)
 
 
@@ -234,7 +234,8 @@ class SharedBlocks:
             building = self._start(name, memories, keep)
             resting = self._at_rest.look(name) if self._at_rest is not None else None
             if resting is not None:
-                patience = min(_PATIENCE * resting.build_s, _PATIENCE_MOST_S)
+                least, most = _PATIENCE_S
+                patience = min(max(least, _PATIENCE * resting.build_s), most)
                 await asyncio.wait([building], timeout=patience)
                 held = self._library.use(name, pinned=keep)
         self.counters["kv_misses" if held is None else "kv_hits"] += 1

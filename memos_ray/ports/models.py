@@ -52,13 +52,14 @@ class EnginePort(Protocol):
         ...
 
     def generate(
-        self, request: GenerationRequest, kv: KvPayload | None = None
+        self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
         """Yields an answer as it comes; leaving early cancels it.
 
         Args:
-            kv: stands in for computing the beginning of the prompt. One that does not fit is not
-                used, and the last part says why.
+            kv: stand in for computing the beginning of the prompt, in any order, as far as they
+                fit it and follow on one another. The last part says how many tokens that were, and
+                why the first that was of no use was not used.
 
         Raises:
             InvalidInputError: the prompt is empty or too long, or a setting is out of range.
@@ -73,15 +74,19 @@ class EnginePort(Protocol):
         salt: str,
         adapter: str = "",
         sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
     ) -> KvPayload:
         """Computes a text and returns its KV cache, in the engine's own layout.
+
+        What the engine's own prefix cache holds is not computed again.
 
         Args:
             tokens: a prefix of prompts to come; what exceeds a whole block is left out.
             sources: the memories in it, noted in the manifest.
+            start: how many tokens the payload leaves out in front, in whole blocks.
 
         Raises:
-            InvalidInputError: there is not even one whole block, or the text is too long.
+            InvalidInputError: there is no whole block behind `start`, or the text is too long.
             UnavailableError: the engine is dead, or was too busy to keep the blocks.
         """
         ...
@@ -113,6 +118,10 @@ class TokenizerPort(Protocol):
         """Returns the tokens of a text as it is, nothing added in front or behind."""
         ...
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, control tokens written out."""
+        ...
+
     def render(self, messages: Sequence[ChatMessage]) -> str:
         """Returns the prompt text of a conversation, up to where the model answers.
 
@@ -131,7 +140,8 @@ class ModelPort(Protocol):
         """Yields an answer as it comes; leaving early cancels it.
 
         Args:
-            kv: a reference to a `KvPayload` for the shared beginning, or nothing.
+            kv: references to each `KvPayload` that the prompt may begin with; see `EnginePort`. One
+                that is gone costs time, and is reported as `lost`.
 
         Raises:
             InvalidInputError: the conversation does not fit the model's template or context.
@@ -156,6 +166,31 @@ class KvBuilderPort(Protocol):
         Raises:
             NotFoundError: there is no such model.
             InvalidInputError: the text is shorter than a KV block, or too long.
+            UnavailableError: no replica answers.
+        """
+        ...
+
+    async def extend(
+        self,
+        model: str,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        start: int,
+        sources: tuple[SourceVersion, ...],
+    ) -> tuple[KvManifest, object]:
+        """Computes the cache of a conversation, and keeps what is behind its first tokens.
+
+        Args:
+            tokens: of the conversation; see `GenerationPart.said`.
+            start: how many of them other caches hold, in whole blocks.
+
+        Returns:
+            As `build` does.
+
+        Raises:
+            NotFoundError: there is no such model.
+            InvalidInputError: there is no whole block behind `start`, or too many tokens.
             UnavailableError: no replica answers.
         """
         ...

@@ -6,12 +6,14 @@ those that have room, and replaces one that has died or whose engine has.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
@@ -23,6 +25,8 @@ from memos_ray.ports import EnginePort
 from memos_ray.serving.replica import ModelReplica
 
 _ONGOING_FACTOR = 2
+# To compute a prompt takes no longer, so that nobody waits longer for a cache.
+_FETCH_S = 10.0
 
 
 class ModelDeployment:
@@ -42,10 +46,11 @@ class ModelDeployment:
         """Yields an answer as it comes; see `ModelReplica.chat`.
 
         Args:
-            kv: a reference to a `KvPayload` in the object store, or nothing.
+            kv: references to each `KvPayload` in the object store. One whose owner has died is
+                reported as `lost`, and the text is computed.
         """
-        payload: KvPayload | None = await kv[0] if kv else None
-        async for part in self._replica.chat(request, payload):
+        payloads = await asyncio.gather(*map(_fetched, kv))
+        async for part in self._replica.chat(request, payloads):
             yield part
 
     async def build_kv(
@@ -53,6 +58,19 @@ class ModelDeployment:
     ) -> KvPayload:
         """Computes the KV cache of a shared beginning; it belongs to whoever called."""
         return await self._replica.build_kv(shared, salt=salt, adapter=adapter, sources=sources)
+
+    async def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        salt: str,
+        adapter: str,
+        sources: tuple[SourceVersion, ...],
+        start: int,
+    ) -> KvPayload:
+        """Computes the KV cache of a conversation from `start`; it belongs to whoever called."""
+        return await self._replica.export_kv(
+            tokens, salt=salt, adapter=adapter, sources=sources, start=start
+        )
 
     async def status(self) -> ReplicaStatus:
         """Says which process this is, and what it holds."""
@@ -71,6 +89,15 @@ class ModelDeployment:
         replica = getattr(self, "_replica", None)
         if replica is not None:
             replica.close()
+
+
+async def _fetched(reference: Any) -> KvPayload | None:
+    """Awaits a payload; nothing when it cannot be had."""
+    try:
+        payload: KvPayload = await asyncio.wait_for(reference, _FETCH_S)
+    except (RayError, TimeoutError):
+        return None
+    return payload
 
 
 def bind(settings: ModelSettings) -> Application:

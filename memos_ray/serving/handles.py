@@ -76,14 +76,24 @@ class ModelHandle:
             InvalidInputError: the text is shorter than a block, or too long.
             UnavailableError: no replica answers.
         """
-        try:
-            response = self._open().build_kv.remote(shared, salt, adapter, sources)
-            # What a replica returns belongs to whoever called it, and so outlives the replica.
-            reference = await response._to_object_ref()
-            await response
-        except Exception as error:
-            raise _ours(error, self._model) from None
-        return reference
+        return await self._built("build_kv", shared, salt, adapter, sources)
+
+    async def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
+    ) -> Any:
+        """Computes the KV cache of a conversation from token `start`; returns as `build_kv` does.
+
+        Raises:
+            InvalidInputError: there is no whole block behind `start`, or too many tokens.
+            UnavailableError: no replica answers.
+        """
+        return await self._built("export_kv", tokens, salt, adapter, sources, start)
 
     async def status(self) -> ReplicaStatus:
         """Returns what one of the replicas says of itself."""
@@ -92,6 +102,16 @@ class ModelHandle:
         except Exception as error:
             raise _ours(error, self._model) from None
         return found
+
+    async def _built(self, method: str, *arguments: object) -> Any:
+        try:
+            response = getattr(self._open(), method).remote(*arguments)
+            # What a replica returns belongs to whoever called it, and so outlives the replica.
+            reference = await response._to_object_ref()
+            await response
+        except Exception as error:
+            raise _ours(error, self._model) from None
+        return reference
 
     def _open(self) -> Any:
         if self._handle is None:
@@ -126,9 +146,31 @@ class ReplicaKvBuilder:
         self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
     ) -> tuple[KvManifest, object]:
         """Computes the cache of a prompt's beginning; see `KvBuilderPort`."""
+        return await _with_manifest(
+            await self._handle(model).build_kv(shared, salt=salt, sources=sources)
+        )
+
+    async def extend(
+        self,
+        model: str,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        start: int,
+        sources: tuple[SourceVersion, ...],
+    ) -> tuple[KvManifest, object]:
+        """Computes the cache of a conversation from `start` on; see `KvBuilderPort`."""
+        return await _with_manifest(
+            await self._handle(model).export_kv(tokens, salt=salt, sources=sources, start=start)
+        )
+
+    def _handle(self, model: str) -> ModelHandle:
         handle = self._models.get(model)
         if handle is None:
             raise NotFoundError("there is no such model", model=model, known=list(self._models))
-        reference = await handle.build_kv(shared, salt=salt, sources=sources)
-        payload: KvPayload = await reference
-        return payload.manifest, reference
+        return handle
+
+
+async def _with_manifest(reference: Any) -> tuple[KvManifest, object]:
+    payload: KvPayload = await reference
+    return payload.manifest, reference

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
-from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
+from memos_ray.core.activation import EngineFingerprint, KvPayload, Refusal, SourceVersion
 from memos_ray.core.generation import (
     ChatMessage,
     ChatRequest,
     GenerationPart,
     GenerationRequest,
+    TextPiece,
 )
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EnginePort, TokenizerPort
@@ -19,8 +21,9 @@ from memos_ray.ports import EnginePort, TokenizerPort
 class ModelReplica:
     """One model with its tokenizer.
 
-    A prompt is tokenised in two pieces, the shared beginning and the rest, whether or not there is
-    a KV cache: so that the same text always gives the same tokens, and a cache always fits.
+    A prompt is tokenised in pieces: what the conversation was computed as so far, or the shared
+    beginning, and the rest; whether or not there is a KV cache, so that the same text always gives
+    the same tokens, and a cache always fits.
     """
 
     def __init__(self, engine: EnginePort, tokenizer: TokenizerPort, context_tokens: int) -> None:
@@ -39,16 +42,19 @@ class ModelReplica:
         return self._engine.healthy
 
     async def chat(
-        self, request: ChatRequest, kv: KvPayload | None = None
+        self, request: ChatRequest, kv: Sequence[KvPayload | None] = ()
     ) -> AsyncIterator[GenerationPart]:
         """Yields an answer as it comes; leaving early cancels it.
+
+        Args:
+            kv: see `EnginePort`; nothing in the place of one that was lost on the way.
 
         Raises:
             InvalidInputError: the conversation does not fit the model's template or context.
             UnavailableError: the engine is dead.
         """
-        head, tail = await asyncio.to_thread(self._tokens, request.messages, request.shared)
-        tokens = head + tail
+        text, prompt = await asyncio.to_thread(self._prompt, request)
+        tokens = tuple(token for piece in prompt for token in piece.tokens)
         room = self._context_tokens - len(tokens)
         if room < 1:
             raise InvalidInputError(
@@ -60,7 +66,17 @@ class ModelReplica:
                 "the answer would not fit", tokens=len(tokens), limit=self._context_tokens
             )
         generation = GenerationRequest(request.id, tokens, sampling, request.salt, request.adapter)
-        async for part in self._engine.generate(generation, kv):
+        there = [payload for payload in kv if payload is not None]
+        answer = TextPiece("", ())
+        async for part in self._engine.generate(generation, there):
+            if request.keep:
+                answer = TextPiece(answer.text + part.text, answer.tokens + part.tokens)
+            if part.finish is not None:
+                if len(there) < len(kv) and part.kv is not None:
+                    part = replace(part, kv=replace(part.kv, refused=Refusal.LOST.value))
+                if request.keep:
+                    spelt = await asyncio.to_thread(self._answered, request, text, answer)
+                    part = replace(part, said=prompt + spelt)
             yield part
 
     async def build_kv(
@@ -78,8 +94,24 @@ class ModelReplica:
             UnavailableError: the engine is dead, or was too busy.
         """
         messages = (ChatMessage("system", shared), ChatMessage("user", ""))
-        head, _ = await asyncio.to_thread(self._tokens, messages, shared)
-        return await self._engine.export_kv(head, salt=salt, adapter=adapter, sources=sources)
+        head = await asyncio.to_thread(self._head, messages, shared)
+        return await self._engine.export_kv(
+            head.tokens, salt=salt, adapter=adapter, sources=sources
+        )
+
+    async def export_kv(
+        self,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
+    ) -> KvPayload:
+        """Computes the KV cache of a conversation; see `EnginePort.export_kv`."""
+        return await self._engine.export_kv(
+            tokens, salt=salt, adapter=adapter, sources=sources, start=start
+        )
 
     async def forget(self) -> bool:
         """Empties the engine's own prefix cache; false while requests under way use it."""
@@ -89,14 +121,64 @@ class ModelReplica:
         """Ends the engine."""
         self._engine.close()
 
-    def _tokens(
-        self, messages: tuple[ChatMessage, ...], shared: str
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _prompt(self, request: ChatRequest) -> tuple[str, tuple[TextPiece, ...]]:
+        """Returns a prompt's text, and the pieces that it is computed as."""
+        text = self._render(request.messages)
+        head = self._head_text(text, request.shared)
+        pieces: list[TextPiece] = []
+        end = 0
+        for piece in request.pieces:
+            if not piece.text or not text.startswith(piece.text, end):
+                break
+            pieces.append(piece)
+            end += len(piece.text)
+        if end < len(head):
+            # The cache of the shared beginning is worth more than that of a part of it.
+            pieces, end = [self._piece(head)], len(head)
+        if end < len(text):
+            pieces.append(self._piece(text[end:]))
+        return text, tuple(pieces)
+
+    def _head(self, messages: Sequence[ChatMessage], shared: str) -> TextPiece:
+        return self._piece(self._head_text(self._render(messages), shared))
+
+    def _render(self, messages: Sequence[ChatMessage]) -> str:
         plain = self._tokenizer.plain
-        shared = plain(shared)
-        text = self._tokenizer.render(
+        return self._tokenizer.render(
             [ChatMessage(message.role, plain(message.text)) for message in messages]
         )
+
+    def _head_text(self, text: str, shared: str) -> str:
+        shared = self._tokenizer.plain(shared)
         # Where the template changes the text itself, nothing is shared.
         end = text.find(shared) + len(shared) if shared and shared in text else 0
-        return self._tokenizer.encode(text[:end]), self._tokenizer.encode(text[end:])
+        return text[:end]
+
+    def _piece(self, text: str) -> TextPiece:
+        return TextPiece(text, self._tokenizer.encode(text))
+
+    def _answered(
+        self, request: ChatRequest, prompt: str, answer: TextPiece
+    ) -> tuple[TextPiece, ...]:
+        """Returns the answer as prompts to come will have it, or nothing when they would not."""
+        tokens = self._spelling(answer)
+        if not tokens or self._tokenizer.plain(answer.text) != answer.text:
+            return ()
+        messages = (*request.messages, ChatMessage("assistant", answer.text))
+        try:
+            text = self._render(messages)
+        except InvalidInputError:
+            # The template does not let the conversation go on.
+            return ()
+        place = text.find(answer.text, len(prompt))
+        if not text.startswith(prompt) or place < 0 or text[len(prompt) : place].strip():
+            return ()
+        return (TextPiece(text[len(prompt) : place + len(answer.text)], tokens),)
+
+    def _spelling(self, answer: TextPiece) -> tuple[int, ...]:
+        """Returns those of an answer's tokens that spell its text: all, or all but a final one."""
+        for tokens in (answer.tokens, answer.tokens[:-1]):
+            # The first word's space is in the text or not, by the tokens before it.
+            if self._tokenizer.decode(tokens).lstrip() == answer.text.lstrip():
+                return tokens
+        return ()

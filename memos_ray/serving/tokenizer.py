@@ -31,6 +31,13 @@ class ModelTokenizer:
         """Returns the tokens of a text as it is, nothing added in front or behind."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, control tokens written out."""
+        text: str = self._tokenizer.decode(
+            list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
     def render(self, messages: Sequence[ChatMessage]) -> str:
         """Returns the prompt text of a conversation, up to where the model answers.
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from memos_ray.config import ModelSettings
 from memos_ray.core.activation import (
     EngineFingerprint,
-    KvLayout,
     KvPayload,
-    KvScope,
-    PrefixChain,
+    KvSegment,
     Refusal,
     SourceVersion,
+    whole_blocks,
 )
 from memos_ray.core.generation import (
     FinishReason,
@@ -22,12 +21,13 @@ from memos_ray.core.generation import (
     GenerationRequest,
     KvUse,
     Sampling,
+    check_prompt,
 )
 from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv import transfer
 from memos_ray.serving.kv.desk import open_desk, shared_folder
 from memos_ray.serving.kv.shelf import KvShelf
-from memos_ray.serving.kv.transfer import KvOffer, KvOrder
+from memos_ray.serving.kv.transfer import KvOrder
 from memos_ray.serving.vllm_config import VllmPlan, plan_engine
 from memos_ray.serving.vllm_drivers import ProcessDriver, ThreadDriver, VllmDriver
 
@@ -68,27 +68,20 @@ class VllmEngine:
         return self._driver.healthy
 
     async def generate(
-        self, request: GenerationRequest, kv: KvPayload | None = None
+        self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
-        """Yields an answer as it comes; leaving early cancels it.
-
-        Args:
-            kv: stands in for computing the beginning of the prompt. One that does not fit is not
-                used, and the last part says why; the answer is the same.
+        """Yields an answer as it comes; leaving early cancels it. See `EnginePort`.
 
         Raises:
             InvalidInputError: the prompt is empty or too long, or a setting is out of range.
             UnavailableError: the engine is dead.
         """
-        self._check(request)
-        if kv is None:
-            async for part in self._answer(request, None, None):
-                yield part
-            return
-        with self._shelf.using(kv) as name:
-            refused = name if isinstance(name, Refusal) else None
-            offer = None if refused else KvOffer(name, kv.manifest.key, kv.manifest.tokens)
-            async for part in self._answer(request, offer, refused):
+        check_prompt(request.tokens, self._settings.context_tokens)
+        with self._shelf.using(kv) as names:
+            laid = list(zip(names, [payload.manifest for payload in kv], strict=True))
+            offers = [KvSegment.of(one) for name, one in laid if not isinstance(name, Refusal)]
+            refused = [(one.start, name) for name, one in laid if isinstance(name, Refusal)]
+            async for part in self._answer(request, offers, min(refused, default=None)):
                 yield part
 
     async def export_kv(
@@ -98,22 +91,18 @@ class VllmEngine:
         salt: str,
         adapter: str = "",
         sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
     ) -> KvPayload:
-        """Computes a text and returns its KV cache, in the engine's own layout.
-
-        Args:
-            tokens: a prefix of prompts to come; what exceeds a whole block is left out.
+        """Computes a text and returns its KV cache, in the engine's own layout. See `EnginePort`.
 
         Raises:
-            InvalidInputError: there is not even one whole block.
+            InvalidInputError: there is no whole block behind `start`, or the text is too long.
             UnavailableError: the engine is dead, or was too busy to keep the blocks.
         """
-        block = self.fingerprint.block_tokens
-        whole = len(tokens) // block * block
-        if not whole:
-            raise InvalidInputError("the text is shorter than a KV block", block_tokens=block)
-        order = KvOrder(uuid4().hex, whole)
-        params = sampling_params(Sampling(max_tokens=1), transfer.params_of(None, order))
+        check_prompt(tokens, self._settings.context_tokens)
+        whole = whole_blocks(len(tokens), start, self.fingerprint.block_tokens)
+        order = KvOrder(uuid4().hex, start, whole)
+        params = sampling_params(Sampling(max_tokens=1), transfer.params_of((), order))
         prompt = {"prompt_token_ids": list(tokens), "cache_salt": salt}
         try:
             async for _ in self._driver.run(order.name, prompt, params, None):
@@ -127,17 +116,14 @@ class VllmEngine:
         kept = [rank for rank in ranks if rank is not None]
         if len(kept) < len(ranks):
             raise UnavailableError("the engine has not kept the blocks")
-        model = self.fingerprint.model.digest
-        key = PrefixChain(KvScope(model, salt, adapter), tokens[:whole]).key(whole)
-        assert key is not None
-        return KvPayload.seal(
+        return KvPayload.exported(
             kept,
-            key=key,
-            tokens=whole,
-            model=model,
-            engine=self.fingerprint.digest,
-            layout=KvLayout.OPAQUE,
+            tokens[:whole],
+            self.fingerprint,
+            salt=salt,
+            adapter=adapter,
             sources=sources,
+            start=start,
         )
 
     async def forget(self) -> bool:
@@ -154,27 +140,21 @@ class VllmEngine:
         self._desk.close()
 
     async def _answer(
-        self, request: GenerationRequest, offer: KvOffer | None, refused: Refusal | None
+        self,
+        request: GenerationRequest,
+        offers: Sequence[KvSegment],
+        refused: tuple[int, Refusal] | None,
     ) -> AsyncIterator[GenerationPart]:
         from vllm.exceptions import VLLMClientError
 
         prompt = {"prompt_token_ids": list(request.tokens), "cache_salt": request.salt}
         try:
-            params = sampling_params(request.sampling, transfer.params_of(offer, None))
+            params = sampling_params(request.sampling, transfer.params_of(offers, None))
             async for output in self._driver.run(request.id, prompt, params, None):
                 yield _part(output, refused)
         except (ValueError, VLLMClientError) as error:
             # vLLM's messages speak of settings and lengths, never of the prompt's text.
             raise InvalidInputError(f"the engine refuses the request: {error}") from None
-
-    def _check(self, request: GenerationRequest) -> None:
-        limit = self._settings.context_tokens
-        if not request.tokens:
-            raise InvalidInputError("the prompt is empty")
-        if len(request.tokens) >= limit:
-            raise InvalidInputError(
-                "the prompt is too long", tokens=len(request.tokens), limit=limit
-            )
 
 
 def sampling_params(sampling: Sampling, extra: dict[str, Any] | None) -> SamplingParams:
@@ -197,16 +177,26 @@ def sampling_params(sampling: Sampling, extra: dict[str, Any] | None) -> Samplin
     )
 
 
-def _part(output: RequestOutput, refused: Refusal | None) -> GenerationPart:
+def _part(output: RequestOutput, refused: tuple[int, Refusal] | None) -> GenerationPart:
+    """Returns a part of an answer.
+
+    Args:
+        refused: the first payload that the engine was not even offered: where it begins, and why.
+    """
     (answer,) = output.outputs
     if not output.finished:
         return GenerationPart(answer.text, tuple(answer.token_ids))
     outcome = transfer.outcome_of(output.kv_transfer_params)
+    cached = output.num_cached_tokens or 0
+    why = outcome.refused
+    if refused is not None and (why is None or refused[0] <= outcome.place):
+        why = refused[1].value
     use = KvUse(
         prompt_tokens=len(output.prompt_token_ids or ()),
-        cached_tokens=output.num_cached_tokens or 0,
+        # vLLM goes on counting what it failed to load.
+        cached_tokens=cached if outcome.failed is None else min(cached, outcome.failed),
         loaded_tokens=outcome.loaded,
-        refused=refused.value if refused else outcome.refused,
+        refused=why,
     )
     finish = _FINISH.get(answer.finish_reason or "", FinishReason.CANCELLED)
     return GenerationPart(answer.text, tuple(answer.token_ids), finish, use)

@@ -35,10 +35,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request with its KV cache."""
+    """A request with its KV caches."""
 
     request: GenerationRequest
-    kv: KvPayload | None = None
+    kv: tuple[KvPayload, ...] = ()
 
 
 @dataclass(slots=True)
@@ -92,9 +92,10 @@ class EngineProcess:
         salt: str,
         adapter: str = "",
         sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
     ) -> KvPayload:
         """See `EnginePort.export_kv`."""
-        payload: KvPayload = self._call("export_kv", tokens, salt, adapter, sources)
+        payload: KvPayload = self._call("export_kv", tokens, salt, adapter, sources, start)
         return payload
 
     def forget(self) -> bool:
@@ -152,8 +153,10 @@ async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
             elif method == "forget":
                 found = await engine.forget()
             else:
-                tokens, salt, adapter, sources = arguments
-                found = await engine.export_kv(tokens, salt=salt, adapter=adapter, sources=sources)
+                tokens, salt, adapter, sources, start = arguments
+                found = await engine.export_kv(
+                    tokens, salt=salt, adapter=adapter, sources=sources, start=start
+                )
         except Exception as error:
             found = error
         pipe.send(found)

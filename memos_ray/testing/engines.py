@@ -1,35 +1,41 @@
 """An engine without a model, which obeys the same contract as a real one.
 
-Its "attention" is a hash chain: the state of a token is a digest of the state before it and the
-token. KV caches hold these states, so that a wrong cache gives a wrong answer here, too.
+The state of a token is a digest of the state before it and the token; its "attention" is a digest
+of all states. KV caches hold these states, so that any wrong one gives a wrong answer here, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
 
 from memos_ray.core.activation import (
-    Bytes,
     EngineFingerprint,
     KvGeometry,
-    KvLayout,
+    KvMatch,
     KvPayload,
+    KvPiece,
     KvScope,
+    KvSegment,
     ModelIdentity,
     PrefixChain,
     Refusal,
     SourceVersion,
+    match,
+    refusals,
+    run,
+    whole_blocks,
 )
 from memos_ray.core.generation import (
     FinishReason,
     GenerationPart,
     GenerationRequest,
     KvUse,
+    check_prompt,
 )
 from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv.desk import LocalDesk
@@ -39,6 +45,8 @@ _STATE_BYTES = 32
 _GEOMETRY = KvGeometry(layers=1, kv_heads=1, head_dim=32)
 # One token's keys and values: float32, as in a real cache; the state is in the first key.
 _TOKEN_BYTES = 2 * 32 * 4
+# Answers are visible ASCII, with the tokens that `random_models` has for it.
+_FIRST, _LETTERS = 3, "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 
 @dataclass(slots=True)
@@ -47,19 +55,17 @@ class HashingEngine:
 
     Attributes:
         model: another name is another model, whose caches do not fit.
-        vocabulary: tokens are below it.
         context_tokens: longest prompt and answer.
         step_s: time that each token of an answer takes.
     """
 
     model: str = "hashing"
-    vocabulary: int = 1000
     context_tokens: int = 2048
     step_s: float = 0.0
     shelf_bytes: int = 64 << 20
     _desk: LocalDesk = field(default_factory=LocalDesk)
     _shelf: KvShelf = field(init=False)
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
     _closed: bool = False
 
     def __post_init__(self) -> None:
@@ -77,21 +83,35 @@ class HashingEngine:
         return not self._closed
 
     async def generate(
-        self, request: GenerationRequest, kv: KvPayload | None = None
+        self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
         """See `EnginePort`."""
-        self._check(request)
-        if kv is None:
-            async for part in self._answer(request, None, KvUse()):
-                yield part
-            return
-        with self._shelf.using(kv) as name:
-            refused = name if isinstance(name, Refusal) else self._refusal(request, kv)
-            payload = None if refused else self._desk.look(str(name), 0)
-            known = self._known(request)
-            loaded = 0 if refused else max(0, kv.manifest.tokens - known)
-            use = KvUse(loaded_tokens=loaded, refused=refused.value if refused else None)
-            async for part in self._answer(request, payload if loaded else None, use):
+        if self._closed:
+            raise UnavailableError("the engine is dead")
+        check_prompt(request.tokens, self.context_tokens)
+        if request.sampling.temperature < 0:
+            raise InvalidInputError("the temperature is negative")
+        scope = KvScope(self.fingerprint.model.digest, request.salt, request.adapter)
+        chain = PrefixChain(scope, request.tokens)
+        with self._shelf.using(kv) as names:
+            matches = []
+            for name, payload in zip(names, kv, strict=True):
+                segment = KvSegment.of(payload.manifest)
+                if isinstance(name, Refusal):
+                    matches.append(KvMatch(segment, segment.start, name))
+                else:
+                    matches.append(match(segment, chain, len(request.tokens), self._block))
+            known = self._known(chain, len(request.tokens))
+            pieces = run(matches, known)
+            end = pieces[-1].end if pieces else known
+            states = _states([], request.tokens[:known])
+            for piece in pieces:
+                states += self._loaded(piece)
+            states = _states(states, request.tokens[end:])
+            self._learn(chain, len(request.tokens))
+            refused = next((why.value for _, why in refusals(matches, end)), None)
+            use = KvUse(len(request.tokens), end, end - known, refused)
+            async for part in self._answer(request, states, use):
                 yield part
 
     async def export_kv(
@@ -101,28 +121,24 @@ class HashingEngine:
         salt: str,
         adapter: str = "",
         sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
     ) -> KvPayload:
         """See `EnginePort`."""
         if self._closed:
             raise UnavailableError("the engine is dead")
-        block = self.fingerprint.block_tokens
-        whole = len(tokens) // block * block
-        if not whole:
-            raise InvalidInputError("the text is shorter than a KV block", block_tokens=block)
-        states = _states(b"", tokens[:whole])
-        rows = np.zeros((whole, _TOKEN_BYTES), np.uint8)
-        rows[:, :_STATE_BYTES] = np.frombuffer(b"".join(states), np.uint8).reshape(whole, -1)
-        model = self.fingerprint.model.digest
-        key = PrefixChain(KvScope(model, salt, adapter), tokens[:whole]).key(whole)
-        assert key is not None
-        return KvPayload.seal(
+        check_prompt(tokens, self.context_tokens)
+        whole = whole_blocks(len(tokens), start, self._block)
+        states = _states([], tokens[:whole])[start:]
+        rows = np.zeros((len(states), _TOKEN_BYTES), np.uint8)
+        rows[:, :_STATE_BYTES] = np.frombuffer(b"".join(states), np.uint8).reshape(len(states), -1)
+        return KvPayload.exported(
             [rows.reshape(-1)],
-            key=key,
-            tokens=whole,
-            model=model,
-            engine=self.fingerprint.digest,
-            layout=KvLayout.OPAQUE,
+            tokens[:whole],
+            self.fingerprint,
+            salt=salt,
+            adapter=adapter,
             sources=sources,
+            start=start,
         )
 
     async def forget(self) -> bool:
@@ -135,79 +151,53 @@ class HashingEngine:
         self._closed = True
 
     async def _answer(
-        self, request: GenerationRequest, payload: Bytes | None, use: KvUse
+        self, request: GenerationRequest, states: list[bytes], use: KvUse
     ) -> AsyncIterator[GenerationPart]:
-        known = self._known(request)
-        cached = known + use.loaded_tokens
-        state = b""
-        if payload is not None:
-            last = payload.reshape(-1, _TOKEN_BYTES)[cached - 1]
-            state = last[:_STATE_BYTES].tobytes()
-        rest = request.tokens[cached:] if payload is not None else request.tokens
-        state = _states(state, rest)[-1]
-        self._learn(request)
-        for number in range(request.sampling.max_tokens):
+        state = blake2b(b"".join(states), digest_size=_STATE_BYTES).digest()
+        for number in range(1, request.sampling.max_tokens + 1):
             await asyncio.sleep(self.step_s)
             if self._closed:
                 raise UnavailableError("the engine has died")
-            token = int.from_bytes(state[:4], "big") % self.vocabulary
-            state = _states(state, (token,))[-1]
-            last_one = number + 1 == request.sampling.max_tokens
-            yield GenerationPart(
-                f"{token} ",
-                (token,),
-                FinishReason.LENGTH if last_one else None,
-                replace(use, prompt_tokens=len(request.tokens), cached_tokens=cached)
-                if last_one
-                else None,
-            )
+            place = int.from_bytes(state[:4], "big") % len(_LETTERS)
+            token = _FIRST + place
+            (state,) = _states([state], (token,))[1:]
+            if number < request.sampling.max_tokens:
+                yield GenerationPart(_LETTERS[place], (token,))
+            else:
+                yield GenerationPart(_LETTERS[place], (token,), FinishReason.LENGTH, use)
 
-    def _check(self, request: GenerationRequest) -> None:
-        if self._closed:
-            raise UnavailableError("the engine is dead")
-        if not request.tokens:
-            raise InvalidInputError("the prompt is empty")
-        if len(request.tokens) >= self.context_tokens:
-            raise InvalidInputError(
-                "the prompt is too long", tokens=len(request.tokens), limit=self.context_tokens
-            )
-        if request.sampling.temperature < 0:
-            raise InvalidInputError("the temperature is negative")
+    @property
+    def _block(self) -> int:
+        return self.fingerprint.block_tokens
 
-    def _refusal(self, request: GenerationRequest, kv: KvPayload) -> Refusal | None:
-        tokens = kv.manifest.tokens
-        if tokens >= len(request.tokens):
-            return Refusal.TOKENS
-        scope = KvScope(self.fingerprint.model.digest, request.salt, request.adapter)
-        key = PrefixChain(scope, request.tokens[:tokens]).key(tokens)
-        return None if key == kv.manifest.key else Refusal.KEY
+    def _loaded(self, piece: KvPiece) -> list[bytes]:
+        payload = self._desk.look(piece.name, 0)
+        assert payload is not None
+        rows = payload.reshape(-1, _TOKEN_BYTES)[piece.skip :][: piece.end - piece.start]
+        return [row[:_STATE_BYTES].tobytes() for row in rows]
 
-    def _known(self, request: GenerationRequest) -> int:
+    def _known(self, chain: PrefixChain, tokens: int) -> int:
         """Counts the tokens that the engine's own prefix cache has, in whole blocks."""
-        block = self.fingerprint.block_tokens
         known = 0
-        for end in range(block, len(request.tokens), block):
-            if self._prefix(request, end) not in self._seen:
+        for end in range(self._block, tokens, self._block):
+            if chain.key(end) not in self._seen:
                 break
             known = end
         return known
 
-    def _learn(self, request: GenerationRequest) -> None:
-        block = self.fingerprint.block_tokens
-        for end in range(block, len(request.tokens) + 1, block):
-            self._seen.add(self._prefix(request, end))
-
-    def _prefix(self, request: GenerationRequest, end: int) -> bytes:
-        return blake2b(
-            repr((request.salt, request.adapter, request.tokens[:end])).encode()
-        ).digest()
+    def _learn(self, chain: PrefixChain, tokens: int) -> None:
+        for end in range(self._block, tokens + 1, self._block):
+            key = chain.key(end)
+            assert key is not None
+            self._seen.add(key)
 
 
-def _states(state: bytes, tokens: tuple[int, ...]) -> list[bytes]:
-    states = []
+def _states(states: list[bytes], tokens: Sequence[int]) -> list[bytes]:
+    """Returns states with those of more tokens behind them."""
+    states = list(states)
     for token in tokens:
-        state = blake2b(state + token.to_bytes(4, "big"), digest_size=_STATE_BYTES).digest()
-        states.append(state)
+        before = states[-1] if states else b""
+        states.append(blake2b(before + token.to_bytes(4, "big"), digest_size=_STATE_BYTES).digest())
     return states
 
 

@@ -71,10 +71,10 @@ class ReplicaModel:
     async def chat(
         self, request: ChatRequest, kv: Sequence[object] = ()
     ) -> AsyncGenerator[GenerationPart, None]:
-        """See `ModelReplica.chat`; references are payloads here."""
-        payload = kv[0] if kv else None
-        assert payload is None or isinstance(payload, KvPayload)
-        async for part in self._replica.chat(request, payload):
+        """See `ModelReplica.chat`; references are payloads here, or nothing once they are lost."""
+        payloads = [one for one in kv if one is None or isinstance(one, KvPayload)]
+        assert len(payloads) == len(kv)
+        async for part in self._replica.chat(request, payloads):
             yield part
 
     async def build(
@@ -84,5 +84,21 @@ class ReplicaModel:
         if self.fail is not None:
             raise self.fail
         payload = await self._replica.build_kv(shared, salt=salt, sources=sources)
+        self.built += 1
+        return payload.manifest, payload
+
+    async def extend(
+        self,
+        model: str,
+        tokens: tuple[int, ...],
+        *,
+        salt: str,
+        start: int,
+        sources: tuple[SourceVersion, ...],
+    ) -> tuple[KvManifest, object]:
+        """See `KvBuilderPort`."""
+        if self.fail is not None:
+            raise self.fail
+        payload = await self._replica.export_kv(tokens, salt=salt, sources=sources, start=start)
         self.built += 1
         return payload.manifest, payload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from memos_ray.core.activation import Bytes, EngineFingerprint, KvLayout, KvPayload
 from memos_ray.core.generation import GenerationRequest, Sampling
@@ -30,7 +31,7 @@ def request(tokens: tuple[int, ...] = MEMORY + QUESTION, salt: str = "acme") -> 
 
 def ask(
     engine: EngineProcess,
-    kv: KvPayload | None = None,
+    *kv: KvPayload,
     tokens: tuple[int, ...] = MEMORY + QUESTION,
     salt: str = "acme",
 ) -> Answer:
@@ -38,6 +39,16 @@ def ask(
     assert engine.forget()
     (answer,) = engine.ask([Asked(request(tokens, salt), kv)])
     return answer
+
+
+def segments(
+    engine: EngineProcess, *ends: int, tokens: tuple[int, ...] = MEMORY, salt: str = "acme"
+) -> list[KvPayload]:
+    """Returns the caches of consecutive parts of a text, which end there."""
+    return [
+        engine.export_kv(tokens[:end], salt=salt, start=start)
+        for start, end in pairwise((0, *ends))
+    ]
 
 
 def resealed(payload: KvPayload, ranks: Sequence[Bytes]) -> KvPayload:
@@ -50,11 +61,13 @@ def resealed(payload: KvPayload, ranks: Sequence[Bytes]) -> KvPayload:
         model=manifest.model,
         engine=manifest.engine,
         layout=manifest.layout,
+        start=manifest.start,
+        links=manifest.links,
     )
 
 
 def portable(payload: KvPayload, engine: EngineFingerprint) -> KvPayload:
     """Returns a payload in the canonical layout, as another engine of its model would have made."""
-    whole = Codec(engine, 4).canonical(payload.ranks, payload.manifest.tokens)
+    whole = Codec(engine, 4).canonical(payload.ranks, payload.manifest.held_tokens)
     manifest = resealed(payload, [whole]).manifest
     return KvPayload(replace(manifest, layout=KvLayout.CANONICAL, engine="another"), (whole,))

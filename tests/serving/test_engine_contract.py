@@ -40,7 +40,7 @@ class TestIdentity:
     ) -> None:
         assert engine.forget()
         engine.ask([Asked(request(MEMORY[:128] + QUESTION))])
-        (answer,) = engine.ask([Asked(request(), kv)])
+        (answer,) = engine.ask([Asked(request(), (kv,))])
         assert answer.kv.loaded_tokens == len(MEMORY) - 128
         assert answer.tokens == plain.tokens
 
@@ -55,7 +55,7 @@ class TestIdentity:
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         assert engine.forget()
-        answers = engine.ask([Asked(request(), kv) for _ in range(32)])
+        answers = engine.ask([Asked(request(), (kv,)) for _ in range(32)])
         assert {answer.tokens for answer in answers} == {plain.tokens}
         assert all(answer.kv.cached_tokens == len(MEMORY) for answer in answers)
 
@@ -90,9 +90,9 @@ class TestControls:
 
     def test_a_cache_of_another_text_is_refused(self, engine: EngineProcess, kv: KvPayload) -> None:
         changed = (MEMORY[0] + 1, *MEMORY[1:], *QUESTION)
-        answer = ask(engine, kv, changed)
+        answer = ask(engine, kv, tokens=changed)
         assert (answer.kv.refused, answer.kv.cached_tokens) == (Refusal.KEY, 0)
-        assert answer.tokens == ask(engine, None, changed).tokens
+        assert answer.tokens == ask(engine, tokens=changed).tokens
 
     def test_a_cache_under_another_adapter_is_refused(
         self, engine: EngineProcess, plain: Answer
@@ -111,13 +111,6 @@ class TestControls:
     ) -> None:
         short = resealed(kv, [kv.ranks[0][:-4].copy()])
         self._refused(engine, plain, short, Refusal.SIZE)
-
-    def test_a_cache_of_the_whole_prompt_leaves_nothing_to_compute(
-        self, engine: EngineProcess, kv: KvPayload
-    ) -> None:
-        answer = ask(engine, kv, MEMORY)
-        assert answer.kv.refused == Refusal.TOKENS
-        assert answer.tokens == ask(engine, None, MEMORY).tokens
 
     def _refused(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload, reason: Refusal

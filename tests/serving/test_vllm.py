@@ -38,18 +38,18 @@ class TestLargePayloads:
 
     def test_the_answer_is_the_same(self, large: EngineProcess) -> None:
         tokens = LARGE_MEMORY + QUESTION
-        plain = ask(large, None, tokens)
+        plain = ask(large, tokens=tokens)
         kv = large.export_kv(LARGE_MEMORY, salt="acme")
         assert kv.manifest.size_bytes > 8 << 20
-        answer = ask(large, kv, tokens)
+        answer = ask(large, kv, tokens=tokens)
         assert answer.kv.loaded_tokens == len(LARGE_MEMORY)
         assert answer.tokens == plain.tokens
 
     def test_other_requests_go_on_meanwhile(self, large: EngineProcess) -> None:
         kv = large.export_kv(LARGE_MEMORY, salt="acme")
-        plain = ask(large, None, QUESTION)
+        plain = ask(large, tokens=QUESTION)
         assert large.forget()
-        asked = [Asked(request(LARGE_MEMORY + QUESTION), kv), Asked(request(QUESTION))]
+        asked = [Asked(request(LARGE_MEMORY + QUESTION), (kv,)), Asked(request(QUESTION))]
         _, other = large.ask(asked)
         assert other.tokens == plain.tokens
 

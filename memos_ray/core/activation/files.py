@@ -71,6 +71,8 @@ def read(data: bytes) -> KvPayload:
 def _values(manifest: KvManifest) -> dict[str, Any]:
     return {
         "key": manifest.key,
+        "links": manifest.links,
+        "start": manifest.start,
         "tokens": manifest.tokens,
         "model": manifest.model,
         "engine": manifest.engine,
@@ -84,7 +86,9 @@ def _values(manifest: KvManifest) -> dict[str, Any]:
 def _manifest_of(values: dict[str, Any]) -> KvManifest:
     return KvManifest(
         key=str(values["key"]),
+        links=str(values["links"]),
         tokens=int(values["tokens"]),
+        start=int(values["start"]),
         model=str(values["model"]),
         engine=str(values["engine"]),
         layout=KvLayout(values["layout"]),

@@ -17,7 +17,10 @@ import numpy as np
 CHAIN_TOKENS = 16
 """Tokens of one link; the block sizes of engines are multiples of it."""
 
-_KEY_BYTES = 16
+KEY_DIGITS = 32
+"""Length of a key in hex digits."""
+
+_KEY_BYTES = KEY_DIGITS // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +80,11 @@ class PrefixChain:
         if rest or not 0 < links <= len(self._keys):
             return None
         return self._keys[links - 1].hex()
+
+    def links(self, start: int, end: int) -> str:
+        """Returns the keys of all prefixes longer than `start` and not longer than `end`, joined.
+
+        Args:
+            start, end: multiples of `CHAIN_TOKENS`.
+        """
+        return b"".join(self._keys[start // CHAIN_TOKENS : end // CHAIN_TOKENS]).hex()

@@ -33,8 +33,11 @@ class SourceVersion:
 class KvManifest:
     """What a KV cache says of itself.
 
+    Its bytes hold the blocks of tokens [start, tokens) of a prefix: one that continues another
+    need not repeat it.
+
     Attributes:
-        key: of its prefix; see `PrefixChain`.
+        key: of the whole prefix; see `PrefixChain`.
         tokens: length of the prefix.
         model: digest of the model identity.
         engine: digest of the fingerprint of the engine that built it.
@@ -42,6 +45,9 @@ class KvManifest:
         ranks: blake3 hex digest of each rank's bytes, in rank order.
         rank_bytes: length of each rank's bytes.
         sources: the memories inside, in their order; any change of one ends the cache.
+        start: how many tokens of the prefix the bytes leave out.
+        links: keys of the prefixes that end inside, as `PrefixChain.links` gives them; without
+            them the bytes serve only prompts with the whole prefix.
     """
 
     key: str
@@ -52,6 +58,13 @@ class KvManifest:
     ranks: tuple[str, ...]
     rank_bytes: int
     sources: tuple[SourceVersion, ...] = ()
+    start: int = 0
+    links: str = ""
+
+    @property
+    def held_tokens(self) -> int:
+        """How many tokens the bytes hold."""
+        return self.tokens - self.start
 
     @property
     def size_bytes(self) -> int:
@@ -61,7 +74,7 @@ class KvManifest:
     @property
     def name(self) -> str:
         """Names the bytes: 32 hex digits."""
-        parts = (self.key, self.layout.value, *self.ranks)
+        parts = (self.key, str(self.start), self.layout.value, *self.ranks)
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -74,6 +87,7 @@ class Refusal(StrEnum):
     SIZE = "size"
     TOKENS = "tokens"
     KEY = "key"
+    GAP = "gap"
     DIGEST = "digest"
     LOST = "lost"
 
@@ -95,9 +109,12 @@ def refusal(manifest: KvManifest, engine: EngineFingerprint, element_bytes: int)
         ranks = 1
     if len(manifest.ranks) != ranks:
         return Refusal.RANKS
-    if manifest.tokens <= 0 or manifest.tokens % engine.block_tokens:
+    block = engine.block_tokens
+    if not 0 <= manifest.start < manifest.tokens or manifest.start % block:
         return Refusal.TOKENS
-    elements = 2 * geometry.layers * geometry.kv_heads * geometry.head_dim * manifest.tokens
+    if manifest.tokens % block:
+        return Refusal.TOKENS
+    elements = 2 * geometry.layers * geometry.kv_heads * geometry.head_dim * manifest.held_tokens
     if manifest.rank_bytes != elements * element_bytes // ranks:
         return Refusal.SIZE
     return None

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from memos_ray.core.activation.engine import EngineFingerprint
+from memos_ray.core.activation.keys import KvScope, PrefixChain
 from memos_ray.core.activation.manifest import KvLayout, KvManifest, SourceVersion
 
 Bytes = npt.NDArray[np.uint8]
@@ -31,6 +33,8 @@ class KvPayload:
         engine: str,
         layout: KvLayout,
         sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
+        links: str = "",
     ) -> KvPayload:
         """Makes a payload of bytes, with their digests."""
         manifest = KvManifest(
@@ -42,8 +46,43 @@ class KvPayload:
             ranks=tuple(digest_of(rank) for rank in ranks),
             rank_bytes=ranks[0].size,
             sources=sources,
+            start=start,
+            links=links,
         )
         return KvPayload(manifest, tuple(ranks))
+
+    @staticmethod
+    def exported(
+        ranks: Sequence[Bytes],
+        tokens: Sequence[int],
+        engine: EngineFingerprint,
+        *,
+        salt: str,
+        adapter: str = "",
+        sources: tuple[SourceVersion, ...] = (),
+        start: int = 0,
+    ) -> KvPayload:
+        """Makes a payload of an engine's own blocks.
+
+        Args:
+            tokens: the whole prefix, in whole blocks.
+            start: how many of them the bytes leave out.
+        """
+        model = engine.model.digest
+        chain = PrefixChain(KvScope(model, salt, adapter), tokens)
+        key = chain.key(len(tokens))
+        assert key is not None
+        return KvPayload.seal(
+            ranks,
+            key=key,
+            tokens=len(tokens),
+            model=model,
+            engine=engine.digest,
+            layout=KvLayout.OPAQUE,
+            sources=sources,
+            start=start,
+            links=chain.links(start, len(tokens)),
+        )
 
     def intact(self) -> bool:
         """Tells whether the bytes are those that the manifest speaks of; 3 GB/s."""

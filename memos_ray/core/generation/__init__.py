@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.core.generation.prompts import check_prompt
 from memos_ray.core.generation.requests import (
     ChatMessage,
     ChatRequest,
@@ -11,6 +12,7 @@ from memos_ray.core.generation.requests import (
     KvUse,
     ReplicaStatus,
     Sampling,
+    TextPiece,
 )
 
 __all__ = [
@@ -22,4 +24,6 @@ __all__ = [
     "KvUse",
     "ReplicaStatus",
     "Sampling",
+    "TextPiece",
+    "check_prompt",
 ]

@@ -76,8 +76,9 @@ class KvUse:
     Attributes:
         prompt_tokens: length of the prompt.
         cached_tokens: prompt tokens that were not computed, whatever the reason.
-        loaded_tokens: those that came with the KV cache that was given.
-        refused: why that cache was not loaded; see `core.activation.Refusal`.
+        loaded_tokens: those that came with the KV caches that were given.
+        refused: why the first of them that was not loaded, or not as far as the prompt goes, was
+            not; see `core.activation.Refusal`.
     """
 
     prompt_tokens: int = 0
@@ -88,18 +89,33 @@ class KvUse:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A piece of a conversation as it stood in the prompt, or was answered, with its tokens.
+
+    To tokenise what a model has said gives other tokens than it has chosen, now and then.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class GenerationPart:
     """What has been added to an answer.
 
     Attributes:
         finish: set in the last part.
         kv: set in the last part.
+        said: in the last part, when the request asked to `keep`: the pieces of the prompt and, as
+            the last one, the answer; without it where its tokens do not spell its text.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish: FinishReason | None = None
     kv: KvUse | None = None
+    said: tuple[TextPiece, ...] = ()
 
 
 @crossing
@@ -110,6 +126,9 @@ class ChatRequest:
     Attributes:
         shared: what the first message begins with and other prompts do, too: a KV cache ends there.
         salt, adapter: see `GenerationRequest`.
+        pieces: what the conversation was computed as so far, from its beginning; they give their
+            tokens to the prompt as far as it has their texts.
+        keep: whether the last part is to say what the conversation was computed as.
     """
 
     id: str
@@ -118,6 +137,8 @@ class ChatRequest:
     salt: str
     shared: str = ""
     adapter: str = ""
+    pieces: tuple[TextPiece, ...] = ()
+    keep: bool = False
 
 
 @crossing

@@ -7,6 +7,10 @@ prompt that it is for; the worker half copies. Whatever is wrong, the prompt is 
     offered ── checked ──> matched ── blocks allocated ──> loading ──> computed from there on
        └─ refused               └─ nothing allocated          └─ failed: recomputed by the engine
 
+A request may be offered several payloads, each with a segment of its prompt; those are loaded that
+follow on what the engine has, and on one another. A load that goes on beside the steps is made once
+for all requests that want it: the others wait, and then find its blocks in the engine.
+
 Engines have one scheduler half and one worker half for each rank; between them travels `KvWork`.
 """
 
@@ -23,10 +27,20 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorRole,
 )
 
-from memos_ray.core.activation import KvScope, PrefixChain, Refusal
+from memos_ray.core.activation import (
+    KvMatch,
+    KvPiece,
+    KvScope,
+    KvSegment,
+    PrefixChain,
+    Refusal,
+    match,
+    refusals,
+    run,
+)
 from memos_ray.serving.kv import paging, transfer
 from memos_ray.serving.kv.desk import open_desk
-from memos_ray.serving.kv.transfer import KvOffer, KvOrder, KvOutcome
+from memos_ray.serving.kv.transfer import KvOrder, KvOutcome
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -44,13 +58,20 @@ _ASIDE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
-    """Blocks to fill from a payload, whose first `skip` blocks are there already."""
+class _Fill:
+    """Blocks to fill from one payload, whose first `skip` blocks are not wanted."""
 
-    request: str
     name: str
     skip: int
     blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """All that one request needs."""
+
+    request: str
+    fills: tuple[_Fill, ...]
     aside: bool
 
 
@@ -73,18 +94,32 @@ class _Tracked:
     """A request's business with this connector.
 
     Attributes:
-        offer: what passed the checks, until it is loaded or has become useless.
-        matched: tokens that were computed already when the offer was last matched.
-        filling: blocks that the offer was loaded into.
+        matches: what passed the checks, until it is loaded or has become useless.
+        pieces: what is to be loaded, as last matched with what the engine had.
+        refused: what is of no use, by where it begins.
+        filling: blocks that are loaded into, in the order of the tokens.
+        aside: whether that goes on beside the steps now.
+        loaded: tokens that were loaded.
+        failed: token from which on a load failed.
         blocks: ids allocated so far; kept only while an order waits for them.
     """
 
-    offer: KvOffer | None
+    matches: list[KvMatch]
     order: KvOrder | None
-    outcome: KvOutcome
-    matched: int = 0
-    filling: frozenset[int] = frozenset()
+    pieces: tuple[KvPiece, ...] = ()
+    refused: list[tuple[int, Refusal]] = field(default_factory=list)
+    filling: tuple[int, ...] = ()
+    aside: bool = False
+    loaded: int = 0
+    failed: int | None = None
     blocks: list[int] = field(default_factory=list)
+
+    def outcome(self) -> KvOutcome:
+        """Says what became of the offers."""
+        if not self.refused:
+            return KvOutcome(self.loaded)
+        place, why = min(self.refused)
+        return KvOutcome(self.loaded, why.value, place, self.failed)
 
 
 class MemosKvConnector(KVConnectorBase_V1):
@@ -122,29 +157,43 @@ class MemosKvConnector(KVConnectorBase_V1):
     def get_num_new_matched_tokens(
         self, request: Request, num_computed_tokens: int
     ) -> tuple[int | None, bool]:
-        """Tells how many tokens an offered payload adds to what the engine has."""
+        """Tells how many tokens the offered payloads add to what the engine has.
+
+        No number is told while another request loads some of them.
+        """
         tracked = self._track(request)
-        offer = tracked.offer
-        if offer is None or offer.tokens <= num_computed_tokens:
+        tracked.filling = ()
+        if not tracked.matches:
             return 0, False
-        tracked.matched = num_computed_tokens
-        missing = offer.tokens - num_computed_tokens
-        return missing, self._large(missing)
+        tracked.pieces = run(tracked.matches, num_computed_tokens)
+        end = tracked.pieces[-1].end if tracked.pieces else num_computed_tokens
+        tracked.refused = refusals(tracked.matches, end)
+        missing = end - num_computed_tokens
+        aside = self._large(missing)
+        if aside and self._busy(request.request_id, tracked.pieces):
+            return None, False
+        return missing, aside
 
     def update_state_after_alloc(
         self, request: Request, blocks: KVCacheBlocks, num_external_tokens: int
     ) -> None:
-        """Learns which blocks the matched part of an offer is to fill."""
+        """Learns which blocks the matched pieces are to fill.
+
+        Called once more when a load beside the steps is done: now others find its blocks.
+        """
         tracked = self._track(request)
-        offer, tracked.offer = tracked.offer, None
-        if offer is None or not num_external_tokens:
+        tracked.matches, tracked.aside = [], False
+        if not num_external_tokens:
             return
         (ids,) = blocks.get_block_ids()
-        skip, end = tracked.matched // self._block, offer.tokens // self._block
-        tracked.outcome = KvOutcome(loaded=num_external_tokens)
-        tracked.filling = frozenset(ids[skip:end])
-        aside = self._large(num_external_tokens)
-        self._loads.append(_Load(request.request_id, offer.name, skip, tuple(ids[skip:end]), aside))
+        fills = tuple(
+            _Fill(piece.name, piece.skip // self._block, self._ids(ids, piece))
+            for piece in tracked.pieces
+        )
+        tracked.filling = tuple(id for fill in fills for id in fill.blocks)
+        tracked.loaded = num_external_tokens
+        tracked.aside = self._large(num_external_tokens)
+        self._loads.append(_Load(request.request_id, fills, tracked.aside))
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> KvWork:
         """Collects the copies of a step."""
@@ -169,51 +218,61 @@ class MemosKvConnector(KVConnectorBase_V1):
         return work
 
     def update_connector_output(self, connector_output: KVConnectorOutput) -> None:
-        """Learns of loads that failed."""
-        if not connector_output.invalid_block_ids:
+        """Learns of loads that failed; what lies before a failed block is kept."""
+        invalid = connector_output.invalid_block_ids
+        if not invalid:
             return
         for tracked in self._tracked.values():
-            if tracked.filling & connector_output.invalid_block_ids:
-                tracked.outcome = KvOutcome(refused=Refusal.LOST.value)
+            bad = next((place for place, id in enumerate(tracked.filling) if id in invalid), None)
+            if bad is not None:
+                tracked.loaded = min(tracked.loaded, bad * self._block)
+                tracked.failed = tracked.pieces[0].start + tracked.loaded
+                tracked.refused.append((tracked.failed, Refusal.LOST))
 
     def request_finished(
         self, request: Request, block_ids: list[int]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Reports what became of the offer; the blocks may be freed."""
+        """Reports what became of the offers; the blocks may be freed."""
         tracked = self._tracked.pop(request.request_id, None)
-        return False, transfer.report(tracked.outcome) if tracked else None
+        return False, transfer.report(tracked.outcome()) if tracked else None
 
     def _track(self, request: Request) -> _Tracked:
         tracked = self._tracked.get(request.request_id)
         if tracked is None:
             params = request.kv_transfer_params
-            offer = transfer.offer_of(params)
-            refused = self._refusal(request, offer) if offer is not None else None
-            tracked = _Tracked(
-                None if refused else offer,
-                transfer.order_of(params),
-                KvOutcome(refused=refused.value if refused else None),
-            )
+            matches = self._matches(request, transfer.offers_of(params))
+            tracked = _Tracked(matches, transfer.order_of(params))
             self._tracked[request.request_id] = tracked
         return tracked
 
-    def _refusal(self, request: Request, offer: KvOffer) -> Refusal | None:
-        # At least one token must be computed, to have something to predict from.
-        if offer.tokens % self._block or not 0 < offer.tokens < request.num_prompt_tokens:
-            return Refusal.TOKENS
+    def _matches(self, request: Request, offers: list[KvSegment]) -> list[KvMatch]:
+        if not offers:
+            return []
         adapter = request.lora_request.lora_name if request.lora_request else ""
         scope = KvScope(self._model, request.cache_salt or "", adapter)
-        prompt = (request.prompt_token_ids or [])[: offer.tokens]
-        if PrefixChain(scope, prompt).key(offer.tokens) != offer.key:
-            return Refusal.KEY
-        wanted = self._block_bytes * (offer.tokens // self._block)
-        found = 0
-        for rank in range(self._ranks):
-            payload = self._desk.look(offer.name, rank)
-            if payload is None:
-                return Refusal.LOST
-            found += payload.size
-        return Refusal.SIZE if found != wanted else None
+        chain = PrefixChain(scope, request.prompt_token_ids or [])
+        return [self._match(offer, chain, request.num_prompt_tokens) for offer in offers]
+
+    def _match(self, offer: KvSegment, chain: PrefixChain, prompt_tokens: int) -> KvMatch:
+        laid = [self._desk.look(offer.name, rank) for rank in range(self._ranks)]
+        sizes = [payload.size for payload in laid if payload is not None]
+        if len(sizes) < self._ranks:
+            return KvMatch(offer, offer.start, Refusal.LOST)
+        if sum(sizes) != self._block_bytes * ((offer.tokens - offer.start) // self._block):
+            return KvMatch(offer, offer.start, Refusal.SIZE)
+        return match(offer, chain, prompt_tokens, self._block)
+
+    def _busy(self, request: str, pieces: tuple[KvPiece, ...]) -> bool:
+        """Tells whether another request loads some of these payloads beside the steps."""
+        wanted = {piece.name for piece in pieces}
+        return any(
+            tracked.aside and any(piece.name in wanted for piece in tracked.pieces)
+            for other, tracked in self._tracked.items()
+            if other != request
+        )
+
+    def _ids(self, ids: list[int], piece: KvPiece) -> tuple[int, ...]:
+        return tuple(ids[piece.start // self._block : piece.end // self._block])
 
     def _large(self, tokens: int) -> bool:
         return bool(tokens // self._block * self._block_bytes > _ASIDE_BYTES)
@@ -236,7 +295,7 @@ class MemosKvConnector(KVConnectorBase_V1):
         tracked.blocks.extend(blocks[0] if blocks else ())
         # A long prompt is computed in chunks: the last one completes the prefix.
         if computed >= order.tokens:
-            kept = tracked.blocks[: order.tokens // self._block]
+            kept = tracked.blocks[order.start // self._block : order.tokens // self._block]
             work.saves.append(_Save(order.name, tuple(kept)))
             tracked.order = None
             tracked.blocks = []
@@ -288,13 +347,14 @@ class MemosKvConnector(KVConnectorBase_V1):
             self._copiers.shutdown(cancel_futures=True)
 
     def _copy(self, load: _Load) -> None:
-        payload = self._desk.look(load.name, self._rank)
-        try:
-            if payload is None:
-                raise ValueError("the payload is gone")
-            paging.scatter(payload, self._caches, load.blocks, load.skip)
-        except ValueError:
-            self._failed.update(load.blocks)
+        for fill in load.fills:
+            payload = self._desk.look(fill.name, self._rank)
+            try:
+                if payload is None:
+                    raise ValueError("the payload is gone")
+                paging.scatter(payload, self._caches, fill.blocks, fill.skip)
+            except ValueError:
+                self._failed.update(fill.blocks)
 
     def _work(self) -> KvWork:
         work = self._get_connector_metadata()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from memos_ray.core.activation import EngineFingerprint, KvLayout, KvPayload, Refusal, refusal
@@ -51,8 +51,13 @@ class KvShelf:
         return self._bytes
 
     @contextmanager
-    def using(self, payload: KvPayload) -> Iterator[str | Refusal]:
-        """Yields the payload's name on the desk, where it stays meanwhile, or why it is refused."""
+    def using(self, payloads: Sequence[KvPayload]) -> Iterator[list[str | Refusal]]:
+        """Yields each payload's name on the desk, or why it is refused; they stay meanwhile."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self._using(payload)) for payload in payloads]
+
+    @contextmanager
+    def _using(self, payload: KvPayload) -> Iterator[str | Refusal]:
         name = payload.manifest.name
         refused = self._unfit(payload)
         if refused is None and not self._reuse(name):
@@ -92,7 +97,7 @@ class KvShelf:
         manifest = payload.manifest
         ranks = list(payload.ranks)
         if manifest.layout is KvLayout.CANONICAL:
-            ranks = self.codec.ranks(payload.ranks[0], manifest.tokens)
+            ranks = self.codec.ranks(payload.ranks[0], manifest.held_tokens)
         for rank, part in enumerate(ranks):
             self._desk.lay(name, rank, part)
         with self._lock:

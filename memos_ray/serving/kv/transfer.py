@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
+from memos_ray.core.activation import KvSegment
+
 PARAMS = "kv_transfer_params"
-_OFFER, _KEEP, _LOADED, _REFUSED = "memos_offer", "memos_keep", "memos_loaded", "memos_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class KvOffer:
-    """A payload on the desk that holds a prefix of the prompt.
-
-    Attributes:
-        name: on the desk.
-        key: of the prefix; see `core.activation.PrefixChain`.
-        tokens: length of the prefix, a multiple of the engine's block.
-    """
-
-    name: str
-    key: str
-    tokens: int
+_OFFERS, _KEEP, _OUTCOME = "memos_offers", "memos_keep", "memos_outcome"
 
 
 @dataclass(frozen=True, slots=True)
 class KvOrder:
-    """A prefix whose blocks are to be laid on the desk once they are computed."""
+    """Blocks of tokens [start, tokens), to be laid on the desk once they are computed."""
 
     name: str
+    start: int
     tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class KvOutcome:
-    """What became of an offer.
+    """What became of the offers.
 
     Attributes:
-        loaded: tokens that the payload replaced.
-        refused: why it was not loaded.
+        loaded: tokens that the payloads replaced.
+        refused: why the first that was of no use was not loaded.
+        place: token at which that one begins.
+        failed: token from which on the engine computed after all, because a load failed.
     """
 
     loaded: int = 0
     refused: str | None = None
+    place: int = 0
+    failed: int | None = None
 
 
-def params_of(offer: KvOffer | None, order: KvOrder | None) -> dict[str, Any] | None:
-    """Returns what to put into `SamplingParams.extra_args`, or nothing."""
+def params_of(offers: Sequence[KvSegment], order: KvOrder | None) -> dict[str, Any] | None:
+    """Returns what to put into `SamplingParams.extra_args`, or nothing.
+
+    Args:
+        offers: named as they lie on the desk.
+    """
     params: dict[str, Any] = {}
-    if offer is not None:
-        params[_OFFER] = [offer.name, offer.key, offer.tokens]
+    if offers:
+        params[_OFFERS] = [list(astuple(offer)) for offer in offers]
     if order is not None:
-        params[_KEEP] = [order.name, order.tokens]
+        params[_KEEP] = list(astuple(order))
     return {PARAMS: params} if params else None
 
 
-def offer_of(params: dict[str, Any] | None) -> KvOffer | None:
-    """Reads an offer."""
-    return KvOffer(*params[_OFFER]) if params and _OFFER in params else None
+def offers_of(params: dict[str, Any] | None) -> list[KvSegment]:
+    """Reads the offers."""
+    return [KvSegment(*values) for values in (params or {}).get(_OFFERS, ())]
 
 
 def order_of(params: dict[str, Any] | None) -> KvOrder | None:
@@ -67,10 +64,9 @@ def order_of(params: dict[str, Any] | None) -> KvOrder | None:
 
 def report(outcome: KvOutcome) -> dict[str, Any]:
     """Returns what the engine hands back with the last output."""
-    return {_LOADED: outcome.loaded, _REFUSED: outcome.refused}
+    return {_OUTCOME: list(astuple(outcome))}
 
 
 def outcome_of(params: dict[str, Any] | None) -> KvOutcome:
     """Reads what the engine handed back."""
-    params = params or {}
-    return KvOutcome(params.get(_LOADED, 0), params.get(_REFUSED))
+    return KvOutcome(*(params or {}).get(_OUTCOME, ()))

@@ -61,7 +61,7 @@ async def test_a_cache_serves_every_prompt_that_begins_alike(replica: ModelRepli
         assert await replica.forget()
         plain, _ = await whole(replica.chat(request))
         assert await replica.forget()
-        text, last = await whole(replica.chat(request, kv))
+        text, last = await whole(replica.chat(request, [kv]))
         assert last.kv is not None and last.kv.loaded_tokens == kv.manifest.tokens > 0
         assert (text, last.finish) == (plain, FinishReason.LENGTH)
 
@@ -77,7 +77,7 @@ async def test_changed_memories_are_never_answered_from_the_old_cache(
         shared=changed,
     )
     plain, _ = await whole(replica.chat(request))
-    text, last = await whole(replica.chat(request, kv))
+    text, last = await whole(replica.chat(request, [kv]))
     assert last.kv is not None and last.kv.refused == Refusal.KEY
     assert text == plain
 

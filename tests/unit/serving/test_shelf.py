@@ -48,7 +48,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
 def test_a_payload_lies_on_the_desk_while_it_is_used(desk: Desk) -> None:
     shelf = KvShelf(desk, ENGINE, 4, budget_bytes=0)
     one = payload(1)
-    with shelf.using(one) as name, shelf.using(one) as again:
+    with shelf.using([one]) as [name], shelf.using([one]) as [again]:
         assert name == again == one.manifest.name
         laid = desk.look(name, 0)
         assert laid is not None and np.array_equal(laid, one.ranks[0])
@@ -60,7 +60,7 @@ def test_the_least_recently_used_goes_first(desk: Desk) -> None:
     shelf = KvShelf(desk, ENGINE, 4, budget_bytes=2 * SIZE)
     one, two, three = (payload(seed) for seed in (1, 2, 3))
     for each in (one, two, one, three):
-        with shelf.using(each):
+        with shelf.using([each]):
             pass
     held = [each for each in (one, two, three) if desk.look(each.manifest.name, 0) is not None]
     assert held == [one, three]
@@ -70,10 +70,10 @@ def test_the_least_recently_used_goes_first(desk: Desk) -> None:
 def test_it_is_laid_down_again_when_somebody_took_it_away(desk: Desk) -> None:
     shelf = KvShelf(desk, ENGINE, 4, budget_bytes=SIZE)
     one = payload(1)
-    with shelf.using(one) as name:
+    with shelf.using([one]) as [name]:
         assert not isinstance(name, Refusal)
     desk.clear(name)
-    with shelf.using(one):
+    with shelf.using([one]):
         assert desk.look(name, 0) is not None
     assert shelf.memory_bytes == SIZE
 
@@ -82,7 +82,7 @@ def test_a_changed_byte_is_noticed(desk: Desk) -> None:
     shelf = KvShelf(desk, ENGINE, 4, budget_bytes=SIZE)
     one = payload(1)
     one.ranks[0][5] ^= 1
-    with shelf.using(one) as name:
+    with shelf.using([one]) as [name]:
         assert name is Refusal.DIGEST
     assert shelf.memory_bytes == 0
 
@@ -90,9 +90,10 @@ def test_a_changed_byte_is_noticed(desk: Desk) -> None:
 def test_what_lies_there_does_not_excuse_a_manifest_that_lies(desk: Desk) -> None:
     shelf = KvShelf(desk, ENGINE, 4, budget_bytes=SIZE)
     one = payload(1)
-    with shelf.using(one):
+    with shelf.using([one]):
         pass
-    with shelf.using(KvPayload(replace(one.manifest, model="other"), one.ranks)) as name:
+    other = KvPayload(replace(one.manifest, model="other"), one.ranks)
+    with shelf.using([other]) as [name]:
         assert name is Refusal.MODEL
 
 
@@ -110,7 +111,7 @@ def test_the_canonical_layout_is_divided_among_the_ranks(desk: Desk) -> None:
         engine="another",
         layout=KvLayout.CANONICAL,
     )
-    with shelf.using(sealed) as name:
+    with shelf.using([sealed]) as [name]:
         assert not isinstance(name, Refusal)
         for rank in range(2):
             laid = desk.look(name, rank)
@@ -120,10 +121,9 @@ def test_the_canonical_layout_is_divided_among_the_ranks(desk: Desk) -> None:
 def test_blocks_that_nobody_has_looked_into_are_not_translated(desk: Desk) -> None:
     unknown = replace(ENGINE, device_layout="cpu-amx")
     shelf = KvShelf(desk, unknown, 4, budget_bytes=SIZE)
-    with shelf.using(payload(1, unknown)) as name:
+    with shelf.using([payload(1, unknown)]) as [name]:
         assert not isinstance(name, Refusal)
     canonical = payload(2, unknown)
-    with shelf.using(
-        KvPayload(replace(canonical.manifest, layout=KvLayout.CANONICAL), canonical.ranks)
-    ) as name:
+    anywhere = KvPayload(replace(canonical.manifest, layout=KvLayout.CANONICAL), canonical.ranks)
+    with shelf.using([anywhere]) as [name]:
         assert name is Refusal.ENGINE
