@@ -251,6 +251,12 @@ class ModelSettings(_Section):
     waiting_max: int = Field(
         64, ge=0, description="Requests that may wait for a replica before others are refused."
     )
+    holder_requests: int = Field(
+        8,
+        ge=0,
+        description="Requests that a replica may have more than another and still be preferred for "
+        "the KV caches it holds; 0 ends the preference.",
+    )
     cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
     gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
     dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
 from memos_ray.core.generation import (
@@ -11,7 +12,9 @@ from memos_ray.core.generation import (
     ChatRequest,
     GenerationPart,
     GenerationRequest,
+    KvUse,
 )
+from memos_ray.core.scheduling.routing import Recent
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EnginePort, TokenizerPort
 
@@ -27,6 +30,7 @@ class ModelReplica:
         self._engine = engine
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
+        self._served: Recent[int] = Recent()
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -37,6 +41,11 @@ class ModelReplica:
     def healthy(self) -> bool:
         """Whether requests are still answered."""
         return self._engine.healthy
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """Tokens of what need not be computed or fetched again, by name: see `ChatRequest`."""
+        return {**self._served.all(), **self._engine.held}
 
     async def chat(
         self, request: ChatRequest, kv: KvPayload | None = None
@@ -60,8 +69,10 @@ class ModelReplica:
                 "the answer would not fit", tokens=len(tokens), limit=self._context_tokens
             )
         generation = GenerationRequest(request.id, tokens, sampling, request.salt, request.adapter)
+        held = self.held
+        at_holder = any(name in held for name in request.affinity) if request.affinity else None
         async for part in self._engine.generate(generation, kv):
-            yield part
+            yield part if part.kv is None else self._noted(part, part.kv, request, at_holder)
 
     async def build_kv(
         self,
@@ -79,15 +90,28 @@ class ModelReplica:
         """
         messages = (ChatMessage("system", shared), ChatMessage("user", ""))
         head, _ = await asyncio.to_thread(self._tokens, messages, shared)
-        return await self._engine.export_kv(head, salt=salt, adapter=adapter, sources=sources)
+        payload = await self._engine.export_kv(head, salt=salt, adapter=adapter, sources=sources)
+        self._served.put(payload.manifest.name, payload.manifest.tokens)
+        return payload
 
     async def forget(self) -> bool:
         """Empties the engine's own prefix cache; false while requests under way use it."""
+        self._served.clear()
         return await self._engine.forget()
 
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
+
+    def _noted(
+        self, part: GenerationPart, use: KvUse, request: ChatRequest, at_holder: bool | None
+    ) -> GenerationPart:
+        lying = self._engine.held
+        for name in request.affinity:
+            if name not in lying:
+                # From now on the whole prompt is in the engine's own prefix cache.
+                self._served.put(name, use.prompt_tokens)
+        return replace(part, kv=replace(use, at_holder=at_holder))
 
     def _tokens(
         self, messages: tuple[ChatMessage, ...], shared: str

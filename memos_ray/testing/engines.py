@@ -76,6 +76,11 @@ class HashingEngine:
         """Whether requests are still answered."""
         return not self._closed
 
+    @property
+    def held(self) -> dict[str, int]:
+        """Tokens of the KV caches at hand, by name."""
+        return self._shelf.held
+
     async def generate(
         self, request: GenerationRequest, kv: KvPayload | None = None
     ) -> AsyncIterator[GenerationPart]:

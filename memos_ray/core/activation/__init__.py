@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from memos_ray.core.activation.engine import EngineFingerprint, KvGeometry, ModelIdentity
-from memos_ray.core.activation.keys import CHAIN_TOKENS, KvScope, PrefixChain, tenant_salt
+from memos_ray.core.activation.keys import (
+    CHAIN_TOKENS,
+    KvScope,
+    PrefixChain,
+    conversation_name,
+    tenant_salt,
+)
 from memos_ray.core.activation.manifest import (
     KvLayout,
     KvManifest,
@@ -26,6 +32,7 @@ __all__ = [
     "PrefixChain",
     "Refusal",
     "SourceVersion",
+    "conversation_name",
     "refusal",
     "tenant_salt",
 ]

@@ -78,12 +78,15 @@ class KvUse:
         cached_tokens: prompt tokens that were not computed, whatever the reason.
         loaded_tokens: those that came with the KV cache that was given.
         refused: why that cache was not loaded; see `core.activation.Refusal`.
+        at_holder: whether the replica held anything that the request's `affinity` names, when
+            it came; nothing when that is empty.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     loaded_tokens: int = 0
     refused: str | None = None
+    at_holder: bool | None = None
 
 
 @crossing
@@ -110,6 +113,9 @@ class ChatRequest:
     Attributes:
         shared: what the first message begins with and other prompts do, too: a KV cache ends there.
         salt, adapter: see `GenerationRequest`.
+        affinity: what a replica may hold of this, the most specific last: names of KV caches
+            (`KvManifest.name`) and of conversations (`core.activation.conversation_name`). It
+            goes where they are, and is answered the same anywhere.
     """
 
     id: str
@@ -118,6 +124,7 @@ class ChatRequest:
     salt: str
     shared: str = ""
     adapter: str = ""
+    affinity: tuple[str, ...] = ()
 
 
 @crossing
