@@ -141,6 +141,7 @@ class ModelPort(Protocol):
         Raises:
             InvalidInputError: the conversation does not fit the model's template or context.
             OverloadedError: too many requests wait.
+            DeadlineExceededError: the answer took too long.
             UnavailableError: no replica answers, or the one that did has died.
         """
         ...

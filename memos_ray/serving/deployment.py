@@ -86,7 +86,9 @@ def bind(settings: ModelSettings) -> Application:
         autoscaling_config=AutoscalingConfig(
             min_replicas=settings.replicas_min,
             max_replicas=settings.replicas_max,
-            target_ongoing_requests=settings.sequences,
+            target_ongoing_requests=settings.ongoing_target or settings.sequences,
+            upscale_delay_s=settings.upscale_delay_s,
+            downscale_delay_s=settings.downscale_delay_s,
         ),
         # A few more than are computed at once, so that the engine never waits for the next.
         max_ongoing_requests=_ONGOING_FACTOR * settings.sequences,
@@ -94,7 +96,7 @@ def bind(settings: ModelSettings) -> Application:
         request_router_config=_routing(settings),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         health_check_period_s=1.0,
-        graceful_shutdown_timeout_s=30.0,
+        graceful_shutdown_timeout_s=settings.drain_s,
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )(ModelDeployment)
     return deployment.bind(settings)

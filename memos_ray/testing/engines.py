@@ -35,6 +35,7 @@ from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv.desk import LocalDesk
 from memos_ray.serving.kv.shelf import KvShelf
 
+DEADLY_SEED = 13
 _STATE_BYTES = 32
 _GEOMETRY = KvGeometry(layers=1, kv_heads=1, head_dim=32)
 # One token's keys and values: float32, as in a real cache; the state is in the first key.
@@ -214,6 +215,20 @@ def _states(state: bytes, tokens: tuple[int, ...]) -> list[bytes]:
         state = blake2b(state + token.to_bytes(4, "big"), digest_size=_STATE_BYTES).digest()
         states.append(state)
     return states
+
+
+class MortalEngine(HashingEngine):
+    """Dies of a request with the seed `DEADLY_SEED`."""
+
+    def _check(self, request: GenerationRequest) -> None:
+        if request.sampling.seed == DEADLY_SEED:
+            self.close()
+        super()._check(request)
+
+
+def mortal_engine() -> MortalEngine:
+    """Makes a slow engine that one request is enough to end."""
+    return MortalEngine(step_s=0.05)
 
 
 def slow_engine() -> HashingEngine:
