@@ -266,8 +266,28 @@ class ModelSettings(_Section):
     )
     replicas_min: Positive = Field(1, description="Replicas that always run.")
     replicas_max: Positive = Field(1, description="Replicas under load.")
+    ongoing_target: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Requests of a replica that the number of replicas is aimed at; as many as "
+        "`sequences` when absent.",
+    )
+    upscale_delay_s: float = Field(
+        10.0, ge=0, description="For so long must there be too few replicas before some are added."
+    )
+    downscale_delay_s: float = Field(
+        600.0, ge=0, description="For so long must there be too many before some are ended."
+    )
+    drain_s: Seconds = Field(
+        30.0, description="Longest wait for answers under way when a replica is to end."
+    )
     waiting_max: int = Field(
         64, ge=0, description="Requests that may wait for a replica before others are refused."
+    )
+    holder_requests: int = Field(
+        8,
+        ge=0,
+        description="Requests that a replica may have more than another and still be preferred for "
+        "the KV caches it holds; 0 ends the preference.",
     )
     cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
     gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
@@ -284,6 +304,9 @@ class ModelSettings(_Section):
     sequences: Positive = Field(32, description="Most requests computed at once.")
     tensor_parallel: Positive = Field(1, description="Devices that share the model.")
     eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
+    answer_s: Seconds = Field(
+        600.0, description="Longest time of one answer, waiting for a replica included."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSettings:

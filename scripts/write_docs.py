@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -19,6 +20,7 @@ from memos_ray.config import ModelSettings, Settings, env_name
 from memos_ray.core.cube.facets import FIELDS
 from memos_ray.errors import all_errors
 from memos_ray.gateway.app import create_app
+from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.metrics import HttpMetrics
 
@@ -99,7 +101,10 @@ def _first_line(text: str | None) -> str:
 
 def routes() -> str:
     """Every route of the REST door."""
+    # Nothing is asked, so that nothing need stand behind the door.
+    nothing: Any = None
     unused: Doorway = object.__new__(Doorway)
+    unused.chats = ChatService(nothing, nothing, {})
     document = create_app(unused, Settings()).openapi()
     rows = (
         (

@@ -78,6 +78,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     metrics = HttpMetrics(replica)
+    doorway.chats.watch(metrics.answered)
     app.state.doorway = doorway
     app.state.limits = settings.limits
     app.state.metrics = metrics

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from uuid import uuid4
 
-from memos_ray.core.activation import tenant_salt
+from memos_ray.core.activation import conversation_name, tenant_salt
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.payload import Form
-from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, Sampling
+from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, KvUse, Sampling
 from memos_ray.core.scheduling import (
     PlanBudget,
     PromptMemory,
@@ -56,6 +56,11 @@ class ChatService:
         self._memories = memories
         self._activation = activation
         self._models = models
+        self._watchers: list[Callable[[str, KvUse], None]] = []
+
+    def watch(self, watcher: Callable[[str, KvUse], None]) -> None:
+        """Has somebody told, for each answer, its model and what stood in for its prompt."""
+        self._watchers.append(watcher)
 
     @property
     def models(self) -> list[str]:
@@ -92,13 +97,15 @@ class ChatService:
             self._found(caller, query), self._shared(caller, query)
         )
         made = _plan(query, found, shared)
+        salt = tenant_salt(context.principal.tenant)
         request = ChatRequest(
             # Unique, unlike the request id, which is the client's.
             id=uuid4().hex,
             messages=made.messages,
             sampling=_sampling(query),
-            salt=tenant_salt(context.principal.tenant),
+            salt=salt,
             shared=made.shared,
+            affinity=_affinity(query, shared, salt, context.principal.id),
         )
         # The first event comes with the first word: what is wrong before that is simply raised.
         home = query.namespaces[0] if query.namespaces else context.principal.id
@@ -115,6 +122,9 @@ class ChatService:
                 if part.finish is None:
                     yield ChatEvent(text=part.text)
                     continue
+                if part.kv is not None:
+                    for watcher in self._watchers:
+                        watcher(query.model, part.kv)
                 stored, failed = await self._remember(caller, query, text)
                 last = _last(part, tokens, stored, failed)
                 if kv and part.kv is not None and part.kv.refused:
@@ -185,6 +195,15 @@ def _plan(query: ChatQuery, found: list[Memory], shared: SharedMemories) -> Prom
         PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
         _estimated_tokens,
     )
+
+
+def _affinity(
+    query: ChatQuery, shared: SharedMemories, salt: str, principal: str
+) -> tuple[str, ...]:
+    names = [] if shared.kv is None else [shared.kv.name]
+    if query.session is not None:
+        names.append(conversation_name(salt, principal, query.session))
+    return tuple(names)
 
 
 def _estimated_tokens(text: str) -> int:

@@ -42,8 +42,8 @@ class Edge:
 
     Args:
         request_bytes: most bytes of a body.
-        timeout_s: deadline of a request; ingest, which writes batch by batch, and answers of
-            models, which take their time, have none.
+        timeout_s: deadline of a request; ingest, which writes batch by batch, has none, and
+            answers of models, which take their time, have their own.
         echo_request_id: whether to return the request id; Serve's proxy does so by itself.
     """
 

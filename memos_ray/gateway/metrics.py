@@ -12,9 +12,11 @@ from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from memos_ray.core.generation import KvUse
 from memos_ray.core.vault.requests import ShardStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _METHODS = frozenset(HTTPMethod)
 
 
@@ -50,6 +52,31 @@ class HttpMetrics:
             "memos_adds",
             "Memories sent to be stored.",
             ("replica", "outcome"),
+            registry=self._registry,
+        )
+        self._tokens = Counter(
+            "memos_prompt_tokens",
+            "Tokens of prompts: all, those not computed, and those loaded with a KV cache.",
+            ("replica", "model", "kind"),
+            registry=self._registry,
+        )
+        self._cached = Histogram(
+            "memos_prompt_cached_share",
+            "Share of each prompt that was not computed.",
+            ("replica", "model"),
+            buckets=_SHARES,
+            registry=self._registry,
+        )
+        self._refusals = Counter(
+            "memos_kv_refusals",
+            "KV caches that an engine did not load.",
+            ("replica", "model", "reason"),
+            registry=self._registry,
+        )
+        self._routed = Counter(
+            "memos_routed",
+            "Answers for which a replica may hold something, by whether theirs did.",
+            ("replica", "model", "to"),
             registry=self._registry,
         )
         self._shards = {
@@ -88,6 +115,21 @@ class HttpMetrics:
         """Counts memories that were stored or refused."""
         self._adds.labels(self._replica, "stored").inc(stored)
         self._adds.labels(self._replica, "failed").inc(failed)
+
+    def answered(self, model: str, use: KvUse) -> None:
+        """Counts an answer of a model."""
+        tokens = self._tokens.labels
+        tokens(self._replica, model, "all").inc(use.prompt_tokens)
+        tokens(self._replica, model, "cached").inc(use.cached_tokens)
+        tokens(self._replica, model, "loaded").inc(use.loaded_tokens)
+        if use.prompt_tokens:
+            share = use.cached_tokens / use.prompt_tokens
+            self._cached.labels(self._replica, model).observe(share)
+        if use.refused is not None:
+            self._refusals.labels(self._replica, model, use.refused).inc()
+        if use.at_holder is not None:
+            to = "holder" if use.at_holder else "stranger"
+            self._routed.labels(self._replica, model, to).inc()
 
     def render(self, shards: Mapping[str, ShardStatus | None]) -> bytes:
         """Returns everything in Prometheus' text format."""

@@ -36,6 +36,6 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         blobs=blobs,
         public_key=public_key,
         clock=SystemClock(),
-        models={model.name: ModelHandle(model.name) for model in settings.models},
+        models={model.name: ModelHandle(model.name, model.answer_s) for model in settings.models},
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)

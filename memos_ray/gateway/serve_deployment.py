@@ -89,8 +89,9 @@ def start(settings: Settings, public_key: bytes, port: int) -> None:
         http_options=HTTPOptions(
             host=gateway.host,
             port=port,
-            # The application's own deadline comes first, and answers with a problem document.
-            request_timeout_s=gateway.timeout_s + _GRACE_S,
+            # The application's own deadlines come first, and answer with a problem document.
+            request_timeout_s=_GRACE_S
+            + max([gateway.timeout_s, *(model.answer_s for model in settings.models)]),
         ),
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from memos_ray.core.activation import EngineFingerprint, KvManifest, KvPayload, SourceVersion
@@ -49,6 +49,11 @@ class EnginePort(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether requests are still answered."""
+        ...
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """Tokens of the KV caches that need not be fetched again, by `KvManifest.name`."""
         ...
 
     def generate(
@@ -146,6 +151,7 @@ class ModelPort(Protocol):
         Raises:
             InvalidInputError: the conversation does not fit the model's template or context.
             OverloadedError: too many requests wait.
+            DeadlineExceededError: the answer took too long.
             UnavailableError: no replica answers, or the one that did has died.
         """
         ...

@@ -15,7 +15,7 @@ from typing import Any
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from memos_ray.config import EngineKind, ModelSettings
 from memos_ray.core.activation import KvPayload, SourceVersion
@@ -23,10 +23,12 @@ from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import ConfigurationError, UnavailableError
 from memos_ray.ports import EnginePort
 from memos_ray.serving.replica import ModelReplica
+from memos_ray.serving.routing import HELD, HolderRouter
 
 _ONGOING_FACTOR = 2
 # To compute a prompt takes no longer, so that nobody waits longer for a cache.
 _FETCH_S = 10.0
+_STATS_S = 1.0
 
 
 class ModelDeployment:
@@ -76,6 +78,10 @@ class ModelDeployment:
         """Says which process this is, and what it holds."""
         return ReplicaStatus(os.getpid(), self._replica.fingerprint)
 
+    def record_routing_stats(self) -> dict[str, Any]:
+        """Serve asks this, and hands it to the routers; see `serving.routing`."""
+        return {HELD: dict(self._replica.held)}
+
     async def forget(self) -> bool:
         """Empties this replica's own prefix cache."""
         return await self._replica.forget()
@@ -107,17 +113,30 @@ def bind(settings: ModelSettings) -> Application:
         autoscaling_config=AutoscalingConfig(
             min_replicas=settings.replicas_min,
             max_replicas=settings.replicas_max,
-            target_ongoing_requests=settings.sequences,
+            target_ongoing_requests=settings.ongoing_target or settings.sequences,
+            upscale_delay_s=settings.upscale_delay_s,
+            downscale_delay_s=settings.downscale_delay_s,
         ),
         # A few more than are computed at once, so that the engine never waits for the next.
         max_ongoing_requests=_ONGOING_FACTOR * settings.sequences,
         max_queued_requests=settings.waiting_max,
+        request_router_config=_routing(settings),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         health_check_period_s=1.0,
-        graceful_shutdown_timeout_s=30.0,
+        graceful_shutdown_timeout_s=settings.drain_s,
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )(ModelDeployment)
     return deployment.bind(settings)
+
+
+def _routing(settings: ModelSettings) -> RequestRouterConfig:
+    # Ray declares every field as a dictionary.
+    fields: dict[str, Any] = {
+        "request_router_class": HolderRouter,
+        "request_router_kwargs": {"holder_requests": settings.holder_requests},
+        "request_routing_stats_period_s": _STATS_S,
+    }
+    return RequestRouterConfig(**fields)
 
 
 def application_of(model: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from memos_ray.core.activation import (
 )
 from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import (
+    DeadlineExceededError,
     InternalError,
     MemosError,
     NotFoundError,
@@ -29,10 +31,15 @@ _TRIES = 3
 
 
 class ModelHandle:
-    """The replicas of one model. Implements `ports.ModelPort`."""
+    """The replicas of one model. Implements `ports.ModelPort`.
 
-    def __init__(self, model: str) -> None:
+    Args:
+        answer_s: deadline of an answer, waiting for a replica included.
+    """
+
+    def __init__(self, model: str, answer_s: float = 600.0) -> None:
         self._model = model
+        self._answer_s = answer_s
         self._handle: Any = None
 
     async def chat(
@@ -44,19 +51,29 @@ class ModelHandle:
 
         Raises:
             OverloadedError: too many requests wait.
+            DeadlineExceededError: the answer took too long; nobody goes on with it.
             UnavailableError: no replica answers, or the one that did has died.
             MemosError: what the replica raised.
         """
+        deadline = asyncio.get_running_loop().time() + self._answer_s
         for attempt in range(_TRIES):
             begun = False
             stream = None
             try:
                 handle = self._open().chat.options(stream=True)
                 stream = handle.remote(request, list(kv))
-                async for part in stream:
+                while True:
+                    async with asyncio.timeout_at(deadline):
+                        part = await anext(stream)
                     begun = True
                     yield part
+            except StopAsyncIteration:
+                stream = None
                 return
+            except TimeoutError:
+                raise DeadlineExceededError(
+                    "the answer took too long", model=self._model, limit_s=self._answer_s
+                ) from None
             except Exception as error:
                 # It has ended; to cancel it would only raise the same again.
                 stream = None

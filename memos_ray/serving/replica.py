@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, Refusal, SourceVersion
@@ -12,8 +12,10 @@ from memos_ray.core.generation import (
     ChatRequest,
     GenerationPart,
     GenerationRequest,
+    KvUse,
     TextPiece,
 )
+from memos_ray.core.scheduling.routing import Recent
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EnginePort, TokenizerPort
 
@@ -30,6 +32,7 @@ class ModelReplica:
         self._engine = engine
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
+        self._served: Recent[int] = Recent()
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -40,6 +43,11 @@ class ModelReplica:
     def healthy(self) -> bool:
         """Whether requests are still answered."""
         return self._engine.healthy
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """Tokens of what need not be computed or fetched again, by name: see `ChatRequest`."""
+        return {**self._served.all(), **self._engine.held}
 
     async def chat(
         self, request: ChatRequest, kv: Sequence[KvPayload | None] = ()
@@ -67,16 +75,19 @@ class ModelReplica:
             )
         generation = GenerationRequest(request.id, tokens, sampling, request.salt, request.adapter)
         there = [payload for payload in kv if payload is not None]
+        held = self.held
+        at_holder = any(name in held for name in request.affinity) if request.affinity else None
         answer = TextPiece("", ())
         async for part in self._engine.generate(generation, there):
             if request.keep:
                 answer = TextPiece(answer.text + part.text, answer.tokens + part.tokens)
-            if part.finish is not None:
-                if len(there) < len(kv) and part.kv is not None:
-                    part = replace(part, kv=replace(part.kv, refused=Refusal.LOST.value))
-                if request.keep:
-                    spelt = await asyncio.to_thread(self._answered, request, text, answer)
-                    part = replace(part, said=prompt + spelt)
+            if part.kv is not None:
+                lost = len(there) < len(kv)
+                use = replace(part.kv, refused=Refusal.LOST.value) if lost else part.kv
+                part = self._noted(part, use, request, at_holder)
+            if part.finish is not None and request.keep:
+                spelt = await asyncio.to_thread(self._answered, request, text, answer)
+                part = replace(part, said=prompt + spelt)
             yield part
 
     async def build_kv(
@@ -95,9 +106,7 @@ class ModelReplica:
         """
         messages = (ChatMessage("system", shared), ChatMessage("user", ""))
         head = await asyncio.to_thread(self._head, messages, shared)
-        return await self._engine.export_kv(
-            head.tokens, salt=salt, adapter=adapter, sources=sources
-        )
+        return await self.export_kv(head.tokens, salt=salt, adapter=adapter, sources=sources)
 
     async def export_kv(
         self,
@@ -109,17 +118,30 @@ class ModelReplica:
         start: int = 0,
     ) -> KvPayload:
         """Computes the KV cache of a conversation; see `EnginePort.export_kv`."""
-        return await self._engine.export_kv(
+        payload = await self._engine.export_kv(
             tokens, salt=salt, adapter=adapter, sources=sources, start=start
         )
+        self._served.put(payload.manifest.name, payload.manifest.tokens)
+        return payload
 
     async def forget(self) -> bool:
         """Empties the engine's own prefix cache; false while requests under way use it."""
+        self._served.clear()
         return await self._engine.forget()
 
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
+
+    def _noted(
+        self, part: GenerationPart, use: KvUse, request: ChatRequest, at_holder: bool | None
+    ) -> GenerationPart:
+        lying = self._engine.held
+        for name in request.affinity:
+            if name not in lying:
+                # From now on the whole prompt is in the engine's own prefix cache.
+                self._served.put(name, use.prompt_tokens)
+        return replace(part, kv=replace(use, at_holder=at_holder))
 
     def _prompt(self, request: ChatRequest) -> tuple[str, tuple[TextPiece, ...]]:
         """Returns a prompt's text, and the pieces that it is computed as."""

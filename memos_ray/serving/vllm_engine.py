@@ -67,6 +67,11 @@ class VllmEngine:
         """Whether requests are still answered."""
         return self._driver.healthy
 
+    @property
+    def held(self) -> dict[str, int]:
+        """Tokens of the KV caches at hand, by name."""
+        return self._shelf.held
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:

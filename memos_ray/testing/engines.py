@@ -7,7 +7,8 @@ of all states. KV caches hold these states, so that any wrong one gives a wrong 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -41,6 +42,7 @@ from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv.desk import LocalDesk
 from memos_ray.serving.kv.shelf import KvShelf
 
+DEADLY_SEED = 13
 _STATE_BYTES = 32
 _GEOMETRY = KvGeometry(layers=1, kv_heads=1, head_dim=32)
 # One token's keys and values: float32, as in a real cache; the state is in the first key.
@@ -82,9 +84,14 @@ class HashingEngine:
         """Whether requests are still answered."""
         return not self._closed
 
+    @property
+    def held(self) -> dict[str, int]:
+        """Tokens of the KV caches at hand, by name."""
+        return self._shelf.held
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
-    ) -> AsyncIterator[GenerationPart]:
+    ) -> AsyncGenerator[GenerationPart, None]:
         """See `EnginePort`."""
         if self._closed:
             raise UnavailableError("the engine is dead")
@@ -199,6 +206,25 @@ def _states(states: list[bytes], tokens: Sequence[int]) -> list[bytes]:
         before = states[-1] if states else b""
         states.append(blake2b(before + token.to_bytes(4, "big"), digest_size=_STATE_BYTES).digest())
     return states
+
+
+class MortalEngine(HashingEngine):
+    """Dies of a request with the seed `DEADLY_SEED`."""
+
+    async def generate(
+        self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
+    ) -> AsyncGenerator[GenerationPart, None]:
+        """See `EnginePort`."""
+        if request.sampling.seed == DEADLY_SEED:
+            self.close()
+        async with aclosing(super().generate(request, kv)) as parts:
+            async for part in parts:
+                yield part
+
+
+def mortal_engine() -> MortalEngine:
+    """Makes a slow engine that one request is enough to end."""
+    return MortalEngine(step_s=0.05)
 
 
 def slow_engine() -> HashingEngine:

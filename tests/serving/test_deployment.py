@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from ray import serve
 
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
@@ -20,12 +22,18 @@ from memos_ray.core.generation import (
     GenerationPart,
     Sampling,
 )
-from memos_ray.errors import InvalidInputError, OverloadedError, UnavailableError
+from memos_ray.errors import (
+    DeadlineExceededError,
+    InvalidInputError,
+    OverloadedError,
+    UnavailableError,
+)
 from memos_ray.serving import deployment
+from memos_ray.serving.deployment import application_of
 from memos_ray.serving.handles import ModelHandle
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
-from memos_ray.testing.engines import HashingEngine
+from memos_ray.testing.engines import DEADLY_SEED, HashingEngine
 from memos_ray.testing.random_models import write_tokenizer
 
 pytestmark = pytest.mark.cluster
@@ -70,6 +78,13 @@ def models(tokenizer: Path) -> tuple[ModelSettings, ...]:
                 "factory": f"{engines}:slow_engine",
                 "sequences": 1,
                 "waiting_max": 1,
+                **common,
+            }
+        ),
+        ModelSettings.model_validate(
+            {
+                "name": "mortal",
+                "factory": f"{engines}:mortal_engine",
                 **common,
             }
         ),
@@ -131,6 +146,43 @@ class TestReplicas:
         text, _ = await whole(model.chat(request()))
         assert text
 
+    async def test_an_answer_that_takes_too_long_is_ended(self) -> None:
+        hasty = ModelHandle("slow", answer_s=0.5)
+        for _ in range(4):
+            # Each would go on for most of a minute; two of them would fill the replica.
+            with pytest.raises(DeadlineExceededError):
+                await whole(hasty.chat(request(tokens=1000)))
+        text, _ = await whole(ModelHandle("slow").chat(request()))
+        assert text
+
+    async def test_waiting_for_a_replica_counts(self) -> None:
+        model = ModelHandle("slow")
+        busy = [model.chat(request(tokens=1000)) for _ in range(2)]
+        for parts in busy:
+            await anext(parts)
+        with pytest.raises(DeadlineExceededError):
+            await whole(ModelHandle("slow", answer_s=0.2).chat(request()))
+        for parts in busy:
+            await parts.aclose()
+        text, _ = await whole(model.chat(request()))
+        assert text
+
+    async def test_a_dead_engine_ends_its_streams_and_is_replaced(self) -> None:
+        model = ModelHandle("mortal")
+        pid = (await model.status()).pid
+        deadly = replace(request(), sampling=Sampling(seed=DEADLY_SEED))
+        parts = model.chat(request(tokens=1000))
+        await anext(parts)
+        with pytest.raises(UnavailableError):
+            await whole(model.chat(deadly))
+        with pytest.raises(UnavailableError):
+            await whole(parts)
+        async with asyncio.timeout(60):
+            while (await self._pid(model)) in (pid, None):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        text, _ = await whole(model.chat(request()))
+        assert text
+
     async def test_a_death_in_the_middle_is_told(self) -> None:
         model = ModelHandle("slow")
         pid = (await model.status()).pid
@@ -141,6 +193,12 @@ class TestReplicas:
             await whole(parts)
         text, _ = await whole(model.chat(request()))
         assert text
+
+    async def _pid(self, model: ModelHandle) -> int | None:
+        try:
+            return (await model.status()).pid
+        except UnavailableError:
+            return None
 
     async def _pids(self, model: ModelHandle) -> set[int]:
         found: set[int] = set()
@@ -153,3 +211,80 @@ class TestReplicas:
             if len(found) == 2:
                 return found
         raise AssertionError("only one replica answers")
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_replicas_come_and_go_with_the_load(tokenizer: Path) -> None:
+    settings = ModelSettings.model_validate(
+        {
+            "name": "elastic",
+            "path": tokenizer,
+            "engine": "custom",
+            "factory": "memos_ray.testing.engines:slow_engine",
+            "replicas_max": 2,
+            "ongoing_target": 1,
+            "upscale_delay_s": 0,
+            "downscale_delay_s": 0,
+            "cpus": 0,
+        }
+    )
+    deployment.start([settings])
+
+    async def running(expected: int) -> None:
+        async with asyncio.timeout(120):
+            while _running("elastic") != expected:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+
+    assert _running("elastic") == 1
+    streams = [
+        asyncio.create_task(whole(ModelHandle("elastic").chat(request(tokens=1900))))
+        for _ in range(4)
+    ]
+    await running(2)
+    for stream in streams:
+        stream.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)
+    await running(1)
+
+
+def _running(model: str) -> int:
+    (found,) = serve.status().applications[application_of(model)].deployments.values()
+    return found.replica_states.get("RUNNING", 0)
+
+
+@pytest.mark.usefixtures("cluster")
+class TestEnding:
+    """A replica that is to end lets answers under way end first, for `drain_s`."""
+
+    @pytest.fixture
+    def ending(self, tokenizer: Path, request: pytest.FixtureRequest) -> ModelHandle:
+        settings = ModelSettings.model_validate(
+            {
+                "name": "ending",
+                "path": tokenizer,
+                "engine": "custom",
+                "factory": "memos_ray.testing.engines:slow_engine",
+                "drain_s": request.param,
+                "cpus": 0,
+            }
+        )
+        deployment.start([settings])
+        return ModelHandle("ending")
+
+    @pytest.mark.parametrize("ending", [60.0], indirect=True)
+    async def test_answers_under_way_end(self, ending: ModelHandle) -> None:
+        parts = ending.chat(request(tokens=60))
+        first = await anext(parts)
+        gone = asyncio.create_task(asyncio.to_thread(serve.delete, application_of("ending")))
+        text, last = await whole(parts)
+        assert last.finish is FinishReason.LENGTH
+        assert len((first.text + text).split()) == 60
+        await gone
+
+    @pytest.mark.parametrize("ending", [0.1], indirect=True)
+    async def test_but_not_for_longer_than_they_may(self, ending: ModelHandle) -> None:
+        parts = ending.chat(request(tokens=1000))
+        await anext(parts)
+        await asyncio.to_thread(serve.delete, application_of("ending"))
+        with pytest.raises(UnavailableError):
+            await whole(parts)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from memos_ray.core.activation.engine import EngineFingerprint, KvGeometry, ModelIdentity
-from memos_ray.core.activation.keys import CHAIN_TOKENS, KvScope, PrefixChain, tenant_salt
+from memos_ray.core.activation.keys import (
+    CHAIN_TOKENS,
+    KvScope,
+    PrefixChain,
+    conversation_name,
+    tenant_salt,
+)
 from memos_ray.core.activation.manifest import (
     KvLayout,
     KvManifest,
@@ -56,17 +62,12 @@ __all__ = [
     "Refusal",
     "RetentionPolicy",
     "SourceVersion",
-    "activation",
-    "core",
+    "conversation_name",
     "decayed",
-    "from",
-    "import",
     "match",
-    "memos_ray",
     "refusal",
     "refusals",
     "run",
-    "segments",
     "tenant_salt",
     "victims",
     "whole_blocks",

@@ -23,6 +23,13 @@ KEY_DIGITS = 32
 _KEY_BYTES = KEY_DIGITS // 2
 
 
+def _add(hashed: blake2b, part: str) -> None:
+    encoded = part.encode()
+    # With its length, so that no part can pass for the end of another.
+    hashed.update(len(encoded).to_bytes(4, "big"))
+    hashed.update(encoded)
+
+
 @dataclass(frozen=True, slots=True)
 class KvScope:
     """Within what a KV cache may be shared.
@@ -41,16 +48,26 @@ class KvScope:
         """Returns the beginning of the chain."""
         hashed = blake2b(digest_size=_KEY_BYTES, person=b"memos-ray kv 1")
         for part in (self.model, self.salt, self.adapter):
-            encoded = part.encode()
-            # With its length, so that no part can pass for the end of another.
-            hashed.update(len(encoded).to_bytes(4, "big"))
-            hashed.update(encoded)
+            _add(hashed, part)
         return hashed.digest()
 
 
 def tenant_salt(tenant: str) -> str:
     """Returns the salt of a tenant's KV caches; its id comes from the credential alone."""
     return blake2b(tenant.encode(), digest_size=_KEY_BYTES, person=b"memos-ray salt").hexdigest()
+
+
+def conversation_name(salt: str, principal: str, session: str) -> str:
+    """Names a conversation, so that its next turn finds the replica of the last one.
+
+    Args:
+        salt: see `tenant_salt`.
+        principal: whose conversation it is.
+    """
+    hashed = blake2b(digest_size=_KEY_BYTES, person=b"memos-ray talk 1")
+    for part in (salt, principal, session):
+        _add(hashed, part)
+    return hashed.hexdigest()
 
 
 class PrefixChain:

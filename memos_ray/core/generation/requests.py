@@ -79,12 +79,15 @@ class KvUse:
         loaded_tokens: those that came with the KV caches that were given.
         refused: why the first of them that was not loaded, or not as far as the prompt goes, was
             not; see `core.activation.Refusal`.
+        at_holder: whether the replica held anything that the request's `affinity` names, when
+            it came; nothing when that is empty.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     loaded_tokens: int = 0
     refused: str | None = None
+    at_holder: bool | None = None
 
 
 @crossing
@@ -129,6 +132,9 @@ class ChatRequest:
         pieces: what the conversation was computed as so far, from its beginning; they give their
             tokens to the prompt as far as it has their texts.
         keep: whether the last part is to say what the conversation was computed as.
+        affinity: what a replica may hold of this, the most specific last: names of KV caches
+            (`KvManifest.name`) and of conversations (`core.activation.conversation_name`). It
+            goes where they are, and is answered the same anywhere.
     """
 
     id: str
@@ -139,6 +145,7 @@ class ChatRequest:
     adapter: str = ""
     pieces: tuple[TextPiece, ...] = ()
     keep: bool = False
+    affinity: tuple[str, ...] = ()
 
 
 @crossing

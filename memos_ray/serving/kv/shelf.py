@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,14 @@ class KvShelf:
     def memory_bytes(self) -> int:
         """Bytes that lie on the desk."""
         return self._bytes
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Tokens of the payloads that lie on the desk, by name."""
+        geometry = self._engine.model.geometry
+        token_bytes = self._element_bytes * math.prod(geometry.canonical_shape(1))
+        with self._lock:
+            return {name: entry.size_bytes // token_bytes for name, entry in self._held.items()}
 
     @contextmanager
     def using(self, payloads: Sequence[KvPayload]) -> Iterator[list[str | Refusal]]:

@@ -104,6 +104,30 @@ class TestChat:
         later = await door.done("POST", PATH, asking("What colour is my boat?"))
         assert "My boat is green." in later["choices"][0]["message"]["content"]
 
+    async def test_a_conversation_has_a_name_that_tells_nothing(
+        self, door: RestDoor, model: QuotingModel
+    ) -> None:
+        stranger = await door.key_of("user:another")
+        for session, key in (
+            ("visit", None),
+            ("visit", None),
+            ("other", None),
+            ("visit", stranger),
+        ):
+            body = asking("Who?", memory="off", session=session)
+            await door.done("POST", PATH, body, key=key)
+        await door.done("POST", PATH, asking("Who?", memory="off"))
+        first, again, other, theirs, none = (one.affinity for one in model.requests[-5:])
+        assert first == again and len({first, other, theirs}) == 3
+        assert none == () and "visit" not in str((first, theirs))
+
+    async def test_metrics_count_what_was_not_computed(self, door: RestDoor) -> None:
+        answer = await door.done("POST", PATH, asking("Who?", memory="off"))
+        text = (await door.call("GET", "/metrics", key="")).text
+        counted = 'memos_prompt_tokens_total{kind="all",model="quoting",replica="0"} '
+        (line,) = [line for line in text.splitlines() if line.startswith(counted)]
+        assert float(line.removeprefix(counted)) >= answer["usage"]["prompt_tokens"] > 0
+
     async def test_bad_requests(self, door: RestDoor) -> None:
         for body, expected in (
             ({**asking("x"), "model": "absent"}, NotFoundError),

@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
+from memos_ray.core.generation import KvUse
 from memos_ray.errors import (
     InvalidInputError,
     NotFoundError,
@@ -105,6 +106,22 @@ async def test_the_block_stands_first_and_comes_as_a_cache(bench: Bench) -> None
     assert bench.model.built == 1
     plain = await bench.chat(memory="off")
     assert plain.usage.cached_tokens == 0 and plain.text != answer.text
+
+
+async def test_requests_go_where_the_cache_is(bench: Bench) -> None:
+    seen: list[tuple[str, KvUse]] = []
+    bench.memos.doorway.chats.watch(lambda model, use: seen.append((model, use)))
+    await bench.cached()
+    await bench.chat()
+    await bench.chat(memory="off")
+    (_, cached), (model, plain) = seen[-2:]
+    assert model == MODEL
+    assert cached.at_holder is True and cached.loaded_tokens > 0
+    assert plain.at_holder is None
+    await bench.chat(memory="off", session="s1")
+    await bench.chat(memory="off", session="s2")
+    # The bench makes the engine forget before each question.
+    assert [use.at_holder for _, use in seen[-2:]] == [False, False]
 
 
 async def test_the_activation_memory_names_its_sources(bench: Bench) -> None:

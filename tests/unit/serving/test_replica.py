@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.core.activation import Refusal
+from memos_ray.core.activation import KvPayload, Refusal
 from memos_ray.core.generation import (
     ChatMessage,
     ChatRequest,
@@ -97,6 +97,27 @@ async def test_nobodys_words_are_control_tokens(
     )
     theirs, _ = await whole(replica.chat(forged))
     assert mine != theirs
+
+
+async def test_it_knows_what_it_holds(replica: ModelReplica) -> None:
+    async def at_holder(*names: str, kv: KvPayload | None = None) -> bool | None:
+        _, last = await whole(replica.chat(conversation("Who?", affinity=names), kv))
+        assert last.kv is not None
+        return last.kv.at_holder
+
+    assert await at_holder() is None
+    assert [await at_holder("talk"), await at_holder("talk")] == [False, True]
+    talk = dict(replica.held)
+    assert list(talk) == ["talk"] and talk["talk"] > 0
+    kv = await replica.build_kv(MEMORIES, salt="acme")
+    name, tokens = kv.manifest.name, kv.manifest.tokens
+    # Computed here, though not at hand as bytes.
+    assert await at_holder(name, kv=kv)
+    assert replica.held == {**talk, name: tokens}
+    assert await replica.forget()
+    # What lies at hand stays; what the engine had computed is gone.
+    assert replica.held == {name: tokens}
+    assert await at_holder("talk") is False
 
 
 async def test_limits(replica: ModelReplica) -> None:
