@@ -95,6 +95,9 @@ class VaultSettings(_Section):
         description="Which KV caches go when there is not room for all: those that save the fewest "
         "seconds of prefill for their bytes (`cost`), or those not used for longest (`lru`).",
     )
+    conversation_bytes: Positive = Field(
+        32 << 20, description="RAM budget of a shard for what conversations were computed as."
+    )
     usage_flush_s: Seconds = Field(5.0, description="How often usage and access logs are flushed.")
     reply_ttl_s: Seconds = Field(
         7 * 86_400.0, description="How long an idempotency key is remembered."
@@ -104,6 +107,35 @@ class VaultSettings(_Section):
     def _room_for_every_shard(self) -> VaultSettings:
         if self.shards > self.partitions:
             raise ValueError("there are more shards than partitions")
+        return self
+
+
+class PromotionSettings(_Section):
+    """Memories that become KV caches by their use. A use counts for half after an hour."""
+
+    enabled: bool = Field(True, description="Whether that happens by itself.")
+    enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
+    leave: float = Field(0.5, description="Gain below which it is taken out again.")
+    carry: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="What carrying a token through a prompt costs, as a share of computing it: "
+        "each prompt lowers the gain of all memories by that.",
+    )
+    tokens_max: Positive = Field(2048, description="Most tokens of all of them together.")
+    tokens_min: Positive = Field(64, description="Fewest for which a cache is worth its while.")
+    context_share: float = Field(
+        0.25, gt=0, le=1, description="Most of a model's context that they may take."
+    )
+    pause_s: Seconds = Field(
+        60.0, description="Shortest time between two decisions about one namespace and model."
+    )
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> PromotionSettings:
+        if self.leave >= self.enter:
+            raise ValueError("leave is not less than enter")
         return self
 
 
@@ -361,6 +393,7 @@ class Settings(_Explained):
     client: ClientSettings = ClientSettings()
     limits: LimitSettings = LimitSettings()
     retrieval: RetrievalTuning = RetrievalTuning()
+    promotion: PromotionSettings = PromotionSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )

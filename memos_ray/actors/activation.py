@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from memos_ray.actors.conversations import ConversationKey, Conversations
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.promoting import Promoter, Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
 from memos_ray.actors.shared_blocks import SharedBlocks, activation_of
@@ -15,18 +18,17 @@ from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.scheduling import SharedMemories
+from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart
+from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest
 from memos_ray.errors import InvalidInputError, MemosError
 from memos_ray.ports import ClockPort
 
-Writing = Callable[[int, Sequence[Submission]], Awaitable[list[Written | MemosError]]]
-
 
 class ActivationMemory:
-    """Blocks and caches of a shard, for who may read their memories.
+    """What a shard knows of prompts, and their caches, for who may read their memories.
 
     Concurrency: runs on the actor's event loop.
     """
@@ -34,32 +36,49 @@ class ActivationMemory:
     def __init__(
         self,
         blocks: SharedBlocks,
+        conversations: Conversations,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
         usage: UsageLedger,
         clock: ClockPort,
         write: Writing,
+        rules: Mapping[str, Promoting],
+        pause_s: float,
     ) -> None:
         self._blocks = blocks
+        self._conversations = conversations
         self._reader = reader
         self._guard = guard
         self._usage = usage
         self._clock = clock
         self._write = write
+        self._promoter = Promoter(
+            rules, pause_s, blocks=blocks, clock=clock, convert=self.convert, write=write
+        )
 
-    async def shared(
-        self, partition: int, context: CallContext, namespace: str, model: str
-    ) -> SharedMemories:
-        """Returns what a namespace's prompts begin with; see `ShardPort`."""
+    async def start_prompt(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        session: str | None,
+    ) -> PromptStart:
+        """Returns what a prompt begins with; see `ShardPort`."""
         policy = await self._guard.ensure_for(context)
         now = self._clock.now()
         visible = policy.permit(context, Action.READ, namespace, now)
         if isinstance(visible, Nothing):
-            return SharedMemories()
+            return PromptStart()
         place = Place(partition, context.principal.tenant, namespace)
         found, read = await self._blocks.find(place, model, visible)
         cached = frozenset(cube.id for cube in read) if found.kv else frozenset[str]()
+        if session is not None:
+            key = ConversationKey(place, model, context.principal.id, session)
+            state, references, kept = await self._conversations.find(key, visible)
+            found = replace(found, conversation=state, references=(*found.references, *references))
+            read = [*read, *kept]
         self._usage.read(
             partition,
             context,
@@ -72,6 +91,20 @@ class ActivationMemory:
         )
         return found
 
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Learns from an answered prompt; see `ShardPort`."""
+        context, namespace = answered.context, answered.namespace
+        policy = await self._guard.ensure_for(context)
+        visible = policy.permit(context, Action.READ, namespace, self._clock.now())
+        if isinstance(visible, Nothing):
+            return
+        place = Place(partition, context.principal.tenant, namespace)
+        kept = answered.kept
+        if kept is not None:
+            key = ConversationKey(place, answered.model, context.principal.id, kept.session)
+            self._conversations.keep(key, kept)
+        self._promoter.note(place, answered)
+
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
         context, namespace = request.context, request.namespace
@@ -81,11 +114,31 @@ class ActivationMemory:
             raise no_memory()
         place = Place(partition, context.principal.tenant, namespace)
         manifest = await self._blocks.build(place, request.model, heads)
-        write = Write(namespace, activation_of(request, heads, manifest))
+        write = Write(namespace, activation_of(request, heads, manifest), reason=request.reason)
         (outcome,) = await self._write(partition, [Submission(context, write)])
         if isinstance(outcome, MemosError):
             raise outcome
         return outcome
+
+    def apply(self, commit: Commit) -> None:
+        """Lets go of what a commit has outdated."""
+        self._blocks.apply(commit)
+        self._conversations.apply(commit)
+
+    def open(self, partition: int, epoch: int) -> None:
+        """Takes over what rests of a partition that this shard owns now."""
+        self._blocks.open(partition, epoch)
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        self._blocks.drop(partition)
+        self._conversations.drop(partition)
+        self._promoter.drop(partition)
+
+    async def close(self) -> None:
+        """Ends what is under way, and returns when what was to be written is there."""
+        await self._conversations.close()
+        await self._blocks.close()
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

@@ -17,6 +17,9 @@ from memos_ray.core.activation import (
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import ClockPort
 
+_TOKEN_S = 1e-3
+_LEARNING = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class KvName:
@@ -64,7 +67,7 @@ class KvLibrary:
         self._objects: dict[KvName, tuple[KvObject, ...]] = {}
         self._holdings: dict[KvName, Holding] = {}
         self._bytes = 0
-        self.evicted = 0
+        self._token_s = _TOKEN_S
 
     @property
     def memory_bytes(self) -> int:
@@ -93,7 +96,6 @@ class KvLibrary:
         going = victims(self._holdings, self._budget, self._policy, now, newcomer=name)
         for one in going:
             self.let_go(one)
-        self.evicted += len(going)
         return going
 
     def use(self, name: KvName, *, pinned: bool = False) -> tuple[KvObject, ...] | None:
@@ -108,6 +110,18 @@ class KvLibrary:
     def look(self, name: KvName) -> Holding | None:
         """Returns what is known of a cache, without using it."""
         return self._holdings.get(name)
+
+    def objects(self, name: KvName) -> tuple[KvObject, ...]:
+        """Returns a cache without using it; nothing when it is not held."""
+        return self._objects.get(name, ())
+
+    def note_build(self, tokens: int, took_s: float) -> None:
+        """Learns how long computing tokens takes."""
+        self._token_s += _LEARNING * (took_s / max(tokens, 1) - self._token_s)
+
+    def estimate_s(self, tokens: int) -> float:
+        """Returns how long computing tokens will take, by what was learnt."""
+        return tokens * self._token_s
 
     def worth(self, name: KvName) -> float:
         """Returns by what the policy orders a held cache."""

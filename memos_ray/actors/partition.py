@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
@@ -13,7 +14,6 @@ from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.residency import Residency
 from memos_ray.actors.searching import Searcher
-from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.writer import PartitionWriter
 from memos_ray.config import VaultSettings
 from memos_ray.core.retrieval.settings import RetrievalSettings
@@ -43,7 +43,7 @@ class OwnedPartition:
         residency: Residency,
         searcher: Searcher,
         bodies: BodyCache,
-        blocks: SharedBlocks,
+        activation: ActivationMemory,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -57,11 +57,11 @@ class OwnedPartition:
         self._residency = residency
         self._searcher = searcher
         self._bodies = bodies
-        self._blocks = blocks
+        self._activation = activation
         # A call that was under way when the partition went away may have filled the caches since,
         # with what another owner has changed.
         self._forget()
-        blocks.open(number, epoch)
+        activation.open(number, epoch)
         self.writer = PartitionWriter(
             number,
             epoch,
@@ -142,11 +142,11 @@ class OwnedPartition:
         self._residency.drop(self.number)
         self._searcher.drop(self.number)
         self._bodies.drop(self.number)
-        self._blocks.drop(self.number)
+        self._activation.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._bodies.apply(commit)
-        self._blocks.apply(commit)
+        self._activation.apply(commit)
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.conversations import Conversations
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
@@ -38,7 +39,7 @@ from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import SharedMemories
+from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
@@ -71,11 +72,15 @@ class KvParts:
 
     Attributes:
         blobs: opens the blob store at its first call.
+        promoting: the rules of each model that memories are promoted for by their use.
+        promotion_pause_s: shortest time between two decisions about the same.
     """
 
     builder: KvBuilderPort
     objects: ObjectsPort
     blobs: Callable[[], BlobStorePort]
+    promoting: Mapping[str, Promoting] = field(default_factory=dict)
+    promotion_pause_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +139,10 @@ class VaultShard:
             _RETENTION[parts.settings.kv_retention](),
             parts.clock,
         )
+        builder = parts.kv.builder if parts.kv else None
         self._blocks = SharedBlocks(
             store=parts.store,
-            builder=parts.kv.builder if parts.kv else None,
+            builder=builder,
             library=self._library,
             rest=self._kv_rest(parts),
             clock=parts.clock,
@@ -154,11 +160,21 @@ class VaultShard:
         )
         self._activation = ActivationMemory(
             self._blocks,
+            Conversations(
+                store=parts.store,
+                builder=builder,
+                library=self._library,
+                clock=parts.clock,
+                executor=self._executor,
+                budget_bytes=parts.settings.conversation_bytes,
+            ),
             reader=self._reader,
             guard=self._guard,
             usage=self._usage,
             clock=parts.clock,
             write=self.write,
+            rules=parts.kv.promoting if parts.kv else {},
+            pause_s=parts.kv.promotion_pause_s if parts.kv else 0.0,
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -190,7 +206,7 @@ class VaultShard:
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
-        await self._blocks.close()
+        await self._activation.close()
         await self._guard.close()
         # Whoever injected the stores may close them once no call is under way any more.
         for executor in (self._embed_executor, self._executor):
@@ -275,12 +291,22 @@ class VaultShard:
             hops=request.context.hops,
         )
 
-    async def shared(
-        self, partition: int, context: CallContext, namespace: str, model: str
-    ) -> SharedMemories:
-        """Returns what a namespace's prompts begin with; see `ShardPort`."""
+    async def start_prompt(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        session: str | None = None,
+    ) -> PromptStart:
+        """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
-        return await self._activation.shared(partition, context, namespace, model)
+        return await self._activation.start_prompt(partition, context, namespace, model, session)
+
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Learns from an answered prompt; see `ShardPort`."""
+        await self._serve(partition)
+        await self._activation.answered(partition, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
@@ -359,7 +385,7 @@ class VaultShard:
             residency=self._residency,
             searcher=self._searcher,
             bodies=self._bodies,
-            blocks=self._blocks,
+            activation=self._activation,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

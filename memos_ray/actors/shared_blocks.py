@@ -26,7 +26,7 @@ from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluat
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.scheduling import (
     PromptMemory,
-    SharedMemories,
+    PromptStart,
     holds,
     in_order,
     prompt_memory,
@@ -41,6 +41,8 @@ from memos_ray.ports import ClockPort, KvBuilderPort, RecordStorePort
 
 MODEL = "model"
 """Attribute of an activation memory: the model that its cache is for."""
+AUTOMATIC = "automatic"
+"""Attribute of an activation memory: whether the scheduler has made it by itself."""
 PINNED = "pinned"
 """Attribute of an activation memory: whether its cache stays whatever else is needed."""
 
@@ -102,23 +104,21 @@ class SharedBlocks:
 
     async def find(
         self, place: Place, model: str, visible: Predicate
-    ) -> tuple[SharedMemories, list[MemCube]]:
+    ) -> tuple[PromptStart, list[MemCube]]:
         """Returns the newest block of which the caller may read everything, and its memories.
 
         Args:
             visible: what the caller may read.
         """
-        for block in await self._blocks(place):
-            if block.descriptive.attributes.get(MODEL) != model:
-                continue
+        for block in await self.of_model(place, model):
             ids = [source.cube_id or "" for source in block.descriptive.sources]
-            heads = self._holding(await self._heads(place, ids))
+            heads = await self.holding(place, ids)
             if not all(evaluate(visible, facets_of(head)) for head in heads):
                 continue
             memories = in_order([prompt_memory(head) for head in heads])
             if memories:
                 return await self._with_cache(place, model, memories, pinned(block)), heads
-        return SharedMemories(), []
+        return PromptStart(), []
 
     async def build(self, place: Place, model: str, heads: Sequence[MemCube]) -> KvManifest:
         """Builds the cache of a block now.
@@ -151,6 +151,14 @@ class SharedBlocks:
             await self._report(place, block)
             for block in await self._blocks(place)
             if (ids is None or block.id in ids) and evaluate(visible, facets_of(block))
+        ]
+
+    async def of_model(self, place: Place, model: str) -> list[MemCube]:
+        """Returns the blocks of a model, the newest first."""
+        return [
+            block
+            for block in await self._blocks(place)
+            if block.descriptive.attributes.get(MODEL) == model
         ]
 
     async def evict(self, place: Place, block: MemCube) -> None:
@@ -213,6 +221,10 @@ class SharedBlocks:
         found = await loop.run_in_executor(self._executor, self._store.heads, place.partition, keys)
         return list(found.values())
 
+    async def holding(self, place: Place, ids: Sequence[str]) -> list[MemCube]:
+        """Returns those memories that may stand in a prompt."""
+        return self._holding(await self._heads(place, ids)) if ids else []
+
     def _holding(self, heads: Sequence[MemCube]) -> list[MemCube]:
         now = self._clock.now()
         return [head for head in heads if holds(head, now)]
@@ -220,14 +232,14 @@ class SharedBlocks:
     async def _name(self, place: Place, block: MemCube) -> tuple[KvName, list[MemCube]]:
         """Returns what a block's cache would be built of now, and the current memories."""
         ids = [source.cube_id or "" for source in block.descriptive.sources]
-        heads = self._holding(await self._heads(place, ids))
+        heads = await self.holding(place, ids)
         memories = in_order([prompt_memory(head) for head in heads])
         model = str(block.descriptive.attributes.get(MODEL, ""))
         return KvName(place, model, sources_of(memories)), heads
 
     async def _with_cache(
         self, place: Place, model: str, memories: Sequence[PromptMemory], keep: bool
-    ) -> SharedMemories:
+    ) -> PromptStart:
         name = KvName(place, model, sources_of(memories))
         held = self._library.use(name, pinned=keep)
         if held is None and self._may_try(name):
@@ -240,9 +252,9 @@ class SharedBlocks:
                 held = self._library.use(name, pinned=keep)
         self.counters["kv_misses" if held is None else "kv_hits"] += 1
         if held is None:
-            return SharedMemories(tuple(memories))
+            return PromptStart(tuple(memories))
         (one,) = held
-        return SharedMemories(tuple(memories), one.manifest, one.reference)
+        return PromptStart(tuple(memories), one.manifest, references=(one.reference,))
 
     def _may_try(self, name: KvName) -> bool:
         until, _ = self._failed.get(name, (0.0, ""))
@@ -274,6 +286,7 @@ class SharedBlocks:
             name.model, text, salt=salt, sources=name.sources
         )
         build_s = self._clock.monotonic() - started
+        self._library.note_build(manifest.tokens, build_s)
         self.counters["kv_builds"] += 1
         held = KvObject(manifest, reference)
         self._hold(name, held, build_s, keep)
@@ -364,6 +377,6 @@ def activation_of(
         minted_id=request.minted_id,
         origin=Origin.CONVERSION,
         sources=tuple(SourceRef(cube_id=head.id, version=head.version.number) for head in heads),
-        attributes={MODEL: request.model},
+        attributes={MODEL: request.model} | ({AUTOMATIC: True} if request.automatic else {}),
         visibility=Visibility.PRIVATE if private else None,
     )

@@ -12,6 +12,7 @@ from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.scheduling import Promoting
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
 from memos_ray.ports import (
     BlobStorePort,
@@ -71,7 +72,25 @@ def kv_parts(settings: Settings) -> KvParts | None:
         builder=ReplicaKvBuilder([model.name for model in settings.models]),
         objects=RayObjects(),
         blobs=cache(lambda: blob_store(settings)),
+        promoting=_promoting(settings),
+        promotion_pause_s=settings.promotion.pause_s,
     )
+
+
+def _promoting(settings: Settings) -> dict[str, Promoting]:
+    chosen = settings.promotion
+    if not chosen.enabled:
+        return {}
+    return {
+        model.name: Promoting(
+            enter=chosen.enter,
+            leave=chosen.leave,
+            carry=chosen.carry,
+            tokens_max=min(chosen.tokens_max, int(chosen.context_share * model.context_tokens)),
+            tokens_min=chosen.tokens_min,
+        )
+        for model in settings.models
+    }
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

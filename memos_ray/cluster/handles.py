@@ -15,7 +15,7 @@ from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.scheduling import SharedMemories
+from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
@@ -76,16 +76,25 @@ class ShardHandle:
         reply: SearchReply = await self._call("search", partition, request)
         return reply
 
-    async def shared(
-        self, partition: int, context: CallContext, namespace: str, model: str
-    ) -> SharedMemories:
-        """Returns what a namespace's prompts begin with."""
+    async def start_prompt(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        session: str | None = None,
+    ) -> PromptStart:
+        """Returns what a prompt begins with."""
         # References travel beside what is packed: only Ray itself may carry them.
         packed, references = await self._actor.call(
-            "shared_apart", pack((partition, context, namespace, model))
+            "start_prompt_apart", pack((partition, context, namespace, model, session))
         )
-        found: SharedMemories = unpack(packed)
-        return replace(found, reference=references[0]) if references else found
+        found: PromptStart = unpack(packed)
+        return replace(found, references=tuple(references))
+
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Learns from an answered prompt."""
+        await self._call("answered", partition, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache."""

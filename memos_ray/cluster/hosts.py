@@ -62,11 +62,10 @@ class ShardHost(VaultShard):
             self._parts.vectors.close()
         self._parts.store.close()
 
-    async def shared_apart(self, packed: Packed) -> tuple[Packed, list[Any]]:
-        """Calls `shared`; the reference stands beside what is packed, for Ray to carry."""
-        found = await self.shared(*unpack(packed))
-        references = [] if found.reference is None else [found.reference]
-        return pack(replace(found, reference=None)), references
+    async def start_prompt_apart(self, packed: Packed) -> tuple[Packed, list[Any]]:
+        """Calls `start_prompt`; references stand beside what is packed, for Ray to carry."""
+        found = await self.start_prompt(*unpack(packed))
+        return pack(replace(found, references=())), list(found.references)
 
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `ShardPort` with packed arguments; packs its answer."""

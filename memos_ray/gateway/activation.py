@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memos_ray.core.activation import CacheReport
-from memos_ray.core.scheduling import SharedMemories
+from memos_ray.core.scheduling import AnsweredPrompt, KeptConversation, PromptStart
 from memos_ray.core.vault.requests import ConvertRequest
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway import mapping
@@ -37,17 +39,49 @@ class ActivationService:
         self._memories = memories
         self._placement = Placement(router, clock)
 
-    async def shared(
-        self, caller: Caller, model: str, namespace: str | None = None
-    ) -> SharedMemories:
-        """Returns what prompts of a namespace begin with, and its KV cache when there is one."""
+    async def start_prompt(
+        self, caller: Caller, model: str, namespace: str | None, session: str | None
+    ) -> PromptStart:
+        """Returns what a prompt of a namespace begins with, and the KV caches that there are.
+
+        Args:
+            namespace: the caller's own home when absent.
+            session: of the caller's own conversation, if it is kept.
+        """
         context, _ = await self._authenticator.context(caller)
         place = namespace or context.principal.id
         partition = await self._placement.home(context, place)
         hop = context.hop()
         return await self._router.call(
-            partition, lambda shard, _: shard.shared(partition, hop, place, model)
+            partition, lambda shard, _: shard.start_prompt(partition, hop, place, model, session)
         )
+
+    async def answered(
+        self,
+        caller: Caller,
+        model: str,
+        namespace: str | None,
+        hits: Sequence[tuple[str, int]],
+        kept: KeptConversation | None,
+    ) -> None:
+        """Has the shard learn from a prompt that has been answered.
+
+        Args:
+            hits: memories of the namespace that were found for the question, with their tokens.
+            kept: the conversation, if it is to go on from here.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        answered = AnsweredPrompt(
+            context.hop(),
+            place,
+            model,
+            tuple(hits),
+            self._placement.mint(partition),
+            kept,
+        )
+        await self._router.call(partition, lambda shard, _: shard.answered(partition, answered))
 
     async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
         """Makes memories the shared beginning of a namespace's prompts, with a KV cache.

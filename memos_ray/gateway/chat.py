@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from uuid import uuid4
 
-from memos_ray.core.activation import conversation_name, tenant_salt
-from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.cube.payload import Form
-from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, KvUse, Sampling
-from memos_ray.core.scheduling import (
-    PlanBudget,
-    PromptMemory,
-    PromptPlan,
-    SharedMemories,
-    plan,
-    prompt_line,
-)
-from memos_ray.core.scheduling.plan import Placing
+from memos_ray.core.activation import tenant_salt
+from memos_ray.core.generation import GenerationPart, KvUse
+from memos_ray.core.scheduling import PromptStart
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.callers import Authenticator, Caller
@@ -33,10 +24,11 @@ from memos_ray.gateway.chat_models import (
     whole,
 )
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
+from memos_ray.gateway.prompting import Prompt, kept_session
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import ModelPort
 
-_UNLIMITED = 1 << 40
+_log = logging.getLogger(__name__)
 
 
 class ChatService:
@@ -56,6 +48,7 @@ class ChatService:
         self._memories = memories
         self._activation = activation
         self._models = models
+        self._learning: set[asyncio.Task[None]] = set()
         self._watchers: list[Callable[[str, KvUse], None]] = []
 
     def watch(self, watcher: Callable[[str, KvUse], None]) -> None:
@@ -75,11 +68,13 @@ class ChatService:
         """
         await self._authenticator.context(caller)
 
-    async def chat(self, caller: Caller, query: ChatQuery) -> ChatAnswer:
+    async def chat(self, caller: Caller, query: ChatQuery, *, template: bool = True) -> ChatAnswer:
         """Returns a whole answer; see `stream`."""
-        return await whole(self.stream(caller, query))
+        return await whole(self.stream(caller, query, template=template))
 
-    async def stream(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(
+        self, caller: Caller, query: ChatQuery, *, template: bool = True
+    ) -> AsyncGenerator[ChatEvent, None]:
         """Yields an answer as it comes; leaving early cancels it, and then nothing is remembered.
 
         Raises:
@@ -93,26 +88,19 @@ class ChatService:
         model = self._models.get(query.model)
         if model is None:
             raise NotFoundError("there is no such model", model=query.model, known=self.models)
-        found, shared = await asyncio.gather(
-            self._found(caller, query), self._shared(caller, query)
-        )
-        made = _plan(query, found, shared)
-        salt = tenant_salt(context.principal.tenant)
-        request = ChatRequest(
-            # Unique, unlike the request id, which is the client's.
-            id=uuid4().hex,
-            messages=made.messages,
-            sampling=_sampling(query),
-            salt=salt,
-            shared=made.shared,
-            affinity=_affinity(query, shared, salt, context.principal.id),
-        )
-        # The first event comes with the first word: what is wrong before that is simply raised.
         home = query.namespaces[0] if query.namespaces else context.principal.id
-        memories: list[UsedMemory] | None = _used(made, found, home, shared.kv is not None)
+        session = kept_session(query, template=template)
+        found, start = await asyncio.gather(
+            self._found(caller, query), self._start(caller, query, session)
+        )
+        prompt = Prompt.make(query, found, start, home, template=template)
+        salt = tenant_salt(context.principal.tenant)
+        # Unique, unlike the request id, which is the client's.
+        request = prompt.request(uuid4().hex, salt, context.principal.id)
+        # The first event comes with the first word: what is wrong before that is simply raised.
+        memories: list[UsedMemory] | None = prompt.used()
         text, tokens = "", 0
-        kv = [] if shared.reference is None else [shared.reference]
-        async with aclosing(model.chat(request, kv)) as parts:
+        async with aclosing(model.chat(request, prompt.references)) as parts:
             async for part in parts:
                 text += part.text
                 tokens += len(part.tokens)
@@ -125,13 +113,36 @@ class ChatService:
                 if part.kv is not None:
                     for watcher in self._watchers:
                         watcher(query.model, part.kv)
+                self._learn(caller, prompt, part)
                 stored, failed = await self._remember(caller, query, text)
                 last = _last(part, tokens, stored, failed)
-                if kv and part.kv is not None and part.kv.refused:
-                    # The cache did not fit, and the text was computed after all.
-                    corrected = _used(made, found, home, cached=False)
-                    last = last.model_copy(update={"memories": corrected})
+                if prompt.used(part.kv) != prompt.used():
+                    # A cache did not fit, and the text was computed after all.
+                    last = last.model_copy(update={"memories": prompt.used(part.kv)})
                 yield last
+
+    async def settle(self) -> None:
+        """Returns when everything has been learnt from the answers so far."""
+        while self._learning:
+            await asyncio.wait(self._learning)
+
+    def _learn(self, caller: Caller, prompt: Prompt, last: GenerationPart) -> None:
+        """Has the shard learn from an answer, behind it."""
+        hits, kept = prompt.hits(), prompt.kept(last)
+        if not hits and kept is None:
+            return
+
+        async def learn() -> None:
+            query = prompt.query
+            try:
+                await self._activation.answered(caller, query.model, prompt.home, hits, kept)
+            except MemosError as error:
+                # The next prompt is computed from its text.
+                _log.info("nothing was learnt from an answer: %s", error.code)
+
+        task = asyncio.create_task(learn())
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
 
     async def _found(self, caller: Caller, query: ChatQuery) -> list[Memory]:
         asked = next((one.content for one in reversed(query.messages) if one.role == "user"), "")
@@ -144,11 +155,11 @@ class ChatService:
         result = await self._memories.search(caller, search)
         return [hit.memory for hit in result.hits]
 
-    async def _shared(self, caller: Caller, query: ChatQuery) -> SharedMemories:
+    async def _start(self, caller: Caller, query: ChatQuery, session: str | None) -> PromptStart:
         if query.memory is MemoryMode.OFF:
-            return SharedMemories()
+            return PromptStart()
         place = query.namespaces[0] if query.namespaces else None
-        return await self._activation.shared(caller, query.model, place)
+        return await self._activation.start_prompt(caller, query.model, place, session)
 
     async def _remember(
         self, caller: Caller, query: ChatQuery, answer: str
@@ -174,68 +185,6 @@ class ChatService:
         ids = [result.id for result in report.results if result.id is not None]
         problem = next((one.error.code for one in report.failed if one.error), None)
         return ids, problem
-
-
-def _plan(query: ChatQuery, found: list[Memory], shared: SharedMemories) -> PromptPlan:
-    memories = [
-        PromptMemory(
-            id=memory.id,
-            version=memory.version,
-            text=prompt_line(memory.text, memory.speaker, memory.event_time),
-            order=to_micros(memory.event_time or memory.created_at),
-            score=-float(place),
-        )
-        for place, memory in enumerate(found)
-    ]
-    return plan(
-        [ChatMessage(turn.role, turn.content) for turn in query.messages],
-        shared.memories,
-        memories,
-        # What is shared was chosen before, and is all there or not at all.
-        PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
-        _estimated_tokens,
-    )
-
-
-def _affinity(
-    query: ChatQuery, shared: SharedMemories, salt: str, principal: str
-) -> tuple[str, ...]:
-    names = [] if shared.kv is None else [shared.kv.name]
-    if query.session is not None:
-        names.append(conversation_name(salt, principal, query.session))
-    return tuple(names)
-
-
-def _estimated_tokens(text: str) -> int:
-    """Estimates from above: no tokenizer in use takes more than a token for three bytes of text."""
-    return len(text.encode()) // 3 + 1
-
-
-def _used(made: PromptPlan, found: list[Memory], home: str, cached: bool) -> list[UsedMemory]:
-    places = {memory.id: memory.namespace for memory in found}
-    return [
-        UsedMemory(
-            id=one.memory.id,
-            version=one.memory.version,
-            # What is shared comes from the first namespace.
-            namespace=places.get(one.memory.id, home),
-            form=Form.ACTIVATION if cached and one.placing is Placing.SHARED else Form.PLAINTEXT,
-            tokens=one.tokens,
-        )
-        for one in made.used
-    ]
-
-
-def _sampling(query: ChatQuery) -> Sampling:
-    return Sampling(
-        max_tokens=query.max_tokens,
-        temperature=query.temperature,
-        top_p=query.top_p,
-        presence_penalty=query.presence_penalty,
-        frequency_penalty=query.frequency_penalty,
-        stop=tuple(query.stop),
-        seed=query.seed,
-    )
 
 
 def _last(

@@ -12,7 +12,7 @@ from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.scheduling import SharedMemories
+from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
@@ -61,13 +61,25 @@ class ShardPort(Protocol):
         """Searches a namespace's share in one partition."""
         ...
 
-    async def shared(
-        self, partition: int, context: CallContext, namespace: str, model: str
-    ) -> SharedMemories:
-        """Returns what prompts of a namespace begin with, and its KV cache when there is one.
+    async def start_prompt(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        session: str | None = None,
+    ) -> PromptStart:
+        """Returns what a prompt of a namespace begins with, and the KV caches that there are.
 
-        Nothing to a caller who may not read all of it.
+        Nothing of what the caller may not read; of what all prompts begin with, all or nothing.
+
+        Args:
+            session: of the caller's own conversation, if it is kept.
         """
+        ...
+
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Learns from an answered prompt: keeps the conversation, and counts what was used."""
         ...
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:

@@ -29,6 +29,7 @@ from memos_ray.core.access import keys
 from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
 from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.scheduling import Promoting
 from memos_ray.errors import UnavailableError
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Caller
@@ -147,12 +148,14 @@ async def in_process(
     control: ControlStorePort | None = None,
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
+    promoting: Mapping[str, Promoting] | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
 
     Args:
         vectors: gives each shard its vector store, by the shard's name.
+        promoting: rules of the models that memories are promoted for; decided at every prompt.
     """
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
@@ -175,7 +178,9 @@ async def in_process(
         probe=OwnProcess(),
         settings=vault,
         retrieval=RetrievalSettings(),
-        kv=KvParts(kv_builder, LocalObjects(), lambda: blobs) if kv_builder else None,
+        kv=None
+        if kv_builder is None
+        else KvParts(kv_builder, LocalObjects(), lambda: blobs, promoting or {}, 0.0),
     )
 
     def make(name: str) -> VaultShard:

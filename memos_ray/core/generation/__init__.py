@@ -13,6 +13,7 @@ from memos_ray.core.generation.requests import (
     ReplicaStatus,
     Sampling,
     TextPiece,
+    estimated_tokens,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Sampling",
     "TextPiece",
     "check_prompt",
+    "estimated_tokens",
 ]

@@ -146,6 +146,12 @@ class ChatRequest:
     pieces: tuple[TextPiece, ...] = ()
     keep: bool = False
     affinity: tuple[str, ...] = ()
+    template: bool = True
+
+
+def estimated_tokens(text: str) -> int:
+    """Estimates from above: no tokenizer in use takes more than a token for three bytes of text."""
+    return len(text.encode()) // 3 + 1
 
 
 @crossing

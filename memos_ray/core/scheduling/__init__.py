@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from memos_ray.core.scheduling.conversations import (
+    AnsweredPrompt,
+    ConversationState,
+    KeptConversation,
+    Placed,
+    goes_on,
+    placements,
+    still_placed,
+)
 from memos_ray.core.scheduling.plan import (
+    PlacedMemories,
     PlanBudget,
     PlannedMemory,
     PromptMemory,
@@ -11,8 +21,9 @@ from memos_ray.core.scheduling.plan import (
     plan,
     shared_text,
 )
+from memos_ray.core.scheduling.promotion import Candidate, Promoting, Promotion, promotion
 from memos_ray.core.scheduling.shared import (
-    SharedMemories,
+    PromptStart,
     holds,
     prompt_line,
     prompt_memory,
@@ -20,16 +31,28 @@ from memos_ray.core.scheduling.shared import (
 )
 
 __all__ = [
+    "AnsweredPrompt",
+    "Candidate",
+    "ConversationState",
+    "KeptConversation",
+    "Placed",
+    "PlacedMemories",
     "PlanBudget",
     "PlannedMemory",
+    "Promoting",
+    "Promotion",
     "PromptMemory",
     "PromptPlan",
-    "SharedMemories",
+    "PromptStart",
+    "goes_on",
     "holds",
     "in_order",
+    "placements",
     "plan",
+    "promotion",
     "prompt_line",
     "prompt_memory",
     "shared_text",
     "sources_of",
+    "still_placed",
 ]

@@ -1,4 +1,4 @@
-"""The part of a prompt that is the same for everybody in a namespace."""
+"""What a prompt begins with: the same for everybody in a namespace, or in a conversation."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.scheduling.conversations import ConversationState
 from memos_ray.core.scheduling.plan import PromptMemory
 
 
 @crossing
 @dataclass(frozen=True, slots=True)
-class SharedMemories:
-    """Memories that prompts of a namespace begin with.
+class PromptStart:
+    """What a prompt begins with.
 
     Attributes:
-        memories: in the order of the prompt.
+        memories: those that all prompts of the namespace begin with, in their order.
         kv: the KV cache of exactly these, when there is one.
-        reference: where it lies in the object store.
+        conversation: what its earlier prompts had; nothing when none is kept.
+        references: where the caches lie in the object store: of `kv`, then of the conversation's.
     """
 
     memories: tuple[PromptMemory, ...] = ()
     kv: KvManifest | None = None
-    reference: object | None = None
+    conversation: ConversationState | None = None
+    references: tuple[object, ...] = ()
 
 
 def prompt_line(text: str, speaker: str | None, event_time: datetime | None) -> str:

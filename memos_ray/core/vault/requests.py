@@ -59,6 +59,8 @@ class ConvertRequest:
 
     Attributes:
         minted_id: for the activation memory.
+        automatic: whether the scheduler wants it, and no caller.
+        reason: for the log.
     """
 
     context: CallContext
@@ -66,3 +68,5 @@ class ConvertRequest:
     ids: tuple[str, ...]
     model: str
     minted_id: str
+    automatic: bool = False
+    reason: str | None = None

@@ -1,0 +1,191 @@
+"""From a query and what was found for it to a prompt, and to what is known of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memos_ray.core.activation import conversation_name
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.payload import Form
+from memos_ray.core.generation import (
+    ChatMessage,
+    ChatRequest,
+    GenerationPart,
+    KvUse,
+    Sampling,
+    estimated_tokens,
+)
+from memos_ray.core.scheduling import (
+    KeptConversation,
+    PlanBudget,
+    PromptMemory,
+    PromptPlan,
+    PromptStart,
+    goes_on,
+    placements,
+    plan,
+    prompt_line,
+    sources_of,
+    still_placed,
+)
+from memos_ray.core.scheduling.plan import Placing
+from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, UsedMemory
+from memos_ray.gateway.models import Memory
+
+_UNLIMITED = 1 << 40
+
+
+def kept_session(query: ChatQuery, *, template: bool) -> str | None:
+    """Returns the session whose conversation is kept, if it is.
+
+    The shard of the namespace keeps it, and so must know of every change of its memories: there can
+    be only one namespace.
+    """
+    if query.session is None or query.memory is MemoryMode.OFF or not template:
+        return None
+    several = query.namespaces is not None and len(query.namespaces) > 1
+    return None if several or not goes_on(_messages(query)) else query.session
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt, and what it is made of.
+
+    Attributes:
+        home: the namespace that what all prompts begin with comes from.
+        session: of the conversation that is kept, if it is.
+    """
+
+    query: ChatQuery
+    plan: PromptPlan
+    start: PromptStart
+    found: Sequence[Memory]
+    home: str
+    session: str | None
+    template: bool
+
+    @staticmethod
+    def make(
+        query: ChatQuery,
+        found: Sequence[Memory],
+        start: PromptStart,
+        home: str,
+        *,
+        template: bool,
+    ) -> Prompt:
+        """Plans a prompt."""
+        messages = _messages(query)
+        state = start.conversation
+        made = plan(
+            messages,
+            start.memories,
+            [_prompt_memory(memory, place) for place, memory in enumerate(found)],
+            # What is shared was chosen before, and is all there or not at all.
+            PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
+            estimated_tokens,
+            kept=None if state is None else still_placed(state, messages),
+        )
+        session = None if state is None else query.session
+        return Prompt(query, made, start, found, home, session, template)
+
+    @property
+    def references(self) -> list[object]:
+        """Where the KV caches lie that the prompt may begin with; they begin with the template."""
+        return list(self.start.references) if self.template else []
+
+    def request(self, id: str, salt: str, principal: str) -> ChatRequest:
+        """Returns what to ask a replica."""
+        state = self.start.conversation
+        return ChatRequest(
+            id=id,
+            messages=self.plan.messages,
+            sampling=_sampling(self.query),
+            salt=salt,
+            shared=self.plan.shared,
+            affinity=self._affinity(salt, principal),
+            template=self.template,
+            pieces=() if state is None else state.pieces,
+            keep=self.session is not None,
+        )
+
+    def used(self, use: KvUse | None = None) -> list[UsedMemory]:
+        """Returns the memories in the prompt, and in which form they reached the model.
+
+        Args:
+            use: what stood in for computing the prompt; before that is known, what was offered.
+        """
+        offered = bool(self.references)
+        came = use is None or not use.refused or use.loaded_tokens > 0
+        cached = {Placing.SHARED} if offered and came and self.start.kv is not None else set()
+        if offered and came and self.start.conversation and self.start.conversation.kv:
+            cached |= {Placing.KEPT}
+        places = {memory.id: memory.namespace for memory in self.found}
+        return [
+            UsedMemory(
+                id=one.memory.id,
+                version=one.memory.version,
+                # What is shared or kept comes from the home.
+                namespace=places.get(one.memory.id, self.home),
+                form=Form.ACTIVATION if one.placing in cached else Form.PLAINTEXT,
+                tokens=one.tokens,
+            )
+            for one in self.plan.used
+        ]
+
+    def hits(self) -> list[tuple[str, int]]:
+        """Returns the memories of the home that were found, and the tokens of each."""
+        tokens = {one.memory.id: one.tokens for one in self.plan.memories}
+        return [
+            (memory.id, tokens[memory.id])
+            for memory in self.found
+            if memory.namespace == self.home and memory.id in tokens
+        ]
+
+    def kept(self, last: GenerationPart) -> KeptConversation | None:
+        """Returns what the conversation goes on from, if it is kept."""
+        if self.session is None:
+            return None
+        return KeptConversation(
+            session=self.session,
+            placed=placements(_messages(self.query), self.plan.placed),
+            pieces=last.said,
+            sources=sources_of([one.memory for one in self.plan.used]),
+            shared=self.start.kv,
+        )
+
+    def _affinity(self, salt: str, principal: str) -> tuple[str, ...]:
+        """Names what a replica may hold of a request, the most specific last."""
+        state = self.start.conversation
+        caches = [self.start.kv] if self.start.kv is not None else []
+        caches += state.kv if state is not None else ()
+        names = [manifest.name for manifest in caches]
+        if self.query.session is not None:
+            names.append(conversation_name(salt, principal, self.query.session))
+        return tuple(names)
+
+
+def _messages(query: ChatQuery) -> list[ChatMessage]:
+    return [ChatMessage(turn.role, turn.content) for turn in query.messages]
+
+
+def _prompt_memory(memory: Memory, place: int) -> PromptMemory:
+    return PromptMemory(
+        id=memory.id,
+        version=memory.version,
+        text=prompt_line(memory.text, memory.speaker, memory.event_time),
+        order=to_micros(memory.event_time or memory.created_at),
+        score=-float(place),
+    )
+
+
+def _sampling(query: ChatQuery) -> Sampling:
+    return Sampling(
+        max_tokens=query.max_tokens,
+        temperature=query.temperature,
+        top_p=query.top_p,
+        presence_penalty=query.presence_penalty,
+        frequency_penalty=query.frequency_penalty,
+        stop=tuple(query.stop),
+        seed=query.seed,
+    )
