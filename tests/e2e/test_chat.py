@@ -46,6 +46,8 @@ def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
             "data": tmp_path_factory.mktemp("memos"),
             "models": [ModelSettings.model_validate(model)],
             "vectors": {"enabled": False},
+            # What is promoted by itself would make answers come in another form than is asked for.
+            "promotion": {"enabled": False},
             "embedder": {
                 "kind": "custom",
                 "factory": "memos_ray.testing.embedders:HashingEmbedder",
@@ -103,6 +105,31 @@ def test_a_replica_that_is_killed_takes_nothing_with_it(memos: MemOS) -> None:
     after = ask(memos, FACTS[0])
     assert asyncio.run(ModelHandle(MODEL).status()).pid != pid
     assert (after.text, after.usage.cached_tokens) == (before.text, before.usage.cached_tokens)
+
+
+def kv_bytes(memos: MemOS) -> int:
+    shards = [one for one in memos.health().components if one.name.startswith("shard")]
+    return sum(int(str(shard.detail["kv_bytes"])) for shard in shards)
+
+
+def test_a_conversation_goes_on_after_its_replica(memos: MemOS) -> None:
+    turns: list[dict[str, str]] = []
+    lengths = []
+    for number, fact in enumerate(FACTS[:4]):
+        turns.append({"role": "user", "content": fact.question})
+        before = kv_bytes(memos)
+        answer = memos.chat(turns, MODEL, session="talk", temperature=0.0, max_tokens=24)
+        turns.append({"role": "assistant", "content": answer.text})
+        if number:
+            # All but what was said since, and the block that this does not fill.
+            assert answer.usage.cached_tokens >= lengths[-1] - 32, (number, answer.usage)
+        lengths.append(answer.usage.prompt_tokens)
+        deadline = time.monotonic() + 60
+        while number < 3 and kv_bytes(memos) == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if number == 2:
+            pid = asyncio.run(ModelHandle(MODEL).status()).pid
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_shard_that_is_killed_finds_the_cache_again(memos: MemOS) -> None:
