@@ -26,7 +26,7 @@ from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.routing import HELD, HolderRouter
 
 _ONGOING_FACTOR = 2
-# To compute a prompt takes no longer, so that nobody waits longer for a cache.
+# Rather than wait longer, for a node that does not answer, the text is computed.
 _FETCH_S = 10.0
 _STATS_S = 1.0
 

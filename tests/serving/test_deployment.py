@@ -11,10 +11,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import ray
 from ray import serve
 
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.activation import Refusal
 from memos_ray.core.generation import (
     ChatMessage,
     ChatRequest,
@@ -25,18 +27,39 @@ from memos_ray.core.generation import (
 from memos_ray.errors import (
     DeadlineExceededError,
     InvalidInputError,
+    NotFoundError,
     OverloadedError,
     UnavailableError,
 )
 from memos_ray.serving import deployment
 from memos_ray.serving.deployment import application_of
-from memos_ray.serving.handles import ModelHandle
+from memos_ray.serving.handles import ModelHandle, ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import DEADLY_SEED, HashingEngine
 from memos_ray.testing.random_models import write_tokenizer
+from memos_ray.testing.waiting import eventually
 
 pytestmark = pytest.mark.cluster
+
+
+class Owner:
+    """Puts objects, and takes them along when it dies."""
+
+    def put(self, values: list[object]) -> list[ray.ObjectRef]:
+        return [ray.put(value) for value in values]
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def lost(reference: ray.ObjectRef) -> bool:
+    try:
+        ray.get(reference, timeout=10)
+    except ray.exceptions.ObjectLostError:
+        return True
+    return False
+
 
 MEMORIES = "Memories:\n" + "".join(f"- Fact number {n} is remembered.\n" for n in range(20))
 
@@ -128,6 +151,35 @@ class TestReplicas:
         assert (await model.status()).pid not in before
         plain, _ = await whole(model.chat(request("When?")))
         assert text == plain
+
+    async def test_a_conversation_is_extended_by_whoever_will_own_it(self) -> None:
+        builder, tokens = ReplicaKvBuilder(["pair"]), tuple(range(200))
+        first, whole_one = await builder.extend("pair", tokens[:100], salt="a", start=0, sources=())
+        second, _ = await builder.extend("pair", tokens, salt="a", start=first.tokens, sources=())
+        assert (first.tokens, second.start, second.tokens) == (96, 96, 192)
+        payload = await whole_one  # type: ignore[misc]
+        assert payload.manifest == first and payload.intact()
+        with pytest.raises(InvalidInputError, match="block"):
+            await builder.extend("pair", tokens, salt="a", start=192, sources=())
+        with pytest.raises(NotFoundError):
+            await builder.extend("another", tokens, salt="a", start=0, sources=())
+
+    async def test_a_cache_that_died_with_its_owner_costs_only_time(self) -> None:
+        # A salt of its own: nobody has computed anything under it.
+        model, asked = ModelHandle("pair"), replace(request("Where?"), salt="lost")
+        kept = await model.build_kv(MEMORIES, salt="lost")
+        payload = await kept
+        owner = ray.remote(Owner).options(num_cpus=0).remote()
+        (doomed,) = ray.get(owner.put.remote([payload]))
+        os.kill(ray.get(owner.pid.remote()), signal.SIGKILL)
+        await eventually(lambda: lost(doomed))
+        text, last = await whole(model.chat(asked, [doomed, kept]))
+        assert last.kv is not None and last.kv.refused == Refusal.LOST
+        assert last.kv.loaded_tokens == payload.manifest.tokens
+        alone, last = await whole(model.chat(replace(asked, id="again"), [doomed]))
+        assert last.kv is not None and last.kv.refused == Refusal.LOST
+        plain, _ = await whole(model.chat(request("Where?")))
+        assert text == alone == plain
 
     async def test_what_there_is_no_room_for_is_refused(self) -> None:
         model = ModelHandle("slow")

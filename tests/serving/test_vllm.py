@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from memos_ray.testing.engine_process import Asked, EngineProcess
+from memos_ray.config import ModelSettings
+from memos_ray.core.activation import Bytes, KvPayload
+from memos_ray.serving.kv.desk import open_desk
+from memos_ray.serving.vllm_engine import VllmEngine
+from memos_ray.testing.engine_process import Answer, Asked, EngineProcess
 from memos_ray.testing.random_models import Family, Size, write_model
-from tests.serving.asking import MEMORY, QUESTION, ask, portable, prompt, request
-from tests.serving.conftest import vllm
+from tests.serving.asking import MEMORY, QUESTION, ask, portable, prompt, request, segments
+from tests.serving.conftest import settings_of, vllm
 
 LARGE_MEMORY = prompt(1280, seed=3)
 
@@ -26,10 +31,14 @@ def test_other_architectures(family: Family, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = Size(hidden=256, layers=4, heads=4, kv_heads=4)
-    folder = write_model(tmp_path_factory.mktemp("models") / "large", Family.QWEN3, size)
-    with vllm(folder, kv_bytes=128 << 20) as engine:
+    return write_model(tmp_path_factory.mktemp("models") / "large", Family.QWEN3, size)
+
+
+@pytest.fixture(scope="module")
+def large(large_folder: Path) -> Iterator[EngineProcess]:
+    with vllm(large_folder, kv_bytes=128 << 20) as engine:
         yield engine
 
 
@@ -45,6 +54,24 @@ class TestLargePayloads:
         assert answer.kv.loaded_tokens == len(LARGE_MEMORY)
         assert answer.tokens == plain.tokens
 
+    def test_segments_are_one_load(self, large: EngineProcess) -> None:
+        tokens = LARGE_MEMORY + QUESTION
+        plain = ask(large, tokens=tokens)
+        kv = segments(large, 512, 544, 1280, tokens=LARGE_MEMORY)
+        answer = ask(large, *kv, tokens=tokens)
+        assert (answer.kv.loaded_tokens, answer.kv.refused) == (len(LARGE_MEMORY), None)
+        assert answer.tokens == plain.tokens
+
+    def test_many_streams_load_it_once(self, large: EngineProcess) -> None:
+        tokens = LARGE_MEMORY + QUESTION
+        plain = ask(large, tokens=tokens)
+        kv = tuple(segments(large, 512, 1280, tokens=LARGE_MEMORY))
+        assert large.forget()
+        answers = large.ask([Asked(request(tokens), kv) for _ in range(32)])
+        assert sum(answer.kv.loaded_tokens for answer in answers) == len(LARGE_MEMORY)
+        assert {answer.kv.cached_tokens for answer in answers} == {len(LARGE_MEMORY)}
+        assert {answer.tokens for answer in answers} == {plain.tokens}
+
     def test_other_requests_go_on_meanwhile(self, large: EngineProcess) -> None:
         kv = large.export_kv(LARGE_MEMORY, salt="acme")
         plain = ask(large, tokens=QUESTION)
@@ -54,21 +81,65 @@ class TestLargePayloads:
         assert other.tokens == plain.tokens
 
 
+def forgetful(settings: ModelSettings) -> VllmEngine:
+    """Makes an engine whose second payload goes away between its check and its copy."""
+    engine = VllmEngine(settings)
+    desk = open_desk("local")
+    whole, looks = desk.look, list[str]()
+
+    def look(name: str, rank: int) -> Bytes | None:
+        checked = name in looks
+        looks.append(name)
+        lost = checked and name == list(dict.fromkeys(looks))[1]
+        return None if lost else whole(name, rank)
+
+    desk.look = look  # type: ignore[method-assign]
+    return engine
+
+
+class TestLostPayloads:
+    def test_what_a_load_lacks_is_computed(self, folder: Path) -> None:
+        with vllm(folder) as engine:
+            kv, plain = segments(engine, 128, 320, 512), ask(engine)
+        self._recomputed(folder, kv, MEMORY + QUESTION, plain)
+
+    def test_beside_the_steps(self, large: EngineProcess, large_folder: Path) -> None:
+        tokens = LARGE_MEMORY + QUESTION
+        kv, plain = segments(large, 512, 544, 1280, tokens=LARGE_MEMORY), ask(large, tokens=tokens)
+        self._recomputed(large_folder, kv, tokens, plain)
+
+    def _recomputed(
+        self, folder: Path, kv: list[KvPayload], tokens: tuple[int, ...], plain: Answer
+    ) -> None:
+        settings = settings_of(folder, kv_bytes=128 << 20)
+        with EngineProcess(partial(forgetful, settings)) as engine:
+            (answer, again) = (engine.ask([Asked(request(tokens), tuple(kv))])[0] for _ in range(2))
+        assert (answer.kv.loaded_tokens, answer.kv.refused) == (kv[0].manifest.tokens, "lost")
+        assert answer.kv.cached_tokens == kv[0].manifest.tokens
+        assert answer.tokens == plain.tokens
+        # What was recomputed is right, and stays.
+        assert again.kv.cached_tokens == kv[-1].manifest.tokens
+        assert again.tokens == plain.tokens
+
+
 def test_a_cache_travels_between_engines(folder: Path) -> None:
     """One keeps its core in this process, one in another; then two devices share the model."""
     with vllm(folder) as first:
         plain, kv = ask(first), first.export_kv(MEMORY, salt="acme")
         anywhere = portable(kv, first.fingerprint)
+        parts = segments(first, 192, 512)
         with vllm(folder, engine_process=True) as second:
             assert second.fingerprint == first.fingerprint
             for each in (kv, anywhere):
                 answer = ask(second, each)
                 assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
+            answer = ask(second, *parts)
+            assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
     with vllm(folder, engine_process=True, tensor_parallel=2) as parallel:
         alone = ask(parallel)
         own = parallel.export_kv(MEMORY, salt="acme")
         assert len(own.ranks) == 2
-        for each in (own, anywhere):
-            answer = ask(parallel, each)
+        for each in ([own], [anywhere], segments(parallel, 192, 512)):
+            answer = ask(parallel, *each)
             assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), alone.tokens)
         assert ask(parallel, kv).kv.refused == "engine"

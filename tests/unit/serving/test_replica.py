@@ -82,6 +82,18 @@ async def test_changed_memories_are_never_answered_from_the_old_cache(
     assert text == plain
 
 
+async def test_what_was_lost_on_the_way_is_computed(replica: ModelReplica) -> None:
+    kv = await replica.build_kv(MEMORIES, salt="acme")
+    request = conversation("Who?")
+    plain, _ = await whole(replica.chat(request))
+    for given, loaded in (([kv, None], kv.manifest.tokens), ([None], 0)):
+        assert await replica.forget()
+        text, last = await whole(replica.chat(request, given))
+        assert last.kv is not None
+        assert (last.kv.loaded_tokens, last.kv.refused) == (loaded, Refusal.LOST)
+        assert text == plain
+
+
 async def test_nobodys_words_are_control_tokens(
     replica: ModelReplica, tokenizer: ModelTokenizer
 ) -> None:
