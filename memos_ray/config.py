@@ -325,7 +325,7 @@ class ModelSettings(_Section):
     gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
     dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")
     context_tokens: Positive = Field(4096, description="Longest prompt and answer together.")
-    kv_bytes: Positive = Field(256 << 20, description="KV cache of one replica.")
+    kv_bytes: Positive = Field(256 << 20, description="KV cache of each device of a replica.")
     shelf_bytes: Positive = Field(
         256 << 20, description="KV caches of memories that a replica keeps at hand."
     )

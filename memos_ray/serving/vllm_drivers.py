@@ -47,7 +47,11 @@ class VllmDriver(Protocol):
         ...
 
     async def forget(self) -> bool:
-        """Empties the engine's own prefix cache; false while requests under way hold blocks."""
+        """Empties the engine's own prefix cache; false while requests under way hold blocks.
+
+        Raises:
+            UnavailableError: the engine core is dead.
+        """
         ...
 
     def close(self) -> None:
@@ -88,7 +92,12 @@ class ProcessDriver:
 
     async def forget(self) -> bool:
         """See `VllmDriver`."""
-        return bool(await self._engine.reset_prefix_cache())
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            return bool(await self._engine.reset_prefix_cache())
+        except EngineDeadError:
+            raise UnavailableError("the engine has died") from None
 
     def close(self) -> None:
         """See `VllmDriver`."""

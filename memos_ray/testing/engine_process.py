@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -85,6 +86,14 @@ class EngineProcess:
         found: list[Answer] = self._call("ask", list(asked))
         return found
 
+    def leave(self, request: GenerationRequest, parts: int) -> bool:
+        """Reads so many parts of an answer, then leaves it.
+
+        Returns:
+            Whether the engine held blocks until then; see `EnginePort.forget`.
+        """
+        return bool(self._call("leave", request, parts))
+
     def export_kv(
         self,
         tokens: tuple[int, ...],
@@ -142,6 +151,12 @@ async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
         assert part is not None and part.kv is not None and first_s is not None
         return Answer(text, tokens, part.finish, part.kv, first_s)
 
+    async def leave(request: GenerationRequest, parts: int) -> bool:
+        async with aclosing(engine.generate(request)) as answer:  # type: ignore[type-var]
+            for _ in range(parts):
+                await anext(answer)
+            return not await engine.forget()
+
     while True:
         try:
             method, arguments = await loop.run_in_executor(None, pipe.recv)
@@ -150,6 +165,8 @@ async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
         try:
             if method == "ask":
                 found: object = await asyncio.gather(*map(whole, arguments[0]))
+            elif method == "leave":
+                found = await leave(*arguments)
             elif method == "forget":
                 found = await engine.forget()
             else:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +14,21 @@ import pytest
 
 from memos_ray.config import ModelSettings
 from memos_ray.core.activation import Bytes, KvPayload
+from memos_ray.core.generation import Sampling
 from memos_ray.serving.kv.desk import open_desk
 from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import Answer, Asked, EngineProcess
 from memos_ray.testing.random_models import Family, Size, write_model
-from tests.serving.asking import MEMORY, QUESTION, ask, portable, prompt, request, segments
+from tests.serving.asking import (
+    GREEDY,
+    MEMORY,
+    QUESTION,
+    ask,
+    portable,
+    prompt,
+    request,
+    segments,
+)
 from tests.serving.conftest import settings_of, vllm
 
 LARGE_MEMORY = prompt(1280, seed=3)
@@ -120,6 +134,39 @@ class TestLostPayloads:
         # What was recomputed is right, and stays.
         assert again.kv.cached_tokens == kv[-1].manifest.tokens
         assert again.tokens == plain.tokens
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["thread", "process"])
+def test_leaving_early_frees_the_blocks(folder: Path, apart: bool) -> None:
+    endless = replace(GREEDY, max_tokens=1500)
+    with vllm(folder, engine_process=apart) as engine:
+        assert engine.leave(replace(request(), sampling=endless), parts=2)
+        # Others take a few steps each; what was left would take hundreds more.
+        for _ in range(50):
+            if engine.forget():
+                return
+            engine.ask([Asked(replace(request(QUESTION), sampling=Sampling(max_tokens=1)))])
+    pytest.fail("the blocks are still held")
+
+
+@pytest.mark.parametrize("apart", ["thread", "process"])
+def test_an_engine_that_dies_tells_everybody(folder: Path, apart: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.serving.engine_death", str(folder), apart],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout.splitlines()[-1])
+    assert told == {
+        "under way": ["UnavailableError"] * 4,
+        "last": "UnavailableError",
+        "later": "UnavailableError",
+        "forget": "UnavailableError",
+        "healthy": [True, False],
+    }
 
 
 def test_a_cache_travels_between_engines(folder: Path) -> None:

@@ -20,6 +20,8 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.gateway import serve_deployment
 from memos_ray.gateway.metrics import HttpMetrics
+from memos_ray.serving import deployment
+from memos_ray.serving.deployment import application_of
 
 FOLDER = Path(__file__).parents[2] / "deployments"
 _METRIC = re.compile(r"\bmemos_[a-z_]+")
@@ -63,6 +65,62 @@ def test_that_check_bites() -> None:
     config["applications"][0]["import_path"] = "nowhere"
     with pytest.raises(ValueError, match="nowhere"):
         _check_serve(config)
+
+
+def _check_models(config: dict[str, Any]) -> list[ModelSettings]:
+    """Checks a file with models and returns their settings."""
+    from ray.serve.schema import ServeDeploySchema
+
+    ServeDeploySchema.model_validate(config)
+    *models, door = config["applications"]
+    plain = _yaml("memos.yaml")
+    (application,) = plain["applications"]
+    assert door == {**application, "args": door["args"]}
+    assert set(door["args"]) == {"models"}
+    assert {key: config[key] for key in plain if key not in ("applications", "http_options")} == {
+        key: plain[key] for key in plain if key not in ("applications", "http_options")
+    }
+    settings = [ModelSettings.model_validate(model["args"]) for model in models]
+    assert Settings(models=door["args"]["models"]).models == tuple(settings)
+    for model, one in zip(models, settings, strict=True):
+        assert model["import_path"] == f"{deployment.__name__}:{deployment.build.__name__}"
+        assert (model["name"], model["route_prefix"]) == (application_of(one.name), None)
+        deployment.build(model["args"])
+    longest = max(Settings().gateway.timeout_s, *(one.answer_s for one in settings))
+    assert config["http_options"]["request_timeout_s"] > longest
+    return settings
+
+
+def test_models_on_cpus() -> None:
+    for model in _check_models(_yaml("models.cpu.yaml")):
+        assert (model.gpus, model.tensor_parallel) == (0, 1)
+        assert model.kv_bytes > model.shelf_bytes
+
+
+def test_models_on_gpus() -> None:
+    models = _check_models(_yaml("models.gpu.yaml"))
+    assert {model.tensor_parallel for model in models} == {1, 2}
+    for model in models:
+        # A replica sees no other devices than those that it asks Ray for.
+        assert model.gpus == model.tensor_parallel
+        assert model.engine_process and not model.eager
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "value"),
+    [(0, "name", "other"), (0, "import_path", "nowhere"), (1, "route_prefix", "/other")],
+)
+def test_that_check_of_models_bites(place: int, field: str, value: str) -> None:
+    config = _yaml("models.cpu.yaml")
+    config["applications"][place][field] = value
+    with pytest.raises((AssertionError, ValueError)):
+        _check_models(config)
+
+
+def test_a_field_that_models_do_not_have_is_refused() -> None:
+    arguments = _yaml("models.cpu.yaml")["applications"][0]["args"]
+    with pytest.raises(ValueError, match="no_such"):
+        deployment.build({**arguments, "no_such": 1})
 
 
 def test_the_kubernetes_file_is_a_ray_service() -> None:
