@@ -111,6 +111,8 @@ class MemosKvConnector(KVConnectorBase_V1):
         self._rank = vllm_config.parallel_config.rank
         self._tracked: dict[str, _Tracked] = {}
         self._loads: list[_Load] = []
+        # By payload, the request that it is being copied for beside the steps.
+        self._loading: dict[str, str] = {}
         self._caches: list[torch.Tensor] = []
         self._copiers: ThreadPoolExecutor | None = None
         self._copying: dict[str, Future[None]] = {}
@@ -126,11 +128,16 @@ class MemosKvConnector(KVConnectorBase_V1):
     def get_num_new_matched_tokens(
         self, request: Request, num_computed_tokens: int
     ) -> tuple[int | None, bool]:
-        """Tells how many tokens an offered payload adds to what the engine has."""
+        """Tells how many tokens an offered payload adds to what the engine has.
+
+        Nothing is said while another request has it copied: its blocks will do for this one, too.
+        """
         tracked = self._track(request)
         offer = tracked.offer
         if offer is None or offer.tokens <= num_computed_tokens:
             return 0, False
+        if offer.name in self._loading:
+            return None, False
         tracked.matched = num_computed_tokens
         missing = offer.tokens - num_computed_tokens
         return missing, self._large(missing)
@@ -148,6 +155,8 @@ class MemosKvConnector(KVConnectorBase_V1):
         tracked.outcome = KvOutcome(loaded=num_external_tokens)
         tracked.filling = frozenset(ids[skip:end])
         aside = self._large(num_external_tokens)
+        if aside:
+            self._loading[offer.name] = request.request_id
         self._loads.append(_Load(request.request_id, offer.name, skip, tuple(ids[skip:end]), aside))
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> KvWork:
@@ -173,7 +182,8 @@ class MemosKvConnector(KVConnectorBase_V1):
         return work
 
     def update_connector_output(self, connector_output: KVConnectorOutput) -> None:
-        """Learns of loads that failed."""
+        """Learns of loads that are done, and of those that failed."""
+        self._copied(connector_output.finished_recving or set())
         if not connector_output.invalid_block_ids:
             return
         for tracked in self._tracked.values():
@@ -185,7 +195,13 @@ class MemosKvConnector(KVConnectorBase_V1):
     ) -> tuple[bool, dict[str, Any] | None]:
         """Reports what became of the offer; the blocks may be freed."""
         tracked = self._tracked.pop(request.request_id, None)
+        self._copied({request.request_id})
         return False, transfer.report(tracked.outcome) if tracked else None
+
+    def _copied(self, requests: set[str]) -> None:
+        for name, request in list(self._loading.items()):
+            if request in requests:
+                del self._loading[name]
 
     def _track(self, request: Request) -> _Tracked:
         tracked = self._tracked.get(request.request_id)
