@@ -39,7 +39,7 @@ bench-latency: setup  ## Latency, rates and memory with made-up texts: ARGS="--s
 bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: DATA=FILE
 	@scripts/install-peers && $(PY) -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(ARGS)
 
-bench-ttft: setup  ## What a KV cache saves: CONTEXTS=512,1024,2048,4096,8192
+bench-ttft: setup  ## What a KV cache saves; renews docs/performance.md: CONTEXTS=512,1024,2048,4096,8192
 	@$(PY) -m benchmarks.ttft $(if $(CONTEXTS),--contexts $(CONTEXTS)) $(ARGS)
 
 docs: setup  ## Renews the tables in docs/ that follow from the code

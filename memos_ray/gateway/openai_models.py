@@ -35,8 +35,9 @@ class StreamOptions(Model):
 class ChatCompletionBody(Model):
     """A request for a chat completion.
 
-    `memory`, `namespaces`, `session` and `memories` are this service's own (see `ChatQuery`);
-    `user` is recorded as the speaker of what is remembered; all else is as in OpenAI's API.
+    `memory`, `namespaces`, `session`, `memories` and `memory_tokens` are this service's own (see
+    `ChatQuery`); `user` is recorded as the speaker of what is remembered; all else is as in
+    OpenAI's API.
     """
 
     model: Name
@@ -57,6 +58,7 @@ class ChatCompletionBody(Model):
     namespaces: list[NamespaceName] | None = None
     session: Label | None = None
     memories: Annotated[int, Field(ge=1, le=200)] = 20
+    memory_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
 
     def query(self) -> ChatQuery:
         """Returns what is asked, in this service's own words.
@@ -73,6 +75,7 @@ class ChatCompletionBody(Model):
             "session": self.session,
             "speaker": self.user,
             "memories": self.memories,
+            "memory_tokens": self.memory_tokens,
             "max_tokens": self.max_completion_tokens or self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,

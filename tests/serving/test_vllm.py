@@ -94,6 +94,17 @@ class TestLargePayloads:
         _, other = large.ask(asked)
         assert other.tokens == plain.tokens
 
+    def test_many_share_one_copy(self, large: EngineProcess) -> None:
+        kv = large.export_kv(LARGE_MEMORY, salt="acme")
+        prompts = [LARGE_MEMORY + prompt(9, seed=20 + number) for number in range(6)]
+        plain = [ask(large, tokens=tokens).tokens for tokens in prompts]
+        assert large.forget()
+        answers = large.ask([Asked(request(tokens), (kv,)) for tokens in prompts])
+        assert [answer.tokens for answer in answers] == plain
+        assert sum(answer.kv.loaded_tokens for answer in answers) == len(LARGE_MEMORY)
+        assert {answer.kv.cached_tokens for answer in answers} == {len(LARGE_MEMORY)}
+        assert large.forget()
+
 
 def forgetful(settings: ModelSettings) -> VllmEngine:
     """Makes an engine whose second payload goes away between its check and its copy."""

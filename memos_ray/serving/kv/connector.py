@@ -16,7 +16,7 @@ Engines have one scheduler half and one worker half for each rank; between them 
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,9 @@ NAME = "MemosKvConnector"
 
 # A copy of this size holds decoding back by less than a step.
 _ASIDE_BYTES = 8 << 20
+# How long a step without tokens waits for a copy: there is nothing else to do, and to ask again and
+# again takes the interpreter from the copying thread.
+_IDLE_WAIT_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,11 @@ class _Save:
 
 @dataclass
 class KvWork(KVConnectorMetadata):
-    """One step's copies."""
+    """One step's copies; an `idle` step computes nothing."""
 
     loads: list[_Load] = field(default_factory=list)
     saves: list[_Save] = field(default_factory=list)
+    idle: bool = False
 
 
 @dataclass(slots=True)
@@ -142,6 +146,7 @@ class MemosKvConnector(KVConnectorBase_V1):
         self._rank = vllm_config.parallel_config.rank
         self._tracked: dict[str, _Tracked] = {}
         self._loads: list[_Load] = []
+        # By payload, the request that it is being copied for beside the steps.
         self._caches: list[torch.Tensor] = []
         self._copiers: ThreadPoolExecutor | None = None
         self._copying: dict[str, Future[None]] = {}
@@ -197,7 +202,7 @@ class MemosKvConnector(KVConnectorBase_V1):
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> KvWork:
         """Collects the copies of a step."""
-        work = KvWork(loads=self._loads)
+        work = KvWork(self._loads, idle=not scheduler_output.total_num_scheduled_tokens)
         self._loads = []
         scheduled = scheduler_output.num_scheduled_tokens
         for new in scheduler_output.scheduled_new_reqs:
@@ -331,6 +336,8 @@ class MemosKvConnector(KVConnectorBase_V1):
 
     def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:
         """Tells which loads beside the steps are done."""
+        if self._work().idle:
+            wait(self._copying.values(), _IDLE_WAIT_S, FIRST_COMPLETED)
         done = {name for name, copying in self._copying.items() if copying.done()}
         for name in done:
             self._copying.pop(name).result()

@@ -69,6 +69,12 @@ class TestChat:
         assert answer["choices"][0]["message"]["content"].strip() == "Where does Ana live?"
         assert answer["memory"]["used"] == []
 
+    async def test_memories_have_a_budget_of_tokens(self, door: RestDoor) -> None:
+        answer = await door.done("POST", PATH, asking("Where does Ana live?", memory_tokens=10))
+        assert len(answer["memory"]["used"]) == 1
+        none = await door.done("POST", PATH, asking("Where does Ana live?", memory_tokens=1))
+        assert none["memory"]["used"] == []
+
     async def test_nobody_reads_what_is_not_theirs(
         self, door: RestDoor, model: QuotingModel
     ) -> None:
