@@ -125,8 +125,9 @@ def _identical(subject: Subject, lengths: list[int], asked: int) -> list[bool]:
         for length, payload in zip(lengths, payloads, strict=True):
             prompt = context(length) + question(asked)
             loaded, computed = _cold(user, prompt, payload), _cold(user, prompt)
-            found[length] = loaded.kv.loaded_tokens == length and loaded.tokens == computed.tokens
-            say(f"contexts: {length} tokens in float32, identical: {found[length]}")
+            whole = loaded.kv.loaded_tokens == length
+            found.append(whole and loaded.tokens == computed.tokens)
+            say(f"contexts: {length} tokens in float32")
     return found
 
 

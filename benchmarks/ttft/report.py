@@ -17,7 +17,7 @@ PAGE = "performance.md"
 IMAGE = "images/ttft.svg"
 _SERIES = {
     "prefill_ms": "text",
-    "hf_dynamic_cache_ms": "transformers' DynamicCache",
+    "hf_dynamic_cache_ms": "transformers",
     "kv_ms": "KV cache",
     "warm_prefix_ms": "warm prefix cache",
 }
