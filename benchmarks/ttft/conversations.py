@@ -80,6 +80,8 @@ def measure(
                 "models": [model],
                 "gateway": {"port": 0},
                 "object_store_bytes": 512 << 20,
+                # The text namespace must stay text.
+                "promotion": {"enabled": False},
             }
         )
         server = Server(settings)
