@@ -57,6 +57,16 @@ class ActivationMemory:
             rules, pause_s, blocks=blocks, clock=clock, convert=self.convert, write=write
         )
 
+    @property
+    def rest_bytes(self) -> int:
+        """Bytes of KV caches at rest."""
+        return self._blocks.rest_bytes
+
+    @property
+    def conversations(self) -> int:
+        """How many conversations are kept."""
+        return len(self._conversations)
+
     async def start_prompt(
         self,
         partition: int,

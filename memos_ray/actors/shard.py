@@ -349,6 +349,8 @@ class VaultShard:
             resident_memories=self._residency.memories,
             resident_bytes=self._residency.memory_bytes,
             kv_bytes=self._library.memory_bytes,
+            kv_rest_bytes=self._activation.rest_bytes,
+            conversations=self._activation.conversations,
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(self._counters + self._blocks.counters),

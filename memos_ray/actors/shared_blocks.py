@@ -97,6 +97,11 @@ class SharedBlocks:
         # What could not be built is not tried again with every prompt.
         self._failed: OrderedDict[KvName, tuple[float, str]] = OrderedDict()
 
+    @property
+    def rest_bytes(self) -> int:
+        """Bytes of the caches at rest."""
+        return 0 if self._at_rest is None else self._at_rest.memory_bytes
+
     def open(self, partition: int, epoch: int) -> None:
         """Takes over what rests of a partition that this shard owns now."""
         if self._at_rest is not None:

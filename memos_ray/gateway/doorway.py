@@ -104,6 +104,8 @@ class Doorway:
                 "resident_memories": status.resident_memories,
                 "resident_bytes": status.resident_bytes,
                 "kv_bytes": status.kv_bytes,
+                "kv_rest_bytes": status.kv_rest_bytes,
+                "conversations": status.conversations,
                 "rss_bytes": status.rss_bytes,
                 "vector_store": status.vector_store,
             }

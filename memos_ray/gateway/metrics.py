@@ -90,6 +90,9 @@ class HttpMetrics:
                 ("resident_namespaces", "Namespaces held in memory."),
                 ("resident_memories", "Memories held in memory."),
                 ("resident_bytes", "Size of the resident indexes."),
+                ("kv_bytes", "KV caches in the object store."),
+                ("kv_rest_bytes", "KV caches at rest, as files."),
+                ("conversations", "Conversations that are kept."),
                 ("rss_bytes", "Resident set size of the shard's process."),
             )
         }
@@ -148,6 +151,9 @@ class HttpMetrics:
             "resident_namespaces": status.resident_namespaces,
             "resident_memories": status.resident_memories,
             "resident_bytes": status.resident_bytes,
+            "kv_bytes": status.kv_bytes,
+            "kv_rest_bytes": status.kv_rest_bytes,
+            "conversations": status.conversations,
             "rss_bytes": status.rss_bytes,
         }
         for key, value in values.items():

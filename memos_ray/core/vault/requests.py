@@ -35,6 +35,9 @@ class ShardStatus:
         partitions: epoch by partition.
         lag: by partition, log entries that are not yet embedded.
         index_lag: by partition, log entries that Milvus has not yet seen.
+        kv_bytes: of KV caches in the object store.
+        kv_rest_bytes: of KV caches at rest, as files.
+        conversations: how many are kept.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ShardStatus:
     resident_memories: int
     resident_bytes: int
     kv_bytes: int
+    kv_rest_bytes: int
+    conversations: int
     rss_bytes: int
     vector_store: str
     counters: dict[str, int]
