@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -19,6 +18,7 @@ from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
+from memos_ray.core.loopback import is_loopback
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
@@ -44,7 +44,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.openai_models import ModelList
+from memos_ray.gateway.openai_models import ModelKind, ModelList
 from memos_ray.gateway.problems import error_of_problem, error_of_status
 from memos_ray.ports import EventQuery
 
@@ -76,7 +76,7 @@ class HttpTransport:
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             # A proxy of the environment does not reach this machine's own loopback.
-            trust_env=not _is_loopback(url),
+            trust_env=not is_loopback(url),
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             limits=httpx.Limits(max_connections=_CONNECTIONS),
         )
@@ -223,7 +223,7 @@ class HttpTransport:
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
         """Lists the models that can be asked."""
         found = await self._call(ModelList, "GET", "/v1/models", caller)
-        return [model.id for model in found.data]
+        return [model.id for model in found.data if model.kind is ModelKind.CHAT]
 
     async def history(
         self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int
@@ -415,14 +415,6 @@ def error_of(answer: httpx.Response) -> MemosError:
         # No word of the service's own: a proxy whose replica died, or that has none yet.
         return UnavailableError("the service is away", status=status)
     return error_of_status(status, "the request was refused")
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tenant_of(credential: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
 from memos_ray.core.generation import (
@@ -11,6 +11,7 @@ from memos_ray.core.generation import (
     ChatRequest,
     GenerationPart,
     GenerationRequest,
+    joined,
 )
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import EnginePort, TokenizerPort
@@ -47,7 +48,8 @@ class ModelReplica:
             InvalidInputError: the conversation does not fit the model's template or context.
             UnavailableError: the engine is dead.
         """
-        head, tail = await asyncio.to_thread(self._tokens, request.messages, request.shared)
+        prompt = self._rendered if request.template else self._raw
+        head, tail = await asyncio.to_thread(self._tokens, request.messages, request.shared, prompt)
         tokens = head + tail
         room = self._context_tokens - len(tokens)
         if room < 1:
@@ -78,7 +80,7 @@ class ModelReplica:
             UnavailableError: the engine is dead, or was too busy.
         """
         messages = (ChatMessage("system", shared), ChatMessage("user", ""))
-        head, _ = await asyncio.to_thread(self._tokens, messages, shared)
+        head, _ = await asyncio.to_thread(self._tokens, messages, shared, self._rendered)
         return await self._engine.export_kv(head, salt=salt, adapter=adapter, sources=sources)
 
     async def forget(self) -> bool:
@@ -90,13 +92,27 @@ class ModelReplica:
         self._engine.close()
 
     def _tokens(
-        self, messages: tuple[ChatMessage, ...], shared: str
+        self,
+        messages: tuple[ChatMessage, ...],
+        shared: str,
+        prompt: Callable[[tuple[ChatMessage, ...]], str],
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        plain = self._tokenizer.plain
-        shared = plain(shared)
-        text = self._tokenizer.render(
-            [ChatMessage(message.role, plain(message.text)) for message in messages]
-        )
+        shared = self._tokenizer.plain(shared)
+        text = prompt(messages)
         # Where the template changes the text itself, nothing is shared.
         end = text.find(shared) + len(shared) if shared and shared in text else 0
         return self._tokenizer.encode(text[:end]), self._tokenizer.encode(text[end:])
+
+    def _rendered(self, messages: tuple[ChatMessage, ...]) -> str:
+        plain = self._tokenizer.plain
+        return self._tokenizer.render(
+            [ChatMessage(message.role, plain(message.text)) for message in messages]
+        )
+
+    def _raw(self, messages: tuple[ChatMessage, ...]) -> str:
+        """The texts as they stand; only of what was put in front nothing is a control token."""
+        plain = self._tokenizer.plain
+        *before, prompt = messages
+        text = joined([*(ChatMessage(one.role, plain(one.text)) for one in before), prompt])
+        opening = self._tokenizer.opening
+        return text if text.startswith(opening) else opening + text

@@ -11,6 +11,8 @@ from memos_ray.core.generation.requests import (
     KvUse,
     ReplicaStatus,
     Sampling,
+    estimated_tokens,
+    joined,
 )
 
 __all__ = [
@@ -22,4 +24,6 @@ __all__ = [
     "KvUse",
     "ReplicaStatus",
     "Sampling",
+    "estimated_tokens",
+    "joined",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,8 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+    CONTENT_FILTER = "content_filter"
+    """Cut by an endpoint's own filter."""
 
 
 @crossing
@@ -94,12 +97,15 @@ class GenerationPart:
     Attributes:
         finish: set in the last part.
         kv: set in the last part.
+        answer_tokens: how many the whole answer has; set in the last part by models that do not say
+            which they are.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish: FinishReason | None = None
     kv: KvUse | None = None
+    answer_tokens: int | None = None
 
 
 @crossing
@@ -110,6 +116,8 @@ class ChatRequest:
     Attributes:
         shared: what the first message begins with and other prompts do, too: a KV cache ends there.
         salt, adapter: see `GenerationRequest`.
+        template: whether the model's chat template is applied; else the prompt is the texts as they
+            stand, see `joined`.
     """
 
     id: str
@@ -118,6 +126,17 @@ class ChatRequest:
     salt: str
     shared: str = ""
     adapter: str = ""
+    template: bool = True
+
+
+def joined(messages: Sequence[ChatMessage]) -> str:
+    """Returns the prompt of messages without a template: one text below the other."""
+    return "\n".join(message.text for message in messages)
+
+
+def estimated_tokens(text: str) -> int:
+    """Estimates from above: no tokenizer in use takes more than a token for three bytes of text."""
+    return len(text.encode()) // 3 + 1
 
 
 @crossing
