@@ -60,12 +60,13 @@ def blob_store(settings: Settings) -> BlobStorePort:
 
 
 def kv_builder(settings: Settings) -> KvBuilderPort | None:
-    """Makes what builds KV caches, where models are served."""
+    """Makes what builds KV caches, where there are models."""
     if not settings.models:
         return None
     from memos_ray.serving.handles import ReplicaKvBuilder
 
-    return ReplicaKvBuilder([model.name for model in settings.models])
+    served = [model.name for model in settings.served_models]
+    return ReplicaKvBuilder(served, [model.name for model in settings.models if model.external])
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

@@ -22,6 +22,7 @@ from memos_ray.errors import (
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Conversion, Turn
 from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.serving.handles import ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
@@ -102,6 +103,31 @@ async def test_the_block_stands_first_and_comes_as_a_cache(bench: Bench) -> None
     assert bench.model.built == 1
     plain = await bench.chat(memory="off")
     assert plain.usage.cached_tokens == 0 and plain.text != answer.text
+
+
+async def test_a_raw_prompt_has_it_as_text(bench: Bench) -> None:
+    query = ChatQuery.model_validate(
+        {"model": MODEL, "messages": [Turn(role="user", content="Who?")], "namespaces": [TEAM]}
+    )
+    assert await bench.replica.forget()
+    chats, caller = bench.memos.doorway.chats, bench.memos.administrator
+    events = [event async for event in chats.stream(caller, query, template=False)]
+    (first, *_, last) = events
+    assert {one.form for one in first.memories or []} == {Form.PLAINTEXT}
+    assert last.memories is None, "nothing to put right"
+    assert last.usage is not None and last.usage.cached_tokens == 0
+    assert {one.id for one in first.memories or []} == set(bench.ids)
+
+
+async def test_a_model_behind_an_endpoint_takes_none(tmp_path: Path) -> None:
+    builder = ReplicaKvBuilder([], ["remote"])
+    async with in_process(tmp_path, kv_builder=builder) as memos:
+        added = await memos.service.add(memos.administrator, [NewMemory(text="Ana lives in Lima.")])
+        wanted = Conversion(ids=[added.results[0].id or ""], model="remote")
+        with pytest.raises(InvalidInputError, match="endpoint"):
+            await memos.service.convert(memos.administrator, wanted)
+        page = await memos.service.list(memos.administrator)
+        assert [memory.form for memory in page.memories] == [Form.PLAINTEXT]
 
 
 async def test_the_activation_memory_names_its_sources(bench: Bench) -> None:
