@@ -22,7 +22,6 @@ from memos_ray.gateway.opening import open_doorway
 
 APPLICATION = "memos"
 _ONGOING = 1024
-_GRACE_S = 5.0
 
 
 class Gateway:
@@ -86,12 +85,9 @@ def start(settings: Settings, public_key: bytes, port: int) -> None:
     gateway = settings.gateway
     serve.start(
         proxy_location="HeadOnly",
-        http_options=HTTPOptions(
-            host=gateway.host,
-            port=port,
-            # The application's own deadline comes first, and answers with a problem document.
-            request_timeout_s=gateway.timeout_s + _GRACE_S,
-        ),
+        # No deadline of Serve's own: the application has one for every request but those that
+        # take their time, such as answers of models, and answers with a problem document.
+        http_options=HTTPOptions(host=gateway.host, port=port, request_timeout_s=None),
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )
     serve.run(bind(settings, public_key), name=APPLICATION, route_prefix="/")

@@ -48,10 +48,8 @@ def _check_serve(config: dict[str, Any]) -> None:
 def test_ray_accepts_the_serve_file() -> None:
     config = _yaml("memos.yaml")
     _check_serve(config)
-    defaults = Settings().gateway
-    http = config["http_options"]
-    assert (http["host"], http["port"]) == ("127.0.0.1", defaults.port)
-    assert http["request_timeout_s"] > defaults.timeout_s
+    # No deadline of Serve's own, which would cut off answers of models.
+    assert config["http_options"] == {"host": "127.0.0.1", "port": Settings().gateway.port}
 
 
 def test_that_check_bites() -> None:
