@@ -29,6 +29,7 @@ ENV_PREFIX = "MEMOS_"
 ENV_NESTING = "__"
 
 _HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*")
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 _MILVUS = re.compile(r"(?:https?|tcp)://[^\s/?#]+[^\s]*|unix:[^\s]+")
 _BLOBS = re.compile(r"s3://[^\s/?#]+[^\s]*|file://(?:localhost)?/[^\s]*")
 _POSTGRES = re.compile(r"postgresql(?:\+psycopg)?://\S+")
@@ -49,6 +50,7 @@ def _like(pattern: re.Pattern[str], example: str) -> AfterValidator:
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 HttpUrl = Annotated[str, _like(_HTTP, "http://host:8700")]
+EndpointUrl = Annotated[str, _like(_ENDPOINT, "https://host/v1, without a user or a query")]
 MilvusUri = Annotated[str, _like(_MILVUS, "http://host:19530")]
 BlobUri = Annotated[str, _like(_BLOBS, "s3://bucket/prefix")]
 PostgresUrl = Annotated[SecretStr, _like(_POSTGRES, "postgresql+psycopg://user@host/database")]
@@ -246,15 +248,27 @@ class EngineKind(StrEnum):
 
     VLLM = "vllm"
     CUSTOM = "custom"
+    OPENAI = "openai"
+    """Not this cluster: an OpenAI-compatible endpoint, without KV caches and without replicas."""
+
+
+class LimitField(StrEnum):
+    """How an endpoint wants the longest answer named."""
+
+    MAX_TOKENS = "max_tokens"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
 
 
 class ModelSettings(_Section):
-    """One model and the engine of its replicas."""
+    """One model and the engine of its replicas, or the endpoint that computes it."""
 
     name: str = Field(
         min_length=1, pattern=r"[\w.:/-]+", description="Name in the OpenAI-compatible API."
     )
-    path: Path = Field(description="Folder with configuration, tokenizer and safetensors.")
+    path: Path | None = Field(
+        None,
+        description="Folder with configuration, tokenizer and safetensors; not for `openai`.",
+    )
     engine: EngineKind = Field(EngineKind.VLLM, description="What computes the model.")
     factory: Factory | None = Field(
         None, description="`package.module:callable` that returns an engine, for `custom`."
@@ -301,15 +315,46 @@ class ModelSettings(_Section):
     batch_tokens: Positive = Field(
         2048, description="Most tokens computed in one step; longer prompts come in chunks."
     )
-    sequences: Positive = Field(32, description="Most requests computed at once.")
+    sequences: Positive = Field(
+        32, description="Most requests computed at once; for `openai`, sent by one process."
+    )
     tensor_parallel: Positive = Field(1, description="Devices that share the model.")
     eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
     answer_s: Seconds = Field(
         600.0, description="Longest time of one answer, waiting for a replica included."
     )
+    base_url: EndpointUrl | None = Field(
+        None, description="Endpoint, for `openai`, as `https://host/v1`."
+    )
+    api_key: SecretStr | None = Field(None, description="Credential of the endpoint.")
+    remote_name: str | None = Field(
+        None, min_length=1, description="Name of the model at the endpoint; `name` when absent."
+    )
+    limit_field: LimitField = Field(
+        LimitField.MAX_TOKENS,
+        description="Field that tells the endpoint the longest answer; OpenAI's own newer models "
+        "want `max_completion_tokens`.",
+    )
+    connect_s: Seconds = Field(5.0, description="Longest wait for a connection to the endpoint.")
+    silence_s: Seconds = Field(60.0, description="Longest wait for a sign of life of the endpoint.")
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder; only where replicas compute it."""
+        assert self.path is not None
+        return self.path
+
+    @property
+    def external(self) -> bool:
+        """Whether an endpoint computes the model, and no replica."""
+        return self.engine is EngineKind.OPENAI
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSettings:
+        if self.external and self.base_url is None:
+            raise ValueError("an engine of kind openai needs base_url as well")
+        if not self.external and self.path is None:
+            raise ValueError(f"an engine of kind {self.engine} needs path as well")
         if self.engine is EngineKind.CUSTOM and self.factory is None:
             raise ValueError("an engine of kind custom needs factory as well")
         if self.replicas_max < self.replicas_min:
@@ -371,6 +416,11 @@ class Settings(_Explained):
         if len(set(names)) < len(names):
             raise ValueError("two models have one name")
         return self
+
+    @property
+    def served_models(self) -> tuple[ModelSettings, ...]:
+        """The models that replicas of this cluster compute."""
+        return tuple(model for model in self.models if not model.external)
 
 
 def env_name(*path: str) -> str:

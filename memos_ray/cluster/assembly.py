@@ -62,13 +62,16 @@ def blob_store(settings: Settings) -> BlobStorePort:
 
 
 def kv_parts(settings: Settings) -> KvParts | None:
-    """Makes what KV caches need, where models are served."""
+    """Makes what KV caches need, where there are models."""
     if not settings.models:
         return None
     from memos_ray.serving.handles import ReplicaKvBuilder
 
     return KvParts(
-        builder=ReplicaKvBuilder([model.name for model in settings.models]),
+        builder=ReplicaKvBuilder(
+            [model.name for model in settings.served_models],
+            [model.name for model in settings.models if model.external],
+        ),
         objects=RayObjects(),
         blobs=cache(lambda: blob_store(settings)),
     )

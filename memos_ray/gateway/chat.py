@@ -10,7 +10,14 @@ from uuid import uuid4
 from memos_ray.core.activation import conversation_name, tenant_salt
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.payload import Form
-from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, KvUse, Sampling
+from memos_ray.core.generation import (
+    ChatMessage,
+    ChatRequest,
+    GenerationPart,
+    KvUse,
+    Sampling,
+    estimated_tokens,
+)
 from memos_ray.core.scheduling import (
     PlanBudget,
     PromptMemory,
@@ -75,12 +82,18 @@ class ChatService:
         """
         await self._authenticator.context(caller)
 
-    async def chat(self, caller: Caller, query: ChatQuery) -> ChatAnswer:
+    async def chat(self, caller: Caller, query: ChatQuery, *, template: bool = True) -> ChatAnswer:
         """Returns a whole answer; see `stream`."""
-        return await whole(self.stream(caller, query))
+        return await whole(self.stream(caller, query, template=template))
 
-    async def stream(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(
+        self, caller: Caller, query: ChatQuery, *, template: bool = True
+    ) -> AsyncGenerator[ChatEvent, None]:
         """Yields an answer as it comes; leaving early cancels it, and then nothing is remembered.
+
+        Args:
+            template: whether the model's chat template is applied. Without it the memories stand
+                above the messages as text; KV caches begin with the template and would not fit.
 
         Raises:
             UnauthenticatedError: no credential, or one that nobody knows.
@@ -96,6 +109,9 @@ class ChatService:
         found, shared = await asyncio.gather(
             self._found(caller, query), self._shared(caller, query)
         )
+        if not template:
+            # KV caches begin with the template.
+            shared = SharedMemories(shared.memories)
         made = _plan(query, found, shared)
         salt = tenant_salt(context.principal.tenant)
         request = ChatRequest(
@@ -106,12 +122,13 @@ class ChatService:
             salt=salt,
             shared=made.shared,
             affinity=_affinity(query, shared, salt, context.principal.id),
+            template=template,
         )
+        kv = [] if shared.reference is None else [shared.reference]
         # The first event comes with the first word: what is wrong before that is simply raised.
         home = query.namespaces[0] if query.namespaces else context.principal.id
-        memories: list[UsedMemory] | None = _used(made, found, home, shared.kv is not None)
+        memories: list[UsedMemory] | None = _used(made, found, home, bool(kv))
         text, tokens = "", 0
-        kv = [] if shared.reference is None else [shared.reference]
         async with aclosing(model.chat(request, kv)) as parts:
             async for part in parts:
                 text += part.text
@@ -193,7 +210,7 @@ def _plan(query: ChatQuery, found: list[Memory], shared: SharedMemories) -> Prom
         memories,
         # What is shared was chosen before, and is all there or not at all.
         PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
-        _estimated_tokens,
+        estimated_tokens,
     )
 
 
@@ -204,11 +221,6 @@ def _affinity(
     if query.session is not None:
         names.append(conversation_name(salt, principal, query.session))
     return tuple(names)
-
-
-def _estimated_tokens(text: str) -> int:
-    """Estimates from above: no tokenizer in use takes more than a token for three bytes of text."""
-    return len(text.encode()) // 3 + 1
 
 
 def _used(made: PromptPlan, found: list[Memory], home: str, cached: bool) -> list[UsedMemory]:
@@ -247,7 +259,7 @@ def _last(
         finish=part.finish.value,
         usage=ChatUsage(
             prompt_tokens=part.kv.prompt_tokens,
-            completion_tokens=tokens,
+            completion_tokens=tokens if part.answer_tokens is None else part.answer_tokens,
             cached_tokens=part.kv.cached_tokens,
         ),
         stored=stored,

@@ -13,6 +13,8 @@ from memos_ray.core.generation.requests import (
     ReplicaStatus,
     Sampling,
     TextPiece,
+    estimated_tokens,
+    joined,
 )
 
 __all__ = [
@@ -26,4 +28,6 @@ __all__ = [
     "Sampling",
     "TextPiece",
     "check_prompt",
+    "estimated_tokens",
+    "joined",
 ]
