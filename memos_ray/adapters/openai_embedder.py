@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from memos_ray.adapters.openai_http import base_of, headers_of, retry_after_s
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.errors import (
     ConfigurationError,
@@ -84,8 +85,8 @@ class OpenAIEmbedder:
         self._backoff_s = backoff_s
         # Redirects stay off (httpx's default): they would carry the key to another host.
         self._client = httpx.Client(
-            base_url=base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            base_url=base_of(base_url),
+            headers=headers_of(api_key),
             timeout=timeout_s,
         )
 
@@ -181,7 +182,7 @@ class OpenAIEmbedder:
                 if status not in (408, 409, 429) and status < 500:
                     raise _refusal(status)
                 failure = EmbedderError("the embedding endpoint is failing", status=status)
-                wait_s = max(wait_s, _retry_after_s(answer))
+                wait_s = max(wait_s, retry_after_s(answer))
             if attempt + 1 < self._attempts:
                 time.sleep(min(wait_s, _LONGEST_WAIT_S))
         raise failure
@@ -191,11 +192,3 @@ def _refusal(status: int) -> MemosError:
     if status in (400, 413, 422):
         return InvalidInputError("the embedding endpoint refuses these texts", status=status)
     return ConfigurationError("the embedding endpoint refuses the request", status=status)
-
-
-def _retry_after_s(answer: httpx.Response) -> float:
-    """Seconds the server asks to wait; 0 when it does not say so in seconds."""
-    try:
-        return max(0.0, float(answer.headers.get("retry-after", "0")))
-    except ValueError:
-        return 0.0

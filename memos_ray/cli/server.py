@@ -72,7 +72,7 @@ class Server:
                 version=__version__,
             )
             # Behind the door, whose settings Serve takes from whoever starts it first.
-            deployment.start(settings.models)
+            deployment.start(settings.served_models)
             _wait_until_ready(running.url)
             announce(self._folder, running)
             self._announced = True

@@ -74,7 +74,7 @@ async def _events(answer: httpx.Response) -> AsyncGenerator[ChatEvent, None]:
             return
         found = orjson.loads(data)
         if "error" in found:
-            raise error_of_problem(Problem.model_validate(found["error"]))
+            raise error_of_problem(Problem.model_validate(found))
         chunk = ChatChunk.model_validate(found)
         event = _event(chunk)
         if chunk.choices and event.finish is None:

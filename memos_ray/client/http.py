@@ -34,7 +34,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.openai_models import ModelList
+from memos_ray.gateway.openai_models import ModelKind, ModelList
 from memos_ray.ports import EventQuery
 
 
@@ -192,7 +192,7 @@ class HttpTransport:
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
         """Lists the models that can be asked."""
         found = await self._link.call(ModelList, "GET", "/v1/models", caller)
-        return [model.id for model in found.data]
+        return [model.id for model in found.data if model.kind is ModelKind.CHAT]
 
     async def history(
         self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int

@@ -109,7 +109,7 @@ def _embed(settings: Settings) -> Transport:
     cluster = EmbeddedCluster(settings)
 
     def stop() -> None:
-        if settings.models:
+        if settings.served_models:
             from memos_ray.serving import deployment
 
             deployment.end()
@@ -127,10 +127,10 @@ def _embed(settings: Settings) -> Transport:
 
 def _start_models(settings: Settings) -> None:
     # Whoever serves no model does not load Serve either.
-    if settings.models:
+    if settings.served_models:
         from memos_ray.serving import deployment
 
-        deployment.start(settings.models)
+        deployment.start(settings.served_models)
 
 
 def _join(settings: Settings, address: str) -> Transport:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from memos_ray.core.loopback import is_loopback
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
@@ -52,7 +51,7 @@ class RestLink:
         self.client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             # A proxy of the environment does not reach this machine's own loopback.
-            trust_env=not _is_loopback(url),
+            trust_env=not is_loopback(url),
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             limits=httpx.Limits(max_connections=_CONNECTIONS),
         )
@@ -160,14 +159,6 @@ def error_of(answer: httpx.Response) -> MemosError:
         # No word of the service's own: a proxy whose replica died, or that has none yet.
         return UnavailableError("the service is away", status=status)
     return error_of_status(status, "the request was refused")
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tenant_of(credential: str) -> str:

@@ -63,13 +63,16 @@ def blob_store(settings: Settings) -> BlobStorePort:
 
 
 def kv_parts(settings: Settings) -> KvParts | None:
-    """Makes what KV caches need, where models are served."""
+    """Makes what KV caches need, where there are models."""
     if not settings.models:
         return None
     from memos_ray.serving.handles import ReplicaKvBuilder
 
     return KvParts(
-        builder=ReplicaKvBuilder([model.name for model in settings.models]),
+        builder=ReplicaKvBuilder(
+            [model.name for model in settings.served_models],
+            [model.name for model in settings.models if model.external],
+        ),
         objects=RayObjects(),
         blobs=cache(lambda: blob_store(settings)),
         promoting=_promoting(settings),
@@ -89,7 +92,7 @@ def _promoting(settings: Settings) -> dict[str, Promoting]:
             tokens_max=min(chosen.tokens_max, int(chosen.context_share * model.context_tokens)),
             tokens_min=chosen.tokens_min,
         )
-        for model in settings.models
+        for model in settings.served_models
     }
 
 

@@ -77,6 +77,10 @@ class ChatService:
     ) -> AsyncGenerator[ChatEvent, None]:
         """Yields an answer as it comes; leaving early cancels it, and then nothing is remembered.
 
+        Args:
+            template: whether the model's chat template is applied. Without it the memories stand
+                above the messages as text; KV caches begin with the template and would not fit.
+
         Raises:
             UnauthenticatedError: no credential, or one that nobody knows.
             NotFoundError: there is no such model.
@@ -196,7 +200,7 @@ def _last(
         finish=part.finish.value,
         usage=ChatUsage(
             prompt_tokens=part.kv.prompt_tokens,
-            completion_tokens=tokens,
+            completion_tokens=tokens if part.answer_tokens is None else part.answer_tokens,
             cached_tokens=part.kv.cached_tokens,
         ),
         stored=stored,

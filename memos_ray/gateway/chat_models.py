@@ -10,9 +10,11 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from memos_ray.core.cube.payload import Form
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.models import Label, Model, Name, NamespaceName, _printable
+from memos_ray.gateway.models import Label, Model, Name, NamespaceName, printable
 
-_Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(_printable)]
+_Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(printable)]
+
+_Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(printable)]
 
 
 class MemoryMode(StrEnum):
@@ -51,7 +53,7 @@ class ChatQuery(Model):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    stop: Annotated[list[_Text], Field(max_length=16)] = []
+    stop: Annotated[list[_Stop], Field(max_length=16)] = []
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
 
 

@@ -13,6 +13,7 @@ from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
+from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
@@ -70,7 +71,9 @@ class Doorway:
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
+        self._models = backend.models
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
+        self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)
 
     async def warm(self) -> None:
@@ -120,8 +123,10 @@ class Doorway:
         return Component(name="policy", status="ok")
 
     async def close(self) -> None:
-        """Stops following the policy."""
+        """Stops following the policy, and lets go of the models."""
         await self._guard.close()
+        for model in self._models.values():
+            await model.close()
 
 
 def _down(name: str, error: MemosError) -> Component:

@@ -32,7 +32,7 @@ from memos_ray.gateway.problems import internal, response_of
 
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_UNLIMITED = frozenset({"/v1/ingest", "/v1/chat/completions"})
+_UNLIMITED = frozenset({"/v1/ingest", "/v1/chat/completions", "/v1/completions"})
 _access = logging.getLogger("memos_ray.access")
 _log = logging.getLogger(__name__)
 
@@ -170,8 +170,9 @@ class _Exchange:
         """Answers with a problem, unless an answer is under way."""
         if self._started:
             return
-        answer = internal(self.request_id) if error is None else response_of(error, self.request_id)
-        await answer(self._scope, self._receive, self.send)
+        scope = self._scope
+        answer = internal(scope) if error is None else response_of(error, scope)
+        await answer(scope, self._receive, self.send)
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError("the body is too long", limit=self._request_bytes)

@@ -31,7 +31,8 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt _]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Lets a text pass that has no control characters."""
     if _CONTROL.search(text):
         raise ValueError("control characters and lone surrogates are not allowed")
     return text
@@ -59,10 +60,10 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must lie in the years 1 to 9999, in UTC") from None
 
 
-Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_printable)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
-Reason = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_printable)]
-Uri = Annotated[str, StringConstraints(max_length=8192), AfterValidator(_printable)]
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(printable)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(printable)]
+Reason = Annotated[str, StringConstraints(max_length=1024), AfterValidator(printable)]
+Uri = Annotated[str, StringConstraints(max_length=8192), AfterValidator(printable)]
 MemoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 NamespaceName = Annotated[
     str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=f"^{names.NAMESPACE}$")
@@ -264,7 +265,9 @@ class Memory(Model):
 
 
 class Problem(Model):
-    """An error as an RFC 9457 problem document."""
+    """An error as an RFC 9457 problem document; members that are not known are left out."""
+
+    model_config = ConfigDict(extra="ignore")
 
     type: str
     title: str
@@ -316,7 +319,7 @@ class SearchQuery(Model):
     what had ceased to hold then.
     """
 
-    query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_printable)] = ""
+    query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(printable)] = ""
     namespaces: Annotated[list[NamespaceName], Field(max_length=64)] | None = None
     filter: str | dict[str, Any] | None = None
     tags: list[Name] = []

@@ -1,39 +1,39 @@
-"""Bodies of the OpenAI-compatible routes; the fields of memory stand beside OpenAI's own."""
+"""Bodies of the OpenAI-compatible routes; the fields of memory stand beside OpenAI's own.
+
+What OpenAI's API has and this service has not is refused by name, unless it says nothing, such as
+an empty list of tools.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn, UsedMemory
 from memos_ray.gateway.models import Label, Model, Name, NamespaceName
 from memos_ray.gateway.problems import error_of_validation
 
 
-class TextPart(Model):
-    """A piece of a message; only text is understood."""
-
-    type: Literal["text"]
-    text: str
+def _absent(value: Any) -> None:
+    if value is not None and value is not False and value not in ([], {}):
+        raise ValueError("is not supported here; leave it out")
 
 
-class ChatTurn(Model):
-    """One message, as OpenAI's clients send it."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: Label | None = None
+Absent = Annotated[None, BeforeValidator(_absent)]
+"""A field that may only say nothing."""
 
 
 class StreamOptions(Model):
     """What a stream says beside the text."""
 
     include_usage: bool = False
+    include_obfuscation: Absent = None
 
 
-class ChatCompletionBody(Model):
-    """A request for a chat completion.
+class AskingBody(Model):
+    """What requests for an answer have in common.
 
     `memory`, `namespaces`, `session`, `memories` and `memory_tokens` are this service's own (see
     `ChatQuery`); `user` is recorded as the speaker of what is remembered; all else is as in
@@ -41,11 +41,9 @@ class ChatCompletionBody(Model):
     """
 
     model: Name
-    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=1000)]
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
@@ -59,24 +57,26 @@ class ChatCompletionBody(Model):
     session: Label | None = None
     memories: Annotated[int, Field(ge=1, le=200)] = 20
     memory_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    logit_bias: Absent = None
+    logprobs: Absent = None
 
-    def query(self) -> ChatQuery:
-        """Returns what is asked, in this service's own words.
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
 
-        Raises:
-            InvalidInputError: a value is out of range.
-        """
+    def _query(self, messages: list[Turn], max_tokens: int | None) -> ChatQuery:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop
         values = {
             "model": self.model,
-            "messages": [_turn(turn) for turn in self.messages],
+            "messages": messages,
             "memory": self.memory,
             "namespaces": self.namespaces,
             "session": self.session,
             "speaker": self.user,
             "memories": self.memories,
             "memory_tokens": self.memory_tokens,
-            "max_tokens": self.max_completion_tokens or self.max_tokens,
+            "max_tokens": max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "presence_penalty": self.presence_penalty,
@@ -91,26 +91,89 @@ class ChatCompletionBody(Model):
             raise error_of_validation(error) from None
 
 
-def _turn(turn: ChatTurn) -> Turn:
-    content = turn.content
-    text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-    role = "system" if turn.role == "developer" else turn.role
-    return Turn.model_construct(role=role, content=text)
+class TextPart(Model):
+    """A piece of a message; only text is understood."""
+
+    type: Literal["text"]
+    text: str
 
 
-class _Answer(BaseModel):
+class ChatTurn(Model):
+    """One message, as OpenAI's clients send it; answers may be sent back as they came."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)] | None = None
+    name: Label | None = None
+    refusal: Absent = None
+    annotations: Absent = None
+    audio: Absent = None
+    tool_calls: Absent = None
+    function_call: Absent = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ChatTurn:
+        if self.content is None and self.role != "assistant":
+            raise ValueError("only an assistant's message may be without content")
+        return self
+
+    def turn(self) -> Turn:
+        """Returns the message in this service's own words."""
+        parts = self.content or ""
+        text = parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
+        role = "system" if self.role == "developer" else self.role
+        return Turn.model_construct(role=role, content=text)
+
+
+class TextFormat(Model):
+    """How an answer is written."""
+
+    type: Literal["text"]
+
+
+class ChatCompletionBody(AskingBody):
+    """A request for a chat completion; see `AskingBody`."""
+
+    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=1000)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    response_format: TextFormat | None = None
+    modalities: list[Literal["text"]] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    tool_choice: Literal["none"] | None = None
+    function_call: Literal["none"] | None = None
+    tools: Absent = None
+    functions: Absent = None
+    top_logprobs: Absent = None
+    audio: Absent = None
+    prediction: Absent = None
+    reasoning_effort: Absent = None
+    verbosity: Absent = None
+    web_search_options: Absent = None
+    store: Absent = None
+    metadata: Absent = None
+
+    def query(self) -> ChatQuery:
+        """Returns what is asked, in this service's own words.
+
+        Raises:
+            InvalidInputError: a value is out of range.
+        """
+        turns = [message.turn() for message in self.messages]
+        return self._query(turns, self.max_completion_tokens or self.max_tokens)
+
+
+class Answer(BaseModel):
     """What is sent is made here and is not validated again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TokenDetails(_Answer):
+class TokenDetails(Answer):
     """Of the prompt's tokens."""
 
     cached_tokens: int
 
 
-class Usage(_Answer):
+class Usage(Answer):
     """Tokens of a request."""
 
     prompt_tokens: int
@@ -119,7 +182,7 @@ class Usage(_Answer):
     prompt_tokens_details: TokenDetails
 
 
-class MemoryReport(_Answer):
+class MemoryReport(Answer):
     """What memory had to do with an answer: which were used, in which form, what was stored."""
 
     used: list[UsedMemory]
@@ -127,14 +190,14 @@ class MemoryReport(_Answer):
     store_error: str | None = None
 
 
-class AnswerMessage(_Answer):
+class AnswerMessage(Answer):
     """The answer."""
 
     role: Literal["assistant"] = "assistant"
     content: str
 
 
-class Choice(_Answer):
+class Choice(Answer):
     """The one choice."""
 
     index: int = 0
@@ -142,7 +205,7 @@ class Choice(_Answer):
     finish_reason: str
 
 
-class ChatCompletion(_Answer):
+class ChatCompletion(Answer):
     """A whole answer."""
 
     id: str
@@ -154,14 +217,14 @@ class ChatCompletion(_Answer):
     memory: MemoryReport
 
 
-class Delta(_Answer):
+class Delta(Answer):
     """What is added to an answer."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
 
 
-class ChunkChoice(_Answer):
+class ChunkChoice(Answer):
     """The one choice of a chunk."""
 
     index: int = 0
@@ -169,7 +232,7 @@ class ChunkChoice(_Answer):
     finish_reason: str | None = None
 
 
-class ChatChunk(_Answer):
+class ChatChunk(Answer):
     """One event of a stream."""
 
     id: str
@@ -181,17 +244,25 @@ class ChatChunk(_Answer):
     memory: MemoryReport | None = None
 
 
-class ModelCard(_Answer):
+class ModelKind(StrEnum):
+    """What a model is for."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+
+
+class ModelCard(Answer):
     """One model."""
 
     id: str
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "memos-ray"
+    kind: ModelKind = ModelKind.CHAT
 
 
-class ModelList(_Answer):
-    """The models that can be asked."""
+class ModelList(Answer):
+    """The models that can be asked, and the one that embeds."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

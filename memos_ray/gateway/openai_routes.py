@@ -3,138 +3,150 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
-from memos_ray.errors import MemosError
-from memos_ray.gateway.chat_models import ChatEvent, ChatUsage
-from memos_ray.gateway.mapping import problem_of
+from memos_ray.errors import MemosError, NotFoundError
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery
+from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.openai_completion_models import (
+    Completion,
+    CompletionBody,
+    CompletionChoice,
+)
+from memos_ray.gateway.openai_embedding_models import EmbeddingBody, Embeddings
 from memos_ray.gateway.openai_models import (
     AnswerMessage,
-    ChatChunk,
+    AskingBody,
     ChatCompletion,
     ChatCompletionBody,
     Choice,
-    ChunkChoice,
-    Delta,
     MemoryReport,
     ModelCard,
+    ModelKind,
     ModelList,
-    TokenDetails,
-    Usage,
+)
+from memos_ray.gateway.openai_streams import (
+    ChatChunks,
+    Chunks,
+    CompletionChunks,
+    encoded,
+    usage_of,
 )
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 
 router = APIRouter(route_class=JsonRoute, tags=["models"])
-_STREAM = "text/event-stream"
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "The answer, or its events."}
+}
 
 
 @router.get("/models")
 async def list_models(caller: CallerDep, doorway: DoorwayDep) -> ModelList:
-    """Lists the models that can be asked."""
+    """Lists the models that can be asked, and the one that embeds."""
     await doorway.chats.check(caller)
-    return ModelList(data=[ModelCard(id=name) for name in doorway.chats.models])
+    return ModelList(data=await _cards(doorway))
 
 
-@router.post(
-    "/chat/completions",
-    response_model=ChatCompletion,
-    responses={200: {"content": {_STREAM: {}}, "description": "The answer, or its events."}},
-)
+@router.get("/models/{id:path}")
+async def get_model(id: str, caller: CallerDep, doorway: DoorwayDep) -> ModelCard:
+    """Returns one of the models."""
+    await doorway.chats.check(caller)
+    cards = await _cards(doorway)
+    for card in cards:
+        if card.id == id:
+            return card
+    raise NotFoundError("there is no such model", known=[card.id for card in cards])
+
+
+@router.post("/chat/completions", response_model=ChatCompletion, responses=_EVENTS)
 async def chat_completions(
     body: ChatCompletionBody, caller: CallerDep, doorway: DoorwayDep
 ) -> ChatCompletion | StreamingResponse:
     """Answers a conversation, with the caller's memories before it.
 
     With `stream` the answer comes as server-sent events; an error that comes up under way is the
-    last of them, a problem document under `error`.
+    last of them, a problem document with `error` in it.
     """
     query = body.query()
     name, created = f"chatcmpl-{uuid4().hex}", int(time.time())
-    if not body.stream:
-        answer = await doorway.chats.chat(caller, query)
-        return ChatCompletion(
-            id=name,
-            created=created,
-            model=query.model,
-            choices=[
-                Choice(message=AnswerMessage(content=answer.text), finish_reason=answer.finish)
-            ],
-            usage=_usage(answer.usage),
-            memory=MemoryReport(
-                used=answer.memories, stored=answer.stored, store_error=answer.store_error
-            ),
-        )
-    events = doorway.chats.stream(caller, query)
+    if body.stream:
+        chunks = ChatChunks(name, created, query.model)
+        return await _stream(doorway, caller, query, body, chunks, template=True)
+    answer = await doorway.chats.chat(caller, query)
+    message = AnswerMessage(content=answer.text)
+    return ChatCompletion(
+        id=name,
+        created=created,
+        model=query.model,
+        choices=[Choice(message=message, finish_reason=answer.finish)],
+        usage=usage_of(answer.usage),
+        memory=_report(answer),
+    )
+
+
+@router.post("/completions", response_model=Completion, responses=_EVENTS)
+async def completions(
+    body: CompletionBody, caller: CallerDep, doorway: DoorwayDep
+) -> Completion | StreamingResponse:
+    """Goes on with a prompt as it stands, without a chat template; the memories are above it.
+
+    With `stream` the answer comes as server-sent events, as for conversations.
+    """
+    query = body.query()
+    name, created = f"cmpl-{uuid4().hex}", int(time.time())
+    if body.stream:
+        chunks = CompletionChunks(name, created, query.model)
+        return await _stream(doorway, caller, query, body, chunks, template=False)
+    answer = await doorway.chats.chat(caller, query, template=False)
+    return Completion(
+        id=name,
+        created=created,
+        model=query.model,
+        choices=[CompletionChoice(text=answer.text, finish_reason=answer.finish)],
+        usage=usage_of(answer.usage),
+        memory=_report(answer),
+    )
+
+
+@router.post("/embeddings", response_model=Embeddings)
+async def embeddings(body: EmbeddingBody, caller: CallerDep, doorway: DoorwayDep) -> Response:
+    """Embeds texts with the model that memories are embedded with."""
+    vectors = await doorway.embeddings.embed(caller, body.model, body.input, body.dimensions)
+    answer = Embeddings.of(body, vectors)
+    # Not validated once more: these may be a million numbers.
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def _stream(
+    doorway: Doorway,
+    caller: Caller,
+    query: ChatQuery,
+    body: AskingBody,
+    chunks: Chunks,
+    *,
+    template: bool,
+) -> StreamingResponse:
+    events = doorway.chats.stream(caller, query, template=template)
     # What is wrong with the request is found before the first event, and has a status of its own.
     first = await anext(events)
-    stream = _Stream(name, created, body)
-    return StreamingResponse(stream.encoded(first, events, caller.request_id), media_type=_STREAM)
+    text = encoded(first, events, chunks, with_usage=body.with_usage, request_id=caller.request_id)
+    return StreamingResponse(text, media_type="text/event-stream")
 
 
-class _Stream:
-    """Server-sent events of one answer."""
-
-    def __init__(self, name: str, created: int, body: ChatCompletionBody) -> None:
-        self._name = name
-        self._created = created
-        self._model = body.model
-        self._with_usage = body.stream_options is not None and body.stream_options.include_usage
-
-    async def encoded(
-        self, first: ChatEvent, events: AsyncGenerator[ChatEvent, None], request_id: str
-    ) -> AsyncGenerator[str, None]:
-        """Yields the events' text."""
-        async with aclosing(events):
-            try:
-                used = MemoryReport(used=first.memories or [])
-                yield self._event(Delta(role="assistant", content=""), memory=used)
-                async for event in events:
-                    memory = None
-                    if event.stored is not None or event.store_error is not None:
-                        memory = MemoryReport(
-                            used=[], stored=event.stored or [], store_error=event.store_error
-                        )
-                    delta = Delta(content=event.text)
-                    yield self._event(delta, finish=event.finish, memory=memory)
-                    if event.usage is not None and self._with_usage:
-                        yield self._chunk(choices=[], usage=_usage(event.usage))
-            except MemosError as error:
-                problem = problem_of(error, request_id).model_dump_json()
-                yield f'data: {{"error": {problem}}}\n\n'
-                return
-        yield "data: [DONE]\n\n"
-
-    def _event(
-        self, delta: Delta, finish: str | None = None, memory: MemoryReport | None = None
-    ) -> str:
-        return self._chunk([ChunkChoice(delta=delta, finish_reason=finish)], memory=memory)
-
-    def _chunk(
-        self,
-        choices: list[ChunkChoice],
-        usage: Usage | None = None,
-        memory: MemoryReport | None = None,
-    ) -> str:
-        chunk = ChatChunk(
-            id=self._name,
-            created=self._created,
-            model=self._model,
-            choices=choices,
-            usage=usage,
-            memory=memory,
-        )
-        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+async def _cards(doorway: Doorway) -> list[ModelCard]:
+    cards = [ModelCard(id=name) for name in doorway.chats.models]
+    try:
+        space = await doorway.embeddings.space()
+    except MemosError:
+        # What cannot be had cannot be asked; the others can.
+        return cards
+    return [*cards, ModelCard(id=space.name, kind=ModelKind.EMBEDDING)]
 
 
-def _usage(usage: ChatUsage) -> Usage:
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=TokenDetails(cached_tokens=usage.cached_tokens),
-    )
+def _report(answer: ChatAnswer) -> MemoryReport:
+    return MemoryReport(used=answer.memories, stored=answer.stored, store_error=answer.store_error)

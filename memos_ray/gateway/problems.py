@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from memos_ray.errors import (
     ClientError,
@@ -31,6 +32,7 @@ from memos_ray.errors import (
 )
 from memos_ray.gateway.mapping import problem_of
 from memos_ray.gateway.models import Problem
+from memos_ray.gateway.openai_errors import openai_document, speaks_openai
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
@@ -90,59 +92,53 @@ def error_of_problem(problem: Problem) -> MemosError:
     return error_by_code(problem.code)(problem.detail, **problem.details)
 
 
-def response_of(
-    error: MemosError, request_id: str | None, *, status: int | None = None
-) -> Response:
-    """Answers with a problem document."""
-    problem = problem_of(error, request_id)
+def response_of(error: MemosError, scope: Scope, *, status: int | None = None) -> Response:
+    """Answers a request, which ASGI's scope describes, with a problem document."""
+    problem = problem_of(error, scope.get("state", {}).get("request_id"))
     if status is not None and status != problem.status:
         problem = problem.model_copy(update={"status": status})
     headers = {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.retryable:
-        headers["Retry-After"] = "1"
-    body = orjson.dumps(problem.model_dump(mode="json"))
-    return Response(body, problem.status, headers, MEDIA_TYPE)
-
-
-def _request_id(request: Request) -> str | None:
-    found: str | None = getattr(request.state, "request_id", None)
-    return found
+        headers["Retry-After"] = str(problem.details.get("retry_after_s", 1))
+    for_openai = speaks_openai(scope["path"])
+    document = openai_document(problem) if for_openai else problem.model_dump(mode="json")
+    return Response(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
 
 
 async def on_memos_error(request: Request, error: Exception) -> Response:
     """Handles the errors that memos-ray raises on purpose."""
     assert isinstance(error, MemosError)
-    return response_of(error, _request_id(request))
+    return response_of(error, request.scope)
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Handles requests that do not fit their schema."""
     assert isinstance(error, RequestValidationError)
-    return response_of(error_of_validation(error), _request_id(request))
+    return response_of(error_of_validation(error), request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Handles what the framework answers by itself: unknown paths, methods, broken bodies."""
     assert isinstance(error, HTTPException)
     if isinstance(error, UnreadableBodyError):
-        return response_of(error.error, _request_id(request))
+        return response_of(error.error, request.scope)
     if isinstance(error.__cause__, MemosError):
-        return response_of(error.__cause__, _request_id(request))
+        return response_of(error.__cause__, request.scope)
     if error.status_code == 400:
         broken = InvalidInputError("the body cannot be read")
-        return response_of(broken, _request_id(request))
+        return response_of(broken, request.scope)
     messages = {404: "there is nothing at this path", 405: "this path does not take this method"}
     message = messages.get(error.status_code, "the request was refused")
     answer = response_of(
-        error_of_status(error.status_code, message), _request_id(request), status=error.status_code
+        error_of_status(error.status_code, message), request.scope, status=error.status_code
     )
     if error.headers:
         answer.headers.update(error.headers)
     return answer
 
 
-def internal(request_id: str | None) -> Response:
+def internal(scope: Scope) -> Response:
     """Answers for a defect: its code and the request id, and nothing else."""
-    return response_of(InternalError("an unexpected failure; please report it"), request_id)
+    return response_of(InternalError("an unexpected failure; please report it"), scope)

@@ -157,7 +157,8 @@ class Prompt:
     def _affinity(self, salt: str, principal: str) -> tuple[str, ...]:
         """Names what a replica may hold of a request, the most specific last."""
         state = self.start.conversation
-        caches = [self.start.kv] if self.start.kv is not None else []
+        # KV caches begin with the template.
+        caches = [self.start.kv] if self.start.kv is not None and self.template else []
         caches += state.kv if state is not None else ()
         names = [manifest.name for manifest in caches]
         if self.query.session is not None:

@@ -22,7 +22,6 @@ from memos_ray.gateway.opening import open_doorway
 
 APPLICATION = "memos"
 _ONGOING = 1024
-_GRACE_S = 5.0
 
 
 class Gateway:
@@ -86,13 +85,8 @@ def start(settings: Settings, public_key: bytes, port: int) -> None:
     gateway = settings.gateway
     serve.start(
         proxy_location="HeadOnly",
-        http_options=HTTPOptions(
-            host=gateway.host,
-            port=port,
-            # The application's own deadlines come first, and answer with a problem document.
-            request_timeout_s=_GRACE_S
-            + max([gateway.timeout_s, *(model.answer_s for model in settings.models)]),
-        ),
+        # No deadline of Serve's own: the application's hold, and answer with a problem document.
+        http_options=HTTPOptions(host=gateway.host, port=port, request_timeout_s=None),
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )
     serve.run(bind(settings, public_key), name=APPLICATION, route_prefix="/")

@@ -112,6 +112,14 @@ class EnginePort(Protocol):
 class TokenizerPort(Protocol):
     """The tokenizer of a model, with its chat template."""
 
+    @property
+    def opening(self) -> str:
+        """The token that every text begins with for this model; empty where there is none.
+
+        A chat template has it; a prompt without one needs it in front.
+        """
+        ...
+
     def plain(self, text: str) -> str:
         """Returns a text in which nothing is a control token any more, such as an end of turn.
 
@@ -137,7 +145,7 @@ class TokenizerPort(Protocol):
 
 
 class ModelPort(Protocol):
-    """The replicas of one model, as gateways see them."""
+    """One model, as gateways see it: its replicas, or an endpoint elsewhere."""
 
     def chat(
         self, request: ChatRequest, kv: Sequence[object] = ()
@@ -156,6 +164,10 @@ class ModelPort(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Lets go of what this process holds of the model; the model itself goes on."""
+        ...
+
 
 class KvBuilderPort(Protocol):
     """Builds KV caches on the replicas of a model, for a shard that will own them."""
@@ -171,7 +183,8 @@ class KvBuilderPort(Protocol):
 
         Raises:
             NotFoundError: there is no such model.
-            InvalidInputError: the text is shorter than a KV block, or too long.
+            InvalidInputError: the text is shorter than a KV block, or too long, or an endpoint
+                computes this model.
             UnavailableError: no replica answers.
         """
         ...
@@ -196,7 +209,8 @@ class KvBuilderPort(Protocol):
 
         Raises:
             NotFoundError: there is no such model.
-            InvalidInputError: there is no whole block behind `start`, or too many tokens.
+            InvalidInputError: there is no whole block behind `start`, or too many tokens, or an
+                endpoint computes this model.
             UnavailableError: no replica answers.
         """
         ...

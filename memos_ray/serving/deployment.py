@@ -39,7 +39,7 @@ class ModelDeployment:
         from memos_ray.serving.tokenizer import ModelTokenizer
 
         self._replica = ModelReplica(
-            _engine(settings), ModelTokenizer(settings.path), settings.context_tokens
+            _engine(settings), ModelTokenizer(settings.folder), settings.context_tokens
         )
 
     async def chat(
@@ -107,7 +107,13 @@ async def _fetched(reference: Any) -> KvPayload | None:
 
 
 def bind(settings: ModelSettings) -> Application:
-    """Describes the deployment of a model."""
+    """Describes the deployment of a model.
+
+    Raises:
+        ConfigurationError: an endpoint computes the model.
+    """
+    if settings.external:
+        raise ConfigurationError("a model behind an endpoint has no replicas", model=settings.name)
     deployment = serve.deployment(
         name=f"model-{settings.name}",
         autoscaling_config=AutoscalingConfig(

@@ -20,6 +20,7 @@ from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
 from memos_ray.errors import (
     DeadlineExceededError,
     InternalError,
+    InvalidInputError,
     MemosError,
     NotFoundError,
     OverloadedError,
@@ -83,6 +84,9 @@ class ModelHandle:
             finally:
                 if stream is not None:
                     stream.cancel()
+
+    async def close(self) -> None:
+        """Nothing is held: Serve's router is the process's own."""
 
     async def build_kv(
         self, shared: str, *, salt: str, adapter: str = "", sources: tuple[SourceVersion, ...] = ()
@@ -154,10 +158,16 @@ def _ours(error: Exception, model: str) -> MemosError:
 
 
 class ReplicaKvBuilder:
-    """Builds KV caches on the replicas of this cluster's models. Implements `KvBuilderPort`."""
+    """Builds KV caches on the replicas of this cluster's models. Implements `KvBuilderPort`.
 
-    def __init__(self, models: Sequence[str]) -> None:
+    Args:
+        models: names of those that have replicas.
+        external: names of those that an endpoint computes, which takes no caches.
+    """
+
+    def __init__(self, models: Sequence[str], external: Sequence[str] = ()) -> None:
         self._models = {name: ModelHandle(name) for name in models}
+        self._external = frozenset(external)
 
     async def build(
         self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
@@ -182,6 +192,8 @@ class ReplicaKvBuilder:
         )
 
     def _handle(self, model: str) -> ModelHandle:
+        if model in self._external:
+            raise InvalidInputError("an endpoint computes this model: no KV caches", model=model)
         handle = self._models.get(model)
         if handle is None:
             raise NotFoundError("there is no such model", model=model, known=list(self._models))

@@ -14,6 +14,7 @@ from memos_ray.core.generation import (
     GenerationRequest,
     KvUse,
     TextPiece,
+    joined,
 )
 from memos_ray.core.scheduling.routing import Recent
 from memos_ray.errors import InvalidInputError
@@ -145,7 +146,7 @@ class ModelReplica:
 
     def _prompt(self, request: ChatRequest) -> tuple[str, tuple[TextPiece, ...]]:
         """Returns a prompt's text, and the pieces that it is computed as."""
-        text = self._render(request.messages)
+        text = (self._rendered if request.template else self._raw)(request.messages)
         head = self._head_text(text, request.shared)
         pieces: list[TextPiece] = []
         end = 0
@@ -162,13 +163,21 @@ class ModelReplica:
         return text, tuple(pieces)
 
     def _head(self, messages: Sequence[ChatMessage], shared: str) -> TextPiece:
-        return self._piece(self._head_text(self._render(messages), shared))
+        return self._piece(self._head_text(self._rendered(messages), shared))
 
-    def _render(self, messages: Sequence[ChatMessage]) -> str:
+    def _rendered(self, messages: Sequence[ChatMessage]) -> str:
         plain = self._tokenizer.plain
         return self._tokenizer.render(
             [ChatMessage(message.role, plain(message.text)) for message in messages]
         )
+
+    def _raw(self, messages: Sequence[ChatMessage]) -> str:
+        """The texts as they stand; only of what was put in front nothing is a control token."""
+        plain = self._tokenizer.plain
+        *before, prompt = messages
+        text = joined([*(ChatMessage(one.role, plain(one.text)) for one in before), prompt])
+        opening = self._tokenizer.opening
+        return text if text.startswith(opening) else opening + text
 
     def _head_text(self, text: str, shared: str) -> str:
         shared = self._tokenizer.plain(shared)
@@ -184,11 +193,14 @@ class ModelReplica:
     ) -> tuple[TextPiece, ...]:
         """Returns the answer as prompts to come will have it, or nothing when they would not."""
         tokens = self._spelling(answer)
+        if tokens and not request.template:
+            # What goes on with it has it as it stands.
+            return (TextPiece(answer.text, tokens),)
         if not tokens or self._tokenizer.plain(answer.text) != answer.text:
             return ()
         messages = (*request.messages, ChatMessage("assistant", answer.text))
         try:
-            text = self._render(messages)
+            text = self._rendered(messages)
         except InvalidInputError:
             # The template does not let the conversation go on.
             return ()

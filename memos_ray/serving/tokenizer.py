@@ -21,6 +21,13 @@ class ModelTokenizer:
         # The longest first: one may be part of another.
         self._control = sorted(filter(_breakable, known), key=len, reverse=True)
 
+    @property
+    def opening(self) -> str:
+        """The token that every text begins with for this model; empty where there is none."""
+        first: list[int] = self._tokenizer.encode("")[:1]
+        begins = first == [self._tokenizer.bos_token_id]
+        return str(self._tokenizer.bos_token) if begins else ""
+
     def plain(self, text: str) -> str:
         """Returns a text in which nothing is a control token any more, such as an end of turn."""
         for token in self._control:

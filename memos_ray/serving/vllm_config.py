@@ -56,7 +56,7 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
 
     extra: dict[str, object] = {"desk": desk}
     arguments = AsyncEngineArgs(
-        model=str(settings.path),
+        model=str(settings.folder),
         dtype=settings.dtype.value,
         seed=0,
         max_model_len=settings.context_tokens,
@@ -110,8 +110,8 @@ def _fingerprint(settings: ModelSettings, config: VllmConfig) -> tuple[EngineFin
         head_dim=model.get_head_size(),
     )
     identity = ModelIdentity(
-        weights=model_files.weights_digest(settings.path),
-        tokenizer=model_files.tokenizer_digest(settings.path),
+        weights=model_files.weights_digest(settings.folder),
+        tokenizer=model_files.tokenizer_digest(settings.folder),
         kv_dtype=str(element).removeprefix("torch."),
         geometry=geometry,
     )

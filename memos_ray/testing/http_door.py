@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 
-import uvicorn
+from starlette.types import ASGIApp
 
 from memos_ray.ports import ModelPort
+from memos_ray.testing.http_server import http_server
 from memos_ray.testing.rest_door import rest_door
-
-_START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +25,11 @@ class HttpDoor:
 @contextmanager
 def http_door(folder: Path, models: Mapping[str, ModelPort] | None = None) -> Iterator[HttpDoor]:
     """Opens the door for the length of a block, in a thread; `folder` keeps the data."""
-    outcome: Queue[HttpDoor | BaseException] = Queue()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        servers: list[uvicorn.Server] = []
 
-        async def serve() -> None:
-            async with rest_door(folder, models=models) as door:
-                config = uvicorn.Config(door.app, lifespan="off", ws="none", log_level="warning")
-                server = uvicorn.Server(config)
-                servers.append(server)
-                listener.listen()
-                outcome.put(HttpDoor(url, door.memos.administrator.credential))
-                await server.serve([listener])
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[tuple[ASGIApp, str]]:
+        async with rest_door(folder, models=models) as door:
+            yield door.app, door.memos.administrator.credential
 
-        def run() -> None:
-            try:
-                asyncio.run(serve())
-            except BaseException as error:
-                outcome.put(error)
-
-        thread = threading.Thread(target=run, name="http door", daemon=True)
-        thread.start()
-        found = outcome.get(timeout=_START_S)
-        if isinstance(found, BaseException):
-            raise found
-        try:
-            yield found
-        finally:
-            servers[0].should_exit = True
-            thread.join(_START_S)
+    with http_server(opening()) as (url, key):
+        yield HttpDoor(url, key)

@@ -11,6 +11,7 @@ from memos_ray.core.generation import (
     FinishReason,
     GenerationPart,
     KvUse,
+    joined,
 )
 from memos_ray.errors import MemosError
 from memos_ray.serving.replica import ModelReplica
@@ -35,8 +36,8 @@ class QuotingModel:
     ) -> AsyncGenerator[GenerationPart, None]:
         """Yields the prompt's words, up to `max_tokens` of them."""
         self.requests.append(request)
-        words = " ".join(message.text for message in request.messages).split()
-        said = words[: request.sampling.max_tokens]
+        words = joined(request.messages).split()
+        said = words[: request.sampling.max_tokens] or [""]
         ended = False
         try:
             for number, word in enumerate(said, start=1):
@@ -53,6 +54,9 @@ class QuotingModel:
         finally:
             if not ended:
                 self.cancelled += 1
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class ReplicaModel:
@@ -76,6 +80,9 @@ class ReplicaModel:
         assert len(payloads) == len(kv)
         async for part in self._replica.chat(request, payloads):
             yield part
+
+    async def close(self) -> None:
+        """Nothing is held: the replica is whoever made it to close."""
 
     async def build(
         self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]

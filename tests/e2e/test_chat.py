@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import openai
 import pytest
+import ray
 
 pytest.importorskip("vllm")
 
@@ -19,8 +21,11 @@ from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form
+from memos_ray.core.generation import ChatMessage
 from memos_ray.gateway.chat_models import ChatAnswer
 from memos_ray.serving.handles import ModelHandle
+from memos_ray.serving.tokenizer import ModelTokenizer
+from memos_ray.testing.http_door import HttpDoor, http_door
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import RELATIONS, Fact, Split, draw_facts
 
@@ -31,7 +36,7 @@ FACTS = draw_facts(random.Random(5), 8, Split.HELD_OUT)
 
 
 @pytest.fixture(scope="module")
-def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     model = {
         "name": MODEL,
         "path": tiny_recall_path(),
@@ -41,7 +46,7 @@ def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
         "shelf_bytes": 32 << 20,
         "cpus": 0,
     }
-    settings = Settings.model_validate(
+    return Settings.model_validate(
         {
             "data": tmp_path_factory.mktemp("memos"),
             "models": [ModelSettings.model_validate(model)],
@@ -54,8 +59,38 @@ def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
             },
         }
     )
+
+
+@pytest.fixture(scope="module")
+def memos(settings: Settings) -> Iterator[MemOS]:
     with MemOS(data=settings.data, settings=settings) as memos:
         yield memos
+
+
+@pytest.fixture(scope="module")
+def upstream(memos: MemOS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpDoor]:
+    """A door of its own, without memories, on the same replicas."""
+    folder = tmp_path_factory.mktemp("upstream")
+    with http_door(folder, {MODEL: ModelHandle(MODEL)}) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def remote(memos: MemOS, settings: Settings, upstream: HttpDoor) -> Iterator[MemOS]:
+    """A client to the same cluster for which the model is behind that door, under another name."""
+    elsewhere = {
+        "name": "elsewhere",
+        "engine": "openai",
+        "base_url": f"{upstream.url}/v1",
+        "api_key": upstream.admin_key,
+        "remote_name": MODEL,
+    }
+    models = (*settings.models, ModelSettings.model_validate(elsewhere))
+    with MemOS(
+        address=ray.get_runtime_context().gcs_address,
+        settings=settings.model_copy(update={"models": models}),
+    ) as joined:
+        yield joined
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +99,8 @@ def ids(memos: MemOS) -> list[str]:
     return [result.id or "" for result in report.results]
 
 
-def ask(memos: MemOS, fact: Fact, **fields: object) -> ChatAnswer:
-    return memos.chat(fact.question, MODEL, temperature=0.0, max_tokens=4, **fields)
+def ask(memos: MemOS, fact: Fact, model: str = MODEL, **fields: object) -> ChatAnswer:
+    return memos.chat(fact.question, model, temperature=0.0, max_tokens=4, **fields)
 
 
 def await_hot(memos: MemOS, block: str) -> None:
@@ -84,6 +119,45 @@ def test_the_answer_depends_on_what_was_remembered(memos: MemOS, ids: list[str])
     without = [right(ask(memos, fact, memory="off"), fact) for fact in FACTS]
     assert sum(with_memory) >= 7 and sum(without) <= 1
     assert ids
+
+
+def test_a_model_behind_an_endpoint_answers_the_same(
+    memos: MemOS, remote: MemOS, ids: list[str]
+) -> None:
+    assert remote.models() == ["elsewhere", MODEL]
+    for fact in FACTS:
+        for memory in ("read", "off"):
+            here = ask(memos, fact, memory=memory)
+            there = ask(remote, fact, "elsewhere", memory=memory)
+            assert (there.text, there.finish) == (here.text, here.finish)
+            assert there.usage.prompt_tokens == here.usage.prompt_tokens
+            assert there.usage.completion_tokens == here.usage.completion_tokens
+            assert {one.form for one in there.memories} <= {Form.PLAINTEXT}
+    assert sum(right(ask(remote, fact, "elsewhere"), fact) for fact in FACTS) >= 7
+    assert ids
+
+
+def test_a_raw_prompt_is_the_whole_prompt(upstream: HttpDoor) -> None:
+    tokenizer = ModelTokenizer(tiny_recall_path())
+    known = "Memories:\n" + "".join(f"- {fact.text}\n" for fact in FACTS)
+    with openai.OpenAI(base_url=f"{upstream.url}/v1", api_key=upstream.admin_key) as client:
+        for fact in FACTS:
+            turns = [ChatMessage("system", known), ChatMessage("user", fact.question)]
+            written = client.completions.create(
+                model=MODEL, prompt=tokenizer.render(turns), temperature=0, max_tokens=4
+            )
+            asked = client.chat.completions.create(
+                model=MODEL,
+                messages=[
+                    {"role": "system", "content": known},
+                    {"role": "user", "content": fact.question},
+                ],
+                temperature=0,
+                max_tokens=4,
+            )
+            assert written.choices[0].text == asked.choices[0].message.content
+            assert written.usage is not None and asked.usage is not None
+            assert written.usage.prompt_tokens == asked.usage.prompt_tokens
 
 
 def test_a_cache_gives_the_same_answers(memos: MemOS, ids: list[str]) -> None:

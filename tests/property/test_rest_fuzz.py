@@ -94,6 +94,21 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
             "stream_options": {"include_usage": True},
         },
     ],
+    ("POST", "/v1/completions"): [
+        {
+            "model": "quoting",
+            "prompt": f"the {_CANARY} is",
+            "memory": "read_write",
+            "max_tokens": 3,
+            "stop": "x",
+            "user": "Ann",
+        },
+        {"model": "quoting", "prompt": ["x"], "stream": True, "logprobs": None, "n": 1},
+    ],
+    ("POST", "/v1/embeddings"): [
+        {"model": "hashing-384", "input": [f"the {_CANARY}", "x"], "encoding_format": "base64"},
+        {"model": "hashing-384", "input": "x", "dimensions": 384, "user": "Ann"},
+    ],
     ("POST", "/v1/convert"): [{"ids": ["x"], "model": "quoting", "namespace": "user:admin"}],
     ("POST", "/v1/ingest"): [
         {"content": [{"role": "user", "content": "hello", "time": "2023-05-01T10:00:00Z"}]},

@@ -47,17 +47,11 @@ def _check_serve(config: dict[str, Any]) -> None:
     assert callable(getattr(serve_deployment, name))
 
 
-def _field(name: str) -> Any:
-    return ModelSettings.model_fields[name].default
-
-
 def test_ray_accepts_the_serve_file() -> None:
     config = _yaml("memos.yaml")
     _check_serve(config)
-    defaults = Settings().gateway
-    http = config["http_options"]
-    assert (http["host"], http["port"]) == ("127.0.0.1", defaults.port)
-    assert http["request_timeout_s"] > max(defaults.timeout_s, _field("answer_s"))
+    # No deadline of Serve's own, which would cut off answers of models.
+    assert config["http_options"] == {"host": "127.0.0.1", "port": Settings().gateway.port}
 
 
 def test_that_check_bites() -> None:

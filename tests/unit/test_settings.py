@@ -14,6 +14,7 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import EmbedderSettings, env_name
 from memos_ray.core.access import keys
 from memos_ray.errors import ConfigurationError, InvalidInputError
+from memos_ray.serving import deployment
 
 _SECRET = "hunter2"
 
@@ -68,6 +69,10 @@ def test_a_variable_of_the_environment_is_named(
     assert _SECRET not in str(caught.value)
 
 
+def _remote(**more: object) -> dict[str, object]:
+    return {"name": "remote", "engine": "openai", "base_url": "https://host/v1", **more}
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [
@@ -76,12 +81,22 @@ def test_a_variable_of_the_environment_is_named(
         ({"embedder": {"kind": "sentence-transformers"}}, "embedder"),
         ({"embedder": {"kind": "custom"}}, "embedder"),
         ({"limits": {"text_bytes": 2, "request_bytes": 1}}, "limits"),
+        ({"models": [{"name": "m"}]}, "models.0"),
+        ({"models": [{"name": "m", "engine": "custom", "path": "/m"}]}, "models.0"),
+        ({"models": [{"name": "m", "engine": "openai", "path": "/m"}]}, "models.0"),
+        ({"models": [_remote(base_url="host/v1")]}, "models.0.base_url"),
+        ({"models": [_remote(base_url=f"https://me:{_SECRET}@host/v1")]}, "models.0.base_url"),
+        ({"models": [_remote(base_url=f"https://host/v1?key={_SECRET}")]}, "models.0.base_url"),
+        ({"models": [_remote(remote_name="")]}, "models.0.remote_name"),
+        ({"models": [_remote(silence_s=0)]}, "models.0.silence_s"),
+        ({"models": [_remote(limit_field="tokens")]}, "models.0.limit_field"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, object], field: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings(**given)  # type: ignore[arg-type]
     assert caught.value.details["fields"] == [field]
+    assert _SECRET not in str(caught.value)
 
 
 def test_several_faults_are_all_named() -> None:
@@ -107,8 +122,17 @@ def test_the_environment_and_arguments_are_both_heard(monkeypatch: pytest.Monkey
 
 def test_secrets_do_not_show() -> None:
     url = f"postgresql+psycopg://me:{_SECRET}@host/db"
-    settings = Settings(records={"url": url}, client={"api_key": _SECRET})  # type: ignore[arg-type]
+    models = [_remote(api_key=_SECRET)]
+    settings = Settings(records={"url": url}, client={"api_key": _SECRET}, models=models)  # type: ignore[arg-type]
     assert _SECRET not in repr(settings) and _SECRET not in settings.model_dump_json()
+
+
+def test_a_model_behind_an_endpoint_has_no_replicas() -> None:
+    models = [_remote(), {"name": "own", "path": "/models/own"}]
+    settings = Settings(models=models)  # type: ignore[arg-type]
+    assert [model.name for model in settings.served_models] == ["own"]
+    with pytest.raises(ConfigurationError, match="no replicas"):
+        deployment.bind(settings.models[0])
 
 
 def test_the_client_reports_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:

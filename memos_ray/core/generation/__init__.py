@@ -14,6 +14,7 @@ from memos_ray.core.generation.requests import (
     Sampling,
     TextPiece,
     estimated_tokens,
+    joined,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "TextPiece",
     "check_prompt",
     "estimated_tokens",
+    "joined",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,8 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+    CONTENT_FILTER = "content_filter"
+    """Cut by an endpoint's own filter."""
 
 
 @crossing
@@ -112,6 +115,8 @@ class GenerationPart:
         kv: set in the last part.
         said: in the last part, when the request asked to `keep`: the pieces of the prompt and, as
             the last one, the answer; without it where its tokens do not spell its text.
+        answer_tokens: how many the whole answer has; set in the last part by models that do not say
+            which they are.
     """
 
     text: str
@@ -119,6 +124,7 @@ class GenerationPart:
     finish: FinishReason | None = None
     kv: KvUse | None = None
     said: tuple[TextPiece, ...] = ()
+    answer_tokens: int | None = None
 
 
 @crossing
@@ -135,6 +141,8 @@ class ChatRequest:
         affinity: what a replica may hold of this, the most specific last: names of KV caches
             (`KvManifest.name`) and of conversations (`core.activation.conversation_name`). It
             goes where they are, and is answered the same anywhere.
+        template: whether the model's chat template is applied; else the prompt is the texts as they
+            stand, see `joined`.
     """
 
     id: str
@@ -147,6 +155,11 @@ class ChatRequest:
     keep: bool = False
     affinity: tuple[str, ...] = ()
     template: bool = True
+
+
+def joined(messages: Sequence[ChatMessage]) -> str:
+    """Returns the prompt of messages without a template: one text below the other."""
+    return "\n".join(message.text for message in messages)
 
 
 def estimated_tokens(text: str) -> int:

@@ -139,7 +139,7 @@ class TestChat:
             ({**asking("x"), "model": "absent"}, NotFoundError),
             ({**asking("x"), "messages": []}, InvalidInputError),
             (asking("x", temperature=9), InvalidInputError),
-            (asking("x", tools=[]), InvalidInputError),
+            (asking("x", tools=[{}]), InvalidInputError),
             (asking("x", n=2), InvalidInputError),
             (asking("x", memory="always"), InvalidInputError),
             ({"model": MODEL, "messages": [{"role": "robot", "content": "x"}]}, InvalidInputError),
@@ -148,6 +148,78 @@ class TestChat:
             problem_in(await door.call("POST", PATH, body), expected)
         problem_in(await door.call("POST", PATH, asking("x"), key=""), UnauthenticatedError)
         problem_in(await door.call("GET", "/v1/models", key=""), UnauthenticatedError)
+
+    @pytest.mark.parametrize(
+        ("more", "place"),
+        [
+            ({"tools": [{"type": "function"}]}, "tools"),
+            ({"tool_choice": "required"}, "tool_choice"),
+            ({"functions": [{"name": "f"}]}, "functions"),
+            ({"response_format": {"type": "json_object"}}, "response_format"),
+            ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+            ({"n": 2}, "n"),
+            ({"logprobs": True}, "logprobs"),
+            ({"top_logprobs": 2}, "top_logprobs"),
+            ({"logit_bias": {"1": 2}}, "logit_bias"),
+            ({"modalities": ["text", "audio"]}, "modalities"),
+            ({"audio": {"voice": "x"}}, "audio"),
+            ({"prediction": {"type": "content"}}, "prediction"),
+            ({"reasoning_effort": "high"}, "reasoning_effort"),
+            ({"store": True}, "store"),
+            ({"stop": ""}, "stop"),
+            ({"max_completion_tokens": 0}, "max_completion_tokens"),
+            ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
+            ({"messages": [{"role": "user", "content": None}]}, "messages"),
+            ({"messages": [{"role": "user", "content": []}]}, "messages"),
+            ({"messages": [{"role": "assistant", "tool_calls": [{"id": "x"}]}]}, "messages"),
+        ],
+    )
+    async def test_what_is_not_supported_is_refused_by_name(
+        self, door: RestDoor, more: dict[str, object], place: str
+    ) -> None:
+        answer = await door.call("POST", PATH, {**asking("x"), **more})
+        problem_in(answer, InvalidInputError)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, place)
+        assert error["type"] == "invalid_request_error" and place in error["message"]
+
+    async def test_what_says_nothing_is_no_hindrance(
+        self, door: RestDoor, model: QuotingModel
+    ) -> None:
+        body = {
+            "model": MODEL,
+            "memory": "off",
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {"role": "user", "content": [{"type": "text", "text": "a"}], "name": "Ana"},
+                {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
+                {"role": "assistant", "content": "", "annotations": [], "function_call": None},
+                {"role": "user", "content": "b"},
+            ],
+            "tools": [],
+            "tool_choice": "none",
+            "response_format": {"type": "text"},
+            "modalities": ["text"],
+            "n": 1,
+            "logprobs": False,
+            "logit_bias": {},
+            "stream": None,
+            "service_tier": "auto",
+            "stop": ["x", "y"],
+            "max_tokens": 1,
+            "max_completion_tokens": 50,
+        }
+        answer = await door.done("POST", PATH, body)
+        assert answer["choices"][0]["message"]["content"] == "Be brief. a b "
+        asked = model.requests[-1]
+        assert [one.role for one in asked.messages] == [
+            "system",
+            "user",
+            "assistant",
+            "assistant",
+            "user",
+        ]
+        assert (asked.sampling.max_tokens, asked.sampling.stop) == (50, ("x", "y"))
 
     async def test_a_busy_model_says_when_to_come_again(
         self, door: RestDoor, model: QuotingModel
@@ -190,7 +262,7 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpDoor]:
 class TestOpenAIsClient:
     def test_it_speaks_to_this_service(self, socket: HttpDoor) -> None:
         with openai.OpenAI(base_url=f"{socket.url}/v1", api_key=socket.admin_key) as client:
-            assert [model.id for model in client.models.list()] == [MODEL]
+            assert MODEL in [model.id for model in client.models.list()]
             answer = client.chat.completions.create(
                 model=MODEL,
                 messages=[

@@ -24,6 +24,7 @@ from memos_ray.gateway.activation_models import Conversion
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
 from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.serving.handles import ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
@@ -122,6 +123,36 @@ async def test_requests_go_where_the_cache_is(bench: Bench) -> None:
     await bench.chat(memory="off", session="s2")
     # The bench makes the engine forget before each question.
     assert [use.at_holder for _, use in seen[-2:]] == [False, False]
+
+
+async def test_a_raw_prompt_has_it_as_text(bench: Bench) -> None:
+    query = ChatQuery.model_validate(
+        {"model": MODEL, "messages": [Turn(role="user", content="Who?")], "namespaces": [TEAM]}
+    )
+    assert await bench.replica.forget()
+    chats, caller = bench.memos.doorway.chats, bench.memos.administrator
+    seen: list[KvUse] = []
+    chats.watch(lambda model, use: seen.append(use))
+    events = [event async for event in chats.stream(caller, query, template=False)]
+    (first, *_, last) = events
+    assert {one.form for one in first.memories or []} == {Form.PLAINTEXT}
+    assert last.memories is None, "nothing to put right"
+    assert last.usage is not None and last.usage.cached_tokens == 0
+    assert {one.id for one in first.memories or []} == set(bench.ids)
+    assert seen[-1].at_holder is None, "it would not need the cache"
+
+
+async def test_a_model_behind_an_endpoint_takes_none(tmp_path: Path) -> None:
+    builder = ReplicaKvBuilder([], ["remote"])
+    async with in_process(tmp_path, kv_builder=builder) as memos:
+        added = await memos.service.add(memos.administrator, [NewMemory(text="Ana lives in Lima.")])
+        wanted = Conversion(ids=[added.results[0].id or ""], model="remote")
+        with pytest.raises(InvalidInputError, match="endpoint"):
+            await memos.doorway.activation.convert(memos.administrator, wanted)
+        page = await memos.service.list(memos.administrator)
+        assert [memory.form for memory in page.memories] == [Form.PLAINTEXT]
+    with pytest.raises(InvalidInputError, match="endpoint"):
+        await builder.extend("remote", (1, 2, 3), salt="acme", start=0, sources=())
 
 
 async def test_the_activation_memory_names_its_sources(bench: Bench) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from memos_ray.core.generation import (
     ChatRequest,
     FinishReason,
     GenerationPart,
+    GenerationRequest,
     Sampling,
 )
 from memos_ray.errors import InvalidInputError, UnavailableError
@@ -112,7 +114,7 @@ async def test_nobodys_words_are_control_tokens(
 
 
 async def test_it_knows_what_it_holds(replica: ModelReplica) -> None:
-    async def at_holder(*names: str, kv: KvPayload | None = None) -> bool | None:
+    async def at_holder(*names: str, kv: Sequence[KvPayload] = ()) -> bool | None:
         _, last = await whole(replica.chat(conversation("Who?", affinity=names), kv))
         assert last.kv is not None
         return last.kv.at_holder
@@ -124,12 +126,74 @@ async def test_it_knows_what_it_holds(replica: ModelReplica) -> None:
     kv = await replica.build_kv(MEMORIES, salt="acme")
     name, tokens = kv.manifest.name, kv.manifest.tokens
     # Computed here, though not at hand as bytes.
-    assert await at_holder(name, kv=kv)
+    assert await at_holder(name, kv=[kv])
     assert replica.held == {**talk, name: tokens}
     assert await replica.forget()
     # What lies at hand stays; what the engine had computed is gone.
     assert replica.held == {name: tokens}
     assert await at_holder("talk") is False
+
+
+async def test_a_raw_prompt_is_computed_as_it_stands(tokenizer: ModelTokenizer) -> None:
+    said = "<|im_start|>user\nWho?<|im_end|>\n"
+    engine = HashingEngine()
+    replica = ModelReplica(engine, tokenizer, context_tokens=2048)
+    remembered = ChatMessage("system", "Memories:\n- <|im_end|> is said\n")
+    for messages, expected in (
+        ((ChatMessage("user", said),), said),
+        (
+            (remembered, ChatMessage("user", said)),
+            f"Memories:\n- < |im_end|> is said\n\n{said}",
+        ),
+    ):
+        request = conversation("", messages=messages, shared="", template=False)
+        text, last = await whole(replica.chat(request))
+        tokens = tokenizer.encode(expected)
+        direct = GenerationRequest("r2", tokens, request.sampling, request.salt)
+        assert text == (await whole(engine.generate(direct)))[0]
+        assert last.kv is not None and last.kv.prompt_tokens == len(tokens)
+
+
+async def test_a_raw_prompt_goes_on_with_the_tokens_it_was_answered_with(
+    replica: ModelReplica,
+) -> None:
+    remembered, asked = ChatMessage("system", MEMORIES), ChatMessage("user", "<|im_start|>Once")
+    first = conversation("", messages=(remembered, asked), template=False, keep=True)
+    text, last = await whole(replica.chat(first))
+    assert "".join(piece.text for piece in last.said) == f"{MEMORIES}\n{asked.text}{text}"
+    following = replace(
+        first,
+        messages=(remembered, ChatMessage("user", f"{asked.text}{text} more")),
+        pieces=last.said,
+    )
+    _, then = await whole(replica.chat(following))
+    assert then.said[: len(last.said)] == last.said
+    assert then.said[len(last.said)].text == " more"
+
+
+async def test_a_raw_prompt_has_the_token_that_texts_begin_with(tmp_path: Path) -> None:
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    first = "<|endoftext|>"
+    changed = AutoTokenizer.from_pretrained(write_tokenizer(tmp_path / "plain"))
+    processor = TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, changed.convert_tokens_to_ids(first))]
+    )
+    changed.backend_tokenizer.post_processor = processor
+    changed.bos_token = first
+    changed.save_pretrained(tmp_path / "opening")
+    tokenizer = ModelTokenizer(tmp_path / "opening")
+    assert tokenizer.opening == first
+    replica = ModelReplica(HashingEngine(), tokenizer, context_tokens=2048)
+    texts = []
+    for said in ("Who?", f"{first}Who?"):
+        messages = (ChatMessage("user", said),)
+        request = conversation("", messages=messages, shared="", template=False)
+        text, last = await whole(replica.chat(request))
+        assert last.kv is not None and last.kv.prompt_tokens == len(tokenizer.encode("Who?")) + 1
+        texts.append(text)
+    assert texts[0] == texts[1]
 
 
 async def test_limits(replica: ModelReplica) -> None:

@@ -7,15 +7,11 @@ with two underscores, as in `MEMOS_GATEWAY__PORT=8700`) and from the defaults be
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -23,40 +19,21 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from memos_ray.config.fields import (
+    BlobUri,
+    Factory,
+    HttpUrl,
+    MilvusUri,
+    Positive,
+    PostgresUrl,
+    Seconds,
+    Section,
+)
+from memos_ray.config.models import ModelSettings, PromotionSettings
 from memos_ray.errors import ConfigurationError
 
 ENV_PREFIX = "MEMOS_"
 ENV_NESTING = "__"
-
-_HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*")
-_MILVUS = re.compile(r"(?:https?|tcp)://[^\s/?#]+[^\s]*|unix:[^\s]+")
-_BLOBS = re.compile(r"s3://[^\s/?#]+[^\s]*|file://(?:localhost)?/[^\s]*")
-_POSTGRES = re.compile(r"postgresql(?:\+psycopg)?://\S+")
-_FACTORY = re.compile(r"[\w.]+:\w+")
-
-
-def _like(pattern: re.Pattern[str], example: str) -> AfterValidator:
-    def check(value: Any) -> Any:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if not pattern.fullmatch(text):
-            # Not quoted: a URL may carry a password.
-            raise ValueError(f"must look like {example}")
-        return value
-
-    return AfterValidator(check)
-
-
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-HttpUrl = Annotated[str, _like(_HTTP, "http://host:8700")]
-MilvusUri = Annotated[str, _like(_MILVUS, "http://host:19530")]
-BlobUri = Annotated[str, _like(_BLOBS, "s3://bucket/prefix")]
-PostgresUrl = Annotated[SecretStr, _like(_POSTGRES, "postgresql+psycopg://user@host/database")]
-Factory = Annotated[str, _like(_FACTORY, "package.module:callable")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class KvRetention(StrEnum):
@@ -66,7 +43,7 @@ class KvRetention(StrEnum):
     LRU = "lru"
 
 
-class VaultSettings(_Section):
+class VaultSettings(Section):
     """Vault shards and their partitions."""
 
     shards: Positive = Field(1, description="Number of shard actors.")
@@ -110,35 +87,6 @@ class VaultSettings(_Section):
         return self
 
 
-class PromotionSettings(_Section):
-    """Memories that become KV caches by their use. A use counts for half after an hour."""
-
-    enabled: bool = Field(True, description="Whether that happens by itself.")
-    enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
-    leave: float = Field(0.5, description="Gain below which it is taken out again.")
-    carry: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description="What carrying a token through a prompt costs, as a share of computing it: "
-        "each prompt lowers the gain of all memories by that.",
-    )
-    tokens_max: Positive = Field(2048, description="Most tokens of all of them together.")
-    tokens_min: Positive = Field(64, description="Fewest for which a cache is worth its while.")
-    context_share: float = Field(
-        0.25, gt=0, le=1, description="Most of a model's context that they may take."
-    )
-    pause_s: Seconds = Field(
-        60.0, description="Shortest time between two decisions about one namespace and model."
-    )
-
-    @model_validator(mode="after")
-    def _hysteresis(self) -> PromotionSettings:
-        if self.leave >= self.enter:
-            raise ValueError("leave is not less than enter")
-        return self
-
-
 class EmbedderKind(StrEnum):
     """Where embeddings come from."""
 
@@ -148,7 +96,7 @@ class EmbedderKind(StrEnum):
     CUSTOM = "custom"
 
 
-class EmbedderSettings(_Section):
+class EmbedderSettings(Section):
     """The embedding model."""
 
     kind: EmbedderKind = Field(EmbedderKind.ONNX, description="Which adapter embeds texts.")
@@ -177,7 +125,7 @@ _NEEDED: dict[EmbedderKind, tuple[str, ...]] = {
 }
 
 
-class VectorSettings(_Section):
+class VectorSettings(Section):
     """Milvus."""
 
     enabled: bool = Field(True, description="Whether embeddings are also kept in Milvus.")
@@ -188,7 +136,7 @@ class VectorSettings(_Section):
     timeout_s: Seconds = Field(5.0, description="Longest wait for one call.")
 
 
-class RecordSettings(_Section):
+class RecordSettings(Section):
     """The record store."""
 
     url: PostgresUrl | None = Field(
@@ -196,7 +144,7 @@ class RecordSettings(_Section):
     )
 
 
-class BlobSettings(_Section):
+class BlobSettings(Section):
     """The blob store."""
 
     uri: BlobUri | None = Field(
@@ -204,7 +152,7 @@ class BlobSettings(_Section):
     )
 
 
-class GovernanceSettings(_Section):
+class GovernanceSettings(Section):
     """Policy snapshots."""
 
     lease_s: Seconds = Field(30.0, description="How long a policy snapshot is valid unrenewed.")
@@ -218,7 +166,7 @@ class GovernanceSettings(_Section):
     default_tenant: str = Field("default", description="Tenant made at the first start.")
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """REST."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -227,7 +175,7 @@ class GatewaySettings(_Section):
     timeout_s: Seconds = Field(30.0, description="Deadline of one request.")
 
 
-class ClientSettings(_Section):
+class ClientSettings(Section):
     """What the SDK and the command line use when they are told nothing else."""
 
     url: HttpUrl | None = Field(None, description="Where the REST door is, as `http://host:8700`.")
@@ -236,7 +184,7 @@ class ClientSettings(_Section):
     attempts: Positive = Field(5, description="Most tries of one request over HTTP.")
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What a request may contain at most."""
 
     text_bytes: Positive = Field(1 << 20, description="UTF-8 length of one memory's text.")
@@ -253,7 +201,7 @@ class LimitSettings(_Section):
         return self
 
 
-class RetrievalTuning(_Section):
+class RetrievalTuning(Section):
     """Switches of the ranking that operators may want; weights are in `core.retrieval.settings`."""
 
     speaker_prior: bool = Field(
@@ -262,93 +210,6 @@ class RetrievalTuning(_Section):
     role_prior: bool = Field(
         True, description="Whether the users' own turns count for more than an assistant's."
     )
-
-
-class DType(StrEnum):
-    """Element type of a model's weights and KV cache."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class EngineKind(StrEnum):
-    """What computes a model."""
-
-    VLLM = "vllm"
-    CUSTOM = "custom"
-
-
-class ModelSettings(_Section):
-    """One model and the engine of its replicas."""
-
-    name: str = Field(
-        min_length=1, pattern=r"[\w.:/-]+", description="Name in the OpenAI-compatible API."
-    )
-    path: Path = Field(description="Folder with configuration, tokenizer and safetensors.")
-    engine: EngineKind = Field(EngineKind.VLLM, description="What computes the model.")
-    factory: Factory | None = Field(
-        None, description="`package.module:callable` that returns an engine, for `custom`."
-    )
-    engine_process: bool = Field(
-        False,
-        description="Whether vLLM's core runs in a process of its own: more tokens a second, a "
-        "slower start, and needed where several devices share the model.",
-    )
-    replicas_min: Positive = Field(1, description="Replicas that always run.")
-    replicas_max: Positive = Field(1, description="Replicas under load.")
-    ongoing_target: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="Requests of a replica that the number of replicas is aimed at; as many as "
-        "`sequences` when absent.",
-    )
-    upscale_delay_s: float = Field(
-        10.0, ge=0, description="For so long must there be too few replicas before some are added."
-    )
-    downscale_delay_s: float = Field(
-        600.0, ge=0, description="For so long must there be too many before some are ended."
-    )
-    drain_s: Seconds = Field(
-        30.0, description="Longest wait for answers under way when a replica is to end."
-    )
-    waiting_max: int = Field(
-        64, ge=0, description="Requests that may wait for a replica before others are refused."
-    )
-    holder_requests: int = Field(
-        8,
-        ge=0,
-        description="Requests that a replica may have more than another and still be preferred for "
-        "the KV caches it holds; 0 ends the preference.",
-    )
-    cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
-    gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
-    dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")
-    context_tokens: Positive = Field(4096, description="Longest prompt and answer together.")
-    kv_bytes: Positive = Field(256 << 20, description="KV cache of each device of a replica.")
-    shelf_bytes: Positive = Field(
-        256 << 20, description="KV caches of memories that a replica keeps at hand."
-    )
-    block_tokens: Positive = Field(32, description="Tokens of one KV block.")
-    batch_tokens: Positive = Field(
-        2048, description="Most tokens computed in one step; longer prompts come in chunks."
-    )
-    sequences: Positive = Field(32, description="Most requests computed at once.")
-    tensor_parallel: Positive = Field(1, description="Devices that share the model.")
-    eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
-    answer_s: Seconds = Field(
-        600.0, description="Longest time of one answer, waiting for a replica included."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ModelSettings:
-        if self.engine is EngineKind.CUSTOM and self.factory is None:
-            raise ValueError("an engine of kind custom needs factory as well")
-        if self.replicas_max < self.replicas_min:
-            raise ValueError("replicas_max is less than replicas_min")
-        if self.tensor_parallel > 1 and not self.engine_process:
-            raise ValueError("several devices need engine_process")
-        return self
 
 
 class _Explained(BaseSettings):
@@ -404,6 +265,11 @@ class Settings(_Explained):
         if len(set(names)) < len(names):
             raise ValueError("two models have one name")
         return self
+
+    @property
+    def served_models(self) -> tuple[ModelSettings, ...]:
+        """The models that replicas of this cluster compute."""
+        return tuple(model for model in self.models if not model.external)
 
 
 def env_name(*path: str) -> str:

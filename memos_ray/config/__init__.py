@@ -1,0 +1,53 @@
+"""Settings: one tree, from arguments, the environment and defaults."""
+
+from __future__ import annotations
+
+from memos_ray.config.models import (
+    DType,
+    EngineKind,
+    LimitField,
+    ModelSettings,
+    PromotionSettings,
+)
+from memos_ray.config.settings import (
+    ENV_NESTING,
+    ENV_PREFIX,
+    BlobSettings,
+    ClientSettings,
+    EmbedderKind,
+    EmbedderSettings,
+    GatewaySettings,
+    GovernanceSettings,
+    KvRetention,
+    LimitSettings,
+    RecordSettings,
+    RetrievalTuning,
+    Settings,
+    VaultSettings,
+    VectorSettings,
+    env_name,
+)
+
+__all__ = [
+    "ENV_NESTING",
+    "ENV_PREFIX",
+    "BlobSettings",
+    "ClientSettings",
+    "DType",
+    "EmbedderKind",
+    "EmbedderSettings",
+    "EngineKind",
+    "GatewaySettings",
+    "GovernanceSettings",
+    "KvRetention",
+    "LimitField",
+    "LimitSettings",
+    "ModelSettings",
+    "PromotionSettings",
+    "RecordSettings",
+    "RetrievalTuning",
+    "Settings",
+    "VaultSettings",
+    "VectorSettings",
+    "env_name",
+]

@@ -1,0 +1,170 @@
+"""Settings of models and of what becomes of memories before them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, model_validator
+
+from memos_ray.config.fields import EndpointUrl, Factory, Positive, Seconds, Section
+
+
+class DType(StrEnum):
+    """Element type of a model's weights and KV cache."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class EngineKind(StrEnum):
+    """What computes a model."""
+
+    VLLM = "vllm"
+    CUSTOM = "custom"
+    OPENAI = "openai"
+    """Not this cluster: an OpenAI-compatible endpoint, without KV caches and without replicas."""
+
+
+class LimitField(StrEnum):
+    """How an endpoint wants the longest answer named."""
+
+    MAX_TOKENS = "max_tokens"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+
+
+class ModelSettings(Section):
+    """One model and the engine of its replicas, or the endpoint that computes it."""
+
+    name: str = Field(
+        min_length=1, pattern=r"[\w.:/-]+", description="Name in the OpenAI-compatible API."
+    )
+    path: Path | None = Field(
+        None,
+        description="Folder with configuration, tokenizer and safetensors; not for `openai`.",
+    )
+    engine: EngineKind = Field(EngineKind.VLLM, description="What computes the model.")
+    factory: Factory | None = Field(
+        None, description="`package.module:callable` that returns an engine, for `custom`."
+    )
+    engine_process: bool = Field(
+        False,
+        description="Whether vLLM's core runs in a process of its own: more tokens a second, a "
+        "slower start, and needed where several devices share the model.",
+    )
+    replicas_min: Positive = Field(1, description="Replicas that always run.")
+    replicas_max: Positive = Field(1, description="Replicas under load.")
+    ongoing_target: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Requests of a replica that the number of replicas is aimed at; as many as "
+        "`sequences` when absent.",
+    )
+    upscale_delay_s: float = Field(
+        10.0, ge=0, description="For so long must there be too few replicas before some are added."
+    )
+    downscale_delay_s: float = Field(
+        600.0, ge=0, description="For so long must there be too many before some are ended."
+    )
+    drain_s: Seconds = Field(
+        30.0, description="Longest wait for answers under way when a replica is to end."
+    )
+    waiting_max: int = Field(
+        64, ge=0, description="Requests that may wait for a replica before others are refused."
+    )
+    holder_requests: int = Field(
+        8,
+        ge=0,
+        description="Requests that a replica may have more than another and still be preferred for "
+        "the KV caches it holds; 0 ends the preference.",
+    )
+    cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
+    dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")
+    context_tokens: Positive = Field(4096, description="Longest prompt and answer together.")
+    kv_bytes: Positive = Field(256 << 20, description="KV cache of each device of a replica.")
+    shelf_bytes: Positive = Field(
+        256 << 20, description="KV caches of memories that a replica keeps at hand."
+    )
+    block_tokens: Positive = Field(32, description="Tokens of one KV block.")
+    batch_tokens: Positive = Field(
+        2048, description="Most tokens computed in one step; longer prompts come in chunks."
+    )
+    sequences: Positive = Field(
+        32, description="Most requests computed at once; for `openai`, sent by one process."
+    )
+    tensor_parallel: Positive = Field(1, description="Devices that share the model.")
+    eager: bool = Field(True, description="Whether graphs are not compiled, for a quick start.")
+    answer_s: Seconds = Field(
+        600.0, description="Longest time of one answer, waiting for a replica included."
+    )
+    base_url: EndpointUrl | None = Field(
+        None, description="Endpoint, for `openai`, as `https://host/v1`."
+    )
+    api_key: SecretStr | None = Field(None, description="Credential of the endpoint.")
+    remote_name: str | None = Field(
+        None, min_length=1, description="Name of the model at the endpoint; `name` when absent."
+    )
+    limit_field: LimitField = Field(
+        LimitField.MAX_TOKENS,
+        description="Field that tells the endpoint the longest answer; OpenAI's own newer models "
+        "want `max_completion_tokens`.",
+    )
+    connect_s: Seconds = Field(5.0, description="Longest wait for a connection to the endpoint.")
+    silence_s: Seconds = Field(60.0, description="Longest wait for a sign of life of the endpoint.")
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder; only where replicas compute it."""
+        assert self.path is not None
+        return self.path
+
+    @property
+    def external(self) -> bool:
+        """Whether an endpoint computes the model, and no replica."""
+        return self.engine is EngineKind.OPENAI
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSettings:
+        if self.external and self.base_url is None:
+            raise ValueError("an engine of kind openai needs base_url as well")
+        if not self.external and self.path is None:
+            raise ValueError(f"an engine of kind {self.engine} needs path as well")
+        if self.engine is EngineKind.CUSTOM and self.factory is None:
+            raise ValueError("an engine of kind custom needs factory as well")
+        if self.replicas_max < self.replicas_min:
+            raise ValueError("replicas_max is less than replicas_min")
+        if self.tensor_parallel > 1 and not self.engine_process:
+            raise ValueError("several devices need engine_process")
+        return self
+
+
+class PromotionSettings(Section):
+    """Memories that become KV caches by their use. A use counts for half after an hour."""
+
+    enabled: bool = Field(True, description="Whether that happens by itself.")
+    enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
+    leave: float = Field(0.5, description="Gain below which it is taken out again.")
+    carry: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="What carrying a token through a prompt costs, as a share of computing it: "
+        "each prompt lowers the gain of all memories by that.",
+    )
+    tokens_max: Positive = Field(2048, description="Most tokens of all of them together.")
+    tokens_min: Positive = Field(64, description="Fewest for which a cache is worth its while.")
+    context_share: float = Field(
+        0.25, gt=0, le=1, description="Most of a model's context that they may take."
+    )
+    pause_s: Seconds = Field(
+        60.0, description="Shortest time between two decisions about one namespace and model."
+    )
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> PromotionSettings:
+        if self.leave >= self.enter:
+            raise ValueError("leave is not less than enter")
+        return self

@@ -1,0 +1,162 @@
+"""Answers as server-sent events, in the words of OpenAI's API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from memos_ray.errors import MemosError
+from memos_ray.gateway.chat_models import ChatEvent, ChatUsage
+from memos_ray.gateway.mapping import problem_of
+from memos_ray.gateway.openai_completion_models import Completion, CompletionChoice
+from memos_ray.gateway.openai_errors import openai_document
+from memos_ray.gateway.openai_models import (
+    Answer,
+    ChatChunk,
+    ChunkChoice,
+    Delta,
+    MemoryReport,
+    TokenDetails,
+    Usage,
+)
+
+
+class Chunks(Protocol):
+    """Makes the events of one answer."""
+
+    def first(self, memory: MemoryReport) -> Answer:
+        """Opens the answer, and says which memories were used."""
+        ...
+
+    def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
+        """Adds text; the last one has the reason of the end."""
+        ...
+
+    def usage(self, usage: Usage) -> Answer:
+        """Says what the answer took."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChunks:
+    """Of `/v1/chat/completions`. Implements `Chunks`."""
+
+    id: str
+    created: int
+    model: str
+
+    def first(self, memory: MemoryReport) -> Answer:
+        """Opens the answer."""
+        return self._chunk([ChunkChoice(delta=Delta(role="assistant", content=""))], memory=memory)
+
+    def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
+        """Adds text."""
+        choice = ChunkChoice(delta=Delta(content=text), finish_reason=finish)
+        return self._chunk([choice], memory=memory)
+
+    def usage(self, usage: Usage) -> Answer:
+        """Says what the answer took."""
+        return self._chunk([], usage=usage)
+
+    def _chunk(
+        self,
+        choices: list[ChunkChoice],
+        *,
+        usage: Usage | None = None,
+        memory: MemoryReport | None = None,
+    ) -> ChatChunk:
+        return ChatChunk(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=choices,
+            usage=usage,
+            memory=memory,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionChunks:
+    """Of `/v1/completions`. Implements `Chunks`."""
+
+    id: str
+    created: int
+    model: str
+
+    def first(self, memory: MemoryReport) -> Answer:
+        """Opens the answer."""
+        return self._chunk([CompletionChoice(text="")], memory=memory)
+
+    def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
+        """Adds text."""
+        return self._chunk([CompletionChoice(text=text, finish_reason=finish)], memory=memory)
+
+    def usage(self, usage: Usage) -> Answer:
+        """Says what the answer took."""
+        return self._chunk([], usage=usage)
+
+    def _chunk(
+        self,
+        choices: list[CompletionChoice],
+        *,
+        usage: Usage | None = None,
+        memory: MemoryReport | None = None,
+    ) -> Completion:
+        return Completion(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=choices,
+            usage=usage,
+            memory=memory,
+        )
+
+
+async def encoded(
+    first: ChatEvent,
+    events: AsyncGenerator[ChatEvent, None],
+    chunks: Chunks,
+    *,
+    with_usage: bool,
+    request_id: str,
+) -> AsyncGenerator[str, None]:
+    """Yields the text of an answer's events; an error that comes up under way is the last one.
+
+    Args:
+        first: the first of the events, which has come already.
+    """
+    async with aclosing(events):
+        try:
+            yield _written(chunks.first(MemoryReport(used=first.memories or [])))
+            async for event in events:
+                memory = None
+                if event.stored is not None or event.store_error is not None:
+                    memory = MemoryReport(
+                        used=[], stored=event.stored or [], store_error=event.store_error
+                    )
+                yield _written(chunks.next(event.text, event.finish, memory))
+                if event.usage is not None and with_usage:
+                    yield _written(chunks.usage(usage_of(event.usage)))
+        except MemosError as error:
+            document = openai_document(problem_of(error, request_id))
+            yield f"data: {orjson.dumps(document).decode()}\n\n"
+            return
+    yield "data: [DONE]\n\n"
+
+
+def usage_of(usage: ChatUsage) -> Usage:
+    """Returns the usage in OpenAI's words."""
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=TokenDetails(cached_tokens=usage.cached_tokens),
+    )
+
+
+def _written(chunk: Answer) -> str:
+    return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
