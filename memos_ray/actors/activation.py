@@ -122,6 +122,9 @@ class ActivationMemory:
         heads = [head for head in found if head is not None and head.namespace == namespace]
         if len(heads) < len(request.ids) or not heads:
             raise no_memory()
+        # Before a replica is kept busy with it.
+        policy = await self._guard.ensure_for(context)
+        policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
         place = Place(partition, context.principal.tenant, namespace)
         manifest = await self._blocks.build(place, request.model, heads)
         write = Write(namespace, activation_of(request, heads, manifest), reason=request.reason)

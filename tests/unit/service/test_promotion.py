@@ -178,5 +178,8 @@ async def test_who_may_not_convert_there_promotes_nothing(bench: Bench) -> None:
         answer = await bench.ask("Who keeps the garden?", stranger, namespaces=[home])
         assert answer.memories
     assert await bench.automatic() == []
-    await bench.ask("Who keeps the garden?")
+    async with asyncio.timeout(30):
+        # A decision that is under way for the stranger leaves this one to the next prompt.
+        while not await bench.automatic():
+            await bench.ask("Who keeps the garden?")
     await bench.until(1, 2)
