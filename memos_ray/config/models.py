@@ -88,6 +88,16 @@ class ModelSettings(Section):
     shelf_bytes: Positive = Field(
         256 << 20, description="KV caches of memories that a replica keeps at hand."
     )
+    adapter_slots: int = Field(
+        0,
+        ge=0,
+        description="LoRA adapters that a replica computes with at once; 0 takes none, and costs "
+        "nothing.",
+    )
+    adapter_rank_max: int = Field(16, ge=1, le=512, description="Largest rank of an adapter.")
+    adapter_host_bytes: Positive = Field(
+        256 << 20, description="Adapters that a replica keeps at hand in host memory."
+    )
     block_tokens: Positive = Field(32, description="Tokens of one KV block.")
     batch_tokens: Positive = Field(
         2048, description="Most tokens computed in one step; longer prompts come in chunks."

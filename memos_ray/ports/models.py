@@ -7,6 +7,7 @@ from typing import Protocol
 
 from memos_ray.core.activation import EngineFingerprint, KvManifest, KvPayload, SourceVersion
 from memos_ray.core.generation import ChatMessage, ChatRequest, GenerationPart, GenerationRequest
+from memos_ray.core.parameter import AdapterPayload
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.ports.arrays import Vectors
 
@@ -56,6 +57,35 @@ class EnginePort(Protocol):
         """Tokens of the KV caches that need not be fetched again, by `KvManifest.name`."""
         ...
 
+    @property
+    def adapters(self) -> Mapping[str, bool]:
+        """The LoRA adapters that are loaded, by content digest, and whether each is pinned."""
+        ...
+
+    async def load_adapter(self, payload: AdapterPayload, *, pinned: bool = False) -> None:
+        """Makes an adapter ready for requests that name its digest.
+
+        Several calls at once, and later ones, load it once. It is verified before the engine sees
+        any of it. When there is no room, the least recently used that is neither in use nor pinned
+        is dropped.
+
+        Args:
+            pinned: whether it stays, with its slot, until it is dropped or loaded without a pin.
+
+        Raises:
+            InvalidInputError: it was made for another model, is too large or damaged, or does not
+                fit; or too many are pinned. The details' `reason` says which.
+            UnavailableError: the engine is dead.
+        """
+        ...
+
+    async def drop_adapter(self, digest: str) -> None:
+        """Lets no new request have an adapter; answers under way end with it.
+
+        One that is not loaded is fine.
+        """
+        ...
+
     def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
@@ -68,6 +98,8 @@ class EnginePort(Protocol):
 
         Raises:
             InvalidInputError: the prompt is empty or too long, or a setting is out of range.
+            NotFoundError: the adapter is not loaded. Whether it is, is decided before anything is
+                awaited; it stays until the answer has ended.
             UnavailableError: the engine is dead.
         """
         ...
@@ -92,6 +124,7 @@ class EnginePort(Protocol):
 
         Raises:
             InvalidInputError: there is no whole block behind `start`, or the text is too long.
+            NotFoundError: the adapter is not loaded.
             UnavailableError: the engine is dead, or was too busy to keep the blocks.
         """
         ...
@@ -148,16 +181,21 @@ class ModelPort(Protocol):
     """One model, as gateways see it: its replicas, or an endpoint elsewhere."""
 
     def chat(
-        self, request: ChatRequest, kv: Sequence[object] = ()
+        self, request: ChatRequest, kv: Sequence[object] = (), weights: object | None = None
     ) -> AsyncGenerator[GenerationPart, None]:
         """Yields an answer as it comes; leaving early cancels it.
 
         Args:
             kv: references to each `KvPayload` that the prompt may begin with; see `EnginePort`. One
                 that is gone costs time, and is reported as `lost`.
+            weights: reference to the `AdapterPayload` of the request's `adapter`, for a replica
+                that has it not yet. With an adapter that cannot be had there is no answer at all:
+                the caller decides what to ask instead.
 
         Raises:
-            InvalidInputError: the conversation does not fit the model's template or context.
+            InvalidInputError: the conversation does not fit the model's template or context, or the
+                adapter does not fit the model; before the first part.
+            NotFoundError: the adapter is lost; before the first part.
             OverloadedError: too many requests wait.
             DeadlineExceededError: the answer took too long.
             UnavailableError: no replica answers, or the one that did has died.

@@ -10,7 +10,8 @@ import asyncio
 import importlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ray import serve
 from ray.exceptions import RayError
@@ -20,10 +21,13 @@ from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from memos_ray.config import EngineKind, ModelSettings
 from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.generation import ChatRequest, GenerationPart, ReplicaStatus
+from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import ConfigurationError, UnavailableError
 from memos_ray.ports import EnginePort
-from memos_ray.serving.replica import ModelReplica
+from memos_ray.serving.replica import AdapterSource, ModelReplica
 from memos_ray.serving.routing import HELD, HolderRouter
+
+_Payload = TypeVar("_Payload", KvPayload, AdapterPayload)
 
 _ONGOING_FACTOR = 2
 # Rather than wait longer, for a node that does not answer, the text is computed.
@@ -43,35 +47,50 @@ class ModelDeployment:
         )
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[Any] = ()
+        self, request: ChatRequest, kv: Sequence[Any] = (), weights: Sequence[Any] = ()
     ) -> AsyncIterator[GenerationPart]:
         """Yields an answer as it comes; see `ModelReplica.chat`.
 
         Args:
             kv: references to each `KvPayload` in the object store. One whose owner has died is
                 reported as `lost`, and the text is computed.
+            weights: one reference to the `AdapterPayload`, or none; in a list, or Serve would fetch
+                it for replicas that have the adapter.
         """
-        payloads = await asyncio.gather(*map(_fetched, kv))
-        async for part in self._replica.chat(request, payloads):
+        payloads = await asyncio.gather(*[_fetched(one, KvPayload) for one in kv])
+        async for part in self._replica.chat(request, payloads, _source(weights)):
             yield part
 
     async def build_kv(
-        self, shared: str, salt: str, adapter: str, sources: tuple[SourceVersion, ...]
+        self,
+        shared: str,
+        salt: str,
+        adapter: str,
+        weights: Sequence[Any],
+        sources: tuple[SourceVersion, ...],
     ) -> KvPayload:
         """Computes the KV cache of a shared beginning; it belongs to whoever called."""
-        return await self._replica.build_kv(shared, salt=salt, adapter=adapter, sources=sources)
+        return await self._replica.build_kv(
+            shared, salt=salt, adapter=adapter, weights=_source(weights), sources=sources
+        )
 
     async def export_kv(
         self,
         tokens: tuple[int, ...],
         salt: str,
         adapter: str,
+        weights: Sequence[Any],
         sources: tuple[SourceVersion, ...],
         start: int,
     ) -> KvPayload:
         """Computes the KV cache of a conversation from `start`; it belongs to whoever called."""
         return await self._replica.export_kv(
-            tokens, salt=salt, adapter=adapter, sources=sources, start=start
+            tokens,
+            salt=salt,
+            adapter=adapter,
+            weights=_source(weights),
+            sources=sources,
+            start=start,
         )
 
     async def status(self) -> ReplicaStatus:
@@ -97,13 +116,18 @@ class ModelDeployment:
             replica.close()
 
 
-async def _fetched(reference: Any) -> KvPayload | None:
+async def _fetched(reference: Any, kind: type[_Payload]) -> _Payload | None:
     """Awaits a payload; nothing when it cannot be had."""
     try:
-        payload: KvPayload = await asyncio.wait_for(reference, _FETCH_S)
+        payload = await asyncio.wait_for(reference, _FETCH_S)
     except (RayError, TimeoutError):
         return None
+    assert isinstance(payload, kind)
     return payload
+
+
+def _source(weights: Sequence[Any]) -> AdapterSource | None:
+    return partial(_fetched, weights[0], AdapterPayload) if weights else None
 
 
 def bind(settings: ModelSettings) -> Application:

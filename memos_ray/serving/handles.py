@@ -44,9 +44,9 @@ class ModelHandle:
         self._handle: Any = None
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[Any] = ()
+        self, request: ChatRequest, kv: Sequence[Any] = (), weights: Any = None
     ) -> AsyncGenerator[GenerationPart, None]:
-        """Yields an answer as it comes; leaving early cancels it.
+        """Yields an answer as it comes; leaving early cancels it. See `ModelPort`.
 
         A replica that dies before the first part is replaced by another, unseen.
 
@@ -62,7 +62,7 @@ class ModelHandle:
             stream = None
             try:
                 handle = self._open().chat.options(stream=True)
-                stream = handle.remote(request, list(kv))
+                stream = handle.remote(request, list(kv), _listed(weights))
                 while True:
                     async with asyncio.timeout_at(deadline):
                         part = await anext(stream)
@@ -89,15 +89,25 @@ class ModelHandle:
         """Nothing is held: Serve's router is the process's own."""
 
     async def build_kv(
-        self, shared: str, *, salt: str, adapter: str = "", sources: tuple[SourceVersion, ...] = ()
+        self,
+        shared: str,
+        *,
+        salt: str,
+        adapter: str = "",
+        weights: Any = None,
+        sources: tuple[SourceVersion, ...] = (),
     ) -> Any:
         """Computes a KV cache; returns a reference to the `KvPayload`, which this process owns.
 
+        Args:
+            weights: reference to the `AdapterPayload` of the adapter.
+
         Raises:
             InvalidInputError: the text is shorter than a block, or too long.
+            NotFoundError: the adapter cannot be had.
             UnavailableError: no replica answers.
         """
-        return await self._built("build_kv", shared, salt, adapter, sources)
+        return await self._built("build_kv", shared, salt, adapter, _listed(weights), sources)
 
     async def export_kv(
         self,
@@ -105,6 +115,7 @@ class ModelHandle:
         *,
         salt: str,
         adapter: str = "",
+        weights: Any = None,
         sources: tuple[SourceVersion, ...] = (),
         start: int = 0,
     ) -> Any:
@@ -112,9 +123,12 @@ class ModelHandle:
 
         Raises:
             InvalidInputError: there is no whole block behind `start`, or too many tokens.
+            NotFoundError: the adapter cannot be had.
             UnavailableError: no replica answers.
         """
-        return await self._built("export_kv", tokens, salt, adapter, sources, start)
+        return await self._built(
+            "export_kv", tokens, salt, adapter, _listed(weights), sources, start
+        )
 
     async def status(self) -> ReplicaStatus:
         """Returns what one of the replicas says of itself."""
@@ -138,6 +152,11 @@ class ModelHandle:
         if self._handle is None:
             self._handle = serve.get_app_handle(application_of(self._model))
         return self._handle
+
+
+def _listed(reference: Any) -> list[Any]:
+    # Serve would fetch a reference that stands alone.
+    return [] if reference is None else [reference]
 
 
 def _ours(error: Exception, model: str) -> MemosError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import orjson
 from blake3 import blake3
 
 from memos_ray.errors import ConfigurationError
@@ -18,6 +19,8 @@ _TOKENIZER = (
     "vocab.json",
     "merges.txt",
 )
+_WEIGHT = ".weight"
+_HEADER_MAX = 100 << 20
 
 
 def weights_digest(folder: Path) -> str:
@@ -43,3 +46,25 @@ def _digest(files: Iterable[Path]) -> str:
         own = blake3(max_threads=blake3.AUTO).update_mmap(file)
         hashed.update(file.name.encode() + b"\0" + own.digest())
     return hashed.hexdigest()
+
+
+def layer_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes `[out, in]` of a model's weight matrices, by the layer's name.
+
+    Only headers are read.
+
+    Raises:
+        ConfigurationError: a file is no safetensors.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with file.open("rb") as opened:
+                length = int.from_bytes(opened.read(8), "little")
+                header = orjson.loads(opened.read(min(length, _HEADER_MAX)))
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise ConfigurationError("this is no safetensors file", file=str(file)) from error
+        for name, about in header.items():
+            if name.endswith(_WEIGHT) and len(about["shape"]) == 2:
+                found[name.removesuffix(_WEIGHT)] = tuple(about["shape"])
+    return found

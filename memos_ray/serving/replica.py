@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, Refusal, SourceVersion
@@ -16,9 +16,16 @@ from memos_ray.core.generation import (
     TextPiece,
     joined,
 )
+from memos_ray.core.parameter import AdapterPayload
 from memos_ray.core.scheduling.routing import Recent
-from memos_ray.errors import InvalidInputError
+from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.ports import EnginePort, TokenizerPort
+
+ADAPTER_TOKENS = 256
+"""What an adapter at hand is worth to the router: to load one takes as long as so many tokens."""
+
+AdapterSource = Callable[[], Awaitable[AdapterPayload | None]]
+"""Fetches the weights of an adapter; nothing when they are lost."""
 
 
 class ModelReplica:
@@ -48,18 +55,25 @@ class ModelReplica:
     @property
     def held(self) -> Mapping[str, int]:
         """Tokens of what need not be computed or fetched again, by name: see `ChatRequest`."""
-        return {**self._served.all(), **self._engine.held}
+        adapters = dict.fromkeys(self._engine.adapters, ADAPTER_TOKENS)
+        return {**self._served.all(), **self._engine.held, **adapters}
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[KvPayload | None] = ()
+        self,
+        request: ChatRequest,
+        kv: Sequence[KvPayload | None] = (),
+        weights: AdapterSource | None = None,
     ) -> AsyncIterator[GenerationPart]:
         """Yields an answer as it comes; leaving early cancels it.
 
         Args:
             kv: see `EnginePort`; nothing in the place of one that was lost on the way.
+            weights: asked only when the request's adapter is not at hand.
 
         Raises:
-            InvalidInputError: the conversation does not fit the model's template or context.
+            InvalidInputError: the conversation does not fit the model's template or context, or the
+                adapter does not fit the model; before the first part.
+            NotFoundError: the adapter cannot be had; before the first part.
             UnavailableError: the engine is dead.
         """
         text, prompt = await asyncio.to_thread(self._prompt, request)
@@ -77,8 +91,9 @@ class ModelReplica:
         generation = GenerationRequest(request.id, tokens, sampling, request.salt, request.adapter)
         there = [payload for payload in kv if payload is not None]
         held = self.held
-        at_holder = any(name in held for name in request.affinity) if request.affinity else None
+        at_holder = any(name in held for name in request.places) if request.places else None
         answer = TextPiece("", ())
+        await self._ready(request.adapter, weights)
         async for part in self._engine.generate(generation, there):
             if request.keep:
                 answer = TextPiece(answer.text + part.text, answer.tokens + part.tokens)
@@ -97,17 +112,21 @@ class ModelReplica:
         *,
         salt: str,
         adapter: str = "",
+        weights: AdapterSource | None = None,
         sources: tuple[SourceVersion, ...] = (),
     ) -> KvPayload:
         """Computes the KV cache of a prompt's shared beginning.
 
         Raises:
             InvalidInputError: it is shorter than a block, or too long.
+            NotFoundError: the adapter cannot be had.
             UnavailableError: the engine is dead, or was too busy.
         """
         messages = (ChatMessage("system", shared), ChatMessage("user", ""))
         head = await asyncio.to_thread(self._head, messages, shared)
-        return await self.export_kv(head.tokens, salt=salt, adapter=adapter, sources=sources)
+        return await self.export_kv(
+            head.tokens, salt=salt, adapter=adapter, weights=weights, sources=sources
+        )
 
     async def export_kv(
         self,
@@ -115,10 +134,12 @@ class ModelReplica:
         *,
         salt: str,
         adapter: str = "",
+        weights: AdapterSource | None = None,
         sources: tuple[SourceVersion, ...] = (),
         start: int = 0,
     ) -> KvPayload:
         """Computes the KV cache of a conversation; see `EnginePort.export_kv`."""
+        await self._ready(adapter, weights)
         payload = await self._engine.export_kv(
             tokens, salt=salt, adapter=adapter, sources=sources, start=start
         )
@@ -133,6 +154,17 @@ class ModelReplica:
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
+
+    async def _ready(self, adapter: str, weights: AdapterSource | None) -> None:
+        """Loads an adapter unless it is at hand; nothing is awaited once it is."""
+        while adapter and adapter not in self._engine.adapters:
+            payload = None if weights is None else await weights()
+            if payload is None:
+                raise NotFoundError("the adapter cannot be had", adapter=adapter)
+            if payload.manifest.digest != adapter:
+                raise InvalidInputError("the weights are of another adapter", adapter=adapter)
+            # Many that come at once load it once.
+            await self._engine.load_adapter(payload)
 
     def _noted(
         self, part: GenerationPart, use: KvUse, request: ChatRequest, at_holder: bool | None

@@ -73,5 +73,5 @@ class HolderRouter(RequestRouter):
 
 def _names(request: PendingRequest | None) -> tuple[str, ...]:
     if request is not None and request.args and isinstance(request.args[0], ChatRequest):
-        return request.args[0].affinity
+        return request.args[0].places
     return ()

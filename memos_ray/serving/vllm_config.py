@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memos_ray.config import ModelSettings
 from memos_ray.core.activation import EngineFingerprint, KvGeometry, ModelIdentity
 from memos_ray.serving import model_files
+from memos_ray.serving.lora.carriers import EXTENSION
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -19,6 +20,10 @@ _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
 }
+# The ranks that vLLM reserves memory for.
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# How many adapters vLLM holds: `AdapterRack` says when one has to go.
+_UNLIMITED = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
             kv_load_failure_policy="recompute",
             kv_connector_extra_config=extra,
         ),
+        **_adapters(settings),
     )
     config = arguments.create_engine_config()
     fingerprint, element_bytes = _fingerprint(settings, config)
@@ -86,6 +92,30 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
     assert config.kv_transfer_config is not None
     config.kv_transfer_config.kv_connector_extra_config.update(extra)
     return VllmPlan(config, fingerprint, element_bytes)
+
+
+def _adapters(settings: ModelSettings) -> dict[str, Any]:
+    if not settings.adapter_slots:
+        return {}
+    from vllm.platforms import current_platform
+
+    return {
+        "enable_lora": True,
+        "max_loras": settings.adapter_slots + spare_slots(current_platform.device_type),
+        "max_cpu_loras": _UNLIMITED,
+        "max_lora_rank": next(rank for rank in _RANKS if rank >= settings.adapter_rank_max),
+        "worker_extension_cls": EXTENSION,
+    }
+
+
+def spare_slots(device: str) -> int:
+    """Returns how many of vLLM's adapter slots stay empty, behind those in use.
+
+    On CPUs, vLLM 0.29 to 0.32 takes a row without an adapter for one with the last slot's, when
+    another row of the batch has an adapter (vLLM pull requests 48421 and 49656). Slots are filled
+    from the first on, so an empty one behind them makes that row's addition zero.
+    """
+    return 1 if device == "cpu" else 0
 
 
 def _cores_of(ranks: int) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from memos_ray.core.defects import describe_defect
 from memos_ray.errors import UnavailableError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
 
 _log = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
 
 
 class VllmDriver(Protocol):
@@ -37,7 +38,7 @@ class VllmDriver(Protocol):
         prompt: dict[str, Any],
         params: SamplingParams,
         adapter: LoRARequest | None,
-    ) -> AsyncIterator[RequestOutput]:
+    ) -> AsyncGenerator[RequestOutput, None]:
         """Runs a request; what is not read to its end is aborted.
 
         Raises:
@@ -48,6 +49,14 @@ class VllmDriver(Protocol):
 
     async def forget(self) -> bool:
         """Empties the engine's own prefix cache; false while requests under way hold blocks.
+
+        Raises:
+            UnavailableError: the engine core is dead.
+        """
+        ...
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> list[Any]:
+        """Calls a method of each worker between two steps, and returns what they say.
 
         Raises:
             UnavailableError: the engine core is dead.
@@ -78,15 +87,16 @@ class ProcessDriver:
         prompt: dict[str, Any],
         params: SamplingParams,
         adapter: LoRARequest | None,
-    ) -> AsyncIterator[RequestOutput]:
+    ) -> AsyncGenerator[RequestOutput, None]:
         """See `VllmDriver`."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            async for output in self._engine.generate(
-                prompt, params, request_id=name, lora_request=adapter
-            ):
-                yield output
+            async with aclosing(
+                self._engine.generate(prompt, params, request_id=name, lora_request=adapter)
+            ) as outputs:
+                async for output in outputs:
+                    yield output
         except EngineDeadError:
             raise UnavailableError("the engine has died") from None
 
@@ -96,6 +106,15 @@ class ProcessDriver:
 
         try:
             return bool(await self._engine.reset_prefix_cache())
+        except EngineDeadError:
+            raise UnavailableError("the engine has died") from None
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> list[Any]:
+        """See `VllmDriver`."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            return list(await self._engine.collective_rpc(method, args=arguments))
         except EngineDeadError:
             raise UnavailableError("the engine has died") from None
 
@@ -151,7 +170,7 @@ class ThreadDriver:
         prompt: dict[str, Any],
         params: SamplingParams,
         adapter: LoRARequest | None,
-    ) -> AsyncIterator[RequestOutput]:
+    ) -> AsyncGenerator[RequestOutput, None]:
         """See `VllmDriver`."""
         stream = _Stream(asyncio.get_running_loop(), asyncio.Queue())
 
@@ -184,19 +203,13 @@ class ThreadDriver:
 
     async def forget(self) -> bool:
         """See `VllmDriver`."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[bool] = loop.create_future()
+        return await self._between_steps(lambda: bool(self._engine.reset_prefix_cache()))
 
-        def reset() -> None:
-            if self.healthy:
-                emptied = bool(self._engine.reset_prefix_cache())
-                loop.call_soon_threadsafe(done.set_result, emptied)
-            else:
-                error = UnavailableError("the engine has died")
-                loop.call_soon_threadsafe(done.set_exception, error)
-
-        self._leave(reset)
-        return await done
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> list[Any]:
+        """See `VllmDriver`."""
+        return await self._between_steps(
+            lambda: list(self._engine.collective_rpc(method, args=arguments))
+        )
 
     def close(self) -> None:
         """See `VllmDriver`."""
@@ -204,6 +217,34 @@ class ThreadDriver:
             self._closed = True
             self._wake.notify()
         self._thread.join()
+
+    async def _between_steps(self, work: Callable[[], _Found]) -> _Found:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[_Found] = loop.create_future()
+
+        def settle(found: _Found | None, error: Exception | None) -> None:
+            if done.done():
+                # Whoever asked has left.
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(cast(_Found, found))
+
+        def errand() -> None:
+            found, error = None, None
+            try:
+                if not self.healthy:
+                    raise UnavailableError("the engine has died")
+                found = work()
+            except Exception as raised:
+                error = raised
+            with suppress(RuntimeError):
+                # The loop may be closed.
+                loop.call_soon_threadsafe(settle, found, error)
+
+        self._leave(errand)
+        return await done
 
     def _leave(self, errand: Callable[[], None]) -> None:
         with self._wake:

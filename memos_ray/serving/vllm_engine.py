@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -23,16 +24,21 @@ from memos_ray.core.generation import (
     Sampling,
     check_prompt,
 )
+from memos_ray.core.parameter import AdapterLimits, AdapterPayload
 from memos_ray.errors import InvalidInputError, UnavailableError
+from memos_ray.serving import model_files
 from memos_ray.serving.kv import transfer
 from memos_ray.serving.kv.desk import open_desk, shared_folder
 from memos_ray.serving.kv.shelf import KvShelf
 from memos_ray.serving.kv.transfer import KvOrder
+from memos_ray.serving.lora.carriers import WorkerCarrier
+from memos_ray.serving.lora.rack import AdapterRack
 from memos_ray.serving.vllm_config import VllmPlan, plan_engine
 from memos_ray.serving.vllm_drivers import ProcessDriver, ThreadDriver, VllmDriver
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
     from vllm.outputs import RequestOutput
 
 _FINISH = {
@@ -56,6 +62,17 @@ class VllmEngine:
         )
         config = self._plan.config
         self._driver: VllmDriver = ProcessDriver(config) if apart else ThreadDriver(config)
+        self._rack = AdapterRack(
+            WorkerCarrier(self._driver.call, self._desk, desk),
+            AdapterLimits(
+                base=self.fingerprint.model.weights,
+                shapes=model_files.layer_shapes(settings.path),
+                rank_max=settings.adapter_rank_max,
+                bytes_max=settings.adapter_host_bytes,
+            ),
+            settings.adapter_slots,
+            settings.adapter_host_bytes,
+        )
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -72,6 +89,24 @@ class VllmEngine:
         """Tokens of the KV caches at hand, by name."""
         return self._shelf.held
 
+    @property
+    def adapters(self) -> dict[str, bool]:
+        """The adapters at hand, by digest, and whether each is pinned."""
+        return self._rack.held
+
+    async def load_adapter(self, payload: AdapterPayload, *, pinned: bool = False) -> None:
+        """Takes an adapter into host memory; see `EnginePort`.
+
+        Raises:
+            InvalidInputError: it does not fit this engine, or too many are pinned.
+            UnavailableError: the engine is dead.
+        """
+        await self._rack.load(payload, pinned=pinned)
+
+    async def drop_adapter(self, digest: str) -> None:
+        """Lets nobody new have an adapter; answers under way end with it."""
+        await self._rack.drop(digest)
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
@@ -79,15 +114,20 @@ class VllmEngine:
 
         Raises:
             InvalidInputError: the prompt is empty or too long, or a setting is out of range.
+            NotFoundError: the adapter is not loaded.
             UnavailableError: the engine is dead.
         """
         check_prompt(request.tokens, self._settings.context_tokens)
-        with self._shelf.using(kv) as names:
-            laid = list(zip(names, [payload.manifest for payload in kv], strict=True))
-            offers = [KvSegment.of(one) for name, one in laid if not isinstance(name, Refusal)]
-            refused = [(one.start, name) for name, one in laid if isinstance(name, Refusal)]
-            async for part in self._answer(request, offers, min(refused, default=None)):
-                yield part
+        async with self._using(request.adapter) as adapter:
+            with self._shelf.using(kv) as names:
+                laid = list(zip(names, [payload.manifest for payload in kv], strict=True))
+                offers = [KvSegment.of(one) for name, one in laid if not isinstance(name, Refusal)]
+                unfit = [(one.start, name) for name, one in laid if isinstance(name, Refusal)]
+                refused = min(unfit, default=None)
+                # Ended here, whatever happens: until then the adapter keeps its slot.
+                async with aclosing(self._answer(request, offers, refused, adapter)) as parts:
+                    async for part in parts:
+                        yield part
 
     async def export_kv(
         self,
@@ -102,6 +142,7 @@ class VllmEngine:
 
         Raises:
             InvalidInputError: there is no whole block behind `start`, or the text is too long.
+            NotFoundError: the adapter is not loaded.
             UnavailableError: the engine is dead, or was too busy to keep the blocks.
         """
         check_prompt(tokens, self._settings.context_tokens)
@@ -110,8 +151,9 @@ class VllmEngine:
         params = sampling_params(Sampling(max_tokens=1), transfer.params_of((), order))
         prompt = {"prompt_token_ids": list(tokens), "cache_salt": salt}
         try:
-            async for _ in self._driver.run(order.name, prompt, params, None):
-                pass
+            async with self._using(adapter) as lora:
+                async for _ in self._driver.run(order.name, prompt, params, lora):
+                    pass
             ranks = [
                 self._desk.look(order.name, rank)
                 for rank in range(self.fingerprint.tensor_parallel)
@@ -144,19 +186,33 @@ class VllmEngine:
         self._driver.close()
         self._desk.close()
 
+    @asynccontextmanager
+    async def _using(self, digest: str) -> AsyncIterator[LoRARequest | None]:
+        if not digest:
+            yield None
+            return
+        from vllm.lora.request import LoRARequest
+
+        async with self._rack.using(digest) as number:
+            # vLLM's own prefix cache and our connector tell adapters apart by their names. The path
+            # is never opened: the adapter is there.
+            yield LoRARequest(digest, number, f"memos:{digest}")
+
     async def _answer(
         self,
         request: GenerationRequest,
         offers: Sequence[KvSegment],
         refused: tuple[int, Refusal] | None,
-    ) -> AsyncIterator[GenerationPart]:
+        adapter: LoRARequest | None,
+    ) -> AsyncGenerator[GenerationPart, None]:
         from vllm.exceptions import VLLMClientError
 
         prompt = {"prompt_token_ids": list(request.tokens), "cache_salt": request.salt}
         try:
             params = sampling_params(request.sampling, transfer.params_of(offers, None))
-            async for output in self._driver.run(request.id, prompt, params, None):
-                yield _part(output, refused)
+            async with aclosing(self._driver.run(request.id, prompt, params, adapter)) as outputs:
+                async for output in outputs:
+                    yield _part(output, refused)
         except (ValueError, VLLMClientError) as error:
             # vLLM's messages speak of settings and lengths, never of the prompt's text.
             raise InvalidInputError(f"the engine refuses the request: {error}") from None

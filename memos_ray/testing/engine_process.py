@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -13,6 +13,7 @@ from typing import Any
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, SourceVersion
 from memos_ray.core.generation import FinishReason, GenerationRequest, KvUse
+from memos_ray.core.parameter import AdapterPayload
 from memos_ray.ports import EnginePort
 
 _START_S = 180.0
@@ -36,10 +37,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request with its KV caches."""
+    """A request with its KV caches, and with an adapter that is loaded first if it must be."""
 
     request: GenerationRequest
     kv: tuple[KvPayload, ...] = ()
+    adapter: AdapterPayload | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +109,20 @@ class EngineProcess:
         payload: KvPayload = self._call("export_kv", tokens, salt, adapter, sources, start)
         return payload
 
+    @property
+    def adapters(self) -> dict[str, bool]:
+        """See `EnginePort.adapters`."""
+        found: dict[str, bool] = self._call("adapters")
+        return found
+
+    def load_adapter(self, payload: AdapterPayload, *, pinned: bool = False) -> None:
+        """See `EnginePort.load_adapter`."""
+        self._call("load_adapter", payload, pinned)
+
+    def drop_adapter(self, digest: str) -> None:
+        """See `EnginePort.drop_adapter`."""
+        self._call("drop_adapter", digest)
+
     def forget(self) -> bool:
         """See `EnginePort.forget`."""
         return bool(self._call("forget"))
@@ -144,6 +160,9 @@ async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
         started = loop.time()
         first_s: float | None = None
         text, tokens, part = "", tuple[int, ...](), None
+        adapter = asked.adapter
+        while adapter is not None and adapter.manifest.digest not in engine.adapters:
+            await engine.load_adapter(adapter)
         async for part in engine.generate(asked.request, asked.kv):
             first_s = loop.time() - started if first_s is None else first_s
             text += part.text
@@ -157,23 +176,42 @@ async def _answer_calls(engine: EnginePort, pipe: Connection) -> None:
                 await anext(answer)
             return not await engine.forget()
 
+    async def export_kv(
+        tokens: tuple[int, ...],
+        salt: str,
+        adapter: str,
+        sources: tuple[SourceVersion, ...],
+        start: int,
+    ) -> KvPayload:
+        return await engine.export_kv(
+            tokens, salt=salt, adapter=adapter, sources=sources, start=start
+        )
+
+    async def ask(asked: Sequence[Asked]) -> list[Answer]:
+        return await asyncio.gather(*map(whole, asked))
+
+    async def adapters() -> dict[str, bool]:
+        return dict(engine.adapters)
+
+    async def load_adapter(payload: AdapterPayload, pinned: bool) -> None:
+        await engine.load_adapter(payload, pinned=pinned)
+
+    calls: dict[str, Callable[..., Awaitable[object]]] = {
+        "ask": ask,
+        "leave": leave,
+        "export_kv": export_kv,
+        "adapters": adapters,
+        "load_adapter": load_adapter,
+        "drop_adapter": engine.drop_adapter,
+        "forget": engine.forget,
+    }
     while True:
         try:
             method, arguments = await loop.run_in_executor(None, pipe.recv)
         except (EOFError, OSError):
             return
         try:
-            if method == "ask":
-                found: object = await asyncio.gather(*map(whole, arguments[0]))
-            elif method == "leave":
-                found = await leave(*arguments)
-            elif method == "forget":
-                found = await engine.forget()
-            else:
-                tokens, salt, adapter, sources, start = arguments
-                found = await engine.export_kv(
-                    tokens, salt=salt, adapter=adapter, sources=sources, start=start
-                )
+            found = await calls[method](*arguments)
         except Exception as error:
             found = error
         pipe.send(found)

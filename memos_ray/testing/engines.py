@@ -2,13 +2,14 @@
 
 The state of a token is a digest of the state before it and the token; its "attention" is a digest
 of all states. KV caches hold these states, so that any wrong one gives a wrong answer here, too.
+States begin with a digest of the weights of the adapter in use, which must be in a slot.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -38,17 +39,44 @@ from memos_ray.core.generation import (
     KvUse,
     check_prompt,
 )
+from memos_ray.core.parameter import AdapterLimits, AdapterPayload
 from memos_ray.errors import InvalidInputError, UnavailableError
 from memos_ray.serving.kv.desk import LocalDesk
 from memos_ray.serving.kv.shelf import KvShelf
+from memos_ray.serving.lora.rack import AdapterRack
 
 DEADLY_SEED = 13
 _STATE_BYTES = 32
 _GEOMETRY = KvGeometry(layers=1, kv_heads=1, head_dim=32)
 # One token's keys and values: float32, as in a real cache; the state is in the first key.
 _TOKEN_BYTES = 2 * 32 * 4
+HASHING_SHAPES = {"layers.0.q_proj": (32, 32), "layers.0.o_proj": (32, 64)}
+"""The layers that adapters of this engine may change; nothing is computed with them."""
+
 # Answers are visible ASCII, with the tokens that `random_models` has for it.
 _FIRST, _LETTERS = 3, "".join(map(chr, range(ord("!"), ord("~") + 1)))
+
+
+@dataclass(slots=True)
+class _Slots:
+    """Adapters as digests of their weights. Implements `AdapterCarrier`."""
+
+    held: dict[int, bytes] = field(default_factory=dict)
+    placed: tuple[int, ...] = ()
+
+    async def hold(self, number: int, payload: AdapterPayload) -> None:
+        self.held[number] = blake2b(payload.data.data, digest_size=_STATE_BYTES).digest()
+
+    async def place(self, numbers: tuple[int, ...]) -> None:
+        self.placed = numbers
+
+    async def drop(self, number: int) -> None:
+        del self.held[number]
+
+    def weights(self, number: int) -> bytes:
+        if number not in self.placed:
+            raise RuntimeError("the adapter has no slot")
+        return self.held[number]
 
 
 @dataclass(slots=True)
@@ -59,12 +87,18 @@ class HashingEngine:
         model: another name is another model, whose caches do not fit.
         context_tokens: longest prompt and answer.
         step_s: time that each token of an answer takes.
+        adapter_slots: LoRA adapters at once.
     """
 
     model: str = "hashing"
     context_tokens: int = 2048
     step_s: float = 0.0
     shelf_bytes: int = 64 << 20
+    adapter_slots: int = 4
+    adapter_rank_max: int = 16
+    adapter_host_bytes: int = 64 << 20
+    _slots: _Slots = field(default_factory=_Slots)
+    _rack: AdapterRack = field(init=False)
     _desk: LocalDesk = field(default_factory=LocalDesk)
     _shelf: KvShelf = field(init=False)
     _seen: set[str] = field(default_factory=set)
@@ -72,6 +106,13 @@ class HashingEngine:
 
     def __post_init__(self) -> None:
         self._shelf = KvShelf(self._desk, self.fingerprint, 4, self.shelf_bytes)
+        limits = AdapterLimits(
+            base=self.fingerprint.model.weights,
+            shapes=HASHING_SHAPES,
+            rank_max=self.adapter_rank_max,
+            bytes_max=self.adapter_host_bytes,
+        )
+        self._rack = AdapterRack(self._slots, limits, self.adapter_slots, self.adapter_host_bytes)
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -89,6 +130,21 @@ class HashingEngine:
         """Tokens of the KV caches at hand, by name."""
         return self._shelf.held
 
+    @property
+    def adapters(self) -> dict[str, bool]:
+        """The adapters at hand, by digest, and whether each is pinned."""
+        return self._rack.held
+
+    async def load_adapter(self, payload: AdapterPayload, *, pinned: bool = False) -> None:
+        """See `EnginePort`."""
+        if self._closed:
+            raise UnavailableError("the engine is dead")
+        await self._rack.load(payload, pinned=pinned)
+
+    async def drop_adapter(self, digest: str) -> None:
+        """See `EnginePort`."""
+        await self._rack.drop(digest)
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncGenerator[GenerationPart, None]:
@@ -98,6 +154,14 @@ class HashingEngine:
         check_prompt(request.tokens, self.context_tokens)
         if request.sampling.temperature < 0:
             raise InvalidInputError("the temperature is negative")
+        async with self._using(request.adapter) as seed:
+            async with aclosing(self._generate(request, kv, seed)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _generate(
+        self, request: GenerationRequest, kv: Sequence[KvPayload], seed: list[bytes]
+    ) -> AsyncGenerator[GenerationPart, None]:
         scope = KvScope(self.fingerprint.model.digest, request.salt, request.adapter)
         chain = PrefixChain(scope, request.tokens)
         with self._shelf.using(kv) as names:
@@ -111,7 +175,7 @@ class HashingEngine:
             known = self._known(chain, len(request.tokens))
             pieces = run(matches, known)
             end = pieces[-1].end if pieces else known
-            states = _states([], request.tokens[:known])
+            states = _states(seed, request.tokens[:known])
             for piece in pieces:
                 states += self._loaded(piece)
             states = _states(states, request.tokens[end:])
@@ -135,7 +199,8 @@ class HashingEngine:
             raise UnavailableError("the engine is dead")
         check_prompt(tokens, self.context_tokens)
         whole = whole_blocks(len(tokens), start, self._block)
-        states = _states([], tokens[:whole])[start:]
+        async with self._using(adapter) as seed:
+            states = _states(seed, tokens[:whole])[len(seed) + start :]
         rows = np.zeros((len(states), _TOKEN_BYTES), np.uint8)
         rows[:, :_STATE_BYTES] = np.frombuffer(b"".join(states), np.uint8).reshape(len(states), -1)
         return KvPayload.exported(
@@ -156,6 +221,15 @@ class HashingEngine:
     def close(self) -> None:
         """See `EnginePort`."""
         self._closed = True
+
+    @asynccontextmanager
+    async def _using(self, adapter: str) -> AsyncIterator[list[bytes]]:
+        """Yields what states begin with."""
+        if not adapter:
+            yield []
+            return
+        async with self._rack.using(adapter) as number:
+            yield [self._slots.weights(number)]
 
     async def _answer(
         self, request: GenerationRequest, states: list[bytes], use: KvUse

@@ -13,6 +13,7 @@ from memos_ray.core.generation import (
     KvUse,
     joined,
 )
+from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import MemosError
 from memos_ray.serving.replica import ModelReplica
 
@@ -32,7 +33,7 @@ class QuotingModel:
     error: tuple[int, MemosError] | None = None
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[object] = ()
+        self, request: ChatRequest, kv: Sequence[object] = (), weights: object | None = None
     ) -> AsyncGenerator[GenerationPart, None]:
         """Yields the prompt's words, up to `max_tokens` of them."""
         self.requests.append(request)
@@ -73,12 +74,16 @@ class ReplicaModel:
         self.fail: MemosError | None = None
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[object] = ()
+        self, request: ChatRequest, kv: Sequence[object] = (), weights: object | None = None
     ) -> AsyncGenerator[GenerationPart, None]:
         """See `ModelReplica.chat`; references are payloads here, or nothing once they are lost."""
         payloads = [one for one in kv if one is None or isinstance(one, KvPayload)]
         assert len(payloads) == len(kv)
-        async for part in self._replica.chat(request, payloads):
+
+        async def source() -> AdapterPayload | None:
+            return weights if isinstance(weights, AdapterPayload) else None
+
+        async for part in self._replica.chat(request, payloads, source):
             yield part
 
     async def close(self) -> None:

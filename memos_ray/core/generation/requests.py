@@ -82,8 +82,8 @@ class KvUse:
         loaded_tokens: those that came with the KV caches that were given.
         refused: why the first of them that was not loaded, or not as far as the prompt goes, was
             not; see `core.activation.Refusal`.
-        at_holder: whether the replica held anything that the request's `affinity` names, when
-            it came; nothing when that is empty.
+        at_holder: whether the replica held anything of the request's `places`, when it came;
+            nothing when there are none.
     """
 
     prompt_tokens: int = 0
@@ -155,6 +155,11 @@ class ChatRequest:
     keep: bool = False
     affinity: tuple[str, ...] = ()
     template: bool = True
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All that a replica may hold of this, the adapter included; see `affinity`."""
+        return (self.adapter, *self.affinity) if self.adapter else self.affinity
 
 
 def joined(messages: Sequence[ChatMessage]) -> str:

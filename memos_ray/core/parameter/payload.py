@@ -1,0 +1,106 @@
+"""A LoRA adapter in hand: its manifest and the bytes of its safetensors file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from blake3 import blake3
+
+from memos_ray.core.parameter.manifest import AdapterManifest, TensorSpec, module_of
+from memos_ray.errors import InvalidInputError
+
+Bytes = npt.NDArray[np.uint8]
+
+ELEMENTS: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+"""Element types of adapters. NumPy has no bfloat16: its bits are read as integers."""
+
+_HEADER_MAX = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPayload:
+    """A manifest with the safetensors file: a flat uint8 array, possibly read-only."""
+
+    manifest: AdapterManifest
+    data: Bytes
+
+    @staticmethod
+    def seal(data: Bytes, *, base: str, rank: int, alpha: float) -> AdapterPayload:
+        """Makes a payload of a safetensors file, with its digest.
+
+        Raises:
+            InvalidInputError: this is no safetensors file of tensors alone.
+        """
+        tensors = tuple(spec for spec, _ in read_tensors(data))
+        modules = [found[0] for spec in tensors if (found := module_of(spec.name))]
+        manifest = AdapterManifest(
+            digest=_digest(data, base, rank, alpha),
+            base=base,
+            rank=rank,
+            alpha=alpha,
+            targets=tuple(sorted({module.rpartition(".")[2] for module in modules})),
+            tensors=tensors,
+            size_bytes=data.size,
+        )
+        return AdapterPayload(manifest, data)
+
+    def intact(self) -> bool:
+        """Tells whether this is what the manifest's digest speaks of; 3 GB/s."""
+        manifest = self.manifest
+        return manifest.digest == _digest(self.data, manifest.base, manifest.rank, manifest.alpha)
+
+
+def read_tensors(data: Bytes) -> list[tuple[TensorSpec, npt.NDArray[Any]]]:
+    """Returns the tensors of a safetensors file, as views of its bytes; see `ELEMENTS`.
+
+    Raises:
+        InvalidInputError: the bytes are no safetensors file of tensors alone.
+    """
+    return [
+        (spec, part.view(ELEMENTS[spec.dtype]).reshape(spec.shape)) for spec, part in _layout(data)
+    ]
+
+
+def _digest(data: Bytes, base: str, rank: int, alpha: float) -> str:
+    head = orjson.dumps({"alpha": float(alpha), "base": base, "rank": rank})
+    # With its length, so that the head cannot pass for the beginning of the file.
+    hashed = blake3(len(head).to_bytes(4, "big") + head, max_threads=blake3.AUTO)
+    return hashed.update(data.data).hexdigest()
+
+
+def _layout(data: Bytes) -> list[tuple[TensorSpec, Bytes]]:
+    """Reads the header of a safetensors file: its tensors with their bytes, in their order."""
+    try:
+        length = int.from_bytes(data[:8].tobytes(), "little")
+        if not 0 < length <= min(_HEADER_MAX, data.size - 8):
+            raise ValueError("no header")
+        header = orjson.loads(data[8 : 8 + length].tobytes())
+        header.pop("__metadata__", None)
+        body = data[8 + length :]
+        found, end = [], 0
+        for name, about in sorted(header.items(), key=lambda one: one[1]["data_offsets"][0]):
+            spec = TensorSpec(str(name), str(about["dtype"]), tuple(map(int, about["shape"])))
+            start, stop = about["data_offsets"]
+            size = ELEMENTS[spec.dtype].itemsize * int(np.prod(spec.shape, dtype=np.int64))
+            if start != end or stop - start != size or min(spec.shape, default=1) < 1:
+                raise ValueError("a tensor does not fit")
+            # The bytes of a file lie anywhere; of a tensor they must be aligned.
+            if (8 + length + start) % ELEMENTS[spec.dtype].itemsize:
+                raise ValueError("a tensor is not aligned")
+            found.append((spec, body[start:stop]))
+            end = stop
+        if end != body.size:
+            raise ValueError("bytes that belong to no tensor")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InvalidInputError(
+            "this is no safetensors file of an adapter", reason="format", kind=type(error).__name__
+        ) from None
+    return found
