@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.actors.conversations import ConversationKey, Conversations
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.kv_library import KvLibrary
 from memos_ray.actors.promoting import Promoter, Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
@@ -37,6 +39,7 @@ class ActivationMemory:
         self,
         blocks: SharedBlocks,
         conversations: Conversations,
+        library: KvLibrary,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -48,6 +51,7 @@ class ActivationMemory:
     ) -> None:
         self._blocks = blocks
         self._conversations = conversations
+        self._library = library
         self._reader = reader
         self._guard = guard
         self._usage = usage
@@ -56,6 +60,16 @@ class ActivationMemory:
         self._promoter = Promoter(
             rules, pause_s, blocks=blocks, clock=clock, convert=self.convert, write=write
         )
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Hits, misses, builds, loads and evictions of caches."""
+        return self._blocks.counters
+
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes of KV caches in the object store."""
+        return self._library.memory_bytes
 
     @property
     def rest_bytes(self) -> int:

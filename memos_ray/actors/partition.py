@@ -12,6 +12,7 @@ from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
+from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.residency import Residency
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.writer import PartitionWriter
@@ -44,6 +45,7 @@ class OwnedPartition:
         searcher: Searcher,
         bodies: BodyCache,
         activation: ActivationMemory,
+        parameter: ParameterMemory,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -58,10 +60,12 @@ class OwnedPartition:
         self._searcher = searcher
         self._bodies = bodies
         self._activation = activation
+        self._parameter = parameter
         # A call that was under way when the partition went away may have filled the caches since,
         # with what another owner has changed.
         self._forget()
         activation.open(number, epoch)
+        parameter.open(number, epoch)
         self.writer = PartitionWriter(
             number,
             epoch,
@@ -143,10 +147,12 @@ class OwnedPartition:
         self._searcher.drop(self.number)
         self._bodies.drop(self.number)
         self._activation.drop(self.number)
+        self._parameter.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._bodies.apply(commit)
         self._activation.apply(commit)
+        self._parameter.apply(commit)
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()

@@ -6,98 +6,46 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.bodies import BodyCache
-from memos_ray.actors.conversations import Conversations
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
-from memos_ray.actors.kv_library import KvLibrary
-from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
-from memos_ray.actors.shared_blocks import SharedBlocks
+from memos_ray.actors.shard_parts import (
+    Judged,
+    ShardParts,
+    activation_memory,
+    parameter_memory,
+)
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
-from memos_ray.config import KvRetention, VaultSettings
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.activation import (
     CacheReport,
-    CostAware,
-    KvBudget,
-    LeastRecentlyUsed,
-    RetentionPolicy,
 )
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
+from memos_ray.core.parameter import TeachingReport
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart
+from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
-from memos_ray.core.vault.ring import Ring
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
-    BlobStorePort,
-    ClockPort,
-    EmbedderPort,
     EventQuery,
-    GovernancePort,
-    KvBuilderPort,
-    ObjectsPort,
-    ProcessProbePort,
-    RecordStorePort,
-    VectorStorePort,
 )
 
-_RETENTION: dict[KvRetention, Callable[[], RetentionPolicy]] = {
-    KvRetention.COST: CostAware,
-    KvRetention.LRU: LeastRecentlyUsed,
-}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class KvParts:
-    """What a shard needs for KV caches, where models are served.
-
-    Attributes:
-        blobs: opens the blob store at its first call.
-        promoting: the rules of each model that memories are promoted for by their use.
-        promotion_pause_s: shortest time between two decisions about the same.
-    """
-
-    builder: KvBuilderPort
-    objects: ObjectsPort
-    blobs: Callable[[], BlobStorePort]
-    promoting: Mapping[str, Promoting] = field(default_factory=dict)
-    promotion_pause_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ShardParts:
-    """What a shard works with; the boot code injects it."""
-
-    store: RecordStorePort
-    vectors: VectorStorePort | None
-    embedder: EmbedderPort
-    governance: GovernancePort
-    ring: Callable[[], Ring]
-    public_key: bytes
-    clock: ClockPort
-    probe: ProcessProbePort
-    settings: VaultSettings
-    retrieval: RetrievalSettings
-    kv: KvParts | None = None
 
 
 class VaultShard:
@@ -132,22 +80,6 @@ class VaultShard:
             new_index=self._new_index,
             executor=self._executor,
         )
-        self._library = KvLibrary(
-            KvBudget(
-                parts.settings.kv_bytes, parts.settings.kv_tenant_bytes or parts.settings.kv_bytes
-            ),
-            _RETENTION[parts.settings.kv_retention](),
-            parts.clock,
-        )
-        builder = parts.kv.builder if parts.kv else None
-        self._blocks = SharedBlocks(
-            store=parts.store,
-            builder=builder,
-            library=self._library,
-            rest=self._kv_rest(parts),
-            clock=parts.clock,
-            executor=self._executor,
-        )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
         self._counters: Counter[str] = Counter()
@@ -158,24 +90,9 @@ class VaultShard:
             clock=parts.clock,
             executor=self._executor,
         )
-        self._activation = ActivationMemory(
-            self._blocks,
-            Conversations(
-                store=parts.store,
-                builder=builder,
-                library=self._library,
-                clock=parts.clock,
-                executor=self._executor,
-                budget_bytes=parts.settings.conversation_bytes,
-            ),
-            reader=self._reader,
-            guard=self._guard,
-            usage=self._usage,
-            clock=parts.clock,
-            write=self.write,
-            rules=parts.kv.promoting if parts.kv else {},
-            pause_s=parts.kv.promotion_pause_s if parts.kv else 0.0,
-        )
+        judged = Judged(self._reader, self._guard, self._usage, self.write)
+        self._activation = activation_memory(parts, self._executor, judged)
+        self._parameter = parameter_memory(parts, self._executor, judged)
         self._upkeep = Upkeep(
             store=parts.store,
             usage=self._usage,
@@ -206,6 +123,7 @@ class VaultShard:
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._parameter.close()
         await self._activation.close()
         await self._guard.close()
         # Whoever injected the stores may close them once no call is under way any more.
@@ -301,7 +219,9 @@ class VaultShard:
     ) -> PromptStart:
         """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
-        return await self._activation.start_prompt(partition, context, namespace, model, session)
+        start = await self._activation.start_prompt(partition, context, namespace, model, session)
+        taught = await self._parameter.taught(partition, context, namespace, model)
+        return replace(start, taught=taught)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt; see `ShardPort`."""
@@ -312,6 +232,25 @@ class VaultShard:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
         await self._serve(partition)
         return await self._activation.convert(partition, request)
+
+    async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
+        """Begins a lesson; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.teach(partition, request)
+
+    async def lessons(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[TeachingReport]:
+        """Reports on lessons and adapters; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.lessons(partition, context, namespace)
+
+    async def cancel_lesson(
+        self, partition: int, context: CallContext, namespace: str, lesson_id: str
+    ) -> None:
+        """Ends a lesson; see `ShardPort`."""
+        await self._serve(partition)
+        await self._parameter.cancel_lesson(partition, context, namespace, lesson_id)
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None
@@ -348,28 +287,17 @@ class VaultShard:
             resident_namespaces=len(self._residency),
             resident_memories=self._residency.memories,
             resident_bytes=self._residency.memory_bytes,
-            kv_bytes=self._library.memory_bytes,
+            kv_bytes=self._activation.hot_bytes,
             kv_rest_bytes=self._activation.rest_bytes,
             conversations=self._activation.conversations,
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
-            counters=dict(self._counters + self._blocks.counters),
+            counters=dict(self._counters + self._activation.counters),
         )
 
     async def _serve(self, partition: int) -> OwnedPartition:
         self._upkeep.start(self._holdings)
         return await self._holdings.of(partition)
-
-    def _kv_rest(self, parts: ShardParts) -> KvRest | None:
-        if parts.kv is None or not parts.settings.kv_rest_bytes:
-            return None
-        return KvRest(
-            store=parts.store,
-            blobs=parts.kv.blobs,
-            objects=parts.kv.objects,
-            executor=self._executor,
-            budget_bytes=parts.settings.kv_rest_bytes,
-        )
 
     def _new_index(self) -> ResidentIndex:
         return ResidentIndex(self._parts.embedder.space.dim, self._parts.retrieval)
@@ -388,6 +316,7 @@ class VaultShard:
             searcher=self._searcher,
             bodies=self._bodies,
             activation=self._activation,
+            parameter=self._parameter,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

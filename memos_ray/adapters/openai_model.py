@@ -110,7 +110,7 @@ class OpenAIModel:
         await self._client.aclose()
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[object] = ()
+        self, request: ChatRequest, kv: Sequence[object] = (), weights: object | None = None
     ) -> AsyncGenerator[GenerationPart, None]:
         """Yields an answer as it comes; leaving early closes the endpoint's stream.
 
@@ -118,6 +118,7 @@ class OpenAIModel:
 
         Args:
             kv: is not used, and the last part says so.
+            weights: are refused: nothing can be loaded there.
 
         Raises:
             InvalidInputError: the endpoint refuses the conversation for good.
@@ -127,6 +128,8 @@ class OpenAIModel:
             UnavailableError: the endpoint is away, fails, or its answer broke off.
             ConfigurationError: the endpoint refuses the key or does not know the model.
         """
+        if request.adapter:
+            raise InvalidInputError("an endpoint computes this model: no adapters")
         path, body = self._asked(request)
         deadline = asyncio.get_running_loop().time() + self._answer_s
         async with self._turn(deadline):

@@ -9,6 +9,7 @@ import typer
 
 from memos_ray import __version__
 from memos_ray.cli import (
+    adapter_commands,
     admin_commands,
     chat_command,
     cluster_commands,
@@ -59,6 +60,7 @@ for commands in (
     finding_commands,
     chat_command,
     kv_commands,
+    adapter_commands,
     admin_commands,
 ):
     commands.register(app)

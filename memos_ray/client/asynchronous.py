@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
 from memos_ray.client.conversations import Messages, chat_query
@@ -170,6 +171,11 @@ class AsyncMemOS(Connection):
         chosen = model or await self._only_model()
         wanted = valid(Conversion, ids=list(ids), model=chosen, namespace=namespace)
         return self._single(await self._transport.activation.convert(self._caller(), wanted))
+
+    @property
+    def adapters(self) -> AsyncAdapters:
+        """What models have learnt of memories, and lessons."""
+        return AsyncAdapters(self._transport.parameter, self._caller, self._only_model)
 
     @property
     def kv(self) -> AsyncKv:

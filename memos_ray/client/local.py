@@ -39,6 +39,7 @@ class LocalTransport:
     def __init__(self, doorway: Doorway, stop: Callable[[], None] | None = None) -> None:
         self._doorway = doorway
         self.activation = doorway.activation
+        self.parameter = doorway.parameter
         self._stop = stop
 
     async def add(

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
+from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
@@ -69,6 +70,11 @@ class MemOS:
     def admin(self) -> Admin:
         """Principals, keys, grants, namespaces and the rest of policy."""
         return Admin(self._async.admin, self._loop)
+
+    @property
+    def adapters(self) -> Adapters:
+        """What models have learnt of memories, and lessons."""
+        return Adapters(self._async.adapters, self._loop)
 
     @property
     def kv(self) -> Kv:

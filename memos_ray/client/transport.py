@@ -24,6 +24,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
+from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
 from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]
@@ -60,12 +61,41 @@ class ActivationApi(Protocol):
         ...
 
 
+class ParameterApi(Protocol):
+    """The verbs of parameter memory; every method raises the errors of `memos_ray.errors`."""
+
+    async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
+        """Begins a lesson."""
+        ...
+
+    async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
+        """Lists lessons and adapters."""
+        ...
+
+    async def lesson(
+        self, caller: Caller, lesson_id: str, namespace: str | None = None
+    ) -> LessonReport:
+        """Shows a lesson."""
+        ...
+
+    async def cancel(
+        self, caller: Caller, lesson_id: str, namespace: str | None = None
+    ) -> LessonReport:
+        """Ends a lesson."""
+        ...
+
+
 class Transport(Protocol):
     """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
 
     @property
     def activation(self) -> ActivationApi:
         """The verbs of activation memory."""
+        ...
+
+    @property
+    def parameter(self) -> ParameterApi:
+        """The verbs of parameter memory."""
         ...
 
     async def add(

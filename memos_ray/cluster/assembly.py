@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from memos_ray.actors.shard import KvParts
+from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings

@@ -14,12 +14,13 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.parameter import TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
@@ -90,7 +91,11 @@ class ShardHandle:
             "start_prompt_apart", pack((partition, context, namespace, model, session))
         )
         found: PromptStart = unpack(packed)
-        return replace(found, references=tuple(references))
+        taught = found.taught
+        if taught is not None:
+            *references, weights = references
+            taught = replace(taught, weights=weights)
+        return replace(found, references=tuple(references), taught=taught)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""
@@ -102,6 +107,24 @@ class ShardHandle:
             "convert", partition, request, timeout_s=_BUILD_TIMEOUT_S
         )
         return written
+
+    async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
+        """Begins a lesson."""
+        report: TeachingReport = await self._call("teach", partition, request)
+        return report
+
+    async def lessons(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[TeachingReport]:
+        """Reports on lessons and adapters."""
+        found: list[TeachingReport] = await self._call("lessons", partition, context, namespace)
+        return found
+
+    async def cancel_lesson(
+        self, partition: int, context: CallContext, namespace: str, lesson_id: str
+    ) -> None:
+        """Ends a lesson."""
+        await self._call("cancel_lesson", partition, context, namespace, lesson_id)
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

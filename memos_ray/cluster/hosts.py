@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.shard import ShardParts, VaultShard
+from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.supervisor import load_ring
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
@@ -65,7 +66,11 @@ class ShardHost(VaultShard):
     async def start_prompt_apart(self, packed: Packed) -> tuple[Packed, list[Any]]:
         """Calls `start_prompt`; references stand beside what is packed, for Ray to carry."""
         found = await self.start_prompt(*unpack(packed))
-        return pack(replace(found, references=())), list(found.references)
+        references, taught = list(found.references), found.taught
+        if taught is not None:
+            references.append(taught.weights)
+            taught = replace(taught, weights=None)
+        return pack(replace(found, references=(), taught=taught)), references
 
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `ShardPort` with packed arguments; packs its answer."""

@@ -25,6 +25,7 @@ from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.models import Problem
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
+from memos_ray.gateway.parameter_routes import router as parameter_router
 
 _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "
@@ -89,7 +90,14 @@ def create_app(
     ):
         app.add_exception_handler(error, handler)
     v1 = APIRouter(prefix="/v1")
-    for router in (memory_router, activation_router, ingest_router, admin_router, openai_router):
+    for router in (
+        memory_router,
+        activation_router,
+        parameter_router,
+        ingest_router,
+        admin_router,
+        openai_router,
+    ):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(operations_router)

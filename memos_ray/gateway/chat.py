@@ -11,7 +11,7 @@ from uuid import uuid4
 from memos_ray.core.activation import tenant_salt
 from memos_ray.core.generation import GenerationPart, KvUse
 from memos_ray.core.scheduling import PromptStart
-from memos_ray.errors import MemosError, NotFoundError
+from memos_ray.errors import InvalidInputError, MemosError, NotFoundError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.chat_models import (
@@ -20,7 +20,6 @@ from memos_ray.gateway.chat_models import (
     ChatQuery,
     ChatUsage,
     MemoryMode,
-    UsedMemory,
     whole,
 )
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
@@ -99,18 +98,15 @@ class ChatService:
         )
         prompt = Prompt.make(query, found, start, home, template=template)
         salt = tenant_salt(context.principal.tenant)
-        # Unique, unlike the request id, which is the client's.
-        request = prompt.request(uuid4().hex, salt, context.principal.id)
         # The first event comes with the first word: what is wrong before that is simply raised.
-        memories: list[UsedMemory] | None = prompt.used()
-        text, tokens = "", 0
-        async with aclosing(model.chat(request, prompt.references)) as parts:
-            async for part in parts:
+        begun, text, tokens = False, "", 0
+        async with aclosing(_answered(model, prompt, salt, context.principal.id)) as parts:
+            async for prompt, part in parts:
                 text += part.text
                 tokens += len(part.tokens)
-                if memories is not None:
-                    yield ChatEvent(memories=memories)
-                    memories = None
+                if not begun:
+                    yield ChatEvent(memories=prompt.used())
+                    begun = True
                 if part.finish is None:
                     yield ChatEvent(text=part.text)
                     continue
@@ -189,6 +185,35 @@ class ChatService:
         ids = [result.id for result in report.results if result.id is not None]
         problem = next((one.error.code for one in report.failed if one.error), None)
         return ids, problem
+
+
+async def _answered(
+    model: ModelPort, prompt: Prompt, salt: str, principal: str
+) -> AsyncGenerator[tuple[Prompt, GenerationPart], None]:
+    """Yields an answer with the prompt that it is to: without an adapter that cannot be had."""
+    begun = False
+    try:
+        async with aclosing(_asked(model, prompt, salt, principal)) as parts:
+            async for part in parts:
+                begun = True
+                yield prompt, part
+        return
+    except (NotFoundError, InvalidInputError) as error:
+        if begun or prompt.weights is None:
+            raise
+        _log.warning("an adapter was not used: %s", error.code)
+    prompt = prompt.untaught()
+    async with aclosing(_asked(model, prompt, salt, principal)) as parts:
+        async for part in parts:
+            yield prompt, part
+
+
+def _asked(
+    model: ModelPort, prompt: Prompt, salt: str, principal: str
+) -> AsyncGenerator[GenerationPart, None]:
+    # Unique, unlike the request id, which is the client's.
+    request = prompt.request(uuid4().hex, salt, principal)
+    return model.chat(request, prompt.references, prompt.weights)
 
 
 def _last(

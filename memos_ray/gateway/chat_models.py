@@ -37,13 +37,15 @@ class ChatQuery(Model):
 
     `memory` says whether memories of `namespaces` (the caller's own home when absent) are put in
     front, and whether this turn is remembered there, under `session`. `speaker` is recorded with
-    what the user said.
+    what the user said. `adapters` says whether what the model has learnt of the memories may stand
+    in for their text.
     """
 
     model: Name
     messages: Annotated[list[Turn], Field(min_length=1, max_length=1000)]
     memory: MemoryMode = MemoryMode.READ
     namespaces: Annotated[list[NamespaceName], Field(min_length=1, max_length=64)] | None = None
+    adapters: bool = True
     session: Label | None = None
     speaker: Label | None = None
     memories: Annotated[int, Field(ge=1, le=200)] = 20

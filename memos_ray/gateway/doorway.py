@@ -15,6 +15,7 @@ from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.models import Component
+from memos_ray.gateway.parameter import ParameterService
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import (
@@ -72,6 +73,7 @@ class Doorway:
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
         self._models = backend.models
+        self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -54,6 +54,7 @@ class AskingBody(Model):
     user: Label | None = None
     memory: MemoryMode = MemoryMode.READ
     namespaces: list[NamespaceName] | None = None
+    adapters: bool = True
     session: Label | None = None
     memories: Annotated[int, Field(ge=1, le=200)] = 20
     memory_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
@@ -72,6 +73,7 @@ class AskingBody(Model):
             "messages": messages,
             "memory": self.memory,
             "namespaces": self.namespaces,
+            "adapters": self.adapters,
             "session": self.session,
             "speaker": self.user,
             "memories": self.memories,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memos_ray.core.activation import conversation_name
 from memos_ray.core.cube.facets import to_micros
@@ -76,23 +76,46 @@ class Prompt:
     ) -> Prompt:
         """Plans a prompt."""
         messages = _messages(query)
-        state = start.conversation
+        start = _worth_it(start, query, found)
+        state, taught = start.conversation, start.taught
+        candidates = [_prompt_memory(memory, place) for place, memory in enumerate(found)]
+        if taught is not None:
+            # What the model has learnt otherwise must be said, whether or not it was found.
+            ids = {one.id for one in candidates}
+            candidates += [replace(one, score=1.0) for one in taught.stale if one.id not in ids]
         made = plan(
             messages,
             start.memories,
-            [_prompt_memory(memory, place) for place, memory in enumerate(found)],
+            candidates,
             # What is shared was chosen before, and is all there or not at all.
             PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
             estimated_tokens,
             kept=None if state is None else still_placed(state, messages),
+            learnt=frozenset()
+            if taught is None
+            else {(one.cube_id, one.version) for one in taught.learnt},
         )
-        session = None if state is None else query.session
+        session = None if state is None or start.taught is not None else query.session
         return Prompt(query, made, start, found, home, session, template)
 
     @property
+    def weights(self) -> object | None:
+        """Where the weights lie of the adapter that the prompt is for, if it is for one."""
+        return None if self.start.taught is None else self.start.taught.weights
+
+    def untaught(self) -> Prompt:
+        """Returns the prompt for the model as it was before it learnt anything."""
+        start = replace(self.start, taught=None)
+        return Prompt.make(self.query, self.found, start, self.home, template=self.template)
+
+    @property
     def references(self) -> list[object]:
-        """Where the KV caches lie that the prompt may begin with; they begin with the template."""
-        return list(self.start.references) if self.template else []
+        """Where the KV caches lie that the prompt may begin with.
+
+        They begin with the template, and were computed without an adapter.
+        """
+        fit = self.template and self.start.taught is None
+        return list(self.start.references) if fit else []
 
     def request(self, id: str, salt: str, principal: str) -> ChatRequest:
         """Returns what to ask a replica."""
@@ -105,6 +128,7 @@ class Prompt:
             shared=self.plan.shared,
             affinity=self._affinity(salt, principal),
             template=self.template,
+            adapter="" if self.start.taught is None else self.start.taught.adapter,
             pieces=() if state is None else state.pieces,
             keep=self.session is not None,
         )
@@ -117,6 +141,7 @@ class Prompt:
         """
         offered = bool(self.references)
         came = use is None or not use.refused or use.loaded_tokens > 0
+        learnt = [one for one in self.plan.memories if one.placing is Placing.LEARNT]
         cached = {Placing.SHARED} if offered and came and self.start.kv is not None else set()
         if offered and came and self.start.conversation and self.start.conversation.kv:
             cached |= {Placing.KEPT}
@@ -131,6 +156,15 @@ class Prompt:
                 tokens=one.tokens,
             )
             for one in self.plan.used
+        ] + [
+            UsedMemory(
+                id=one.memory.id,
+                version=one.memory.version,
+                namespace=self.home,
+                form=Form.PARAMETER,
+                tokens=0,
+            )
+            for one in learnt
         ]
 
     def hits(self) -> list[tuple[str, int]]:
@@ -157,13 +191,23 @@ class Prompt:
     def _affinity(self, salt: str, principal: str) -> tuple[str, ...]:
         """Names what a replica may hold of a request, the most specific last."""
         state = self.start.conversation
-        # KV caches begin with the template.
-        caches = [self.start.kv] if self.start.kv is not None and self.template else []
+        caches = [self.start.kv] if self.start.kv is not None else []
         caches += state.kv if state is not None else ()
-        names = [manifest.name for manifest in caches]
+        names = [manifest.name for manifest in caches] if self.references else []
         if self.query.session is not None:
             names.append(conversation_name(salt, principal, self.query.session))
         return tuple(names)
+
+
+def _worth_it(start: PromptStart, query: ChatQuery, found: Sequence[Memory]) -> PromptStart:
+    """Leaves an adapter out that knows nothing of what was found for the question."""
+    taught = start.taught
+    if taught is None:
+        return start
+    known = {(one.cube_id, one.version) for one in taught.learnt}
+    if query.adapters and any((memory.id, memory.version) in known for memory in found):
+        return start
+    return replace(start, taught=None)
 
 
 def _messages(query: ChatQuery) -> list[ChatMessage]:

@@ -27,6 +27,7 @@ from memos_ray.ports.records import (
     RecordStorePort,
     StoredVectors,
 )
+from memos_ray.ports.training import Trained, TrainerPort
 
 __all__ = [
     "BlobStorePort",
@@ -49,6 +50,8 @@ __all__ = [
     "StoredVectors",
     "SupervisorPort",
     "TokenizerPort",
+    "Trained",
+    "TrainerPort",
     "VectorRecord",
     "VectorStorePort",
     "Vectors",

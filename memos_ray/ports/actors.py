@@ -11,12 +11,13 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.parameter import TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus
+from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.records import EventQuery
@@ -84,6 +85,22 @@ class ShardPort(Protocol):
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes memories the shared beginning of a namespace's prompts, and builds its KV cache."""
+        ...
+
+    async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
+        """Begins to teach a model memories of a namespace; returns at once."""
+        ...
+
+    async def lessons(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[TeachingReport]:
+        """Reports on the lessons and adapters of a namespace."""
+        ...
+
+    async def cancel_lesson(
+        self, partition: int, context: CallContext, namespace: str, lesson_id: str
+    ) -> None:
+        """Ends a lesson."""
         ...
 
     async def caches(

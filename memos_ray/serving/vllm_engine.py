@@ -66,7 +66,7 @@ class VllmEngine:
             WorkerCarrier(self._driver.call, self._desk, desk),
             AdapterLimits(
                 base=self.fingerprint.model.weights,
-                shapes=model_files.layer_shapes(settings.path),
+                shapes=model_files.layer_shapes(settings.folder),
                 rank_max=settings.adapter_rank_max,
                 bytes_max=settings.adapter_host_bytes,
             ),

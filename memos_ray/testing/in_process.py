@@ -18,7 +18,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.shard import KvParts, ShardParts, VaultShard
+from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.shard_parts import KvParts, ShardParts
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
@@ -43,6 +44,7 @@ from memos_ray.ports import (
     ModelPort,
     RecordStorePort,
     ShardPort,
+    TrainerPort,
     VectorStorePort,
 )
 from memos_ray.testing.embedders import HashingEmbedder
@@ -149,6 +151,7 @@ async def in_process(
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
     promoting: Mapping[str, Promoting] | None = None,
+    trainer: TrainerPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -180,7 +183,7 @@ async def in_process(
         retrieval=RetrievalSettings(),
         kv=None
         if kv_builder is None
-        else KvParts(kv_builder, LocalObjects(), lambda: blobs, promoting or {}, 0.0),
+        else KvParts(kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0),
     )
 
     def make(name: str) -> VaultShard:

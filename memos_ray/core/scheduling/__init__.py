@@ -24,6 +24,7 @@ from memos_ray.core.scheduling.plan import (
 from memos_ray.core.scheduling.promotion import Candidate, Promoting, Promotion, promotion
 from memos_ray.core.scheduling.shared import (
     PromptStart,
+    Taught,
     holds,
     prompt_line,
     prompt_memory,
@@ -44,6 +45,7 @@ __all__ = [
     "PromptMemory",
     "PromptPlan",
     "PromptStart",
+    "Taught",
     "goes_on",
     "holds",
     "in_order",

@@ -10,7 +10,7 @@ stands before it, and stays there in the prompts to come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +32,8 @@ class Placing(StrEnum):
     """Where an earlier prompt of the conversation had it."""
     FRESH = "fresh"
     """Added for this prompt."""
+    LEARNT = "learnt"
+    """Left out: the model knows it."""
     REPEATED = "repeated"
     """Left out: it is in the shared part, or another says the same."""
     NO_ROOM = "no_room"
@@ -117,6 +119,7 @@ def plan(
     budget: PlanBudget,
     count_tokens: Callable[[str], int],
     kept: Sequence[PlacedMemories] | None = None,
+    learnt: Set[tuple[str, int]] = frozenset(),
 ) -> PromptPlan:
     """Makes the prompt.
 
@@ -126,7 +129,11 @@ def plan(
         count_tokens: counts, or estimates from above, the tokens of a text.
         kept: where the earlier prompts of the conversation have memories; nothing when it is not
             kept, so that all stand in the first message.
+        learnt: ids and versions of memories that the model knows by itself.
     """
+    known = [one for one in (*shared, *found) if (one.id, one.version) in learnt]
+    shared = [one for one in shared if (one.id, one.version) not in learnt]
+    found = [one for one in found if (one.id, one.version) not in learnt]
     common = _chosen(shared, budget.shared_tokens, count_tokens, Placing.SHARED, set())
     said = {_line(one.memory) for one in common if one.placing is Placing.SHARED}
     earlier, stay = _kept(kept or (), budget, count_tokens, said)
@@ -144,6 +151,7 @@ def plan(
     planned = (*common, *stay, *fresh)
     used = [*first, *(one for one in stay if one.placing is Placing.KEPT), *then]
     rest = [one for one in planned if one.placing not in _USED]
+    rest += [PlannedMemory(one, Placing.LEARNT, count_tokens(_line(one))) for one in known]
     return PromptPlan(
         _with_system(_with_turns(messages, placed), head + tail),
         head,

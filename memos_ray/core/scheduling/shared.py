@@ -18,6 +18,24 @@ from memos_ray.core.scheduling.plan import PromptMemory
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """What the model has learnt of a namespace.
+
+    Attributes:
+        adapter: content digest of the LoRA adapter.
+        learnt: the memories that it knows as they are now.
+        stale: those that have changed since, as they are now: prompts must say them.
+        weights: reference to the `AdapterPayload`.
+    """
+
+    adapter: str
+    learnt: tuple[SourceVersion, ...]
+    stale: tuple[PromptMemory, ...]
+    weights: object | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class PromptStart:
     """What a prompt begins with.
 
@@ -26,12 +44,14 @@ class PromptStart:
         kv: the KV cache of exactly these, when there is one.
         conversation: what its earlier prompts had; nothing when none is kept.
         references: where the caches lie in the object store: of `kv`, then of the conversation's.
+        taught: what the model has learnt of the namespace, if it has.
     """
 
     memories: tuple[PromptMemory, ...] = ()
     kv: KvManifest | None = None
     conversation: ConversationState | None = None
     references: tuple[object, ...] = ()
+    taught: Taught | None = None
 
 
 def prompt_line(text: str, speaker: str | None, event_time: datetime | None) -> str:

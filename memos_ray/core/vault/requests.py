@@ -59,6 +59,24 @@ class ShardStatus:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class TeachRequest:
+    """Memories of one namespace that a model is to learn.
+
+    Attributes:
+        minted_id: for the lesson, and the parameter memory that it leads to.
+        reason: for the log.
+    """
+
+    context: CallContext
+    namespace: str
+    ids: tuple[str, ...]
+    model: str
+    minted_id: str
+    reason: str | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class ConvertRequest:
     """Memories of one namespace that prompts are to begin with, under one model.
 

@@ -1,0 +1,121 @@
+"""What a shard answers about parameter memory, judged by policy."""
+
+from __future__ import annotations
+
+from memos_ray.actors.adapters import Adapters
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.lessons import Lessons
+from memos_ray.actors.reading import RecordReader
+from memos_ray.actors.residency import Place
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.policy import TenantPolicy, no_memory
+from memos_ray.core.cube.predicate import Nothing
+from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.scheduling import Taught
+from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.errors import NotFoundError
+from memos_ray.ports import ClockPort
+
+
+class ParameterMemory:
+    """Lessons and adapters of a shard, for who may read what they are about.
+
+    Concurrency: runs on the actor's event loop.
+    """
+
+    def __init__(
+        self,
+        adapters: Adapters | None,
+        lessons: Lessons | None,
+        *,
+        reader: RecordReader,
+        guard: PolicyGuard,
+        clock: ClockPort,
+    ) -> None:
+        self._adapters = adapters
+        self._lessons = lessons
+        self._reader = reader
+        self._guard = guard
+        self._clock = clock
+
+    async def taught(
+        self, partition: int, context: CallContext, namespace: str, model: str
+    ) -> Taught | None:
+        """Returns what a model has learnt of a namespace, if this caller may have it."""
+        if self._adapters is None:
+            return None
+        policy = await self._guard.ensure_for(context)
+        visible = policy.permit(context, Action.READ, namespace, self._clock.now())
+        if isinstance(visible, Nothing):
+            return None
+        place = Place(partition, context.principal.tenant, namespace)
+        return await self._adapters.find(place, model, visible)
+
+    async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
+        """Begins a lesson; see `ShardPort`."""
+        context, namespace = request.context, request.namespace
+        found = await self._reader.get(partition, context, request.ids)
+        heads = [head for head in found if head is not None and head.namespace == namespace]
+        if len(heads) < len(request.ids) or not heads:
+            raise no_memory()
+        policy = await self._guard.ensure_for(context)
+        policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
+        if self._lessons is None:
+            raise NotFoundError("no models can be taught here", model=request.model)
+        place = Place(partition, context.principal.tenant, namespace)
+        return self._lessons.teach(place, request, heads)
+
+    async def lessons(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[TeachingReport]:
+        """Says how lessons are going, and what there is; see `ShardPort`."""
+        policy = await self._guard.ensure_for(context)
+        now = self._clock.now()
+        visible = policy.require_namespace(context, Action.READ, namespace, now)
+        place = Place(partition, context.principal.tenant, namespace)
+        found = [] if self._adapters is None else await self._adapters.reports(place, visible)
+        if self._lessons is not None and self._may_teach(policy, context, namespace):
+            found += self._lessons.reports(place)
+        return found
+
+    async def cancel_lesson(
+        self, partition: int, context: CallContext, namespace: str, lesson_id: str
+    ) -> None:
+        """Ends a lesson; see `ShardPort`."""
+        policy = await self._guard.ensure_for(context)
+        policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
+        place = Place(partition, context.principal.tenant, namespace)
+        if self._lessons is None or self._lessons.place(lesson_id) != place:
+            raise NotFoundError("there is no such lesson", lesson=lesson_id)
+        await self._lessons.cancel(lesson_id)
+
+    def open(self, partition: int, epoch: int) -> None:
+        """Takes over a partition's adapters."""
+        if self._adapters is not None:
+            self._adapters.open(partition, epoch)
+
+    def apply(self, commit: Commit) -> None:
+        """Ends what has learnt, or is learning, what a commit deletes."""
+        if self._adapters is not None:
+            self._adapters.apply(commit)
+        if self._lessons is not None:
+            self._lessons.apply(commit)
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        if self._adapters is not None:
+            self._adapters.drop(partition)
+        if self._lessons is not None:
+            self._lessons.drop(partition)
+
+    async def close(self) -> None:
+        """Ends the lessons, and returns when what was to be written or erased is."""
+        if self._lessons is not None:
+            await self._lessons.close()
+        if self._adapters is not None:
+            await self._adapters.close()
+
+    def _may_teach(self, policy: TenantPolicy, context: CallContext, namespace: str) -> bool:
+        permitted = policy.permit(context, Action.CREATE, namespace, self._clock.now())
+        return not isinstance(permitted, Nothing)

@@ -1,0 +1,105 @@
+"""ParameterService: models learn memories, for all doors."""
+
+from __future__ import annotations
+
+from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.errors import NotFoundError
+from memos_ray.gateway.callers import Authenticator, Caller
+from memos_ray.gateway.parameter_models import LearntMemory, LessonList, LessonReport, Teaching
+from memos_ray.gateway.placement import Placement
+from memos_ray.gateway.routing import Router
+from memos_ray.ports import ClockPort
+
+
+class ParameterService:
+    """Has models taught, and shows what they have learnt.
+
+    Every method takes the `Caller`; errors are those of `MemoryService`.
+    """
+
+    def __init__(self, *, router: Router, authenticator: Authenticator, clock: ClockPort) -> None:
+        self._router = router
+        self._authenticator = authenticator
+        self._placement = Placement(router, clock)
+
+    async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
+        """Begins to teach a model memories; returns at once.
+
+        Raises:
+            NotFoundError: one of the memories is not there, or no such model can be taught.
+            InvalidInputError: none of them is a text.
+            IllegalStateError: the model is learning something of this namespace already.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = teaching.namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        request = TeachRequest(
+            context.hop(),
+            place,
+            tuple(dict.fromkeys(teaching.ids)),
+            teaching.model,
+            self._placement.mint(partition),
+        )
+        report = await self._router.call(
+            partition, lambda shard, _: shard.teach(partition, request)
+        )
+        return _shown(report)
+
+    async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
+        """Returns the lessons and adapters of a namespace."""
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        hop = context.hop()
+        found = await self._router.call(
+            partition, lambda shard, _: shard.lessons(partition, hop, place)
+        )
+        return LessonList(lessons=[_shown(report) for report in found])
+
+    async def lesson(
+        self, caller: Caller, lesson_id: str, namespace: str | None = None
+    ) -> LessonReport:
+        """Returns a lesson, with the report of its adapter.
+
+        Raises:
+            NotFoundError: there is none in this namespace.
+        """
+        for one in (await self.lessons(caller, namespace)).lessons:
+            if one.id == lesson_id:
+                return one
+        raise NotFoundError("there is no such lesson", lesson=lesson_id)
+
+    async def cancel(
+        self, caller: Caller, lesson_id: str, namespace: str | None = None
+    ) -> LessonReport:
+        """Ends a lesson; one that has ended is left as it is.
+
+        Raises:
+            NotFoundError: there is none in this namespace.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        hop = context.hop()
+        await self._router.call(
+            partition, lambda shard, _: shard.cancel_lesson(partition, hop, place, lesson_id)
+        )
+        return await self.lesson(caller, lesson_id, namespace)
+
+
+def _shown(report: TeachingReport) -> LessonReport:
+    return LessonReport(
+        id=report.id,
+        namespace=report.namespace,
+        model=report.model,
+        state=report.state,
+        share=report.share,
+        loss=report.loss,
+        reason=report.reason,
+        adapter=report.adapter,
+        size_bytes=report.size_bytes,
+        report=report.report,
+        figures=dict(report.figures),
+        memories=[LearntMemory(id=one.cube_id, version=one.version) for one in report.sources],
+    )

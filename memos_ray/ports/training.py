@@ -1,0 +1,49 @@
+"""What turns memories into adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from memos_ray.core.parameter import AdapterManifest, TrainingProgress, TrainingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        reference: to the `AdapterPayload` in the object store.
+        accepted: whether the gate lets it go live.
+        report: what the gate has found, in Markdown.
+        figures: the same, as numbers.
+    """
+
+    manifest: AdapterManifest
+    reference: object
+    accepted: bool
+    report: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class TrainerPort(Protocol):
+    """Trains LoRA adapters, one job after the other or side by side."""
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Names of the models that can be taught."""
+        ...
+
+    async def train(
+        self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
+    ) -> Trained:
+        """Trains and checks an adapter; cancelling the call ends it.
+
+        What was begun under the same id is gone on with.
+
+        Raises:
+            InvalidInputError: the memories cannot be taught, or the model cannot be.
+            UnavailableError: the trainer has died more often than it is started again.
+        """
+        ...

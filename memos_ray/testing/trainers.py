@@ -1,0 +1,56 @@
+"""A trainer that learns nothing, for tests of everything around one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from memos_ray.core.parameter import TrainingProgress, TrainingSpec
+from memos_ray.errors import MemosError
+from memos_ray.ports import Trained
+from memos_ray.testing.engines import HASHING_SHAPES
+from memos_ray.testing.random_adapters import random_adapter
+
+
+@dataclass(slots=True)
+class RandomTrainer:
+    """Makes random adapters for `HashingEngine`s, the same for the same memories.
+
+    Implements `TrainerPort`.
+
+    Attributes:
+        go_on: a lesson ends when this is set.
+        accepted: what its gate says.
+        fail: raised instead of an adapter.
+        lessons: all that it was given.
+    """
+
+    base: str = "hashing"
+    model: str = "hashing"
+    accepted: bool = True
+    fail: MemosError | None = None
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    lessons: list[TrainingSpec] = field(default_factory=list)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """See `TrainerPort`."""
+        return frozenset((self.model,))
+
+    async def train(
+        self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
+    ) -> Trained:
+        """See `TrainerPort`."""
+        self.lessons.append(spec)
+        progress(TrainingProgress(0.5, loss=1.0))
+        await self.go_on.wait()
+        if self.fail is not None:
+            raise self.fail
+        text = "\n".join(lesson.text for lesson in spec.lessons)
+        seed = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+        payload = random_adapter(self.base, HASHING_SHAPES, seed=seed)
+        return Trained(
+            payload.manifest, payload, self.accepted, "# Report\n", {"heldout_recall": 1.0}
+        )
