@@ -59,6 +59,7 @@ class Adapters:
         self._adapters: dict[str, Adapter] = {}
         self._loaded: dict[str, object] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
+        self._to_relearn: dict[tuple[Place, str], tuple[str, ...]] = {}
         self._turn = asyncio.Lock()
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -139,12 +140,34 @@ class Adapters:
     def apply(self, commit: Commit) -> None:
         """Ends adapters that have learnt what a commit deletes, or are deleted themselves."""
         gone = gone_in(commit)
-        for adapter in list(self._adapters.values()) if gone else ():
+        if not gone:
+            return
+        for (place, model), ids in list(self._to_relearn.items()):
+            if place.partition == commit.partition:
+                left = tuple(id for id in ids if CubeKey(place.tenant, id) not in gone)
+                self._to_relearn[place, model] = left
+        for adapter in list(self._adapters.values()):
             tenant = adapter.place.tenant
             keys = {CubeKey(tenant, source.cube_id) for source in adapter.sources}
             keys.add(CubeKey(tenant, adapter.id))
-            if adapter.place.partition == commit.partition and keys & gone:
-                self.give_up(adapter)
+            if adapter.place.partition != commit.partition or not keys & gone:
+                continue
+            self.give_up(adapter)
+            left = tuple(
+                source.cube_id
+                for source in adapter.sources
+                if CubeKey(tenant, source.cube_id) not in gone
+            )
+            if adapter.state is TeachingState.LIVE and CubeKey(tenant, adapter.id) not in gone:
+                self._to_relearn[adapter.place, adapter.model] = left
+
+    def take_unlearnt(self, place: Place, model: str) -> tuple[str, ...]:
+        """Returns, once, what a model is to learn again, since it knew something deleted beside."""
+        return self._to_relearn.pop((place, model), ())
+
+    def put_unlearnt(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        """Gives back what `take_unlearnt` returned and nobody could teach."""
+        self._to_relearn.setdefault((place, model), ids)
 
     async def close(self) -> None:
         """Returns when what was to be written or erased is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
@@ -11,11 +13,13 @@ from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.parameter import TeachingReport
-from memos_ray.core.scheduling import Taught
+from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.requests import TeachRequest
-from memos_ray.errors import NotFoundError
+from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort
+
+_log = logging.getLogger(__name__)
 
 
 class ParameterMemory:
@@ -65,6 +69,33 @@ class ParameterMemory:
             raise NotFoundError("no models can be taught here", model=request.model)
         place = Place(partition, context.principal.tenant, namespace)
         return self._lessons.teach(place, request, heads)
+
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Has a model learn again what it knew beside something that is deleted.
+
+        With the rights of the caller whose prompt was answered: for one who may not, the next one's
+        prompt tries.
+        """
+        context, model = answered.context, answered.model
+        place = Place(partition, context.principal.tenant, answered.namespace)
+        if self._adapters is None or self._lessons is None:
+            return
+        ids = self._adapters.take_unlearnt(place, model)
+        if not ids:
+            return
+        request = TeachRequest(
+            context,
+            answered.namespace,
+            ids,
+            model,
+            answered.lesson_id,
+            reason="learnt again without what was deleted",
+        )
+        try:
+            await self.teach(partition, request)
+        except MemosError as error:
+            _log.info("nothing is learnt again: %s", error.code)
+            self._adapters.put_unlearnt(place, model, ids)
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str

@@ -227,6 +227,7 @@ class VaultShard:
         """Learns from an answered prompt; see `ShardPort`."""
         await self._serve(partition)
         await self._activation.answered(partition, answered)
+        await self._parameter.answered(partition, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""

@@ -79,6 +79,7 @@ class ActivationService:
             model,
             tuple(hits),
             self._placement.mint(partition),
+            self._placement.mint(partition),
             kept,
         )
         await self._router.call(partition, lambda shard, _: shard.answered(partition, answered))

@@ -115,6 +115,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"content": {"conversations": [{"id": "c", "turns": [{"speaker": "A", "text": "x"}]}]}},
         {"text": "# Title\n\nSome words.\n"},
     ],
+    ("POST", "/v1/adapters"): [{"ids": ["x"], "model": "quoting", "namespace": "user:admin"}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -82,6 +82,7 @@ class AnsweredPrompt:
     Attributes:
         hits: memories that a search found for the question, with the tokens of each in a prompt.
         minted_id: for an activation memory, if there is to be one.
+        lesson_id: for a lesson, if there is to be one.
         kept: the conversation, if it is to be kept.
     """
 
@@ -90,6 +91,7 @@ class AnsweredPrompt:
     model: str
     hits: tuple[tuple[str, int], ...]
     minted_id: str
+    lesson_id: str
     kept: KeptConversation | None = None
 
 

@@ -171,6 +171,26 @@ async def test_a_deletion_ends_it_at_once(bench: Bench, hard: bool) -> None:
     await until(lambda: not bench.files)
 
 
+async def test_the_rest_is_learnt_again(bench: Bench) -> None:
+    first = await bench.learnt()
+    await bench.memos.service.delete(bench.admin, bench.ids[2])
+    stranger = await bench.memos.caller("user:stranger")
+    await bench.chat(caller=stranger, namespaces=[bench.memos.administrator_id])
+    await bench.memos.doorway.chats.settle()
+    assert len(bench.trainer.lessons) == 1, "not with the rights of somebody who has none"
+    await bench.chat()
+    await bench.memos.doorway.chats.settle()
+    async with asyncio.timeout(30):
+        wanted = dict.fromkeys(bench.ids[:2], Form.PARAMETER)
+        while bench.forms(await bench.chat()) != wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    found = await bench.memos.doorway.parameter.lessons(bench.admin)
+    live = [one for one in found.lessons if one.state is TeachingState.LIVE]
+    assert [[one.id for one in lesson.memories] for lesson in live] == [bench.ids[:2]]
+    assert live[0].id != first.id
+    assert bench.trainer.lessons[-1].lessons[0].text.endswith("Ana.")
+
+
 async def test_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(
     bench: Bench,
 ) -> None:
