@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ttft.chart import line_chart
+from memos_ray.core.chart import line_chart
 
 PAGE = "performance.md"
 IMAGE = "images/ttft.svg"

@@ -18,21 +18,15 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.parameter import (
-    AdapterPayload,
-    Lesson,
-    TeachingReport,
-    TeachingState,
-    TrainingProgress,
-    TrainingSpec,
-)
-from memos_ray.core.scheduling import holds, prompt_memory
+from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
+from memos_ray.core.scheduling import holds
+from memos_ray.core.teaching import Knowledge
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Create, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import IllegalStateError, InvalidInputError, MemosError, NotFoundError
-from memos_ray.ports import ObjectsPort, TrainerPort
+from memos_ray.ports import ObjectsPort, TrainerPort, TrainingProgress, TrainingSpec
 
 _ENDED_MOST = 256
 _log = logging.getLogger(__name__)
@@ -94,8 +88,8 @@ class Lessons:
                 "no such model can be taught", model=request.model, known=sorted(known)
             )
         now = self._now()
-        memories = [prompt_memory(head) for head in heads if holds(head, now)]
-        if not memories:
+        held = [head for head in heads if holds(head, now)]
+        if not held:
             raise InvalidInputError("none of these is a text that can be learnt")
         for other in self._lessons.values():
             same = (other.place, other.request.model) == (place, request.model)
@@ -104,15 +98,20 @@ class Lessons:
                     "the model is learning something of this namespace",
                     lesson=other.request.minted_id,
                 )
-        lessons = tuple(
-            Lesson(SourceVersion(memory.id, memory.version), memory.text) for memory in memories
+        knowledge = tuple(
+            Knowledge(
+                SourceVersion(head.id, head.version.number),
+                head.text,
+                head.descriptive.semantic_type,
+            )
+            for head in held
         )
-        lesson = _Lesson(place, request, tuple(one.source for one in lessons))
+        lesson = _Lesson(place, request, tuple(one.source for one in knowledge))
         self._lessons[request.minted_id] = lesson
         ended = [id for id, one in self._lessons.items() if one.ended]
         for id in ended[: max(0, len(self._lessons) - _ENDED_MOST)]:
             del self._lessons[id]
-        spec = TrainingSpec(request.minted_id, request.model, lessons)
+        spec = TrainingSpec(request.minted_id, request.model, knowledge)
         lesson.task = asyncio.create_task(self._learn(lesson, spec, heads))
         return _report(lesson)
 

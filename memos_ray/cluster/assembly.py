@@ -10,6 +10,7 @@ from functools import cache
 from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
+from memos_ray.cluster.trainers import RayTrainer
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import Promoting
@@ -75,6 +76,7 @@ def kv_parts(settings: Settings) -> KvParts | None:
         ),
         objects=RayObjects(),
         blobs=cache(lambda: blob_store(settings)),
+        trainer=RayTrainer(settings),
         promoting=_promoting(settings),
         promotion_pause_s=settings.promotion.pause_s,
     )

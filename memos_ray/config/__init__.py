@@ -8,6 +8,7 @@ from memos_ray.config.models import (
     LimitField,
     ModelSettings,
     PromotionSettings,
+    TeachingSettings,
 )
 from memos_ray.config.settings import (
     ENV_NESTING,
@@ -47,6 +48,7 @@ __all__ = [
     "RecordSettings",
     "RetrievalTuning",
     "Settings",
+    "TeachingSettings",
     "VaultSettings",
     "VectorSettings",
     "env_name",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, model_validator
 
 from memos_ray.config.fields import EndpointUrl, Factory, Positive, Seconds, Section
+
+if TYPE_CHECKING:
+    from memos_ray.core.teaching import GateThresholds, TrainingSettings
 
 
 class DType(StrEnum):
@@ -149,6 +152,62 @@ class ModelSettings(Section):
         if self.tensor_parallel > 1 and not self.engine_process:
             raise ValueError("several devices need engine_process")
         return self
+
+
+class TeachingSettings(Section):
+    """How models learn memories, and what their adapters must reach."""
+
+    rank: int = Field(16, ge=1, le=512, description="Rank of adapters.")
+    alpha: float = Field(32.0, gt=0, description="Adapters are scaled by `alpha / rank`.")
+    learning_rate: float = Field(2e-4, gt=0, description="Highest learning rate.")
+    passes: Positive = Field(40, description="How often each memory is taught.")
+    steps_min: Positive = Field(60, description="Steps there are at least.")
+    threads: Positive = Field(1, description="Threads of a trainer, on CPUs.")
+    device: str = Field("cpu", description="Device of torch: `cpu`, `cuda`.")
+    cpus: float = Field(1.0, ge=0, description="Logical CPUs of a trainer, for Ray's scheduler.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a trainer, for Ray's scheduler.")
+    time_limit_s: Seconds = Field(3600.0, description="Longest training.")
+    recall_min: float = Field(
+        0.9, ge=0, le=1, description="Least recall of what was taught, in other words."
+    )
+    gain_min: float = Field(
+        0.2, ge=0, le=1, description="By how much that exceeds the model's own recall at least."
+    )
+    in_context_loss_max: float = Field(
+        0.02, ge=0, le=1, description="How much of what prompts say may be answered worse."
+    )
+    absent_kept_min: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Share of questions for what nobody said that must be answered as before.",
+    )
+
+    def training(self) -> TrainingSettings:
+        """Returns the settings of a training."""
+        from memos_ray.core.teaching import TrainingSettings
+
+        return TrainingSettings(
+            rank=self.rank,
+            alpha=self.alpha,
+            learning_rate=self.learning_rate,
+            passes=self.passes,
+            steps_min=self.steps_min,
+            threads=self.threads,
+            device=self.device,
+            time_limit_s=self.time_limit_s,
+        )
+
+    def thresholds(self) -> GateThresholds:
+        """Returns what the gate asks for."""
+        from memos_ray.core.teaching import GateThresholds
+
+        return GateThresholds(
+            recall_min=self.recall_min,
+            gain_min=self.gain_min,
+            in_context_loss_max=self.in_context_loss_max,
+            absent_kept_min=self.absent_kept_min,
+        )
 
 
 class PromotionSettings(Section):

@@ -29,7 +29,7 @@ from memos_ray.config.fields import (
     Seconds,
     Section,
 )
-from memos_ray.config.models import ModelSettings, PromotionSettings
+from memos_ray.config.models import ModelSettings, PromotionSettings, TeachingSettings
 from memos_ray.errors import ConfigurationError
 
 ENV_PREFIX = "MEMOS_"
@@ -255,6 +255,7 @@ class Settings(_Explained):
     limits: LimitSettings = LimitSettings()
     retrieval: RetrievalTuning = RetrievalTuning()
     promotion: PromotionSettings = PromotionSettings()
+    teaching: TeachingSettings = TeachingSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )

@@ -27,7 +27,7 @@ from memos_ray.ports.records import (
     RecordStorePort,
     StoredVectors,
 )
-from memos_ray.ports.training import Trained, TrainerPort
+from memos_ray.ports.training import Trained, TrainerPort, TrainingProgress, TrainingSpec
 
 __all__ = [
     "BlobStorePort",
@@ -52,6 +52,8 @@ __all__ = [
     "TokenizerPort",
     "Trained",
     "TrainerPort",
+    "TrainingProgress",
+    "TrainingSpec",
     "VectorRecord",
     "VectorStorePort",
     "Vectors",

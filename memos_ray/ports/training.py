@@ -6,7 +6,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from memos_ray.core.parameter import AdapterManifest, TrainingProgress, TrainingSpec
+from memos_ray.core.parameter import AdapterManifest
+from memos_ray.core.teaching import Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """What a trainer is given.
+
+    Attributes:
+        id: of the lesson: what was begun under it is gone on with.
+    """
+
+    id: str
+    model: str
+    knowledge: tuple[Knowledge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """How far a training is: `share` from 0 to 1, and the newest loss."""
+
+    share: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,25 @@ class ModelTokenizer:
         )
         return text
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def words(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, control tokens left out."""
+        text: str = self._tokenizer.decode(
+            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends an answer."""
+        found: int | None = self._tokenizer.eos_token_id
+        return found
+
+    def render(self, messages: Sequence[ChatMessage], *, answered: bool = False) -> str:
         """Returns the prompt text of a conversation, up to where the model answers.
+
+        Args:
+            answered: whether the last message is the answer, and the end of its turn belongs to
+                the text.
 
         Raises:
             InvalidInputError: the model's template takes no such conversation.
@@ -54,7 +71,7 @@ class ModelTokenizer:
         turns = [{"role": message.role, "content": message.text} for message in messages]
         try:
             rendered: str = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
+                turns, tokenize=False, add_generation_prompt=not answered
             )
         except (TemplateError, ValueError) as error:
             raise InvalidInputError(f"the model takes no such conversation: {error}") from None

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from memos_ray.core.parameter import AdapterPayload
+from memos_ray.core.parameter import AdapterPayload, TensorSpec, pack_tensors
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -58,16 +57,6 @@ def sealed(tensors: Tensors, base: str, rank: int, alpha: float | None = None) -
 
 def file_of(tensors: Tensors) -> npt.NDArray[np.uint8]:
     """Returns a safetensors file."""
-    header, body, end = {}, [], 0
-    for name, tensor in tensors.items():
-        body.append(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
-        start, end = end, end + body[-1].size
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-    encoded = orjson.dumps(header)
-    encoded += b" " * (-len(encoded) % 8)
-    head = len(encoded).to_bytes(8, "little") + encoded
-    return np.concatenate([np.frombuffer(head, np.uint8), *body])
+    return pack_tensors(
+        (TensorSpec(name, "F32", tensor.shape), tensor) for name, tensor in tensors.items()
+    )

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from memos_ray.core.parameter import TrainingProgress, TrainingSpec
 from memos_ray.errors import MemosError
-from memos_ray.ports import Trained
+from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
 from memos_ray.testing.engines import HASHING_SHAPES
 from memos_ray.testing.random_adapters import random_adapter
 
@@ -48,7 +47,7 @@ class RandomTrainer:
         await self.go_on.wait()
         if self.fail is not None:
             raise self.fail
-        text = "\n".join(lesson.text for lesson in spec.lessons)
+        text = "\n".join(one.text for one in spec.knowledge)
         seed = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
         payload = random_adapter(self.base, HASHING_SHAPES, seed=seed)
         return Trained(

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from memos_ray.core.parameter.fit import AdapterLimits, AdapterRefusal, check
-from memos_ray.core.parameter.manifest import AdapterManifest, TensorSpec, module_of
-from memos_ray.core.parameter.payload import AdapterPayload, read_tensors
-from memos_ray.core.parameter.teaching import (
-    Lesson,
-    TeachingReport,
-    TeachingState,
-    TrainingProgress,
-    TrainingSpec,
+from memos_ray.core.parameter.fusion import (
+    FusionMethod,
+    FusionPlan,
+    joined_origin,
+    plan_fusion,
 )
+from memos_ray.core.parameter.manifest import AdapterManifest, AdapterOrigin, TensorSpec, module_of
+from memos_ray.core.parameter.payload import AdapterPayload, pack_tensors, read_tensors
+from memos_ray.core.parameter.reports import TeachingReport, TeachingState
 
 __all__ = [
     "AdapterLimits",
     "AdapterManifest",
+    "AdapterOrigin",
     "AdapterPayload",
     "AdapterRefusal",
-    "Lesson",
+    "FusionMethod",
+    "FusionPlan",
     "TeachingReport",
     "TeachingState",
     "TensorSpec",
-    "TrainingProgress",
-    "TrainingSpec",
     "check",
+    "joined_origin",
     "module_of",
+    "pack_tensors",
+    "plan_fusion",
     "read_tensors",
 ]

@@ -67,7 +67,11 @@ def check(payload: AdapterPayload, limits: AdapterLimits) -> None:
         raise _refused(payload, AdapterRefusal.DIGEST, "the adapter is damaged")
     # The digest speaks of the bytes; what else the manifest says must follow from them.
     sealed = AdapterPayload.seal(
-        payload.data, base=manifest.base, rank=manifest.rank, alpha=manifest.alpha
+        payload.data,
+        base=manifest.base,
+        rank=manifest.rank,
+        alpha=manifest.alpha,
+        origin=manifest.origin,
     )
     if sealed.manifest != manifest or not np.isfinite(manifest.alpha):
         raise _refused(payload, AdapterRefusal.FORMAT, "the manifest is of another adapter")

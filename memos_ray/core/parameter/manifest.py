@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from memos_ray.core.activation import SourceVersion
 from memos_ray.core.crossing import crossing
 
 _NAME = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<half>[AB])\.weight")
@@ -22,6 +23,25 @@ class TensorSpec:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class AdapterOrigin:
+    """Where an adapter comes from.
+
+    Attributes:
+        sources: the memories that it was taught, at their versions; any change of one makes it
+            stale.
+        recipe: digest of how it was trained or combined.
+        seed: of all chance in that.
+        parents: digests of the adapters that it was combined from.
+    """
+
+    sources: tuple[SourceVersion, ...] = ()
+    recipe: str = ""
+    seed: int = 0
+    parents: tuple[str, ...] = ()
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class AdapterManifest:
     """What a LoRA adapter says of itself.
 
@@ -33,6 +53,7 @@ class AdapterManifest:
         targets: last parts of the names of the layers that it changes, such as `q_proj`, sorted.
         tensors: all of them, in the order of their bytes.
         size_bytes: length of the safetensors file.
+        origin: what it was made of; the digest does not depend on it.
     """
 
     digest: str
@@ -42,6 +63,7 @@ class AdapterManifest:
     targets: tuple[str, ...]
     tensors: tuple[TensorSpec, ...]
     size_bytes: int
+    origin: AdapterOrigin = AdapterOrigin()
 
 
 def module_of(tensor: str) -> tuple[str, str] | None:

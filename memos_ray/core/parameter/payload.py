@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,12 @@ import numpy.typing as npt
 import orjson
 from blake3 import blake3
 
-from memos_ray.core.parameter.manifest import AdapterManifest, TensorSpec, module_of
+from memos_ray.core.parameter.manifest import (
+    AdapterManifest,
+    AdapterOrigin,
+    TensorSpec,
+    module_of,
+)
 from memos_ray.errors import InvalidInputError
 
 Bytes = npt.NDArray[np.uint8]
@@ -23,6 +30,7 @@ ELEMENTS: dict[str, np.dtype[Any]] = {
 """Element types of adapters. NumPy has no bfloat16: its bits are read as integers."""
 
 _HEADER_MAX = 16 << 20
+_NOWHERE = AdapterOrigin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,9 @@ class AdapterPayload:
     data: Bytes
 
     @staticmethod
-    def seal(data: Bytes, *, base: str, rank: int, alpha: float) -> AdapterPayload:
+    def seal(
+        data: Bytes, *, base: str, rank: int, alpha: float, origin: AdapterOrigin = _NOWHERE
+    ) -> AdapterPayload:
         """Makes a payload of a safetensors file, with its digest.
 
         Raises:
@@ -49,6 +59,7 @@ class AdapterPayload:
             targets=tuple(sorted({module.rpartition(".")[2] for module in modules})),
             tensors=tensors,
             size_bytes=data.size,
+            origin=origin,
         )
         return AdapterPayload(manifest, data)
 
@@ -69,6 +80,52 @@ def read_tensors(data: Bytes) -> list[tuple[TensorSpec, npt.NDArray[Any]]]:
     ]
 
 
+def read_metadata(data: Bytes) -> dict[str, str]:
+    """Returns what a safetensors file says of itself.
+
+    Raises:
+        InvalidInputError: the bytes are no safetensors file.
+    """
+    with _described():
+        _, header = _header(data)
+        return {str(name): str(said) for name, said in header.get("__metadata__", {}).items()}
+
+
+def pack_tensors(
+    tensors: Iterable[tuple[TensorSpec, npt.NDArray[Any]]],
+    metadata: Mapping[str, str] | None = None,
+) -> Bytes:
+    """Returns a safetensors file in the canonical order: wide elements first, then by name.
+
+    The same tensors always give the same bytes.
+
+    Args:
+        tensors: as `read_tensors` gives them.
+        metadata: what the file says of itself.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    body: list[Bytes] = []
+    end = 0
+    for spec, tensor in sorted(tensors, key=_canonical):
+        stored = np.ascontiguousarray(tensor, dtype=ELEMENTS[spec.dtype])
+        body.append(stored.reshape(-1).view(np.uint8))
+        start, end = end, end + body[-1].size
+        header[spec.name] = {
+            "dtype": spec.dtype,
+            "shape": list(spec.shape),
+            "data_offsets": [start, end],
+        }
+    encoded = orjson.dumps(header)
+    encoded += b" " * (-len(encoded) % 8)
+    head = len(encoded).to_bytes(8, "little") + encoded
+    return np.concatenate([np.frombuffer(head, np.uint8), *body])
+
+
+def _canonical(one: tuple[TensorSpec, npt.NDArray[Any]]) -> tuple[int, str]:
+    # Behind wide elements narrow ones are aligned, whatever their number.
+    return -ELEMENTS[one[0].dtype].itemsize, one[0].name
+
+
 def _digest(data: Bytes, base: str, rank: int, alpha: float) -> str:
     head = orjson.dumps({"alpha": float(alpha), "base": base, "rank": rank})
     # With its length, so that the head cannot pass for the beginning of the file.
@@ -78,13 +135,10 @@ def _digest(data: Bytes, base: str, rank: int, alpha: float) -> str:
 
 def _layout(data: Bytes) -> list[tuple[TensorSpec, Bytes]]:
     """Reads the header of a safetensors file: its tensors with their bytes, in their order."""
-    try:
-        length = int.from_bytes(data[:8].tobytes(), "little")
-        if not 0 < length <= min(_HEADER_MAX, data.size - 8):
-            raise ValueError("no header")
-        header = orjson.loads(data[8 : 8 + length].tobytes())
+    with _described():
+        begin, header = _header(data)
         header.pop("__metadata__", None)
-        body = data[8 + length :]
+        body = data[begin:]
         found, end = [], 0
         for name, about in sorted(header.items(), key=lambda one: one[1]["data_offsets"][0]):
             spec = TensorSpec(str(name), str(about["dtype"]), tuple(map(int, about["shape"])))
@@ -93,14 +147,32 @@ def _layout(data: Bytes) -> list[tuple[TensorSpec, Bytes]]:
             if start != end or stop - start != size or min(spec.shape, default=1) < 1:
                 raise ValueError("a tensor does not fit")
             # The bytes of a file lie anywhere; of a tensor they must be aligned.
-            if (8 + length + start) % ELEMENTS[spec.dtype].itemsize:
+            if (begin + start) % ELEMENTS[spec.dtype].itemsize:
                 raise ValueError("a tensor is not aligned")
             found.append((spec, body[start:stop]))
             end = stop
         if end != body.size:
             raise ValueError("bytes that belong to no tensor")
+        return found
+
+
+def _header(data: Bytes) -> tuple[int, dict[str, Any]]:
+    """Returns where the tensors begin, and what is said of them."""
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    if not 0 < length <= min(_HEADER_MAX, data.size - 8):
+        raise ValueError("no header")
+    header = orjson.loads(data[8 : 8 + length].tobytes())
+    if not isinstance(header, dict):
+        raise TypeError("no header")
+    return 8 + length, header
+
+
+@contextmanager
+def _described() -> Iterator[None]:
+    """Turns whatever reading foreign bytes runs into into an error that says so."""
+    try:
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InvalidInputError(
             "this is no safetensors file of an adapter", reason="format", kind=type(error).__name__
         ) from None
-    return found

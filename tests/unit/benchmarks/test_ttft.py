@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks.ttft import contexts, report
 from benchmarks.ttft.__main__ import parser
-from benchmarks.ttft.chart import line_chart
 from benchmarks.ttft.report import IMAGE, PAGE, rewritten, write
 from benchmarks.ttft.subject import context, question
+from memos_ray.core.chart import line_chart
 from memos_ray.testing.engines import HashingEngine
 
 DOCS = Path(report.__file__).parents[2] / "docs"

@@ -188,7 +188,7 @@ async def test_the_rest_is_learnt_again(bench: Bench) -> None:
     live = [one for one in found.lessons if one.state is TeachingState.LIVE]
     assert [[one.id for one in lesson.memories] for lesson in live] == [bench.ids[:2]]
     assert live[0].id != first.id
-    assert bench.trainer.lessons[-1].lessons[0].text.endswith("Ana.")
+    assert bench.trainer.lessons[-1].knowledge[0].text.endswith("Ana.")
 
 
 async def test_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(

@@ -1,9 +1,10 @@
-"""A plot as SVG: lines over two logarithmic axes."""
+"""A plot as SVG: lines over a logarithmic axis of values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from html import escape
 from math import ceil, floor, log10
 
@@ -14,17 +15,33 @@ _LEGEND_STEP = 170
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
+_TICKS = 12
+_MARKS = 24
+
+
+class Scale(StrEnum):
+    """How an axis grows."""
+
+    LINEAR = "linear"
+    LOGARITHMIC = "logarithmic"
+
+    def of(self, value: float) -> float:
+        """Returns where a value lies on the axis, in its own measure."""
+        return value if self is Scale.LINEAR else log10(value)
+
+
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Maps a logarithm onto pixels."""
+    """Maps values onto pixels; `low` and `high` are in the measure of the scale."""
 
+    scale: Scale
     low: float
     high: float
     start_px: float
     end_px: float
 
     def place(self, value: float) -> float:
-        share = (log10(value) - self.low) / (self.high - self.low)
+        share = (self.scale.of(value) - self.low) / (self.high - self.low)
         return round(self.start_px + share * (self.end_px - self.start_px), 1)
 
 
@@ -34,11 +51,12 @@ def line_chart(
     y_label: str,
     x_values: Sequence[int],
     series: Mapping[str, Sequence[float]],
+    x_scale: Scale = Scale.LOGARITHMIC,
 ) -> str:
     """Returns an SVG document.
 
     Args:
-        x_values: positive, ascending; each gets a tick.
+        x_values: positive, ascending; each gets a tick, or every so manieth of many.
         series: by name, one positive value for each of `x_values`; at most six.
 
     Raises:
@@ -51,9 +69,13 @@ def line_chart(
     # One value alone stands in the middle.
     margin = 0.0 if x_values[0] < x_values[-1] else 0.5
     x_axis = _Axis(
-        log10(x_values[0]) - margin, log10(x_values[-1]) + margin, _LEFT + 16, _WIDTH - _RIGHT - 16
+        x_scale,
+        x_scale.of(x_values[0]) - margin,
+        x_scale.of(x_values[-1]) + margin,
+        _LEFT + 16,
+        _WIDTH - _RIGHT - 16,
     )
-    y_axis = _Axis(low, max(high, low + 1), _HEIGHT - _BOTTOM, _TOP + 24)
+    y_axis = _Axis(Scale.LOGARITHMIC, low, max(high, low + 1), _HEIGHT - _BOTTOM, _TOP + 24)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         f'font-family="sans-serif" font-size="12" fill="#222">',
@@ -78,7 +100,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_values: Sequence[int]) -> Iterator[str
         y = y_axis.place(10.0**power)
         yield f'<path d="M{left} {y}H{right}" stroke="#ddd"/>'
         yield _text(left - 8, y + 4, f"{10.0**power:g}", anchor="end")
-    for value in x_values:
+    for value in x_values[:: -(-len(x_values) // _TICKS)]:
         x = x_axis.place(value)
         yield f'<path d="M{x} {bottom}v5" stroke="#888"/>'
         yield _text(x, bottom + 20, f"{value:,}", anchor="middle")
@@ -88,7 +110,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_values: Sequence[int]) -> Iterator[str
 def _line(colour: str, places: Sequence[tuple[float, float]]) -> Iterator[str]:
     points = " ".join(f"{x},{y}" for x, y in places)
     yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    for x, y in places:
+    for x, y in places if len(places) <= _MARKS else ():
         yield f'<circle cx="{x}" cy="{y}" r="3.5" fill="{colour}"/>'
 
 

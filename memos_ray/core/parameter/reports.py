@@ -1,4 +1,4 @@
-"""Teaching a model: memories become a LoRA adapter, if that does what it should."""
+"""What is known of lessons, and of the adapters that they lead to."""
 
 from __future__ import annotations
 
@@ -24,36 +24,6 @@ class TeachingState(StrEnum):
     """It did not do what it should; see the report."""
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-@crossing
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A memory to be learnt, as prompts have it."""
-
-    source: SourceVersion
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSpec:
-    """What a trainer is given.
-
-    Attributes:
-        id: of the lesson: what was begun under it is gone on with.
-    """
-
-    id: str
-    model: str
-    lessons: tuple[Lesson, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """How far a training is: `share` from 0 to 1, and the newest loss."""
-
-    share: float
-    loss: float | None = None
 
 
 @crossing

@@ -1,0 +1,146 @@
+"""Trainers as Ray actors: one for each lesson, where there is room for it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from memos_ray.cluster.folder import DataFolder
+from memos_ray.config import Settings
+from memos_ray.core.parameter import AdapterPayload
+from memos_ray.core.teaching import GateReport, Verdict, as_markdown
+from memos_ray.errors import InternalError, MemosError, UnavailableError
+from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
+
+_LOOK_S = 1.0
+_RESTARTS = 3
+
+
+class AdapterTrainer:
+    """What runs in the process of a trainer; restarted by Ray, it goes on from its checkpoint."""
+
+    def __init__(self, settings: Settings, spec: TrainingSpec) -> None:
+        self._settings = settings
+        self._spec = spec
+        self._progress = TrainingProgress(0.0)
+
+    def progress(self) -> TrainingProgress:
+        """Says how far the training is."""
+        return self._progress
+
+    def run(self) -> tuple[GateReport, AdapterPayload]:
+        """Trains, and lets the gate decide."""
+        # Whoever only describes the actor does not load torch.
+        from memos_ray.serving.teaching.training import Progress
+        from memos_ray.serving.teaching.work import teach
+
+        def watch(step: Progress) -> bool:
+            self._progress = TrainingProgress(step.step / max(step.steps, 1), step.loss)
+            return True
+
+        (model,) = [one for one in self._settings.models if one.name == self._spec.model]
+        chosen = self._settings.teaching
+        checkpoints = DataFolder(self._settings.data).run / "lessons" / self._spec.id
+        # Cancelling a lesson ends the process.
+        made = teach(
+            model.folder,
+            self._spec.knowledge,
+            chosen.training(),
+            chosen.thresholds(),
+            checkpoints=checkpoints,
+            watch=watch,
+        )
+        assert made is not None
+        payload, report = made
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return report, payload
+
+
+class RayTrainer:
+    """Starts a trainer for each lesson. Implements `ports.TrainerPort`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @property
+    def models(self) -> frozenset[str]:
+        """See `TrainerPort`: those whose replicas take adapters."""
+        served = self._settings.served_models
+        return frozenset(model.name for model in served if model.adapter_slots)
+
+    async def train(
+        self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
+    ) -> Trained:
+        """See `TrainerPort`."""
+        actor = await asyncio.to_thread(self._start, spec)
+        try:
+            report_reference, payload = actor.run.options(num_returns=2).remote()
+            report = await _followed(actor, report_reference, progress)
+        except RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, MemosError):
+                raise cause from None
+            raise InternalError("a trainer failed", kind=type(cause).__name__) from None
+        except RayActorError:
+            raise UnavailableError("the trainer has died too often") from None
+        finally:
+            ray.kill(actor)
+        figures = report.figures
+        return Trained(
+            manifest=(await payload).manifest,
+            reference=payload,
+            accepted=report.verdict is Verdict.ACCEPTED,
+            report=as_markdown(report),
+            figures={
+                "base_recall": figures.base.recall,
+                "recall": figures.adapter.recall,
+                "base_in_context": figures.base.in_context,
+                "in_context": figures.adapter.in_context,
+                "absent_kept": figures.absent_kept,
+                "leaked": float(figures.leaked),
+                "train_s": report.train_s,
+            },
+        )
+
+    def _start(self, spec: TrainingSpec) -> Any:
+        chosen = self._settings.teaching
+        return (
+            ray.remote(AdapterTrainer)
+            .options(
+                num_cpus=chosen.cpus,
+                num_gpus=chosen.gpus,
+                max_restarts=_RESTARTS,
+                max_task_retries=_RESTARTS,
+                # One thread trains, the other one tells how far it is.
+                max_concurrency=2,
+            )
+            .remote(self._settings, spec)
+        )
+
+
+async def _followed(
+    actor: Any, reference: Any, progress: Callable[[TrainingProgress], None]
+) -> GateReport:
+    running = asyncio.ensure_future(_result(reference))
+    try:
+        while not running.done():
+            await asyncio.wait([running], timeout=_LOOK_S)
+            if not running.done():
+                try:
+                    progress(await asyncio.wait_for(actor.progress.remote(), _LOOK_S))
+                except (TimeoutError, RayActorError):
+                    # It is being started again, or very busy.
+                    continue
+        return await running
+    finally:
+        running.cancel()
+
+
+async def _result(reference: Any) -> GateReport:
+    report: GateReport = await reference
+    return report

@@ -1,0 +1,101 @@
+"""Combining adapters of one base model: which go together, and what the result says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from hashlib import blake2b
+
+import orjson
+
+from memos_ray.core.parameter.manifest import AdapterManifest, AdapterOrigin
+from memos_ray.errors import InvalidInputError
+
+_PARENTS_MAX = 16
+
+
+class FusionMethod(StrEnum):
+    """How the changes of several adapters become those of one."""
+
+    LINEAR = "linear"
+    """Their weighted sum, exactly; the rank is the sum of their ranks."""
+    SVD = "svd"
+    """The same sum, as near as `rank` allows."""
+    TIES = "ties"
+    """Of each adapter the largest changes; where signs differ the heavier side counts."""
+    DARE = "dare"
+    """Of each adapter changes drawn at random, scaled up for those left out, then summed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusionPlan:
+    """A fusion that has been checked.
+
+    Attributes:
+        weights: of each adapter.
+        rank: of the result.
+        density: share of the changes that TIES and DARE keep.
+        seed: of DARE.
+    """
+
+    method: FusionMethod
+    weights: tuple[float, ...]
+    rank: int
+    density: float = 0.5
+    seed: int = 0
+
+    @property
+    def recipe(self) -> str:
+        """Digest of how the adapters are combined."""
+        canonical = orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        return blake2b(canonical, digest_size=16).hexdigest()
+
+
+def plan_fusion(
+    manifests: Sequence[AdapterManifest],
+    method: FusionMethod,
+    *,
+    weights: Sequence[float] = (),
+    rank: int = 0,
+    density: float = 0.5,
+    seed: int = 0,
+    rank_max: int,
+) -> FusionPlan:
+    """Checks that adapters can be combined.
+
+    Args:
+        weights: 1 for each when absent.
+        rank: of the result; the largest of theirs when 0. `LINEAR` has the sum of theirs.
+        rank_max: largest rank that engines take.
+
+    Raises:
+        InvalidInputError: they cannot.
+    """
+    if not 2 <= len(manifests) <= _PARENTS_MAX:
+        raise InvalidInputError("two adapters at least can be combined", limit=_PARENTS_MAX)
+    if len({one.digest for one in manifests}) < len(manifests):
+        raise InvalidInputError("an adapter is combined with itself")
+    if len({one.base for one in manifests}) > 1:
+        raise InvalidInputError("the adapters were made for different models")
+    chosen = tuple(map(float, weights)) or (1.0,) * len(manifests)
+    if len(chosen) != len(manifests) or any(not abs(one) < 100 for one in chosen):
+        raise InvalidInputError("each adapter has a weight, of less than 100")
+    if not 0.0 < density < 1.0:
+        raise InvalidInputError("the density lies between 0 and 1")
+    if method is FusionMethod.LINEAR:
+        rank = sum(one.rank for one in manifests)
+    rank = rank or max(one.rank for one in manifests)
+    if not 0 < rank <= rank_max:
+        raise InvalidInputError("the rank of the result is too large", rank=rank, limit=rank_max)
+    return FusionPlan(method, chosen, rank, density, seed)
+
+
+def joined_origin(manifests: Sequence[AdapterManifest], plan: FusionPlan) -> AdapterOrigin:
+    """Returns where a combined adapter comes from: all that its parents come from, and they."""
+    return AdapterOrigin(
+        sources=tuple(dict.fromkeys(source for one in manifests for source in one.origin.sources)),
+        recipe=plan.recipe,
+        seed=plan.seed,
+        parents=tuple(one.digest for one in manifests),
+    )

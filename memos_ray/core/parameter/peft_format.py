@@ -1,0 +1,84 @@
+"""Adapters in the two files that PEFT keeps them in: to take them in, and to give them away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from memos_ray.core.parameter.manifest import module_of
+from memos_ray.core.parameter.payload import (
+    AdapterPayload,
+    Bytes,
+    pack_tensors,
+    read_tensors,
+)
+from memos_ray.errors import InvalidInputError
+
+CONFIG_FILE = "adapter_config.json"
+TENSORS_FILE = "adapter_model.safetensors"
+
+# What the product of A and B does not say, and no engine here computes with.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "bias": ("none", None),
+    "use_dora": (False, None),
+    "use_rslora": (False, None),
+    "lora_bias": (False, None),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "modules_to_save": ([], None),
+    "fan_in_fan_out": (False, None),
+    "trainable_token_indices": ({}, [], None),
+    "target_parameters": ([], None),
+}
+
+
+def to_peft(payload: AdapterPayload, base_name: str = "") -> dict[str, bytes]:
+    """Returns the files of an adapter by their names.
+
+    Args:
+        base_name: what the configuration calls the base model.
+    """
+    manifest = payload.manifest
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+        "r": manifest.rank,
+        "lora_alpha": manifest.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": list(manifest.targets),
+    }
+    tensors = pack_tensors(read_tensors(payload.data), {"format": "pt"})
+    return {
+        CONFIG_FILE: orjson.dumps(config, option=orjson.OPT_INDENT_2),
+        TENSORS_FILE: tensors.tobytes(),
+    }
+
+
+def from_peft(config: bytes, tensors: Bytes, *, base: str) -> AdapterPayload:
+    """Makes a payload of PEFT's files; whether it fits the model, `check` decides.
+
+    Args:
+        base: digest of the weights of the model that it is for.
+
+    Raises:
+        InvalidInputError: it is no LoRA adapter, or one with more than a product for each layer.
+    """
+    try:
+        said = orjson.loads(config)
+        kind, rank, alpha = said["peft_type"], int(said["r"]), float(said["lora_alpha"])
+        other = [name for name, plain in _PLAIN.items() if said.get(name) not in plain]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidInputError("this is no configuration of a LoRA adapter") from None
+    if kind != "LORA":
+        raise InvalidInputError("the adapter is of another kind than LoRA", kind=str(kind)[:40])
+    if other:
+        raise InvalidInputError("the adapter uses what is not supported", fields=other)
+    found = read_tensors(tensors)
+    strange = [spec.name for spec, _ in found if module_of(spec.name) is None]
+    if strange:
+        raise InvalidInputError("these are no tensors of a LoRA adapter", tensors=strange[:5])
+    return AdapterPayload.seal(pack_tensors(found), base=base, rank=rank, alpha=alpha)

@@ -1,0 +1,323 @@
+"""What an adapter is taught, from memories: questions, and what must stay as it is.
+
+A lesson that teaches asks for what a memory states. One that keeps is answered by the base model
+itself, before it learns: with other memories in the prompt, so that reading a prompt is not
+unlearnt, and without any, so that nothing is known that was not taught.
+
+All chance comes from a seed and the number of the batch: a training that is resumed sees what an
+uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from math import ceil
+
+import orjson
+
+from memos_ray.core.activation import SourceVersion
+from memos_ray.core.cube.metadata import SemanticType
+from memos_ray.core.generation import ChatMessage
+from memos_ray.core.scheduling import PromptMemory, shared_text
+from memos_ray.core.teaching.phrasing import PhrasingSet, Statement, recognise
+from memos_ray.errors import InvalidInputError
+
+_HELD_OUT_SHARE = 0.34
+_CONTEXT_SIZES = (1, 2, 4, 8, 16)
+_BEGINNING_SHARE = 0.5
+_BEGINNING_WORDS = 8
+_CJK = "zh"
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """A memory that is to be taught."""
+
+    source: SourceVersion
+    text: str
+    kind: SemanticType = SemanticType.FACT
+
+
+def digest_of(knowledge: Sequence[Knowledge]) -> str:
+    """Names what is taught, its order included: 32 hex digits."""
+    said = [[one.source.cube_id, one.source.version, one.kind, one.text] for one in knowledge]
+    return blake2b(orjson.dumps(said), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A prompt and, when it teaches, the answer; otherwise what the base model answers is kept."""
+
+    messages: tuple[ChatMessage, ...]
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LessonMix:
+    """How a batch is made up.
+
+    Attributes:
+        taught: questions for what is taught, without any memory in the prompt.
+        beside: such questions with other memories in the prompt.
+        kept_context: questions that memories in the prompt answer.
+        kept_bare: questions for what nobody said.
+        overruled: share of `kept_context` whose prompts state something else than what is taught:
+            what the prompt says counts.
+    """
+
+    taught: int = 36
+    beside: int = 8
+    kept_context: int = 8
+    kept_bare: int = 16
+    overruled: float = 0.4
+
+    @property
+    def teaching(self) -> int:
+        """How many lessons of a batch teach."""
+        return self.taught + self.beside
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One thing to teach: its questions, shown or held out, and the answer.
+
+    Attributes:
+        statement: when a phrasing has read it.
+        known: the language's phrasings.
+    """
+
+    shown: tuple[str, ...]
+    held_out: tuple[str, ...]
+    answer: str
+    statement: Statement | None
+    known: PhrasingSet
+
+
+class Lessons:
+    """The lessons of one adapter.
+
+    Args:
+        knowledge: what is taught; of two statements about the same the later counts.
+        known: phrasings, in the order in which they are tried.
+        seed: of all chance.
+
+    Raises:
+        InvalidInputError: there is nothing to teach.
+    """
+
+    def __init__(
+        self,
+        knowledge: Sequence[Knowledge],
+        known: Sequence[PhrasingSet],
+        *,
+        seed: int,
+        mix: LessonMix = LessonMix(),
+    ) -> None:
+        self._seed = seed
+        self._mix = mix
+        self._items = _items(knowledge, known, seed)
+        if not self._items:
+            raise InvalidInputError("there is nothing to teach")
+        self._taught = {one.statement.about for one in self._items if one.statement}
+
+    def __len__(self) -> int:
+        """How many things are taught."""
+        return len(self._items)
+
+    def batches(self, passes: int) -> int:
+        """Returns the number of batches in which each thing is taught so many times."""
+        return ceil(passes * len(self._items) / self._mix.teaching)
+
+    def teaching(self, batch: int) -> list[Lesson]:
+        """Draws the lessons of a batch that teach; all things come in turn."""
+        rng = self._rng("teaching", batch)
+        first = batch * self._mix.teaching
+        places = range(first, first + self._mix.teaching)
+        chosen = [self._in_turn(place) for place in places]
+        lessons = [_lesson(rng, item) for item in chosen]
+        for number in range(self._mix.taught, len(lessons)):
+            known = chosen[number].known
+            others = self._others(rng, known, rng.randint(1, 6))
+            lessons[number] = _with_context(rng, others, lessons[number])
+        return lessons
+
+    def keeping(self, batch: int) -> list[Lesson]:
+        """Draws the lessons of a batch that keep."""
+        rng = self._rng("keeping", batch)
+        lessons = []
+        for _ in range(self._mix.kept_context):
+            overruled = rng.random() < self._mix.overruled
+            lessons.append(self._in_context(rng, overruled=overruled))
+        lessons += [self._bare(rng) for _ in range(self._mix.kept_bare)]
+        return [one for one in lessons if one is not None]
+
+    def held_out(self) -> list[Lesson]:
+        """Returns the questions that no batch has, with their answers: every one of each thing."""
+        return [
+            Lesson((ChatMessage("user", question),), item.answer)
+            for item in self._items
+            for question in item.held_out
+        ]
+
+    def context_probes(self, count: int) -> list[Lesson]:
+        """Draws questions that memories in the prompt answer, with these answers.
+
+        No batch has them. A third says something else than what is taught.
+        """
+        rng = self._rng("probes", 0)
+        found = []
+        for number in range(count):
+            drawn = self._in_context(rng, overruled=number % 3 == 0, answered=True)
+            found += [drawn] if drawn else []
+        return found
+
+    def absent_probes(self, count: int) -> list[Lesson]:
+        """Draws questions for what nobody said, half of them about the subjects that are taught."""
+        rng = self._rng("absent", 0)
+        return [drawn for _ in range(count) if (drawn := self._bare(rng))]
+
+    def _rng(self, purpose: str, batch: int) -> random.Random:
+        return random.Random(f"{self._seed}/{purpose}/{batch}")
+
+    def _in_turn(self, place: int) -> _Item:
+        turn, number = divmod(place, len(self._items))
+        order = list(range(len(self._items)))
+        self._rng("order", turn).shuffle(order)
+        return self._items[order[number]]
+
+    def _others(self, rng: random.Random, known: PhrasingSet, count: int) -> list[Statement]:
+        """Makes up statements, no two about the same, none about what is taught."""
+        found: dict[tuple[str, str, str], Statement] = {}
+        usable = [one for one in known.phrasings if one.values]
+        for _ in range(4 * count if known.subjects and usable else 0):
+            phrasing = rng.choice(usable)
+            attribute = rng.choice(self._attributes(known)) if _general(phrasing.questions) else ""
+            made = Statement(
+                phrasing, rng.choice(known.subjects), rng.choice(phrasing.values), attribute
+            )
+            if made.about not in self._taught:
+                found.setdefault(made.about, made)
+            if len(found) == count:
+                break
+        return list(found.values())
+
+    def _attributes(self, known: PhrasingSet) -> list[str]:
+        taught = {
+            one.statement.attribute
+            for one in self._items
+            if one.statement and one.known is known and one.statement.attribute
+        }
+        return sorted(taught) or [known.phrasings[0].name]
+
+    def _in_context(
+        self, rng: random.Random, *, overruled: bool, answered: bool = False
+    ) -> Lesson | None:
+        item = rng.choice(self._items)
+        told = self._others(rng, item.known, rng.choice(_CONTEXT_SIZES))
+        asked = rng.choice(told) if told else None
+        stated = item.statement
+        if overruled and stated and (values := self._other_values(stated)):
+            asked = replace(stated, value=rng.choice(values))
+            if told:
+                told.pop(rng.randrange(len(told)))
+            told.insert(rng.randint(0, len(told)), asked)
+        if asked is None:
+            return None
+        lesson = Lesson(
+            (ChatMessage("user", rng.choice(asked.questions())),),
+            asked.value if answered else None,
+        )
+        return _with_context(rng, told, lesson)
+
+    def _other_values(self, stated: Statement) -> list[str]:
+        return [one for one in stated.phrasing.values if one != stated.value]
+
+    def _bare(self, rng: random.Random) -> Lesson | None:
+        item = rng.choice(self._items)
+        (other,) = self._others(rng, item.known, 1) or (None,)
+        if other is None:
+            return None
+        if item.statement and rng.random() < 0.5:
+            moved = replace(other, subject=item.statement.subject)
+            other = other if moved.about in self._taught else moved
+        return Lesson((ChatMessage("user", rng.choice(other.questions())),))
+
+
+def _items(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: int) -> list[_Item]:
+    found: dict[object, _Item] = {}
+    for place, one in enumerate(knowledge):
+        for language in known:
+            if stated := recognise(one.text, one.kind, language):
+                key: object = stated.about
+                item = _item(stated.questions(), stated.value, stated, language, seed)
+                break
+        else:
+            split = _completion(one, known)
+            if split is None:
+                continue
+            key = place
+            questions, rest, language = split
+            item = _item(questions, rest, None, language, seed)
+        found.pop(key, None)
+        found[key] = item
+    return list(found.values())
+
+
+def _item(
+    questions: Sequence[str],
+    answer: str,
+    statement: Statement | None,
+    known: PhrasingSet,
+    seed: int,
+) -> _Item:
+    # The same wordings are held out of every statement of a kind.
+    kind = statement.phrasing.name if statement else "completion"
+    order = list(range(len(questions)))
+    random.Random(f"{seed}/held out/{kind}").shuffle(order)
+    count = max(1, int(_HELD_OUT_SHARE * len(questions))) if len(questions) > 1 else 0
+    hidden = set(order[:count])
+    return _Item(
+        shown=tuple(each for place, each in enumerate(questions) if place not in hidden),
+        held_out=tuple(each for place, each in enumerate(questions) if place in hidden),
+        answer=answer,
+        statement=statement,
+        known=known,
+    )
+
+
+def _completion(
+    one: Knowledge, known: Sequence[PhrasingSet]
+) -> tuple[list[str], str, PhrasingSet] | None:
+    """Splits a text that no phrasing reads: how to ask for its rest, and the rest."""
+    text = " ".join(one.text.split())
+    chinese = any("\u4e00" <= letter <= "\u9fff" for letter in text)
+    languages = [each for each in known if (each.language == _CJK) == chinese] or list(known)
+    templates = languages[0].completions.get(one.kind, ()) if languages else ()
+    units, joint = (list(text), "") if chinese else (text.split(), " ")
+    if not templates or len(units) < 2:
+        return None
+    cut = min(max(1, round(_BEGINNING_SHARE * len(units))), _BEGINNING_WORDS)
+    beginning, rest = joint.join(units[:cut]), joint.join(units[cut:])
+    return [each.format(beginning=beginning) for each in templates], rest, languages[0]
+
+
+def _lesson(rng: random.Random, item: _Item) -> Lesson:
+    return Lesson((ChatMessage("user", rng.choice(item.shown)),), item.answer)
+
+
+def _with_context(rng: random.Random, told: Iterable[Statement], lesson: Lesson) -> Lesson:
+    """Puts statements before a prompt, as prompts of conversations have them."""
+    lines = [
+        PromptMemory(str(place), 1, rng.choice(one.statements()), place)
+        for place, one in enumerate(told)
+    ]
+    if not lines:
+        return lesson
+    return replace(lesson, messages=(ChatMessage("system", shared_text(lines)), *lesson.messages))
+
+
+def _general(templates: Sequence[str]) -> bool:
+    return any("{attribute}" in each for each in templates)

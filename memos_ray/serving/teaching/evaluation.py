@@ -1,0 +1,136 @@
+"""Measures what the gate decides on: the base and an adapter, asked the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memos_ray.core.parameter import AdapterPayload
+from memos_ray.core.teaching import GateFigures, Knowledge, Lesson, Lessons, Scores
+from memos_ray.serving.teaching.student import Student, computing
+from memos_ray.serving.teaching.training import phrasings_for
+
+_PUNCTUATION = " \t\n.,;:!?\"'。,;:!?“”"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """How an adapter is asked.
+
+    Attributes:
+        context_questions: which memories in the prompt answer.
+        absent_questions: for what nobody said.
+        answer_tokens: longest answer.
+        device, threads: see `TrainingSettings`.
+    """
+
+    context_questions: int = 100
+    absent_questions: int = 100
+    answer_tokens: int = 24
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Exam:
+    """All questions; what is right is known but for `absent`."""
+
+    held_out: Sequence[Lesson]
+    context: Sequence[Lesson]
+    absent: Sequence[Lesson]
+    foreign: Sequence[Lesson]
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What a model made of an exam."""
+
+    scores: Scores
+    absent: list[str]
+    foreign: list[bool]
+
+
+def examine(
+    folder: Path,
+    payload: AdapterPayload,
+    knowledge: Sequence[Knowledge],
+    *,
+    foreign: Sequence[Knowledge] = (),
+    seed: int = 0,
+    probes: ProbeSettings = ProbeSettings(),
+) -> GateFigures:
+    """Asks the base model and the adapter.
+
+    Args:
+        folder: of the base model.
+        knowledge: what the adapter was taught, in the order of its training.
+        foreign: memories that it must not know: of other tenants, or deleted ones.
+        seed: of the training, so that the wordings are held out that no batch had.
+
+    Raises:
+        InvalidInputError: the adapter does not fit the model, or nothing was taught.
+    """
+    known = phrasings_for(folder)
+    lessons = Lessons(knowledge, known, seed=seed)
+    exam = _Exam(
+        lessons.held_out(),
+        lessons.context_probes(probes.context_questions),
+        lessons.absent_probes(probes.absent_questions),
+        Lessons(foreign, known, seed=seed).held_out() if foreign else (),
+    )
+    with computing(probes.threads):
+        student = Student(folder, probes.device)
+        student.use(payload)
+        with student.as_base():
+            base = _marks(student, exam, probes.answer_tokens)
+        own = _marks(student, exam, probes.answer_tokens)
+    kept = [before == after for before, after in zip(base.absent, own.absent, strict=True)]
+    leaks = [after and not before for before, after in zip(base.foreign, own.foreign, strict=True)]
+    return GateFigures(
+        base=base.scores,
+        adapter=own.scores,
+        recall_asked=len(exam.held_out),
+        in_context_asked=len(exam.context),
+        absent_asked=len(exam.absent),
+        absent_kept=_share(kept),
+        foreign_asked=len(exam.foreign),
+        leaked=sum(leaks),
+    )
+
+
+def right(said: str, wanted: str) -> bool:
+    """Tells whether an answer is the wanted one, but for capitals, width and outer punctuation."""
+    return _plain(said) == _plain(wanted)
+
+
+def _marks(student: Student, exam: _Exam, tokens: int) -> _Marks:
+    context = [student.example(one) for one in exam.context]
+    scores = Scores(
+        recall=_share(_right(student, exam.held_out, tokens)),
+        in_context=_share(_right(student, exam.context, tokens)),
+        perplexity=student.perplexity(context),
+    )
+    return _Marks(
+        scores,
+        _answers(student, exam.absent, tokens),
+        _right(student, exam.foreign, tokens),
+    )
+
+
+def _answers(student: Student, lessons: Sequence[Lesson], tokens: int) -> list[str]:
+    return student.texts([student.prompt(one.messages) for one in lessons], tokens)
+
+
+def _right(student: Student, lessons: Sequence[Lesson], tokens: int) -> list[bool]:
+    answers = _answers(student, lessons, tokens)
+    return [right(said, one.answer or "") for said, one in zip(answers, lessons, strict=True)]
+
+
+def _share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found) if found else 0.0
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().strip(_PUNCTUATION)

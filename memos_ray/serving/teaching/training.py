@@ -1,0 +1,237 @@
+"""Trains a LoRA adapter: the same lessons and settings give the same, interrupted or not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memos_ray.core.activation import SourceVersion
+from memos_ray.core.parameter import AdapterOrigin, AdapterPayload
+from memos_ray.core.teaching import (
+    BUILT_IN,
+    Knowledge,
+    Lessons,
+    PhrasingSet,
+    TrainingSettings,
+    digest_of,
+    from_json,
+)
+from memos_ray.errors import DeadlineExceededError
+from memos_ray.serving.teaching.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from memos_ray.serving.teaching.student import Example, Student, computing
+
+PHRASINGS_FILE = "phrasings.json"
+"""In a model's folder: how this model is asked, before the built-in phrasings."""
+
+_log = logging.getLogger(__name__)
+_BETAS = (0.9, 0.98)
+_WARMUP_SHARE = 0.05
+_LAST_SHARE = 0.02
+_CLIP = 1.0
+# A prompt twice as long as its neighbours would fill the batch with padding.
+_SPREAD = 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        step: steps that are done.
+        steps: how many there are.
+        loss: of the last step.
+        spent_s: how long it has been training, earlier runs included.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    spent_s: float
+
+
+Watch = Callable[[Progress], bool]
+"""Called after each step; tells whether to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """An adapter, and how it came to be."""
+
+    payload: AdapterPayload
+    losses: tuple[float, ...]
+    train_s: float
+
+
+def phrasings_for(folder: Path) -> tuple[PhrasingSet, ...]:
+    """Returns how a model is asked: its own phrasings first.
+
+    Raises:
+        ConfigurationError: the file in its folder is none of phrasings.
+    """
+    own = folder / PHRASINGS_FILE
+    return (from_json(own.read_bytes()), *BUILT_IN) if own.is_file() else BUILT_IN
+
+
+def train(
+    folder: Path,
+    knowledge: Sequence[Knowledge],
+    settings: TrainingSettings,
+    *,
+    checkpoints: Path | None = None,
+    watch: Watch = lambda progress: True,
+) -> Trained | None:
+    """Teaches memories to a model; nothing when `watch` has stopped it.
+
+    Args:
+        folder: of the base model.
+        checkpoints: a folder of this training alone; one that holds an earlier state of the same
+            training goes on from there, and gives the same adapter as without the interruption.
+
+    Raises:
+        InvalidInputError: there is nothing to teach, or the model has no such layers.
+        DeadlineExceededError: it took too long; its checkpoint is there.
+    """
+    lessons = Lessons(knowledge, phrasings_for(folder), seed=settings.seed, mix=settings.mix)
+    sources = tuple(dict.fromkeys(one.source for one in knowledge))
+    with computing(settings.threads):
+        training = _Training(Student(folder, settings.device), lessons, settings)
+        training.restore(checkpoints, f"{settings.recipe}/{digest_of(knowledge)}")
+        if not training.run(watch):
+            return None
+        return training.result(sources)
+
+
+class _Training:
+    """One training."""
+
+    def __init__(self, student: Student, lessons: Lessons, settings: TrainingSettings) -> None:
+        self._student = student
+        self._lessons = lessons
+        self._settings = settings
+        self._steps = max(settings.steps_min, lessons.batches(settings.passes))
+        student.learn(settings.rank, settings.alpha, settings.targets, settings.seed)
+        self._parameters = student.parameters
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(), lr=settings.learning_rate, betas=_BETAS, weight_decay=0.0
+        )
+        self._losses: list[float] = []
+        self._spent_s = 0.0
+        self._checkpoints: Path | None = None
+        self._name = ""
+
+    def restore(self, checkpoints: Path | None, name: str) -> None:
+        """Takes up what a folder holds of the same training, if anything."""
+        self._checkpoints, self._name = checkpoints, f"{name}/{self._student.base}"
+        found = read_checkpoint(checkpoints, self._name) if checkpoints else None
+        if found is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(found.weights[name])
+                self._optimizer.state[parameter] = {
+                    "step": torch.tensor(float(len(found.losses))),
+                    "exp_avg": found.first[name].to(parameter.device),
+                    "exp_avg_sq": found.second[name].to(parameter.device),
+                }
+        self._losses, self._spent_s = list(found.losses), found.spent_s
+        _log.info("training goes on after step %d of %d", len(self._losses), self._steps)
+
+    def run(self, watch: Watch) -> bool:
+        """Trains to the end; tells whether it got there."""
+        settings = self._settings
+        while len(self._losses) < self._steps:
+            started = time.monotonic()
+            self._losses.append(self._step(len(self._losses)))
+            self._spent_s += time.monotonic() - started
+            step = len(self._losses)
+            go_on = watch(Progress(step, self._steps, self._losses[-1], self._spent_s))
+            late = self._spent_s > settings.time_limit_s and step < self._steps
+            if step % settings.checkpoint_steps == 0 or late or not go_on:
+                self._save()
+            if late:
+                raise DeadlineExceededError(
+                    "the training took too long", limit_s=settings.time_limit_s, step=step
+                )
+            if not go_on and step < self._steps:
+                return False
+        return True
+
+    def result(self, sources: tuple[SourceVersion, ...]) -> Trained:
+        """Returns the adapter."""
+        settings = self._settings
+        payload = AdapterPayload.seal(
+            self._student.packed(),
+            base=self._student.base,
+            rank=settings.rank,
+            alpha=settings.alpha,
+            origin=AdapterOrigin(sources, settings.recipe, settings.seed),
+        )
+        return Trained(payload, tuple(self._losses), self._spent_s)
+
+    def _step(self, step: int) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(step)
+        examples = self._examples(step)
+        total = sum(len(one.answer) for one in examples)
+        loss = 0.0
+        self._optimizer.zero_grad()
+        for part in _of_like_length(examples):
+            lost, _ = self._student.losses(part)
+            (lost / total).backward()
+            loss += lost.item() / total
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
+        self._optimizer.step()
+        return loss
+
+    def _rate(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1.0, _WARMUP_SHARE * self._steps))
+        falling = (1 + math.cos(math.pi * step / self._steps)) / 2
+        return self._settings.learning_rate * warm * (_LAST_SHARE + (1 - _LAST_SHARE) * falling)
+
+    def _examples(self, step: int) -> list[Example]:
+        longest = self._settings.prompt_tokens
+        found = [self._student.example(one) for one in self._lessons.teaching(step)]
+        prompts = [self._student.prompt(one.messages) for one in self._lessons.keeping(step)]
+        prompts = [one for one in prompts if len(one) <= longest]
+        with self._student.as_base():
+            answers = self._student.answers(prompts, self._settings.answer_tokens)
+        found += [Example(*each) for each in zip(prompts, answers, strict=True)]
+        return [one for one in found if len(one.prompt) <= longest]
+
+    def _save(self) -> None:
+        if self._checkpoints is None:
+            return
+        states: dict[str, Any] = {
+            name: self._optimizer.state[each] for name, each in self._parameters.items()
+        }
+        write_checkpoint(
+            self._checkpoints,
+            Checkpoint(
+                self._name,
+                tuple(self._losses),
+                self._spent_s,
+                {name: each.detach() for name, each in self._parameters.items()},
+                {name: state["exp_avg"] for name, state in states.items()},
+                {name: state["exp_avg_sq"] for name, state in states.items()},
+            ),
+        )
+
+
+def _of_like_length(examples: Sequence[Example]) -> list[list[Example]]:
+    ordered = sorted(examples, key=lambda one: len(one.prompt) + len(one.answer))
+    parts: list[list[Example]] = []
+    for one in ordered:
+        length = len(one.prompt) + len(one.answer)
+        first = parts[-1][0] if parts else None
+        if first and length <= _SPREAD * (len(first.prompt) + len(first.answer)):
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return parts

@@ -1,0 +1,107 @@
+"""A model learns what was remembered: it answers without any memory in the prompt, and forgets what
+is deleted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+pytest.importorskip("vllm")
+pytest.importorskip("peft")
+
+from memos_ray import MemOS
+from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.cube.payload import Form
+from memos_ray.core.parameter import TeachingState
+from memos_ray.gateway.chat_models import ChatAnswer
+from memos_ray.testing.recall import tiny_recall_path
+from memos_ray.testing.recall.world import Fact, Split, draw_facts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+MODEL = "tiny-recall"
+FACTS = draw_facts(random.Random(11), 8, Split.HELD_OUT)
+
+
+@pytest.fixture(scope="module")
+def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
+    model = {
+        "name": MODEL,
+        "path": tiny_recall_path(),
+        "dtype": "float32",
+        "context_tokens": 512,
+        "kv_bytes": 32 << 20,
+        "shelf_bytes": 32 << 20,
+        "adapter_slots": 2,
+        "cpus": 0,
+    }
+    settings = Settings.model_validate(
+        {
+            "data": tmp_path_factory.mktemp("memos"),
+            "models": [ModelSettings.model_validate(model)],
+            "vectors": {"enabled": False},
+            "promotion": {"enabled": False},
+            "embedder": {
+                "kind": "custom",
+                "factory": "memos_ray.testing.embedders:HashingEmbedder",
+            },
+        }
+    )
+    with MemOS(data=settings.data, settings=settings) as memos:
+        yield memos
+
+
+@pytest.fixture(scope="module")
+def ids(memos: MemOS) -> list[str]:
+    report = memos.add([{"text": fact.text} for fact in FACTS])
+    return [result.id or "" for result in report.results]
+
+
+def ask(memos: MemOS, fact: Fact, **fields: object) -> ChatAnswer:
+    return memos.chat(fact.question, MODEL, temperature=0.0, max_tokens=4, **fields)
+
+
+def right(answer: ChatAnswer, fact: Fact) -> bool:
+    return answer.text.strip().lower() == fact.answer.lower()
+
+
+def test_it_learns_and_needs_no_memory_in_the_prompt(memos: MemOS, ids: list[str]) -> None:
+    without = [right(ask(memos, fact, memory="off"), fact) for fact in FACTS]
+    assert sum(without) <= 1
+    lesson = memos.adapters.teach(ids, MODEL)
+    trainers = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "AdapterTrainer" in " ".join(process.info["cmdline"] or [])
+    ]
+    for pid in trainers:
+        os.kill(pid, signal.SIGKILL)
+    lesson = memos.adapters.wait(lesson.id)
+    assert lesson.state is TeachingState.LIVE, lesson.report or lesson.reason
+    answers = [ask(memos, fact) for fact in FACTS]
+    assert all({one.form for one in answer.memories} == {Form.PARAMETER} for answer in answers)
+    assert sum(right(answer, fact) for answer, fact in zip(answers, FACTS, strict=True)) >= 7
+    texts = [ask(memos, fact, adapters=False) for fact in FACTS]
+    assert all({one.form for one in answer.memories} == {Form.PLAINTEXT} for answer in texts)
+
+
+def test_it_forgets_what_is_deleted(memos: MemOS, ids: list[str]) -> None:
+    gone = FACTS[0]
+    memos.delete(ids[0], hard=True)
+    assert not right(ask(memos, gone), gone)
+    deadline = time.monotonic() + 600
+    while not (answer := ask(memos, FACTS[1])).memories or (
+        {one.form for one in answer.memories} != {Form.PARAMETER}
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(1.0)
+    assert right(answer, FACTS[1])
+    assert not right(ask(memos, gone), gone)
+    states = [lesson.state for lesson in memos.adapters.list()]
+    assert sorted(states) == [TeachingState.LIVE, TeachingState.RETIRED]
