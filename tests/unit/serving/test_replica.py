@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -17,10 +18,12 @@ from memos_ray.core.generation import (
     GenerationPart,
     Sampling,
 )
-from memos_ray.errors import InvalidInputError, UnavailableError
+from memos_ray.core.parameter import AdapterPayload
+from memos_ray.errors import InvalidInputError, NotFoundError, UnavailableError
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
-from memos_ray.testing.engines import HashingEngine
+from memos_ray.testing.engines import HASHING_SHAPES, HashingEngine
+from memos_ray.testing.random_adapters import random_adapter
 from memos_ray.testing.random_models import write_tokenizer
 
 MEMORIES = "Memories:\n" + "".join(f"- Fact number {n} is remembered.\n" for n in range(20))
@@ -112,7 +115,7 @@ async def test_nobodys_words_are_control_tokens(
 
 
 async def test_it_knows_what_it_holds(replica: ModelReplica) -> None:
-    async def at_holder(*names: str, kv: KvPayload | None = None) -> bool | None:
+    async def at_holder(*names: str, kv: tuple[KvPayload, ...] = ()) -> bool | None:
         _, last = await whole(replica.chat(conversation("Who?", affinity=names), kv))
         assert last.kv is not None
         return last.kv.at_holder
@@ -124,12 +127,76 @@ async def test_it_knows_what_it_holds(replica: ModelReplica) -> None:
     kv = await replica.build_kv(MEMORIES, salt="acme")
     name, tokens = kv.manifest.name, kv.manifest.tokens
     # Computed here, though not at hand as bytes.
-    assert await at_holder(name, kv=kv)
+    assert await at_holder(name, kv=(kv,))
     assert replica.held == {**talk, name: tokens}
     assert await replica.forget()
     # What lies at hand stays; what the engine had computed is gone.
     assert replica.held == {name: tokens}
     assert await at_holder("talk") is False
+
+
+def adapter(seed: int) -> AdapterPayload:
+    base = HashingEngine().fingerprint.model.weights
+    return random_adapter(base, HASHING_SHAPES, seed=seed)
+
+
+class Source:
+    """Where weights come from, and how often they were asked for."""
+
+    def __init__(self, payload: AdapterPayload | None) -> None:
+        self._payload = payload
+        self.asked = 0
+
+    async def __call__(self) -> AdapterPayload | None:
+        self.asked += 1
+        return self._payload
+
+
+async def test_an_adapter_is_fetched_when_it_is_not_at_hand(replica: ModelReplica) -> None:
+    source, digest = Source(adapter(1)), adapter(1).manifest.digest
+    asked = conversation("Who?", adapter=digest)
+    plain, last = await whole(replica.chat(conversation("Who?")))
+    assert last.kv is not None and last.kv.at_holder is None
+    adapted, last = await whole(replica.chat(asked, weights=source))
+    assert last.kv is not None and not last.kv.at_holder
+    assert adapted != plain and source.asked == 1
+    assert replica.held[digest] > 0
+    again, last = await whole(replica.chat(asked, weights=source))
+    assert last.kv is not None and last.kv.at_holder
+    assert (again, source.asked) == (adapted, 1)
+    # What a cache of a shared beginning is computed with follows the same way.
+    other = Source(adapter(2))
+    kv = await replica.build_kv(
+        MEMORIES, salt="acme", adapter=adapter(2).manifest.digest, weights=other
+    )
+    assert other.asked == 1
+    _, last = await whole(replica.chat(asked, [kv]))
+    assert last.kv is not None and last.kv.refused == Refusal.KEY
+
+
+async def test_many_that_need_an_adapter_answer_with_it(replica: ModelReplica) -> None:
+    source, digest = Source(adapter(1)), adapter(1).manifest.digest
+    asked = [conversation("Who?", adapter=digest, id=f"r{number}") for number in range(20)]
+    texts = await asyncio.gather(*[whole(replica.chat(one, weights=source)) for one in asked])
+    assert len({text for text, _ in texts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (None, NotFoundError),
+        (Source(None), NotFoundError),
+        (Source(adapter(2)), InvalidInputError),
+    ],
+)
+async def test_without_the_adapter_there_is_no_answer(
+    replica: ModelReplica, source: Source | None, error: type[Exception]
+) -> None:
+    asked = conversation("Who?", adapter=adapter(1).manifest.digest)
+    with pytest.raises(error):
+        await anext(aiter(replica.chat(asked, weights=source)))
+    text, _ = await whole(replica.chat(conversation("Who?")))
+    assert text
 
 
 async def test_limits(replica: ModelReplica) -> None:
