@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _TOKENIZER = (
     "merges.txt",
 )
 _WEIGHT = ".weight"
+_IN_BLOCK = re.compile(r"\.\d+\..*\.weight$")
 _HEADER_MAX = 100 << 20
 
 
@@ -49,9 +51,9 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def layer_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes `[out, in]` of a model's weight matrices, by the layer's name.
+    """Returns the shapes `[out, in]` of the weight matrices in a model's blocks, by layer.
 
-    Only headers are read.
+    Embeddings are none of them: an adapter of a table has another form. Only headers are read.
 
     Raises:
         ConfigurationError: a file is no safetensors.
@@ -65,6 +67,6 @@ def layer_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         except (OSError, orjson.JSONDecodeError) as error:
             raise ConfigurationError("this is no safetensors file", file=str(file)) from error
         for name, about in header.items():
-            if name.endswith(_WEIGHT) and len(about["shape"]) == 2:
+            if _IN_BLOCK.search(name) and len(about["shape"]) == 2:
                 found[name.removesuffix(_WEIGHT)] = tuple(about["shape"])
     return found

@@ -41,6 +41,14 @@ class Remote:
     def fingerprint(self) -> EngineFingerprint:
         return self.process.fingerprint
 
+    @property
+    def held(self) -> dict[str, int]:
+        return {}
+
+    @property
+    def adapters(self) -> dict[str, bool]:
+        return self.process.adapters
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,12 @@ from memos_ray.core.generation import (
     GenerationRequest,
     Sampling,
 )
-from memos_ray.errors import InvalidInputError, UnavailableError
+from memos_ray.core.parameter import AdapterPayload
+from memos_ray.errors import InvalidInputError, NotFoundError, UnavailableError
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
-from memos_ray.testing.engines import HashingEngine
+from memos_ray.testing.engines import HASHING_SHAPES, HashingEngine
+from memos_ray.testing.random_adapters import random_adapter
 from memos_ray.testing.random_models import write_tokenizer
 
 MEMORIES = "Memories:\n" + "".join(f"- Fact number {n} is remembered.\n" for n in range(20))
@@ -194,6 +197,70 @@ async def test_a_raw_prompt_has_the_token_that_texts_begin_with(tmp_path: Path) 
         assert last.kv is not None and last.kv.prompt_tokens == len(tokenizer.encode("Who?")) + 1
         texts.append(text)
     assert texts[0] == texts[1]
+
+
+def adapter(seed: int) -> AdapterPayload:
+    base = HashingEngine().fingerprint.model.weights
+    return random_adapter(base, HASHING_SHAPES, seed=seed)
+
+
+class Source:
+    """Where weights come from, and how often they were asked for."""
+
+    def __init__(self, payload: AdapterPayload | None) -> None:
+        self._payload = payload
+        self.asked = 0
+
+    async def __call__(self) -> AdapterPayload | None:
+        self.asked += 1
+        return self._payload
+
+
+async def test_an_adapter_is_fetched_when_it_is_not_at_hand(replica: ModelReplica) -> None:
+    source, digest = Source(adapter(1)), adapter(1).manifest.digest
+    asked = conversation("Who?", adapter=digest)
+    plain, last = await whole(replica.chat(conversation("Who?")))
+    assert last.kv is not None and last.kv.at_holder is None
+    adapted, last = await whole(replica.chat(asked, weights=source))
+    assert last.kv is not None and not last.kv.at_holder
+    assert adapted != plain and source.asked == 1
+    assert replica.held[digest] > 0
+    again, last = await whole(replica.chat(asked, weights=source))
+    assert last.kv is not None and last.kv.at_holder
+    assert (again, source.asked) == (adapted, 1)
+    # What a cache of a shared beginning is computed with follows the same way.
+    other = Source(adapter(2))
+    kv = await replica.build_kv(
+        MEMORIES, salt="acme", adapter=adapter(2).manifest.digest, weights=other
+    )
+    assert other.asked == 1
+    _, last = await whole(replica.chat(asked, [kv]))
+    assert last.kv is not None and last.kv.refused == Refusal.KEY
+
+
+async def test_many_that_need_an_adapter_answer_with_it(replica: ModelReplica) -> None:
+    source, digest = Source(adapter(1)), adapter(1).manifest.digest
+    asked = [conversation("Who?", adapter=digest, id=f"r{number}") for number in range(20)]
+    texts = await asyncio.gather(*[whole(replica.chat(one, weights=source)) for one in asked])
+    assert len({text for text, _ in texts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (None, NotFoundError),
+        (Source(None), NotFoundError),
+        (Source(adapter(2)), InvalidInputError),
+    ],
+)
+async def test_without_the_adapter_there_is_no_answer(
+    replica: ModelReplica, source: Source | None, error: type[Exception]
+) -> None:
+    asked = conversation("Who?", adapter=adapter(1).manifest.digest)
+    with pytest.raises(error):
+        await anext(aiter(replica.chat(asked, weights=source)))
+    text, _ = await whole(replica.chat(conversation("Who?")))
+    assert text
 
 
 async def test_limits(replica: ModelReplica) -> None:
