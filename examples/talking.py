@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from memos_ray import MemOS, Settings
-from memos_ray.config import DType, ModelSettings
+from memos_ray.config import DType, ModelSettings, TeachingSettings
+from memos_ray.core.parameter import TeachingState
 from memos_ray.gateway.chat_models import ChatAnswer
 from memos_ray.serving.handles import ModelHandle
 from memos_ray.testing.recall import tiny_recall_path
@@ -28,7 +29,7 @@ _NAMESPACE = "user:admin/people"
 
 
 def talk(folder: Path, console: Console) -> None:
-    """Starts a cluster with a model on a data folder, and shows four ways to one answer."""
+    """Starts a cluster with a model on a data folder, and shows all ways to one answer."""
     model = ModelSettings(
         name=_MODEL,
         path=tiny_recall_path(),
@@ -36,9 +37,12 @@ def talk(folder: Path, console: Console) -> None:
         context_tokens=1024,
         kv_bytes=32 << 20,
         shelf_bytes=32 << 20,
+        adapter_slots=2,
         cpus=0,
     )
-    with MemOS(data=folder, settings=Settings(models=(model,))) as memos:
+    # A tiny model learns in large steps.
+    teaching = TeachingSettings(learning_rate=4e-3, passes=500, recall_min=0.8)
+    with MemOS(data=folder, settings=Settings(models=(model,), teaching=teaching)) as memos:
         console.rule("a model joins, on the same data folder")
         _Talk(memos, console).run()
 
@@ -68,10 +72,35 @@ class _Talk:
         changed = replace(fact, value=value)
         memos.update(ids[0], changed.text, namespace=_NAMESPACE, mode="overwrite")
         updated = self._ask("after the fact has changed", changed)
+        self._teach(ids)
+        learnt = self._ask("learnt: no memory in the prompt", changed)
+        memos.delete(ids[0], namespace=_NAMESPACE, hard=True)
+        forgotten = self._ask("after the fact is deleted", changed)
         self._console.print(self._table)
         right = [_right(one, fact) for one in (text, cached, restarted)]
-        if _right(without, fact) or not all(right) or not _right(updated, changed):
+        right += [_right(one, changed) for one in (updated, learnt)]
+        wrong = [_right(without, fact), _right(forgotten, changed)]
+        if not all(right) or any(wrong):
             raise SystemExit("an answer is not what the memory says")
+
+    def _teach(self, ids: list[str]) -> None:
+        """Has the model learn the memories; a minute or two on two cores."""
+        adapters = self._memos.adapters
+        lesson = adapters.teach(ids, _MODEL, namespace=_NAMESPACE)
+        with self._console.status("the model learns …") as status:
+            lesson = adapters.wait(
+                lesson.id,
+                namespace=_NAMESPACE,
+                progress=lambda one: status.update(f"the model learns … {one.share:.0%}"),
+            )
+        if lesson.state is not TeachingState.LIVE:
+            raise SystemExit(f"the lesson is {lesson.state}: {lesson.reason or lesson.report}")
+        self._console.print(
+            f"the model has learnt {len(lesson.memories)} memories in "
+            f"{lesson.figures['train_s']:.0f} s; asked in new words it knows "
+            f"{lesson.figures['recall']:.0%} of them, and knew "
+            f"{lesson.figures['base_recall']:.0%} before"
+        )
 
     def _ask(self, how: str, fact: Fact, memory: str = "read") -> ChatAnswer:
         answer = self._memos.chat(
