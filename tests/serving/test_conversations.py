@@ -41,6 +41,10 @@ class Remote:
     def fingerprint(self) -> EngineFingerprint:
         return self.process.fingerprint
 
+    @property
+    def held(self) -> dict[str, int]:
+        return {}
+
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
     ) -> AsyncIterator[GenerationPart]:
