@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft docs lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft bench-lora docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -41,6 +41,9 @@ bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: D
 
 bench-ttft: setup  ## What a KV cache saves; renews docs/performance.md: CONTEXTS=512,1024,2048,4096,8192
 	@$(PY) -m benchmarks.ttft $(if $(CONTEXTS),--contexts $(CONTEXTS)) $(ARGS)
+
+bench-lora: setup  ## Facts taught to a model, and forgotten: FACTS=10,50,200
+	@$(PY) -m benchmarks.lora $(if $(FACTS),--facts $(FACTS)) $(ARGS)
 
 docs: setup  ## Renews the tables in docs/ that follow from the code
 	@$(PY) -m scripts.write_docs

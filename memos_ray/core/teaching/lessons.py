@@ -162,22 +162,30 @@ class Lessons:
             for question in item.held_out
         ]
 
+    def all_questions(self) -> list[Lesson]:
+        """Returns every question for each thing, in whatever wording, with its answer."""
+        return [
+            Lesson((ChatMessage("user", question),), item.answer)
+            for item in self._items
+            for question in (*item.shown, *item.held_out)
+        ]
+
     def context_probes(self, count: int) -> list[Lesson]:
         """Draws questions that memories in the prompt answer, with these answers.
 
         No batch has them. A third says something else than what is taught.
         """
         rng = self._rng("probes", 0)
-        found = []
-        for number in range(count):
-            drawn = self._in_context(rng, overruled=number % 3 == 0, answered=True)
-            found += [drawn] if drawn else []
-        return found
+        drawn = (
+            self._in_context(rng, overruled=number % 3 == 0, probing=True)
+            for number in range(count)
+        )
+        return [one for one in drawn if one is not None]
 
     def absent_probes(self, count: int) -> list[Lesson]:
         """Draws questions for what nobody said, half of them about the subjects that are taught."""
         rng = self._rng("absent", 0)
-        return [drawn for _ in range(count) if (drawn := self._bare(rng))]
+        return [drawn for _ in range(count) if (drawn := self._bare(rng, probing=True))]
 
     def _rng(self, purpose: str, batch: int) -> random.Random:
         return random.Random(f"{self._seed}/{purpose}/{batch}")
@@ -213,7 +221,7 @@ class Lessons:
         return sorted(taught) or [known.phrasings[0].name]
 
     def _in_context(
-        self, rng: random.Random, *, overruled: bool, answered: bool = False
+        self, rng: random.Random, *, overruled: bool, probing: bool = False
     ) -> Lesson | None:
         item = rng.choice(self._items)
         told = self._others(rng, item.known, rng.choice(_CONTEXT_SIZES))
@@ -226,16 +234,23 @@ class Lessons:
             told.insert(rng.randint(0, len(told)), asked)
         if asked is None:
             return None
-        lesson = Lesson(
-            (ChatMessage("user", rng.choice(asked.questions())),),
-            asked.value if answered else None,
-        )
-        return _with_context(rng, told, lesson)
+        lesson = self._asking(rng, asked, probing=probing)
+        return _with_context(rng, told, lesson if probing else replace(lesson, answer=None))
 
     def _other_values(self, stated: Statement) -> list[str]:
         return [one for one in stated.phrasing.values if one != stated.value]
 
-    def _bare(self, rng: random.Random) -> Lesson | None:
+    def _asking(self, rng: random.Random, asked: Statement, *, probing: bool) -> Lesson:
+        """Asks for a value; in wordings that are held out only when probing.
+
+        A wording that is met with made-up subjects alone would be learnt as one that is never
+        answered.
+        """
+        shown, held_out = _split(asked.questions(), asked.phrasing.name, self._seed)
+        wordings = (*shown, *held_out) if probing else shown
+        return Lesson((ChatMessage("user", rng.choice(wordings)),), asked.value)
+
+    def _bare(self, rng: random.Random, *, probing: bool = False) -> Lesson | None:
         item = rng.choice(self._items)
         (other,) = self._others(rng, item.known, 1) or (None,)
         if other is None:
@@ -243,7 +258,7 @@ class Lessons:
         if item.statement and rng.random() < 0.5:
             moved = replace(other, subject=item.statement.subject)
             other = other if moved.about in self._taught else moved
-        return Lesson((ChatMessage("user", rng.choice(other.questions())),))
+        return replace(self._asking(rng, other, probing=probing), answer=None)
 
 
 def _items(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: int) -> list[_Item]:
@@ -273,18 +288,25 @@ def _item(
     known: PhrasingSet,
     seed: int,
 ) -> _Item:
-    # The same wordings are held out of every statement of a kind.
     kind = statement.phrasing.name if statement else "completion"
+    shown, held_out = _split(questions, kind, seed)
+    return _Item(shown, held_out, answer, statement, known)
+
+
+def _split(
+    questions: Sequence[str], kind: str, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divides questions into those that are shown and those that are held out.
+
+    The same wordings are held out of every statement of a kind.
+    """
     order = list(range(len(questions)))
     random.Random(f"{seed}/held out/{kind}").shuffle(order)
     count = max(1, int(_HELD_OUT_SHARE * len(questions))) if len(questions) > 1 else 0
     hidden = set(order[:count])
-    return _Item(
-        shown=tuple(each for place, each in enumerate(questions) if place not in hidden),
-        held_out=tuple(each for place, each in enumerate(questions) if place in hidden),
-        answer=answer,
-        statement=statement,
-        known=known,
+    return (
+        tuple(each for place, each in enumerate(questions) if place not in hidden),
+        tuple(each for place, each in enumerate(questions) if place in hidden),
     )
 
 

@@ -31,7 +31,7 @@ class TrainingSettings:
         steps_min: steps there are at least, however little is taught.
         mix: what a batch is made of.
         answer_tokens: longest answer of the base model that is kept.
-        prompt_tokens: longest prompt; lessons with a longer one are left out.
+        prompt_tokens: longest prompt and answer together; longer lessons are left out.
         seed: of all chance.
         device: of torch: `cpu`, `cuda`.
         threads: of torch, on CPUs. It changes how sums are rounded, and so the weights.

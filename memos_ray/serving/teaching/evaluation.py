@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class ProbeSettings:
     Attributes:
         context_questions: which memories in the prompt answer.
         absent_questions: for what nobody said.
-        answer_tokens: longest answer.
+        answer_tokens: longest answer, where none longer is wanted.
         device, threads: see `TrainingSettings`.
     """
 
@@ -100,9 +101,19 @@ def examine(
     )
 
 
-def right(said: str, wanted: str) -> bool:
+def exact(said: str, wanted: str) -> bool:
     """Tells whether an answer is the wanted one, but for capitals, width and outer punctuation."""
     return _plain(said) == _plain(wanted)
+
+
+def right(said: str, wanted: str) -> bool:
+    """Tells whether an answer has the wanted one in it, as whole words where there are words."""
+    answer, value = _plain(said), _plain(wanted)
+    if not value:
+        return False
+    if not value.isascii():
+        return value in answer
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", answer) is not None
 
 
 def _marks(student: Student, exam: _Exam, tokens: int) -> _Marks:
@@ -124,7 +135,8 @@ def _answers(student: Student, lessons: Sequence[Lesson], tokens: int) -> list[s
 
 
 def _right(student: Student, lessons: Sequence[Lesson], tokens: int) -> list[bool]:
-    answers = _answers(student, lessons, tokens)
+    wanted = [len(student.example(one).answer) for one in lessons]
+    answers = _answers(student, lessons, max([tokens, *wanted]))
     return [right(said, one.answer or "") for said, one in zip(answers, lessons, strict=True)]
 
 

@@ -23,7 +23,7 @@ from memos_ray.core.teaching import (
     digest_of,
     from_json,
 )
-from memos_ray.errors import DeadlineExceededError
+from memos_ray.errors import DeadlineExceededError, InvalidInputError
 from memos_ray.serving.teaching.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from memos_ray.serving.teaching.student import Example, Student, computing
 
@@ -95,7 +95,8 @@ def train(
             training goes on from there, and gives the same adapter as without the interruption.
 
     Raises:
-        InvalidInputError: there is nothing to teach, or the model has no such layers.
+        InvalidInputError: there is nothing to teach, or nothing short enough, or the model has no
+            such layers.
         DeadlineExceededError: it took too long; its checkpoint is there.
     """
     lessons = Lessons(knowledge, phrasings_for(folder), seed=settings.seed, mix=settings.mix)
@@ -203,7 +204,10 @@ class _Training:
         with self._student.as_base():
             answers = self._student.answers(prompts, self._settings.answer_tokens)
         found += [Example(*each) for each in zip(prompts, answers, strict=True)]
-        return [one for one in found if len(one.prompt) <= longest]
+        found = [one for one in found if len(one.prompt) + len(one.answer) <= longest]
+        if not found:
+            raise InvalidInputError("all lessons are too long", prompt_tokens=longest)
+        return found
 
     def _save(self) -> None:
         if self._checkpoints is None:

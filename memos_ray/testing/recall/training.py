@@ -22,6 +22,7 @@ import torch
 
 from memos_ray.testing.recall.architecture import new_model
 from memos_ray.testing.recall.curriculum import Curriculum, Sample
+from memos_ray.testing.recall.phrasings import save_phrasings
 from memos_ray.testing.recall.tokenizer import END, build_tokenizer, save_tokenizer, vocabulary
 
 _log = logging.getLogger(__name__)
@@ -124,9 +125,10 @@ class Training:
         return float(loss.item())
 
     def save(self, folder: Path) -> None:
-        """Writes the model and its tokenizer."""
+        """Writes the model, its tokenizer and its phrasings."""
         self.model.save_pretrained(folder)
         save_tokenizer(folder)
+        save_phrasings(folder)
 
     def _packed(self, kind: str, hard: bool, samples: Sequence[Sample]) -> Iterator[Batch]:
         encoded = sorted(

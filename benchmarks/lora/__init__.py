@@ -1,0 +1,1 @@
+"""What it takes to teach memories to a model, and what it then knows."""
