@@ -1,0 +1,1 @@
+"""LoRA adapters: how they are loaded and shared, and what they are worth."""
