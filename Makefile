@@ -42,7 +42,7 @@ bench-peers: setup  ## The same work by mem0, MemoryOS, LangGraph and LanceDB: D
 bench-ttft: setup  ## What a KV cache saves; renews docs/performance.md: CONTEXTS=512,1024,2048,4096,8192
 	@$(PY) -m benchmarks.ttft $(if $(CONTEXTS),--contexts $(CONTEXTS)) $(ARGS)
 
-bench-lora: setup  ## Facts taught to a model, and forgotten: FACTS=10,50,200
+bench-lora: setup  ## Facts taught to a model, and forgotten; adapters loaded and shared: FACTS=10,50,200
 	@$(PY) -m benchmarks.lora $(if $(FACTS),--facts $(FACTS)) $(ARGS)
 
 docs: setup  ## Renews the tables in docs/ that follow from the code

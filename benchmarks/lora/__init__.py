@@ -1,1 +1,1 @@
-"""What it takes to teach memories to a model, and what it then knows."""
+"""LoRA adapters: how they are loaded and shared, and what they are worth."""

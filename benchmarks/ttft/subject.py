@@ -94,10 +94,10 @@ def question(length: int, number: int = 0) -> tuple[int, ...]:
     return tokens(length, 1000 + number)
 
 
-def greedy(prompt: tuple[int, ...]) -> GenerationRequest:
+def greedy(prompt: tuple[int, ...], adapter: str = "") -> GenerationRequest:
     """Asks for a few tokens of an answer."""
     sampling = Sampling(max_tokens=_ANSWER_TOKENS, temperature=0.0, ignore_eos=True)
-    return GenerationRequest(uuid4().hex, prompt, sampling, SALT)
+    return GenerationRequest(uuid4().hex, prompt, sampling, SALT, adapter)
 
 
 def say(text: str) -> None:

@@ -18,8 +18,9 @@ from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.serving.model_files import layer_shapes
 from memos_ray.testing.engine_process import Asked, EngineProcess
 from memos_ray.testing.engines import HASHING_SHAPES, HashingEngine
+from memos_ray.testing.merged_model import MergedModel
 from memos_ray.testing.random_adapters import random_tensors, sealed
-from tests.serving.adapting import Base, Reference, with_adapter
+from tests.serving.adapting import Base, with_adapter
 from tests.serving.asking import MEMORY, QUESTION, prompt
 from tests.serving.conftest import vllm
 
@@ -63,7 +64,7 @@ def base(kind: str, engine: EngineProcess, folder: Path) -> Base:
 def right(kind: str, folder: Path) -> Iterator[Right]:
     """What must be answered: computed apart from the engine that is tested."""
     if kind == "vllm":
-        yield Reference(folder).answer
+        yield MergedModel(folder).answer
         return
     with EngineProcess(HashingEngine) as alone:
 

@@ -17,7 +17,8 @@ from memos_ray.serving import model_files, vllm_config
 from memos_ray.serving.model_files import layer_shapes, weights_digest
 from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import Asked, EngineProcess
-from tests.serving.adapting import Base, Reference, with_adapter
+from memos_ray.testing.merged_model import MergedModel
+from tests.serving.adapting import Base, with_adapter
 from tests.serving.asking import MEMORY, QUESTION, prompt
 from tests.serving.conftest import settings_of, vllm
 
@@ -28,8 +29,8 @@ def base(folder: Path) -> Base:
 
 
 @pytest.fixture(scope="module")
-def reference(folder: Path) -> Reference:
-    return Reference(folder)
+def reference(folder: Path) -> MergedModel:
+    return MergedModel(folder)
 
 
 def without_spare_slot(settings: ModelSettings) -> VllmEngine:
@@ -44,7 +45,7 @@ def mixed(adapters: list[AdapterPayload]) -> list[Asked]:
     return [Asked(with_adapter(QUESTION, adapter), adapter=adapter) for adapter in rows]
 
 
-def test_vllm_has_its_defect_still(folder: Path, base: Base, reference: Reference) -> None:
+def test_vllm_has_its_defect_still(folder: Path, base: Base, reference: MergedModel) -> None:
     """When this fails, vLLM has mended it: remove `spare_slots` and this test."""
     adapters = [base.adapter(seed) for seed in range(2)]
     expected = [reference.answer(QUESTION, one) for one in (None, *adapters, None)]
@@ -60,7 +61,7 @@ def test_vllm_has_its_defect_still(folder: Path, base: Base, reference: Referenc
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_core_in_its_own_process(
-    folder: Path, base: Base, reference: Reference, devices: int
+    folder: Path, base: Base, reference: MergedModel, devices: int
 ) -> None:
     adapters = [base.adapter(seed) for seed in range(3)]
     settings = {"engine_process": True, "tensor_parallel": devices, "adapter_slots": 2}
@@ -111,7 +112,7 @@ def test_a_model_without_slots_takes_none(folder: Path, base: Base) -> None:
 
 
 def test_two_hundred_adapters_share_four_slots(
-    folder: Path, base: Base, reference: Reference
+    folder: Path, base: Base, reference: MergedModel
 ) -> None:
     adapters = [base.adapter(seed, targets=["q_proj", "v_proj"]) for seed in range(200)]
     size = adapters[0].data.size
