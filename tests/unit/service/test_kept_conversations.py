@@ -42,11 +42,11 @@ class Replicas:
         self.extended: list[KvManifest] = []
 
     async def chat(
-        self, request: ChatRequest, kv: Sequence[object] = ()
+        self, request: ChatRequest, kv: Sequence[object] = (), weights: object | None = None
     ) -> AsyncGenerator[GenerationPart, None]:
         self.requests.append(request)
         self._asked += 1
-        async for part in self._models[self._asked % 2].chat(request, kv):
+        async for part in self._models[self._asked % 2].chat(request, kv, weights):
             yield part
 
     async def build(
