@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,6 +22,7 @@ from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
 
 _LOOK_S = 1.0
 _RESTARTS = 3
+_ABANDONED_S = 86_400.0
 
 
 class AdapterTrainer:
@@ -45,7 +49,7 @@ class AdapterTrainer:
 
         (model,) = [one for one in self._settings.models if one.name == self._spec.model]
         chosen = self._settings.teaching
-        checkpoints = DataFolder(self._settings.data).run / "lessons" / self._spec.id
+        checkpoints = _checkpoints(self._settings) / self._spec.id
         # Cancelling a lesson ends the process.
         made = teach(
             model.folder,
@@ -57,7 +61,6 @@ class AdapterTrainer:
         )
         assert made is not None
         payload, report = made
-        shutil.rmtree(checkpoints, ignore_errors=True)
         return report, payload
 
 
@@ -66,6 +69,12 @@ class RayTrainer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # Those of lessons whose shard was killed.
+        for folder in _checkpoints(settings).glob("*"):
+            # Another shard may be sweeping, too.
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                    _forget(folder)
 
     @property
     def models(self) -> frozenset[str]:
@@ -90,6 +99,8 @@ class RayTrainer:
             raise UnavailableError("the trainer has died too often") from None
         finally:
             ray.kill(actor)
+            # Nobody goes on with it: a lesson that has ended is asked for anew.
+            await asyncio.to_thread(_forget, _checkpoints(self._settings) / spec.id)
         figures = report.figures
         return Trained(
             manifest=(await payload).manifest,
@@ -121,6 +132,14 @@ class RayTrainer:
             )
             .remote(self._settings, spec)
         )
+
+
+def _checkpoints(settings: Settings) -> Path:
+    return DataFolder(settings.data).run / "lessons"
+
+
+def _forget(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _followed(
