@@ -14,6 +14,7 @@ output, progress to standard error. Sections:
                         base_in_context         the same, asked of the base model
                         in_context_loss_points  the difference, in points of a hundred
                         train_s                 seconds of training
+                        train_cpu_s             of processors, loading the model included
     after_deletion  five facts are deleted, and the others are taught anew
                         deleted_recall          of the five, in any wording
                         kept_recall             of the others, as `heldout_recall`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,9 @@ def taught(count: int, settings: TrainingSettings, questions: int) -> dict[str, 
         questions: for each size of the context.
     """
     knowledge = facts(count, settings.seed)
+    started = time.process_time()
     trained = _train(knowledge, settings)
+    train_cpu_s = time.process_time() - started
     held_out = _held_out(knowledge, settings.seed)
     contexts = _contexts(questions, settings.seed)
     base = _asked(settings, None, held_out, contexts)
@@ -40,6 +43,7 @@ def taught(count: int, settings: TrainingSettings, questions: int) -> dict[str, 
         "base_in_context": base["contexts"],
         "in_context_loss_points": round(100 * (base["contexts"] - own["contexts"]), 2),
         "train_s": round(trained.train_s, 1),
+        "train_cpu_s": round(train_cpu_s, 1),
         "steps": len(trained.losses),
         "adapter_bytes": trained.payload.manifest.size_bytes,
     }

@@ -218,6 +218,7 @@ class Lessons:
             for one in self._items
             if one.statement and one.known is known and one.statement.attribute
         }
+        # Any word does for what nobody said.
         return sorted(taught) or [known.phrasings[0].name]
 
     def _in_context(

@@ -37,7 +37,9 @@ from memos_ray.serving.tokenizer import ModelTokenizer
 IGNORED = -100
 """In targets: a place that is not graded."""
 
-_BATCH = 32
+_BATCH = 64
+# A prompt much longer than the others would fill its batch with padding.
+_SPREAD = 1.6
 _RANK_MAX = 512
 _BYTES_MAX = 1 << 30
 
@@ -139,9 +141,7 @@ class Student:
     def answers(self, prompts: Sequence[tuple[int, ...]], tokens: int) -> list[tuple[int, ...]]:
         """Answers each prompt greedily, with at most so many tokens, the end of turn included."""
         found: dict[int, tuple[int, ...]] = {}
-        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        for start in range(0, len(order), _BATCH):
-            places = order[start : start + _BATCH]
+        for places in of_like_length([len(one) for one in prompts]):
             said = self._generated([prompts[place] for place in places], tokens)
             found.update(zip(places, said, strict=True))
         return [found[place] for place in range(len(prompts))]
@@ -163,10 +163,9 @@ class Student:
     def perplexity(self, examples: Sequence[Example]) -> float:
         """Returns the perplexity of the answers."""
         total, count = 0.0, 0
-        ordered = sorted(examples, key=lambda one: len(one.prompt))
         with torch.no_grad():
-            for start in range(0, len(ordered), _BATCH):
-                loss, tokens = self.losses(ordered[start : start + _BATCH])
+            for places in of_like_length([len(one.prompt) + len(one.answer) for one in examples]):
+                loss, tokens = self.losses([examples[place] for place in places])
                 total, count = total + loss.item(), count + tokens
         return math.exp(min(total / count, 700.0)) if count else math.nan
 
@@ -218,6 +217,18 @@ class Student:
             {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)},
             targets.to(self._device),
         )
+
+
+def of_like_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Divides things into batches of about one length; returns their places."""
+    parts: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda each: lengths[each]):
+        last = parts[-1] if parts else []
+        if last and len(last) < _BATCH and lengths[place] <= _SPREAD * lengths[last[0]]:
+            last.append(place)
+        else:
+            parts.append([place])
+    return parts
 
 
 def load_base(folder: Path, device: torch.device) -> Any:

@@ -25,7 +25,7 @@ from memos_ray.core.teaching import (
 )
 from memos_ray.errors import DeadlineExceededError, InvalidInputError
 from memos_ray.serving.teaching.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from memos_ray.serving.teaching.student import Example, Student, computing
+from memos_ray.serving.teaching.student import Example, Student, computing, of_like_length
 
 PHRASINGS_FILE = "phrasings.json"
 """In a model's folder: how this model is asked, before the built-in phrasings."""
@@ -35,8 +35,6 @@ _BETAS = (0.9, 0.98)
 _WARMUP_SHARE = 0.05
 _LAST_SHARE = 0.02
 _CLIP = 1.0
-# A prompt twice as long as its neighbours would fill the batch with padding.
-_SPREAD = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +181,9 @@ class _Training:
         total = sum(len(one.answer) for one in examples)
         loss = 0.0
         self._optimizer.zero_grad()
-        for part in _of_like_length(examples):
-            lost, _ = self._student.losses(part)
+        lengths = [len(one.prompt) + len(one.answer) for one in examples]
+        for places in of_like_length(lengths):
+            lost, _ = self._student.losses([examples[place] for place in places])
             (lost / total).backward()
             loss += lost.item() / total
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
@@ -226,16 +225,3 @@ class _Training:
                 {name: state["exp_avg_sq"] for name, state in states.items()},
             ),
         )
-
-
-def _of_like_length(examples: Sequence[Example]) -> list[list[Example]]:
-    ordered = sorted(examples, key=lambda one: len(one.prompt) + len(one.answer))
-    parts: list[list[Example]] = []
-    for one in ordered:
-        length = len(one.prompt) + len(one.answer)
-        first = parts[-1][0] if parts else None
-        if first and length <= _SPREAD * (len(first.prompt) + len(first.answer)):
-            parts[-1].append(one)
-        else:
-            parts.append([one])
-    return parts

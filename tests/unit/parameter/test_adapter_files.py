@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memos_ray.core.activation import SourceVersion
@@ -32,6 +32,7 @@ def adapter(sources: int = 2, seed: int = 7) -> AdapterPayload:
     return AdapterPayload.seal(plain.data, base="base", rank=2, alpha=4.0, origin=origin)
 
 
+@settings(deadline=None)
 @given(sources=st.integers(0, 5), seed=st.integers(0, 99))
 def test_it_is_read_back_as_written(sources: int, seed: int) -> None:
     before = adapter(sources, seed)

@@ -6,7 +6,7 @@ import random
 from itertools import chain
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memos_ray.core.activation import SourceVersion
@@ -44,6 +44,7 @@ def prompt(lesson: Lesson) -> str:
     return "\n".join(message.text for message in lesson.messages)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), batch=st.integers(0, 50))
 def test_the_seed_decides(seed: int, batch: int) -> None:
     one, same = (Lessons(world(7), [recall_phrasings()], seed=seed, mix=MIX) for _ in range(2))
