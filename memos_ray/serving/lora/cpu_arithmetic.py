@@ -19,15 +19,14 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 if TYPE_CHECKING:
     from vllm.lora.model_manager import LoRAModelManager
 
-Rows = slice | torch.Tensor
-
 
 class GroupedArithmetic(PunicaWrapperCPU):
     """See the module's description. All weights are `[slots, 1, out, in]`."""
 
     def __init__(self, tokens: int, sequences: int, device: torch.device) -> None:
         super().__init__(tokens, sequences, device)
-        self._groups: list[tuple[int, Rows]] = []
+        # By slot its rows: a slice, or their numbers.
+        self._groups: list[tuple[int, Any]] = []
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         """Takes the slots of the next step's rows; vLLM calls this when they have changed."""
@@ -85,7 +84,7 @@ def install(manager: LoRAModelManager) -> None:
         manager._last_mapping = None
 
 
-def _rows(runs: list[tuple[int, int]]) -> Rows:
+def _rows(runs: list[tuple[int, int]]) -> Any:
     if len(runs) == 1:
         return slice(*runs[0])
     return torch.cat([torch.arange(start, end) for start, end in runs])
