@@ -12,7 +12,7 @@ it. For each size, medians in milliseconds:
                    `path_base_ttft`: its base model
 
 `disk_write_bytes` is what the replica's process has written to storage during all hot loads, as the
-kernel counts it; memory file systems are no storage.
+kernel counts it: its log is in it, memory file systems are not.
 """
 
 from __future__ import annotations

@@ -70,7 +70,6 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
         block_size=settings.block_tokens,
         kv_cache_memory_bytes=settings.kv_bytes,
         tensor_parallel_size=settings.tensor_parallel,
-        enforce_eager=settings.eager,
         enable_prefix_caching=True,
         disable_log_stats=True,
         kv_transfer_config=KVTransferConfig(
@@ -80,7 +79,7 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
             kv_load_failure_policy="recompute",
             kv_connector_extra_config=extra,
         ),
-        **_adapters(settings),
+        **{"enforce_eager": settings.eager, **_adapters(settings)},
     )
     config = arguments.create_engine_config()
     fingerprint, element_bytes = _fingerprint(settings, config)
@@ -99,23 +98,16 @@ def _adapters(settings: ModelSettings) -> dict[str, Any]:
         return {}
     from vllm.platforms import current_platform
 
+    eager = {"enforce_eager": True} if current_platform.device_type == "cpu" else {}
     return {
+        # See `lora.cpu_arithmetic`.
+        **eager,
         "enable_lora": True,
-        "max_loras": settings.adapter_slots + spare_slots(current_platform.device_type),
+        "max_loras": settings.adapter_slots,
         "max_cpu_loras": _UNLIMITED,
         "max_lora_rank": next(rank for rank in _RANKS if rank >= settings.adapter_rank_max),
         "worker_extension_cls": EXTENSION,
     }
-
-
-def spare_slots(device: str) -> int:
-    """Returns how many of vLLM's adapter slots stay empty, behind those in use.
-
-    On CPUs, vLLM 0.29 to 0.32 takes a row without an adapter for one with the last slot's, when
-    another row of the batch has an adapter (vLLM pull requests 48421 and 49656). Slots are filled
-    from the first on, so an empty one behind them makes that row's addition zero.
-    """
-    return 1 if device == "cpu" else 0
 
 
 def _cores_of(ranks: int) -> str:

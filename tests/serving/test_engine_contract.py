@@ -94,12 +94,6 @@ class TestControls:
         assert (answer.kv.refused, answer.kv.cached_tokens) == (Refusal.KEY, 0)
         assert answer.tokens == ask(engine, tokens=changed).tokens
 
-    def test_a_cache_under_another_adapter_is_refused(
-        self, engine: EngineProcess, plain: Answer
-    ) -> None:
-        adapted = engine.export_kv(MEMORY, salt="acme", adapter="a1")
-        self._refused(engine, plain, adapted, Refusal.KEY)
-
     def test_a_cache_of_another_model_is_refused(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:

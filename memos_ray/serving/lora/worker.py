@@ -14,6 +14,7 @@ import torch
 
 from memos_ray.core.parameter.payload import read_tensors
 from memos_ray.serving.kv.desk import open_desk
+from memos_ray.serving.lora import cpu_arithmetic
 
 if TYPE_CHECKING:
     from vllm.lora.lora_model import LoRAModel
@@ -52,6 +53,7 @@ class AdapterExtension:
     def memos_place_adapters(self, numbers: list[int]) -> None:
         """Fills the slots with exactly these adapters."""
         manager = self.model_runner.lora_manager._adapter_manager
+        cpu_arithmetic.install(manager)
         for number in manager.list_adapters():
             if number not in numbers:
                 manager.deactivate_adapter(number)
