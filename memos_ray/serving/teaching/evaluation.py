@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memos_ray.core.parameter import AdapterPayload
-from memos_ray.core.teaching import GateFigures, Knowledge, Lesson, Lessons, Scores
+from memos_ray.core.teaching import GateFigures, Knowledge, Lesson, Lessons, PhrasingSet, Scores
+from memos_ray.errors import InvalidInputError
 from memos_ray.serving.teaching.student import Student, computing
 from memos_ray.serving.teaching.training import phrasings_for
 
@@ -79,7 +80,7 @@ def examine(
         lessons.held_out(),
         lessons.context_probes(probes.context_questions),
         lessons.absent_probes(probes.absent_questions),
-        Lessons(foreign, known, seed=seed).held_out() if foreign else (),
+        _askable(foreign, known, seed),
     )
     with computing(probes.threads):
         student = Student(folder, probes.device)
@@ -114,6 +115,16 @@ def right(said: str, wanted: str) -> bool:
     if not value.isascii():
         return value in answer
     return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", answer) is not None
+
+
+def _askable(
+    knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: int
+) -> list[Lesson]:
+    """Returns questions for memories; none where nothing can be asked about any of them."""
+    try:
+        return Lessons(knowledge, known, seed=seed).held_out()
+    except InvalidInputError:
+        return []
 
 
 def _marks(student: Student, exam: _Exam, tokens: int) -> _Marks:
