@@ -22,10 +22,18 @@ from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import PromptMemory, Taught, holds, prompt_memory
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.errors import MemosError, NotOwnerError, StoreCorruptError
+from memos_ray.errors import (
+    IllegalStateError,
+    MemosError,
+    NotFoundError,
+    NotOwnerError,
+    StoreCorruptError,
+    UnavailableError,
+)
 from memos_ray.ports import BlobStorePort, ObjectsPort, RecordStorePort
 
 _PATIENCE_S = 0.5
+_LONG_PATIENCE_S = 60.0
 _STALE_MOST = 32
 _log = logging.getLogger(__name__)
 
@@ -104,7 +112,7 @@ class Adapters:
             found = self._usable(adapter, heads)
             if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
                 continue
-            weights = await self._weights(adapter)
+            weights = await self._weights(adapter, _PATIENCE_S)
             if weights is None:
                 continue
             learnt, stale = found
@@ -124,6 +132,38 @@ class Adapters:
             heads = await self._heads(adapter)
             if all(evaluate(visible, facets_of(head)) for head in heads):
                 found.append(self._report(adapter, heads))
+        return found
+
+    async def known(
+        self, place: Place, adapter_id: str, visible: Predicate
+    ) -> tuple[Adapter, TeachingState]:
+        """Returns an adapter whose memories are all there, and may all be read.
+
+        Args:
+            visible: what the caller may read.
+
+        Raises:
+            NotFoundError: there is none that this caller may know of.
+            IllegalStateError: a memory that it has learnt does not hold any more.
+        """
+        adapter = self._adapters.get(adapter_id)
+        if adapter is not None and adapter.place == place:
+            heads = await self._heads(adapter)
+            if all(evaluate(visible, facets_of(head)) for head in heads):
+                if self._usable(adapter, heads) is None:
+                    raise IllegalStateError("the adapter is retired", adapter=adapter_id)
+                return adapter, self._state(adapter, heads)
+        raise NotFoundError("there is no such adapter", adapter=adapter_id)
+
+    async def reference(self, adapter: Adapter) -> object:
+        """Returns a reference to the weights of an adapter.
+
+        Raises:
+            UnavailableError: its file cannot be read.
+        """
+        found = await self._weights(adapter, _LONG_PATIENCE_S)
+        if found is None:
+            raise UnavailableError("the adapter's file cannot be read", adapter=adapter.id)
         return found
 
     def open(self, partition: int, epoch: int) -> None:
@@ -197,7 +237,7 @@ class Adapters:
         found = await self._run(self._store.heads, adapter.place.partition, keys)
         return list(found.values())
 
-    async def _weights(self, adapter: Adapter) -> object | None:
+    async def _weights(self, adapter: Adapter, patience_s: float) -> object | None:
         """Returns a reference to the weights; nothing while they are on their way."""
         if adapter.digest not in self._loaded:
             loading = self._loading.get(adapter.digest)
@@ -205,7 +245,7 @@ class Adapters:
                 loading = asyncio.create_task(self._load(adapter))
                 loading.add_done_callback(lambda _: self._loading.pop(adapter.digest, None))
                 self._loading[adapter.digest] = loading
-            await asyncio.wait([loading], timeout=_PATIENCE_S)
+            await asyncio.wait([loading], timeout=patience_s)
         return self._loaded.get(adapter.digest)
 
     async def _load(self, adapter: Adapter) -> None:
@@ -256,19 +296,20 @@ class Adapters:
         place = adapter.place
         self._store.forget_derivations(place.partition, epoch, place.tenant, KIND, [adapter.id])
 
+    def _state(self, adapter: Adapter, heads: Sequence[MemCube]) -> TeachingState:
+        if adapter.state is not TeachingState.LIVE:
+            return adapter.state
+        found = self._usable(adapter, heads)
+        if found is None:
+            return TeachingState.RETIRED
+        return TeachingState.STALE if found[1] else TeachingState.LIVE
+
     def _report(self, adapter: Adapter, heads: Sequence[MemCube]) -> TeachingReport:
-        state = adapter.state
-        if state is TeachingState.LIVE:
-            found = self._usable(adapter, heads)
-            if found is None:
-                state = TeachingState.RETIRED
-            elif found[1]:
-                state = TeachingState.STALE
         return TeachingReport(
             id=adapter.id,
             namespace=adapter.place.namespace,
             model=adapter.model,
-            state=state,
+            state=self._state(adapter, heads),
             share=1.0,
             loss=None,
             reason=None,

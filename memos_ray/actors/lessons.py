@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from memos_ray.actors.promoting import Writing
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
+from memos_ray.core.cube.metadata import Attribute, Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
@@ -25,17 +25,51 @@ from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Create, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
-from memos_ray.errors import IllegalStateError, InvalidInputError, MemosError, NotFoundError
-from memos_ray.ports import ObjectsPort, TrainerPort, TrainingProgress, TrainingSpec
+from memos_ray.errors import (
+    ClientError,
+    IllegalStateError,
+    InvalidInputError,
+    MemosError,
+    NotFoundError,
+)
+from memos_ray.ports import (
+    AdapterRoom,
+    CombinedAdapters,
+    ForeignAdapter,
+    ObjectsPort,
+    TrainerPort,
+    TrainingProgress,
+    TrainingSpec,
+)
 
 _ENDED_MOST = 256
+_REASON_MOST = 400
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How an adapter comes to be.
+
+    Attributes:
+        made_of: see `TrainingSpec`.
+        origin: of the parameter memory.
+        attributes: of the parameter memory, beside those that all have.
+    """
+
+    made_of: CombinedAdapters | ForeignAdapter | None = None
+    origin: Origin = Origin.FINE_TUNING
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+_BY_TRAINING = Making()
 
 
 @dataclass(slots=True)
 class _Lesson:
     place: Place
     request: TeachRequest
+    making: Making
     sources: tuple[SourceVersion, ...]
     state: TeachingState = TeachingState.TRAINING
     progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0.0))
@@ -72,25 +106,39 @@ class Lessons:
         self._write = write
         self._lessons: OrderedDict[str, _Lesson] = OrderedDict()
 
+    def room(self, model: str) -> AdapterRoom:
+        """Returns what adapters a model takes.
+
+        Raises:
+            NotFoundError: there is no such model, or it cannot be taught.
+        """
+        known = self._trainer.models
+        if model not in known:
+            raise NotFoundError("no such model can be taught", model=model, known=sorted(known))
+        return known[model]
+
     def teach(
-        self, place: Place, request: TeachRequest, heads: Sequence[MemCube]
+        self,
+        place: Place,
+        request: TeachRequest,
+        heads: Sequence[MemCube],
+        making: Making = _BY_TRAINING,
     ) -> TeachingReport:
         """Begins a lesson; returns at once.
 
         Raises:
             NotFoundError: there is no such model, or it cannot be taught.
-            InvalidInputError: none of the memories is a text that holds.
+            InvalidInputError: none of the memories is a text that holds, or not all are of which
+                an adapter knows already.
             IllegalStateError: the model is learning something of this namespace already.
         """
-        known = self._trainer.models
-        if request.model not in known:
-            raise NotFoundError(
-                "no such model can be taught", model=request.model, known=sorted(known)
-            )
+        self.room(request.model)
         now = self._now()
         held = [head for head in heads if holds(head, now)]
         if not held:
             raise InvalidInputError("none of these is a text that can be learnt")
+        if making.made_of is not None and len(held) < len(heads):
+            raise InvalidInputError("not all of these are texts that hold")
         for other in self._lessons.values():
             same = (other.place, other.request.model) == (place, request.model)
             if same and other.state is TeachingState.TRAINING:
@@ -106,12 +154,12 @@ class Lessons:
             )
             for head in held
         )
-        lesson = _Lesson(place, request, tuple(one.source for one in knowledge))
+        lesson = _Lesson(place, request, making, tuple(one.source for one in knowledge))
         self._lessons[request.minted_id] = lesson
         ended = [id for id, one in self._lessons.items() if one.ended]
         for id in ended[: max(0, len(self._lessons) - _ENDED_MOST)]:
             del self._lessons[id]
-        spec = TrainingSpec(request.minted_id, request.model, knowledge)
+        spec = TrainingSpec(request.minted_id, request.model, knowledge, making.made_of)
         lesson.task = asyncio.create_task(self._learn(lesson, spec, heads))
         return _report(lesson)
 
@@ -195,7 +243,7 @@ class Lessons:
             lesson.state = TeachingState.CANCELLED
             raise
         except MemosError as error:
-            lesson.state, lesson.reason = TeachingState.FAILED, error.code
+            lesson.state, lesson.reason = TeachingState.FAILED, _reason(error)
             _log.warning("a lesson failed: %s", error.code)
         except Exception as error:
             lesson.state, lesson.reason = TeachingState.FAILED, "internal"
@@ -207,12 +255,16 @@ class Lessons:
         create = Create(
             payload=ParameterRef(adapter.digest, adapter.base, adapter.rank, adapter.size_bytes),
             minted_id=adapter.id,
-            origin=Origin.FINE_TUNING,
+            origin=lesson.making.origin,
             sources=tuple(
                 SourceRef(cube_id=source.cube_id, version=source.version)
                 for source in adapter.sources
             ),
-            attributes={"model": adapter.model, "state": adapter.state.value},
+            attributes={
+                **lesson.making.attributes,
+                "model": adapter.model,
+                "state": adapter.state.value,
+            },
             visibility=Visibility.PRIVATE if private else None,
         )
         request = lesson.request
@@ -222,6 +274,11 @@ class Lessons:
         if isinstance(outcome, MemosError):
             self._adapters.give_up(adapter)
             raise outcome
+
+
+def _reason(error: MemosError) -> str:
+    # What somebody can mend is said in full.
+    return str(error)[:_REASON_MOST] if isinstance(error, ClientError) else error.code
 
 
 def _report(lesson: _Lesson) -> TeachingReport:

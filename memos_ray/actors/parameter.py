@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from memos_ray.actors.adapter_exchange import AdapterExchange
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
@@ -17,13 +18,16 @@ from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
-from memos_ray.ports import ClockPort
+from memos_ray.ports import ClockPort, ObjectsPort
 
 _log = logging.getLogger(__name__)
 
 
 class ParameterMemory:
     """Lessons and adapters of a shard, for who may read what they are about.
+
+    Attributes:
+        exchange: adapters that are not trained here, and those that are taken away.
 
     Concurrency: runs on the actor's event loop.
     """
@@ -36,7 +40,11 @@ class ParameterMemory:
         reader: RecordReader,
         guard: PolicyGuard,
         clock: ClockPort,
+        objects: ObjectsPort | None,
     ) -> None:
+        self.exchange = AdapterExchange(
+            adapters, lessons, reader=reader, guard=guard, clock=clock, objects=objects
+        )
         self._adapters = adapters
         self._lessons = lessons
         self._reader = reader
@@ -105,10 +113,12 @@ class ParameterMemory:
         now = self._clock.now()
         visible = policy.require_namespace(context, Action.READ, namespace, now)
         place = Place(partition, context.principal.tenant, namespace)
-        found = [] if self._adapters is None else await self._adapters.reports(place, visible)
+        learning: list[TeachingReport] = []
         if self._lessons is not None and self._may_teach(policy, context, namespace):
-            found += self._lessons.reports(place)
-        return found
+            # Before anything is waited for: a lesson that ends meanwhile is in one of the two.
+            learning = self._lessons.reports(place)
+        found = [] if self._adapters is None else await self._adapters.reports(place, visible)
+        return found + learning
 
     async def cancel_lesson(
         self, partition: int, context: CallContext, namespace: str, lesson_id: str

@@ -32,14 +32,21 @@ from memos_ray.core.activation import (
 )
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import AdapterPart, TeachingReport
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
+from memos_ray.core.vault.requests import (
+    ConvertRequest,
+    ImportRequest,
+    ListRequest,
+    MergeRequest,
+    ShardStatus,
+    TeachRequest,
+)
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
     EventQuery,
@@ -238,6 +245,23 @@ class VaultShard:
         """Begins a lesson; see `ShardPort`."""
         await self._serve(partition)
         return await self._parameter.teach(partition, request)
+
+    async def merge_adapters(self, partition: int, request: MergeRequest) -> TeachingReport:
+        """Begins to combine adapters; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.exchange.merge(partition, request)
+
+    async def import_adapter(self, partition: int, request: ImportRequest) -> TeachingReport:
+        """Begins to take an adapter in; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.exchange.bring(partition, request)
+
+    async def adapter_part(
+        self, partition: int, context: CallContext, namespace: str, adapter_id: str, start: int
+    ) -> AdapterPart:
+        """Returns a part of an adapter's file; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.exchange.part(partition, context, namespace, adapter_id, start)
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str

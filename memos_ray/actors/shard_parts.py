@@ -162,5 +162,10 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
                 write=judged.write,
             )
     return ParameterMemory(
-        adapters, lessons, reader=judged.reader, guard=judged.guard, clock=parts.clock
+        adapters,
+        lessons,
+        reader=judged.reader,
+        guard=judged.guard,
+        clock=parts.clock,
+        objects=kv.objects if kv else None,
     )

@@ -1,22 +1,31 @@
-"""Teach models and see what they have learnt: `memos-ray adapter teach|ls|show|cancel`."""
+"""What models learn: `memos-ray adapter teach|merge|import|export|ls|show|cancel`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memos_ray.cli.call import Call, with_service
 from memos_ray.cli.values import NamespaceOption
 
+if TYPE_CHECKING:
+    from memos_ray.gateway.parameter_models import LessonReport
+
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A lesson, or its adapter.")]
+_ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Which model; the only one there is.")
+]
+_WaitOption = Annotated[bool, typer.Option("--wait", help="Until the lesson has ended.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(no_args_is_help=True, help="LoRA adapters made of memories.")
     group.command("ls")(list_lessons)
-    for command in (teach, show, cancel):
+    group.command("import")(import_folder)
+    for command in (teach, merge, export, show, cancel):
         group.command()(command)
     app.add_typer(group, name="adapter", rich_help_panel="Models")
 
@@ -25,20 +34,69 @@ def register(app: typer.Typer) -> None:
 def teach(
     call: Call,
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Memories of one namespace.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Which model; the only one there is.")
-    ] = None,
+    model: _ModelOption = None,
     namespace: NamespaceOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the lesson has ended.")] = False,
+    wait: _WaitOption = False,
 ) -> None:
     """Begins to teach a model memories of a namespace."""
-    from memos_ray.cli import adapter_rendering
-
     lesson = call.memos.adapters.teach(ids, model, namespace=namespace)
-    if wait:
-        with adapter_rendering.progress(call.out) as advance:
-            lesson = call.memos.adapters.wait(lesson.id, namespace=namespace, progress=advance)
-    call.out.show(lesson, lambda console: adapter_rendering.lesson(console, lesson))
+    _followed(call, lesson, namespace, wait)
+
+
+@with_service
+def merge(
+    call: Call,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Live adapters of one model.")],
+    method: Annotated[
+        str, typer.Option("--method", help="How: `linear`, `svd`, `ties` or `dare`.")
+    ] = "svd",
+    weight: Annotated[
+        list[float] | None,
+        typer.Option("--weight", "-w", help="Of each adapter, in order; 1 when there are none."),
+    ] = None,
+    density: Annotated[
+        float | None,
+        typer.Option("--density", help="Share of changes that ties and dare keep; half."),
+    ] = None,
+    namespace: NamespaceOption = None,
+    wait: _WaitOption = False,
+) -> None:
+    """Begins to combine live adapters of a namespace into one."""
+    lesson = call.memos.adapters.merge(
+        ids, method=method, weights=weight or (), density=density, namespace=namespace
+    )
+    _followed(call, lesson, namespace, wait)
+
+
+@with_service
+def import_folder(
+    call: Call,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="As PEFT writes it.")],
+    source: Annotated[
+        list[str],
+        typer.Option("--source", "-s", metavar="ID", help="A memory that it is about; repeatable."),
+    ],
+    model: _ModelOption = None,
+    namespace: NamespaceOption = None,
+    wait: _WaitOption = False,
+) -> None:
+    """Begins to check an adapter that was made elsewhere, in safetensors."""
+    lesson = call.memos.adapters.import_folder(folder, source, model, namespace=namespace)
+    _followed(call, lesson, namespace, wait)
+
+
+@with_service
+def export(
+    call: Call,
+    id: _IdArgument,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty one.")],
+    namespace: NamespaceOption = None,
+) -> None:
+    """Writes an adapter into a folder that PEFT loads."""
+    call.memos.adapters.export_folder(id, folder, namespace=namespace)
+    call.out.show(
+        {"id": id, "folder": str(folder)}, lambda console: console.print(str(folder), markup=False)
+    )
 
 
 @with_service
@@ -67,3 +125,12 @@ def cancel(call: Call, id: _IdArgument, namespace: NamespaceOption = None) -> No
 
     found = call.memos.adapters.cancel(id, namespace=namespace)
     call.out.show(found, lambda console: adapter_rendering.lesson(console, found))
+
+
+def _followed(call: Call, lesson: LessonReport, namespace: str | None, wait: bool) -> None:
+    from memos_ray.cli import adapter_rendering
+
+    if wait:
+        with adapter_rendering.progress(call.out) as advance:
+            lesson = call.memos.adapters.wait(lesson.id, namespace=namespace, progress=advance)
+    call.out.show(lesson, lambda console: adapter_rendering.lesson(console, lesson))

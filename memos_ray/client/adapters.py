@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
+from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.client.transport import ParameterApi
-from memos_ray.core.parameter import TeachingState
+from memos_ray.core.parameter import FusionMethod, TeachingState
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import LessonReport, Teaching
+from memos_ray.gateway.parameter_models import LessonReport, Merging, Teaching
 
 _LOOK_S = 1.0
 
@@ -39,6 +42,69 @@ class AsyncAdapters:
         chosen = model or await self._only_model()
         wanted = valid(Teaching, ids=list(ids), model=chosen, namespace=namespace)
         return await self._api.teach(self._caller(), wanted)
+
+    async def merge(
+        self,
+        ids: Sequence[str],
+        *,
+        method: FusionMethod | str = FusionMethod.SVD,
+        weights: Sequence[float] = (),
+        density: float | None = None,
+        namespace: str | None = None,
+    ) -> LessonReport:
+        """Begins to combine live adapters of a namespace into one; returns at once. See `wait`.
+
+        Args:
+            weights: of each adapter; 1 when there are none.
+            density: share of the changes that `ties` and `dare` keep; half when absent.
+        """
+        wanted = valid(
+            Merging,
+            ids=list(ids),
+            method=method,
+            weights=list(weights),
+            density=density,
+            namespace=namespace,
+        )
+        return await self._api.merge(self._caller(), wanted)
+
+    async def import_folder(
+        self,
+        folder: str | Path,
+        sources: Sequence[str],
+        model: str | None = None,
+        *,
+        namespace: str | None = None,
+    ) -> LessonReport:
+        """Begins to check an adapter in a folder as PEFT writes it; returns at once. See `wait`.
+
+        Args:
+            sources: the memories that it is about: it is used, and goes, with them.
+            model: may be left out where there is only one.
+
+        Raises:
+            NotFoundError: a file, a memory or the model is missing.
+            InvalidInputError: it is pickled, or no plain LoRA adapter.
+        """
+        config, tensors = await asyncio.to_thread(read_folder, Path(folder))
+        chosen = model or await self._only_model()
+        wanted = valid(Teaching, ids=list(sources), model=chosen, namespace=namespace)
+        return await self._api.bring(self._caller(), wanted, config, tensors)
+
+    async def export_folder(
+        self, id: str, folder: str | Path, *, namespace: str | None = None
+    ) -> None:
+        """Writes an adapter into an empty folder, or a new one, that PEFT loads.
+
+        Raises:
+            NotFoundError: there is no such adapter.
+            IllegalStateError: a memory that it has learnt does not hold any more.
+            InvalidInputError: the folder has files already.
+        """
+        check(id=id, namespace=namespace)
+        files = await self._api.files(self._caller(), id, namespace)
+        async with aclosing(files.tensors):
+            await write_folder(Path(folder), files)
 
     async def list(self, namespace: str | None = None) -> list[LessonReport]:
         """Returns the lessons and adapters of a namespace."""
@@ -86,6 +152,39 @@ class Adapters:
     ) -> LessonReport:
         """Begins to teach a model memories of a namespace; see `AsyncAdapters.teach`."""
         return self._loop.run(self._async.teach(ids, model, namespace=namespace))
+
+    def merge(
+        self,
+        ids: Sequence[str],
+        *,
+        method: FusionMethod | str = FusionMethod.SVD,
+        weights: Sequence[float] = (),
+        density: float | None = None,
+        namespace: str | None = None,
+    ) -> LessonReport:
+        """Begins to combine live adapters into one; see `AsyncAdapters.merge`."""
+        return self._loop.run(
+            self._async.merge(
+                ids, method=method, weights=weights, density=density, namespace=namespace
+            )
+        )
+
+    def import_folder(
+        self,
+        folder: str | Path,
+        sources: Sequence[str],
+        model: str | None = None,
+        *,
+        namespace: str | None = None,
+    ) -> LessonReport:
+        """Begins to check an adapter in a folder; see `AsyncAdapters.import_folder`."""
+        return self._loop.run(
+            self._async.import_folder(folder, sources, model, namespace=namespace)
+        )
+
+    def export_folder(self, id: str, folder: str | Path, *, namespace: str | None = None) -> None:
+        """Writes an adapter into a folder; see `AsyncAdapters.export_folder`."""
+        self._loop.run(self._async.export_folder(id, folder, namespace=namespace))
 
     def list(self, namespace: str | None = None) -> list[LessonReport]:
         """Returns the lessons and adapters of a namespace."""

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import orjson
+
 from memos_ray.client.rest_link import RestLink
+from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    AdapterFiles,
+    LessonList,
+    LessonReport,
+    Merging,
+    Teaching,
+)
 
 _PATH = "/v1/adapters"
 
@@ -22,6 +31,37 @@ class HttpParameter:
         body = teaching.model_dump(mode="json", exclude_unset=True)
         # Twice would be refused: the model is learning already.
         return await self._link.call(LessonReport, "POST", _PATH, caller, body, repeatable=False)
+
+    async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
+        """Begins to combine adapters."""
+        body = merging.model_dump(mode="json", exclude_unset=True)
+        path = f"{_PATH}/merge"
+        return await self._link.call(LessonReport, "POST", path, caller, body, repeatable=False)
+
+    async def bring(
+        self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
+    ) -> LessonReport:
+        """Begins to check an adapter that was made elsewhere."""
+        about = sources.model_dump(mode="json", exclude_unset=True)
+        form = {
+            "about": (None, orjson.dumps(about), "application/json"),
+            "config": (CONFIG_FILE, config, "application/json"),
+            "weights": (TENSORS_FILE, tensors, "application/octet-stream"),
+        }
+        path = f"{_PATH}/import"
+        return await self._link.call(
+            LessonReport, "POST", path, caller, form=form, repeatable=False
+        )
+
+    async def files(
+        self, caller: Caller, adapter_id: str, namespace: str | None = None
+    ) -> AdapterFiles:
+        """Returns an adapter's files."""
+        path = f"{_PATH}/{quote(adapter_id, safe=':')}"
+        _, pieces = await self._link.download(f"{path}/config", caller, namespace=namespace)
+        config = b"".join([piece async for piece in pieces])
+        size, tensors = await self._link.download(f"{path}/weights", caller, namespace=namespace)
+        return AdapterFiles(config, tensors, size)
 
     async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
         """Lists lessons and adapters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -25,6 +25,9 @@ from memos_ray.gateway.models import Problem
 from memos_ray.gateway.problems import error_of_problem, error_of_status
 
 M = TypeVar("M", bound=BaseModel)
+
+Form = Mapping[str, tuple[str | None, bytes, str]]
+"""Parts of a form: file name, if it is a file, content and media type."""
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
@@ -73,6 +76,7 @@ class RestLink:
         caller: Caller,
         body: Mapping[str, Any] | None = None,
         *,
+        form: Form | None = None,
         key: str | None = None,
         repeatable: bool = True,
         **query: Any,
@@ -80,6 +84,7 @@ class RestLink:
         """Returns the answer to a request.
 
         Args:
+            form: parts to send in place of a JSON body.
             key: the idempotency key.
             repeatable: whether sending it twice does no harm.
             query: parameters; absent ones are left out.
@@ -100,6 +105,7 @@ class RestLink:
             params={name: value for name, value in query.items() if value is not None},
             headers=headers,
             content=content,
+            files=form,
         )
         pause_s = _FIRST_PAUSE_S
         for attempt in range(1, self._attempts + 1):
@@ -112,6 +118,30 @@ class RestLink:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         raise InternalError("no attempt was made")
+
+    async def download(
+        self, path: str, caller: Caller, **query: Any
+    ) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """Returns the length of a file and its pieces, which must be read to the end or closed.
+
+        Raises:
+            UnavailableError: nobody answers, or the connection broke, then or later.
+            MemosError: what the service raised.
+        """
+        request = self.client.build_request(
+            "GET",
+            path,
+            params={name: value for name, value in query.items() if value is not None},
+            headers=self.headers(caller),
+        )
+        try:
+            answer = await self.client.send(request, stream=True)
+        except httpx.TransportError:
+            raise UnavailableError("nobody answers there", url=self.url) from None
+        if not answer.is_success:
+            await answer.aread()
+            raise error_of(answer)
+        return int(answer.headers["Content-Length"]), _pieces(answer)
 
     def headers(self, caller: Caller, key: str | None = None) -> dict[str, str]:
         """Returns the headers that state who calls, and why."""
@@ -137,6 +167,16 @@ class RestLink:
             except ValidationError:
                 raise InternalError("this is no answer of memos-ray", kind=kind.__name__) from None
         raise error_of(answer)
+
+
+async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    except httpx.TransportError:
+        raise UnavailableError("the connection broke") from None
+    finally:
+        await answer.aclose()
 
 
 def _check_url(url: str) -> None:

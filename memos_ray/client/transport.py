@@ -24,7 +24,13 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    AdapterFiles,
+    LessonList,
+    LessonReport,
+    Merging,
+    Teaching,
+)
 from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]
@@ -66,6 +72,22 @@ class ParameterApi(Protocol):
 
     async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
         """Begins a lesson."""
+        ...
+
+    async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
+        """Begins to combine adapters."""
+        ...
+
+    async def bring(
+        self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
+    ) -> LessonReport:
+        """Begins to check an adapter that was made elsewhere."""
+        ...
+
+    async def files(
+        self, caller: Caller, adapter_id: str, namespace: str | None = None
+    ) -> AdapterFiles:
+        """Returns an adapter's files."""
         ...
 
     async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:

@@ -14,13 +14,20 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import AdapterPart, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
+from memos_ray.core.vault.requests import (
+    ConvertRequest,
+    ImportRequest,
+    ListRequest,
+    MergeRequest,
+    ShardStatus,
+    TeachRequest,
+)
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
@@ -112,6 +119,31 @@ class ShardHandle:
         """Begins a lesson."""
         report: TeachingReport = await self._call("teach", partition, request)
         return report
+
+    async def merge_adapters(self, partition: int, request: MergeRequest) -> TeachingReport:
+        """Begins to combine adapters."""
+        report: TeachingReport = await self._call(
+            "merge_adapters", partition, request, timeout_s=_BUILD_TIMEOUT_S
+        )
+        return report
+
+    async def import_adapter(self, partition: int, request: ImportRequest) -> TeachingReport:
+        """Begins to take an adapter in."""
+        report: TeachingReport = await self._call(
+            "import_adapter", partition, request, timeout_s=_BUILD_TIMEOUT_S
+        )
+        return report
+
+    async def adapter_part(
+        self, partition: int, context: CallContext, namespace: str, adapter_id: str, start: int
+    ) -> AdapterPart:
+        """Returns a part of an adapter's file."""
+        part: AdapterPart = await self._call(
+            "adapter_part",
+            *(partition, context, namespace, adapter_id, start),
+            timeout_s=_BUILD_TIMEOUT_S,
+        )
+        return part
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str

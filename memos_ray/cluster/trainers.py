@@ -5,24 +5,33 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from memos_ray.cluster.folder import DataFolder
-from memos_ray.config import Settings
+from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.core.teaching import GateReport, Verdict, as_markdown
 from memos_ray.errors import InternalError, MemosError, UnavailableError
-from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
+from memos_ray.ports import (
+    AdapterRoom,
+    CombinedAdapters,
+    ForeignAdapter,
+    Trained,
+    TrainingProgress,
+    TrainingSpec,
+)
 
 _LOOK_S = 1.0
 _RESTARTS = 3
 _ABANDONED_S = 86_400.0
+_MADE_SHARE = 0.5
 
 
 class AdapterTrainer:
@@ -37,8 +46,18 @@ class AdapterTrainer:
         """Says how far the training is."""
         return self._progress
 
-    def run(self) -> tuple[GateReport, AdapterPayload]:
-        """Trains, and lets the gate decide."""
+    def run(self, *objects: Any) -> tuple[GateReport, AdapterPayload]:
+        """Makes the adapter, and lets the gate decide.
+
+        Args:
+            objects: what the adapter is made of; see `references` in `TrainingSpec.made_of`.
+        """
+        (model,) = [one for one in self._settings.models if one.name == self._spec.model]
+        if self._spec.made_of is None:
+            return self._taught(model)
+        return self._given(model, self._spec.made_of, objects)
+
+    def _taught(self, model: ModelSettings) -> tuple[GateReport, AdapterPayload]:
         # Whoever only describes the actor does not load torch.
         from memos_ray.serving.teaching.training import Progress
         from memos_ray.serving.teaching.work import teach
@@ -47,7 +66,6 @@ class AdapterTrainer:
             self._progress = TrainingProgress(step.step / max(step.steps, 1), step.loss)
             return True
 
-        (model,) = [one for one in self._settings.models if one.name == self._spec.model]
         chosen = self._settings.teaching
         checkpoints = _checkpoints(self._settings) / self._spec.id
         # Cancelling a lesson ends the process.
@@ -61,6 +79,40 @@ class AdapterTrainer:
         )
         assert made is not None
         payload, report = made
+        return report, payload
+
+    def _given(
+        self,
+        model: ModelSettings,
+        made_of: CombinedAdapters | ForeignAdapter,
+        objects: tuple[Any, ...],
+    ) -> tuple[GateReport, AdapterPayload]:
+        from memos_ray.serving.teaching.fusion import fuse
+        from memos_ray.serving.teaching.work import adopt, judge
+
+        chosen, room = self._settings.teaching, _room(model)
+        match made_of:
+            case CombinedAdapters():
+                payload = fuse(
+                    model.folder,
+                    objects,
+                    made_of.plan,
+                    bytes_max=room.bytes_max,
+                    threads=chosen.threads,
+                )
+            case ForeignAdapter():
+                payload = adopt(
+                    model.folder,
+                    made_of.config,
+                    *objects,
+                    rank_max=room.rank_max,
+                    bytes_max=room.bytes_max,
+                )
+            case _:
+                assert_never(made_of)
+        self._progress = TrainingProgress(_MADE_SHARE)
+        knowledge = self._spec.knowledge
+        report = judge(model.folder, payload, knowledge, chosen.training(), chosen.thresholds())
         return report, payload
 
 
@@ -77,18 +129,19 @@ class RayTrainer:
                     _forget(folder)
 
     @property
-    def models(self) -> frozenset[str]:
+    def models(self) -> Mapping[str, AdapterRoom]:
         """See `TrainerPort`: those whose replicas take adapters."""
         served = self._settings.served_models
-        return frozenset(model.name for model in served if model.adapter_slots)
+        return {model.name: _room(model) for model in served if model.adapter_slots}
 
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
     ) -> Trained:
         """See `TrainerPort`."""
-        actor = await asyncio.to_thread(self._start, spec)
+        actor = await asyncio.to_thread(self._start, _described(spec))
         try:
-            report_reference, payload = actor.run.options(num_returns=2).remote()
+            given = () if spec.made_of is None else spec.made_of.references
+            report_reference, payload = actor.run.options(num_returns=2).remote(*given)
             report = await _followed(actor, report_reference, progress)
         except RayTaskError as error:
             cause = error.cause
@@ -140,6 +193,17 @@ def _checkpoints(settings: Settings) -> Path:
 
 def _forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _described(spec: TrainingSpec) -> TrainingSpec:
+    """Returns a spec whose references go as arguments, which Ray fetches."""
+    if spec.made_of is None:
+        return spec
+    return replace(spec, made_of=replace(spec.made_of, references=()))
+
+
+def _room(model: ModelSettings) -> AdapterRoom:
+    return AdapterRoom(model.adapter_rank_max, model.adapter_host_bytes)
 
 
 async def _followed(

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from memos_ray.core.parameter import TeachingReport
-from memos_ray.core.vault.requests import TeachRequest
-from memos_ray.errors import NotFoundError
+from collections.abc import AsyncGenerator
+
+import numpy as np
+
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.parameter import AdapterPart, TeachingReport
+from memos_ray.core.parameter.peft_format import check_peft
+from memos_ray.core.vault.requests import ImportRequest, MergeRequest, TeachRequest
+from memos_ray.errors import NotFoundError, StoreCorruptError
 from memos_ray.gateway.callers import Authenticator, Caller
-from memos_ray.gateway.parameter_models import LearntMemory, LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    AdapterFiles,
+    LearntMemory,
+    LessonList,
+    LessonReport,
+    Merging,
+    Teaching,
+)
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.ports import ClockPort
@@ -45,6 +58,80 @@ class ParameterService:
             partition, lambda shard, _: shard.teach(partition, request)
         )
         return _shown(report)
+
+    async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
+        """Begins to combine live adapters into one; returns at once.
+
+        Raises:
+            NotFoundError: one of the adapters is not there, or may not be known of.
+            InvalidInputError: they do not go together.
+            IllegalStateError: one is not live, or the model is learning something of this
+                namespace already.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = merging.namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        request = MergeRequest(
+            context.hop(),
+            place,
+            tuple(merging.ids),
+            merging.method,
+            tuple(merging.weights),
+            merging.density,
+            self._placement.mint(partition),
+        )
+        report = await self._router.call(
+            partition, lambda shard, _: shard.merge_adapters(partition, request)
+        )
+        return _shown(report)
+
+    async def bring(
+        self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
+    ) -> LessonReport:
+        """Begins to check an adapter that was made elsewhere, in PEFT's files; returns at once.
+
+        Args:
+            sources: the memories that it is about, and the model that it is for.
+
+        Raises:
+            NotFoundError: one of the memories is not there, or no such model can be taught.
+            InvalidInputError: the files are none of a plain LoRA adapter, or a memory is no text.
+            PayloadTooLargeError: it is larger than the model's replicas take.
+            IllegalStateError: the model is learning something of this namespace already.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = sources.namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        check_peft(config, np.frombuffer(tensors, np.uint8))
+        request = ImportRequest(
+            context.hop(),
+            place,
+            tuple(dict.fromkeys(sources.ids)),
+            sources.model,
+            config,
+            tensors,
+            self._placement.mint(partition),
+        )
+        report = await self._router.call(
+            partition, lambda shard, _: shard.import_adapter(partition, request)
+        )
+        return _shown(report)
+
+    async def files(
+        self, caller: Caller, adapter_id: str, namespace: str | None = None
+    ) -> AdapterFiles:
+        """Returns an adapter's files; the large one comes in pieces.
+
+        Raises:
+            NotFoundError: there is no such adapter in this namespace.
+            IllegalStateError: a memory that it has learnt does not hold any more.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        first = await self._part(context, place, adapter_id, 0)
+        return AdapterFiles(
+            first.config, self._pieces(context, place, adapter_id, first), first.size_bytes
+        )
 
     async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
         """Returns the lessons and adapters of a namespace."""
@@ -86,6 +173,28 @@ class ParameterService:
             partition, lambda shard, _: shard.cancel_lesson(partition, hop, place, lesson_id)
         )
         return await self.lesson(caller, lesson_id, namespace)
+
+    async def _part(
+        self, context: CallContext, place: str, adapter_id: str, start: int
+    ) -> AdapterPart:
+        partition = await self._placement.home(context, place)
+        hop = context.hop()
+        return await self._router.call(
+            partition, lambda shard, _: shard.adapter_part(partition, hop, place, adapter_id, start)
+        )
+
+    async def _pieces(
+        self, context: CallContext, place: str, adapter_id: str, part: AdapterPart
+    ) -> AsyncGenerator[bytes, None]:
+        digest, start = part.digest, 0
+        while part.data:
+            yield part.data
+            start += len(part.data)
+            if start >= part.size_bytes:
+                return
+            part = await self._part(context, place, adapter_id, start)
+            if part.digest != digest:
+                raise StoreCorruptError("the adapter has become another one")
 
 
 def _shown(report: TeachingReport) -> LessonReport:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from memos_ray.core.parameter import TeachingState
+from memos_ray.core.parameter import PARENTS_MAX, FusionMethod, TeachingState
 from memos_ray.gateway.models import MemoryId, Model, Name, NamespaceName
 
 
@@ -19,6 +21,37 @@ class Teaching(Model):
     ids: Annotated[list[MemoryId], Field(min_length=1, max_length=1000)]
     model: Name
     namespace: NamespaceName | None = None
+
+
+class Merging(Model):
+    """Live adapters of one namespace and model that become one.
+
+    Each counts with its weight, 1 when there are none. `density` is the share of the changes that
+    `ties` and `dare` keep, half when absent. `namespace` is the caller's own home when absent.
+    """
+
+    ids: Annotated[list[MemoryId], Field(min_length=2, max_length=PARENTS_MAX)]
+    method: FusionMethod = FusionMethod.SVD
+    weights: Annotated[
+        list[Annotated[float, Field(gt=-100, lt=100)]], Field(max_length=PARENTS_MAX)
+    ] = []
+    density: Annotated[float, Field(gt=0, lt=1)] | None = None
+    namespace: NamespaceName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """An adapter in PEFT's two files.
+
+    Attributes:
+        config: the whole configuration.
+        tensors: pieces of the safetensors file, in their order.
+        size_bytes: length of that file.
+    """
+
+    config: bytes
+    tensors: AsyncGenerator[bytes, None]
+    size_bytes: int
 
 
 class LearntMemory(Model):

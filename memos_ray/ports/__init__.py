@@ -27,17 +27,28 @@ from memos_ray.ports.records import (
     RecordStorePort,
     StoredVectors,
 )
-from memos_ray.ports.training import Trained, TrainerPort, TrainingProgress, TrainingSpec
+from memos_ray.ports.training import (
+    AdapterRoom,
+    CombinedAdapters,
+    ForeignAdapter,
+    Trained,
+    TrainerPort,
+    TrainingProgress,
+    TrainingSpec,
+)
 
 __all__ = [
+    "AdapterRoom",
     "BlobStorePort",
     "ClockPort",
+    "CombinedAdapters",
     "ControlStorePort",
     "CrewPort",
     "Derivation",
     "EmbedderPort",
     "EnginePort",
     "EventQuery",
+    "ForeignAdapter",
     "GovernancePort",
     "KvBuilderPort",
     "ModelPort",

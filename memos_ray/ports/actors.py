@@ -11,13 +11,20 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import AdapterPart, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
+from memos_ray.core.vault.requests import (
+    ConvertRequest,
+    ImportRequest,
+    ListRequest,
+    MergeRequest,
+    ShardStatus,
+    TeachRequest,
+)
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.records import EventQuery
@@ -89,6 +96,20 @@ class ShardPort(Protocol):
 
     async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
         """Begins to teach a model memories of a namespace; returns at once."""
+        ...
+
+    async def merge_adapters(self, partition: int, request: MergeRequest) -> TeachingReport:
+        """Begins to combine adapters into one; returns at once."""
+        ...
+
+    async def import_adapter(self, partition: int, request: ImportRequest) -> TeachingReport:
+        """Begins to check an adapter that was made elsewhere; returns at once."""
+        ...
+
+    async def adapter_part(
+        self, partition: int, context: CallContext, namespace: str, adapter_id: str, start: int
+    ) -> AdapterPart:
+        """Returns a part of an adapter's file, with what PEFT says of it."""
         ...
 
     async def lessons(

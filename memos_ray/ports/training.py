@@ -6,8 +6,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from memos_ray.core.parameter import AdapterManifest
+from memos_ray.core.parameter import AdapterManifest, FusionPlan
 from memos_ray.core.teaching import Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedAdapters:
+    """Adapters that become one.
+
+    Attributes:
+        plan: made for these.
+        references: to their `AdapterPayload`s in the object store.
+    """
+
+    plan: FusionPlan
+    references: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAdapter:
+    """An adapter that was made elsewhere: the files of PEFT, not yet looked at.
+
+    Attributes:
+        config: what its configuration says.
+        references: one, to the bytes of its safetensors file.
+    """
+
+    config: bytes
+    references: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +42,22 @@ class TrainingSpec:
 
     Attributes:
         id: of the lesson: what was begun under it is gone on with.
+        knowledge: what the adapter is to know.
+        made_of: what the adapter is made of instead of being trained.
     """
 
     id: str
     model: str
     knowledge: tuple[Knowledge, ...]
+    made_of: CombinedAdapters | ForeignAdapter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRoom:
+    """Largest rank and file of an adapter that a model's replicas take."""
+
+    rank_max: int
+    bytes_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +87,23 @@ class Trained:
 
 
 class TrainerPort(Protocol):
-    """Trains LoRA adapters, one job after the other or side by side."""
+    """Makes LoRA adapters, one job after the other or side by side."""
 
     @property
-    def models(self) -> frozenset[str]:
-        """Names of the models that can be taught."""
+    def models(self) -> Mapping[str, AdapterRoom]:
+        """The models that can be taught, by their names."""
         ...
 
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
     ) -> Trained:
-        """Trains and checks an adapter; cancelling the call ends it.
+        """Makes and checks an adapter; cancelling the call ends it.
 
         What was begun under the same id is gone on with.
 
         Raises:
-            InvalidInputError: the memories cannot be taught, or the model cannot be.
+            InvalidInputError: the memories cannot be taught, the model cannot be, or what the
+                adapter is made of does not fit it.
             UnavailableError: the trainer has died more often than it is started again.
         """
         ...

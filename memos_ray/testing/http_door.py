@@ -9,7 +9,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from memos_ray.ports import ModelPort
+from memos_ray.ports import KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.http_server import http_server
 from memos_ray.testing.rest_door import rest_door
 
@@ -23,12 +23,18 @@ class HttpDoor:
 
 
 @contextmanager
-def http_door(folder: Path, models: Mapping[str, ModelPort] | None = None) -> Iterator[HttpDoor]:
+def http_door(
+    folder: Path,
+    models: Mapping[str, ModelPort] | None = None,
+    kv_builder: KvBuilderPort | None = None,
+    trainer: TrainerPort | None = None,
+) -> Iterator[HttpDoor]:
     """Opens the door for the length of a block, in a thread; `folder` keeps the data."""
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[tuple[ASGIApp, str]]:
-        async with rest_door(folder, models=models) as door:
+        opened = rest_door(folder, models=models, kv_builder=kv_builder, trainer=trainer)
+        async with opened as door:
             yield door.app, door.memos.administrator.credential
 
     with http_server(opening()) as (url, key):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
+from memos_ray.core.parameter import AdapterLimits, AdapterPayload, check
+from memos_ray.core.parameter.peft_format import from_peft
 from memos_ray.errors import MemosError
-from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
+from memos_ray.ports import AdapterRoom, ForeignAdapter, Trained, TrainingProgress, TrainingSpec
 from memos_ray.testing.engines import HASHING_SHAPES
 from memos_ray.testing.random_adapters import random_adapter
 
@@ -17,13 +20,14 @@ from memos_ray.testing.random_adapters import random_adapter
 class RandomTrainer:
     """Makes random adapters for `HashingEngine`s, the same for the same memories.
 
-    Implements `TrainerPort`.
+    One that was made elsewhere is taken as it is, if it fits. Implements `TrainerPort`.
 
     Attributes:
         go_on: a lesson ends when this is set.
         accepted: what its gate says.
         fail: raised instead of an adapter.
         lessons: all that it was given.
+        room: what its model takes.
     """
 
     base: str = "hashing"
@@ -32,11 +36,12 @@ class RandomTrainer:
     fail: MemosError | None = None
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     lessons: list[TrainingSpec] = field(default_factory=list)
+    room: AdapterRoom = field(default_factory=lambda: AdapterRoom(16, 1 << 20))
 
     @property
-    def models(self) -> frozenset[str]:
+    def models(self) -> Mapping[str, AdapterRoom]:
         """See `TrainerPort`."""
-        return frozenset((self.model,))
+        return {self.model: self.room}
 
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
@@ -47,9 +52,20 @@ class RandomTrainer:
         await self.go_on.wait()
         if self.fail is not None:
             raise self.fail
-        text = "\n".join(one.text for one in spec.knowledge)
-        seed = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
-        payload = random_adapter(self.base, HASHING_SHAPES, seed=seed)
+        payload = self._made(spec)
         return Trained(
             payload.manifest, payload, self.accepted, "# Report\n", {"heldout_recall": 1.0}
         )
+
+    def _made(self, spec: TrainingSpec) -> AdapterPayload:
+        if isinstance(spec.made_of, ForeignAdapter):
+            tensors: Any = spec.made_of.references[0]
+            payload = from_peft(spec.made_of.config, tensors, base=self.base)
+            room = self.room
+            check(payload, AdapterLimits(self.base, HASHING_SHAPES, room.rank_max, room.bytes_max))
+            return payload
+        text = "\n".join(one.text for one in spec.knowledge)
+        if spec.made_of is not None:
+            text += spec.made_of.plan.recipe
+        seed = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+        return random_adapter(self.base, HASHING_SHAPES, seed=seed)

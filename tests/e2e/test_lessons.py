@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -112,3 +113,21 @@ def test_it_forgets_what_is_deleted(memos: MemOS, ids: list[str]) -> None:
     assert not right(ask(memos, gone), gone)
     states = [lesson.state for lesson in memos.adapters.list()]
     assert sorted(states) == [TeachingState.LIVE, TeachingState.RETIRED]
+
+
+def test_adapters_are_merged_exported_and_imported(memos: MemOS, tmp_path: Path) -> None:
+    (fact,) = draw_facts(random.Random(12), 1, Split.HELD_OUT)
+    stored = memos.add(fact.text)
+    (older,) = [one for one in memos.adapters.list() if one.state is TeachingState.LIVE]
+    newer = memos.adapters.wait(memos.adapters.teach([stored.id or ""], MODEL).id)
+    assert newer.state is TeachingState.LIVE, newer.report or newer.reason
+    merged = memos.adapters.wait(memos.adapters.merge([older.id, newer.id]).id)
+    # Whether a sum still knows everything is the gate's business.
+    assert merged.state in (TeachingState.LIVE, TeachingState.REJECTED), merged.reason
+    assert merged.memories == [*older.memories, *newer.memories]
+    assert merged.figures["recall"] > merged.figures["base_recall"]
+    memos.adapters.export_folder(newer.id, tmp_path / "adapter")
+    lesson = memos.adapters.import_folder(tmp_path / "adapter", [stored.id or ""], MODEL)
+    found = memos.adapters.wait(lesson.id)
+    assert (found.state, found.adapter) == (TeachingState.LIVE, newer.adapter), found.reason
+    assert right(ask(memos, fact), fact)

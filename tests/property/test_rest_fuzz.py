@@ -116,6 +116,10 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"text": "# Title\n\nSome words.\n"},
     ],
     ("POST", "/v1/adapters"): [{"ids": ["x"], "model": "quoting", "namespace": "user:admin"}],
+    ("POST", "/v1/adapters/merge"): [
+        {"ids": ["x", "y"], "method": "ties", "weights": [1, 0.5], "density": 0.5}
+    ],
+    ("POST", "/v1/adapters/import"): [{"ids": ["x"], "model": "quoting"}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from memos_ray.core.parameter.fit import AdapterLimits, AdapterRefusal, check
 from memos_ray.core.parameter.fusion import (
+    PARENTS_MAX,
     FusionMethod,
     FusionPlan,
     joined_origin,
     plan_fusion,
 )
 from memos_ray.core.parameter.manifest import AdapterManifest, AdapterOrigin, TensorSpec, module_of
-from memos_ray.core.parameter.payload import AdapterPayload, pack_tensors, read_tensors
-from memos_ray.core.parameter.reports import TeachingReport, TeachingState
+from memos_ray.core.parameter.payload import (
+    AdapterPayload,
+    Bytes,
+    pack_tensors,
+    read_tensors,
+)
+from memos_ray.core.parameter.reports import AdapterPart, TeachingReport, TeachingState
 
 __all__ = [
+    "PARENTS_MAX",
     "AdapterLimits",
     "AdapterManifest",
     "AdapterOrigin",
+    "AdapterPart",
     "AdapterPayload",
     "AdapterRefusal",
+    "Bytes",
     "FusionMethod",
     "FusionPlan",
     "TeachingReport",

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import blake2b
+from typing import Protocol
 
 import orjson
 
 from memos_ray.core.parameter.manifest import AdapterManifest, AdapterOrigin
 from memos_ray.errors import InvalidInputError
 
-_PARENTS_MAX = 16
+PARENTS_MAX = 16
+"""Most adapters that are combined at once."""
+
+_DENSITY = 0.5
 
 
 class FusionMethod(StrEnum):
@@ -42,7 +46,7 @@ class FusionPlan:
     method: FusionMethod
     weights: tuple[float, ...]
     rank: int
-    density: float = 0.5
+    density: float = _DENSITY
     seed: int = 0
 
     @property
@@ -52,13 +56,32 @@ class FusionPlan:
         return blake2b(canonical, digest_size=16).hexdigest()
 
 
+class Combinable(Protocol):
+    """What must be known of an adapter to combine it; see `AdapterManifest`."""
+
+    @property
+    def digest(self) -> str:
+        """Names the adapter."""
+        ...
+
+    @property
+    def base(self) -> str:
+        """Names the weights of its model."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Of its matrices."""
+        ...
+
+
 def plan_fusion(
-    manifests: Sequence[AdapterManifest],
+    adapters: Sequence[Combinable],
     method: FusionMethod,
     *,
     weights: Sequence[float] = (),
     rank: int = 0,
-    density: float = 0.5,
+    density: float | None = None,
     seed: int = 0,
     rank_max: int,
 ) -> FusionPlan:
@@ -67,25 +90,29 @@ def plan_fusion(
     Args:
         weights: 1 for each when absent.
         rank: of the result; the largest of theirs when 0. `LINEAR` has the sum of theirs.
+        density: half when absent.
         rank_max: largest rank that engines take.
 
     Raises:
         InvalidInputError: they cannot.
     """
-    if not 2 <= len(manifests) <= _PARENTS_MAX:
-        raise InvalidInputError("two adapters at least can be combined", limit=_PARENTS_MAX)
-    if len({one.digest for one in manifests}) < len(manifests):
+    if not 2 <= len(adapters) <= PARENTS_MAX:
+        raise InvalidInputError("so many adapters cannot be combined", least=2, limit=PARENTS_MAX)
+    if len({one.digest for one in adapters}) < len(adapters):
         raise InvalidInputError("an adapter is combined with itself")
-    if len({one.base for one in manifests}) > 1:
+    if len({one.base for one in adapters}) > 1:
         raise InvalidInputError("the adapters were made for different models")
-    chosen = tuple(map(float, weights)) or (1.0,) * len(manifests)
-    if len(chosen) != len(manifests) or any(not abs(one) < 100 for one in chosen):
+    chosen = tuple(map(float, weights)) or (1.0,) * len(adapters)
+    if len(chosen) != len(adapters) or any(not abs(one) < 100 for one in chosen):
         raise InvalidInputError("each adapter has a weight, of less than 100")
+    if density is not None and method not in (FusionMethod.TIES, FusionMethod.DARE):
+        raise InvalidInputError("only ties and dare have a density", method=method.value)
+    density = _DENSITY if density is None else density
     if not 0.0 < density < 1.0:
         raise InvalidInputError("the density lies between 0 and 1")
     if method is FusionMethod.LINEAR:
-        rank = sum(one.rank for one in manifests)
-    rank = rank or max(one.rank for one in manifests)
+        rank = sum(one.rank for one in adapters)
+    rank = rank or max(one.rank for one in adapters)
     if not 0 < rank <= rank_max:
         raise InvalidInputError("the rank of the result is too large", rank=rank, limit=rank_max)
     return FusionPlan(method, chosen, rank, density, seed)

@@ -91,6 +91,17 @@ def read_metadata(data: Bytes) -> dict[str, str]:
         return {str(name): str(said) for name, said in header.get("__metadata__", {}).items()}
 
 
+def named_header(data: Bytes, metadata: Mapping[str, str]) -> tuple[bytes, Bytes]:
+    """Has a safetensors file say other things of itself: returns its new beginning, and its rest.
+
+    Raises:
+        InvalidInputError: the bytes are no safetensors file.
+    """
+    with _described():
+        begin, header = _header(data)
+        return _head({**header, "__metadata__": dict(metadata)}), data[begin:]
+
+
 def pack_tensors(
     tensors: Iterable[tuple[TensorSpec, npt.NDArray[Any]]],
     metadata: Mapping[str, str] | None = None,
@@ -115,10 +126,13 @@ def pack_tensors(
             "shape": list(spec.shape),
             "data_offsets": [start, end],
         }
+    return np.concatenate([np.frombuffer(_head(header), np.uint8), *body])
+
+
+def _head(header: Mapping[str, Any]) -> bytes:
     encoded = orjson.dumps(header)
     encoded += b" " * (-len(encoded) % 8)
-    head = len(encoded).to_bytes(8, "little") + encoded
-    return np.concatenate([np.frombuffer(head, np.uint8), *body])
+    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def _canonical(one: tuple[TensorSpec, npt.NDArray[Any]]) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from memos_ray.core.parameter.manifest import module_of
 from memos_ray.core.parameter.payload import (
     AdapterPayload,
     Bytes,
+    named_header,
     pack_tensors,
     read_tensors,
 )
@@ -33,8 +35,34 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
 }
 
 
-def to_peft(payload: AdapterPayload, base_name: str = "") -> dict[str, bytes]:
-    """Returns the files of an adapter by their names.
+@dataclass(frozen=True, slots=True)
+class PeftFiles:
+    """An adapter as PEFT's two files.
+
+    Attributes:
+        config: the whole configuration.
+        head: how the file of tensors begins.
+        body: all the rest of it, in place.
+    """
+
+    config: bytes
+    head: bytes
+    body: Bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file of tensors."""
+        return len(self.head) + self.body.size
+
+    def part(self, start: int, length: int) -> bytes:
+        """Returns a part of the file of tensors; nothing behind its end."""
+        begun = self.head[start : start + length]
+        inside = max(0, start - len(self.head))
+        return begun + self.body[inside : inside + length - len(begun)].tobytes()
+
+
+def to_peft(payload: AdapterPayload, base_name: str = "") -> PeftFiles:
+    """Returns the files of an adapter.
 
     Args:
         base_name: what the configuration calls the base model.
@@ -51,11 +79,9 @@ def to_peft(payload: AdapterPayload, base_name: str = "") -> dict[str, bytes]:
         "bias": "none",
         "target_modules": list(manifest.targets),
     }
-    tensors = pack_tensors(read_tensors(payload.data), {"format": "pt"})
-    return {
-        CONFIG_FILE: orjson.dumps(config, option=orjson.OPT_INDENT_2),
-        TENSORS_FILE: tensors.tobytes(),
-    }
+    # `pt` is what PEFT asks a file of tensors to say.
+    head, body = named_header(payload.data, {"format": "pt"})
+    return PeftFiles(orjson.dumps(config, option=orjson.OPT_INDENT_2), head, body)
 
 
 def from_peft(config: bytes, tensors: Bytes, *, base: str) -> AdapterPayload:
@@ -67,6 +93,18 @@ def from_peft(config: bytes, tensors: Bytes, *, base: str) -> AdapterPayload:
     Raises:
         InvalidInputError: it is no LoRA adapter, or one with more than a product for each layer.
     """
+    rank, alpha = check_peft(config, tensors)
+    return AdapterPayload.seal(
+        pack_tensors(read_tensors(tensors)), base=base, rank=rank, alpha=alpha
+    )
+
+
+def check_peft(config: bytes, tensors: Bytes) -> tuple[int, float]:
+    """Looks at all of PEFT's files but the numbers; returns rank and alpha.
+
+    Raises:
+        InvalidInputError: see `from_peft`.
+    """
     try:
         said = orjson.loads(config)
         kind, rank, alpha = said["peft_type"], int(said["r"]), float(said["lora_alpha"])
@@ -77,8 +115,9 @@ def from_peft(config: bytes, tensors: Bytes, *, base: str) -> AdapterPayload:
         raise InvalidInputError("the adapter is of another kind than LoRA", kind=str(kind)[:40])
     if other:
         raise InvalidInputError("the adapter uses what is not supported", fields=other)
-    found = read_tensors(tensors)
-    strange = [spec.name for spec, _ in found if module_of(spec.name) is None]
+    strange = [spec.name for spec, _ in read_tensors(tensors) if module_of(spec.name) is None]
     if strange:
-        raise InvalidInputError("these are no tensors of a LoRA adapter", tensors=strange[:5])
-    return AdapterPayload.seal(pack_tensors(found), base=base, rank=rank, alpha=alpha)
+        raise InvalidInputError(
+            "these are no tensors of a LoRA adapter", tensors=[name[:200] for name in strange[:5]]
+        )
+    return rank, alpha

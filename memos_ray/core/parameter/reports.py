@@ -52,3 +52,21 @@ class TeachingReport:
     report: str
     sources: tuple[SourceVersion, ...]
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class AdapterPart:
+    """A part of an adapter's safetensors file.
+
+    Attributes:
+        digest: of the adapter; parts of one file say the same.
+        config: PEFT's configuration, the whole of it.
+        size_bytes: of the whole file.
+        data: from where it was asked for; nothing behind the end.
+    """
+
+    digest: str
+    config: bytes
+    size_bytes: int
+    data: bytes

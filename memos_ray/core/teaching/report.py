@@ -58,12 +58,18 @@ def as_markdown(report: GateReport, plot: str = "") -> str:
         "| --- | --- | --- | --- |",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        f"Trained in {report.train_s:.1f} s, {len(report.losses)} steps.",
+        _made(report),
         f"Digest: `{report.adapter}`.",
     ]
     if plot:
         lines += ["", f"![Loss by step]({plot})"]
     return "\n".join(lines) + "\n"
+
+
+def _made(report: GateReport) -> str:
+    if not report.losses:
+        return "Not trained here."
+    return f"Trained in {report.train_s:.1f} s, {len(report.losses)} steps."
 
 
 def loss_plot(report: GateReport) -> str:

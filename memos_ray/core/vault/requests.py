@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.predicate import Everything, Predicate
+from memos_ray.core.parameter import FusionMethod
 
 
 @crossing
@@ -71,6 +72,52 @@ class TeachRequest:
     namespace: str
     ids: tuple[str, ...]
     model: str
+    minted_id: str
+    reason: str | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """Live adapters of one namespace and model that become one.
+
+    Attributes:
+        ids: of their parameter memories.
+        weights: of each; 1 when there are none.
+        density: see `FusionPlan`.
+        minted_id: for the lesson, and the parameter memory that it leads to.
+        reason: for the log.
+    """
+
+    context: CallContext
+    namespace: str
+    ids: tuple[str, ...]
+    method: FusionMethod
+    weights: tuple[float, ...]
+    density: float | None
+    minted_id: str
+    reason: str | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """An adapter that was made elsewhere, in PEFT's files.
+
+    Attributes:
+        ids: of the memories that it is about, all of one namespace.
+        config: its configuration.
+        tensors: its safetensors file.
+        minted_id: for the lesson, and the parameter memory that it leads to.
+        reason: for the log.
+    """
+
+    context: CallContext
+    namespace: str
+    ids: tuple[str, ...]
+    model: str
+    config: bytes
+    tensors: bytes
     minted_id: str
     reason: str | None = None
 
