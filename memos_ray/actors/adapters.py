@@ -22,10 +22,18 @@ from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import PromptMemory, Taught, holds, prompt_memory
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.errors import MemosError, NotOwnerError, StoreCorruptError
+from memos_ray.errors import (
+    MemosError,
+    NotFoundError,
+    NotOwnerError,
+    StoreCorruptError,
+    UnavailableError,
+)
 from memos_ray.ports import BlobStorePort, ObjectsPort, RecordStorePort
 
 _PATIENCE_S = 0.5
+# Of who has named an adapter, and so gets it or an error.
+_LONG_PATIENCE_S = 8.0
 _STALE_MOST = 32
 _log = logging.getLogger(__name__)
 
@@ -97,19 +105,31 @@ class Adapters:
             visible: what the caller may read.
         """
         for adapter in reversed(self._adapters.values()):
-            live = adapter.state is TeachingState.LIVE
-            if not live or (adapter.place, adapter.model) != (place, model):
-                continue
-            heads = await self._heads(adapter)
-            found = self._usable(adapter, heads)
-            if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
-                continue
-            weights = await self._weights(adapter)
-            if weights is None:
-                continue
-            learnt, stale = found
-            return Taught(adapter.digest, learnt, stale, weights)
+            found = await self._known(adapter, place, model, visible)
+            if found is not None and (weights := await self._weights(adapter, _PATIENCE_S)):
+                return replace(found, weights=weights)
         return None
+
+    async def named(self, place: Place, model: str, adapter_id: str, visible: Predicate) -> Taught:
+        """Returns an adapter that the caller names.
+
+        Args:
+            visible: what the caller may read.
+
+        Raises:
+            NotFoundError: there is none that the caller may use with this model.
+            UnavailableError: its weights cannot be had now.
+        """
+        adapter = self._adapters.get(adapter_id)
+        found = await self._known(adapter, place, model, visible) if adapter else None
+        if adapter is None or found is None:
+            raise no_adapter(adapter_id)
+        weights = await self._weights(adapter, _LONG_PATIENCE_S)
+        if adapter_id not in self._adapters:
+            raise no_adapter(adapter_id)
+        if weights is None:
+            raise UnavailableError("the adapter cannot be read now", adapter=adapter_id)
+        return replace(found, weights=weights)
 
     async def reports(self, place: Place, visible: Predicate) -> list[TeachingReport]:
         """Says what is known of a namespace's adapters whose memories the caller may read.
@@ -192,12 +212,25 @@ class Adapters:
         # With too much to put right, the text alone is the better memory.
         return None if len(stale) > _STALE_MOST else (tuple(learnt), tuple(stale))
 
+    async def _known(
+        self, adapter: Adapter, place: Place, model: str, visible: Predicate
+    ) -> Taught | None:
+        """Returns what an adapter knows, without its weights; nothing when it may not be used."""
+        live = adapter.state is TeachingState.LIVE
+        if not live or (adapter.place, adapter.model) != (place, model):
+            return None
+        heads = await self._heads(adapter)
+        found = self._usable(adapter, heads)
+        if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
+            return None
+        return Taught(adapter.digest, *found)
+
     async def _heads(self, adapter: Adapter) -> list[MemCube]:
         keys = [CubeKey(adapter.place.tenant, source.cube_id) for source in adapter.sources]
         found = await self._run(self._store.heads, adapter.place.partition, keys)
         return list(found.values())
 
-    async def _weights(self, adapter: Adapter) -> object | None:
+    async def _weights(self, adapter: Adapter, patience_s: float) -> object | None:
         """Returns a reference to the weights; nothing while they are on their way."""
         if adapter.digest not in self._loaded:
             loading = self._loading.get(adapter.digest)
@@ -205,7 +238,7 @@ class Adapters:
                 loading = asyncio.create_task(self._load(adapter))
                 loading.add_done_callback(lambda _: self._loading.pop(adapter.digest, None))
                 self._loading[adapter.digest] = loading
-            await asyncio.wait([loading], timeout=_PATIENCE_S)
+            await asyncio.wait([loading], timeout=patience_s)
         return self._loaded.get(adapter.digest)
 
     async def _load(self, adapter: Adapter) -> None:
@@ -293,6 +326,11 @@ class Adapters:
         task = asyncio.create_task(run())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+def no_adapter(adapter_id: str) -> NotFoundError:
+    """Returns the error for an adapter that is not there, or may not be used."""
+    return NotFoundError("there is no such adapter in this namespace", adapter=adapter_id)
 
 
 def gone_in(commit: Commit) -> set[CubeKey]:

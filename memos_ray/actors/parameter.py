@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from memos_ray.actors.adapters import Adapters
+from memos_ray.actors.adapters import Adapters, no_adapter
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.reading import RecordReader
@@ -44,16 +44,31 @@ class ParameterMemory:
         self._clock = clock
 
     async def taught(
-        self, partition: int, context: CallContext, namespace: str, model: str
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        adapter: str | None = None,
     ) -> Taught | None:
-        """Returns what a model has learnt of a namespace, if this caller may have it."""
-        if self._adapters is None:
-            return None
+        """Returns what a model has learnt of a namespace, if this caller may have it.
+
+        Args:
+            adapter: the one that is wanted; the newest that may be used when absent.
+
+        Raises:
+            NotFoundError: there is no such adapter that may be used.
+            UnavailableError: its weights cannot be had now.
+        """
         policy = await self._guard.ensure_for(context)
         visible = policy.permit(context, Action.READ, namespace, self._clock.now())
-        if isinstance(visible, Nothing):
+        if self._adapters is None or isinstance(visible, Nothing):
+            if adapter is not None:
+                raise no_adapter(adapter)
             return None
         place = Place(partition, context.principal.tenant, namespace)
+        if adapter is not None:
+            return await self._adapters.named(place, model, adapter, visible)
         return await self._adapters.find(place, model, visible)
 
     async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:

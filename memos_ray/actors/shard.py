@@ -216,11 +216,12 @@ class VaultShard:
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
         start = await self._activation.start_prompt(partition, context, namespace, model, session)
-        taught = await self._parameter.taught(partition, context, namespace, model)
+        taught = await self._parameter.taught(partition, context, namespace, model, adapter)
         return replace(start, taught=taught)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:

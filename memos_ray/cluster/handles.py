@@ -84,11 +84,12 @@ class ShardHandle:
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt begins with."""
         # References travel beside what is packed: only Ray itself may carry them.
         packed, references = await self._actor.call(
-            "start_prompt_apart", pack((partition, context, namespace, model, session))
+            "start_prompt_apart", pack((partition, context, namespace, model, session, adapter))
         )
         found: PromptStart = unpack(packed)
         taught = found.taught

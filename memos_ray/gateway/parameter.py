@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from memos_ray.core.parameter import TeachingReport
+from collections.abc import Sequence
+
+from memos_ray.core.parameter import TeachingReport, TeachingState
 from memos_ray.core.vault.requests import TeachRequest
-from memos_ray.errors import NotFoundError
+from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.parameter_models import LearntMemory, LessonList, LessonReport, Teaching
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.ports import ClockPort
+
+_USABLE = (TeachingState.LIVE, TeachingState.STALE)
 
 
 class ParameterService:
@@ -56,6 +60,24 @@ class ParameterService:
             partition, lambda shard, _: shard.lessons(partition, hop, place)
         )
         return LessonList(lessons=[_shown(report) for report in found])
+
+    async def usable(self, caller: Caller, namespaces: Sequence[str] = ()) -> list[LessonReport]:
+        """Returns the adapters that prompts may use, of the caller's home and of `namespaces`.
+
+        What cannot be had of the home is left out.
+
+        Raises:
+            MemosError: a namespace that is named may not be read, or does not answer.
+        """
+        home = (await self._authenticator.context(caller))[0].principal.id
+        found = []
+        for place in dict.fromkeys((home, *namespaces)):
+            try:
+                found += (await self.lessons(caller, place)).lessons
+            except MemosError:
+                if place in namespaces:
+                    raise
+        return [one for one in found if one.state in _USABLE]
 
     async def lesson(
         self, caller: Caller, lesson_id: str, namespace: str | None = None

@@ -69,6 +69,7 @@ class ShardPort(Protocol):
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt of a namespace begins with, and the KV caches that there are.
 
@@ -76,6 +77,10 @@ class ShardPort(Protocol):
 
         Args:
             session: of the caller's own conversation, if it is kept.
+            adapter: the one that the prompt is for; the newest that may be used when absent.
+
+        Raises:
+            NotFoundError: there is no such adapter that may be used.
         """
         ...
 

@@ -17,7 +17,7 @@ from memos_ray.gateway.app import create_app
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.models import Problem
 from memos_ray.gateway.problems import MEDIA_TYPE
-from memos_ray.ports import ClockPort, ModelPort
+from memos_ray.ports import ClockPort, KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.in_process import InProcess, in_process
 
 _ORIGIN = "http://door"
@@ -82,10 +82,19 @@ async def rest_door(
     limits: LimitSettings | None = None,
     clock: ClockPort | None = None,
     models: Mapping[str, ModelPort] | None = None,
+    kv_builder: KvBuilderPort | None = None,
+    trainer: TrainerPort | None = None,
 ) -> AsyncIterator[RestDoor]:
     """Opens the door for the length of a block; `folder` keeps the data."""
     settings = Settings(data=folder, limits=limits or LimitSettings())
-    async with in_process(folder, limits=settings.limits, clock=clock, models=models) as memos:
+    async with in_process(
+        folder,
+        limits=settings.limits,
+        clock=clock,
+        models=models,
+        kv_builder=kv_builder,
+        trainer=trainer,
+    ) as memos:
         app = create_app(memos.doorway, settings)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url=_ORIGIN) as client:
