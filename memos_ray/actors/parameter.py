@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from memos_ray.actors.adapters import Adapters, no_adapter
+from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.reading import RecordReader
@@ -12,10 +13,10 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit
-from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort
 
@@ -32,6 +33,7 @@ class ParameterMemory:
         self,
         adapters: Adapters | None,
         lessons: Lessons | None,
+        externalising: Externalising | None,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -39,6 +41,7 @@ class ParameterMemory:
     ) -> None:
         self._adapters = adapters
         self._lessons = lessons
+        self._externalising = externalising
         self._reader = reader
         self._guard = guard
         self._clock = clock
@@ -120,10 +123,12 @@ class ParameterMemory:
         now = self._clock.now()
         visible = policy.require_namespace(context, Action.READ, namespace, now)
         place = Place(partition, context.principal.tenant, namespace)
-        found = [] if self._adapters is None else await self._adapters.reports(place, visible)
+        under_way: list[TeachingReport] = []
         if self._lessons is not None and self._may_teach(policy, context, namespace):
-            found += self._lessons.reports(place)
-        return found
+            # Of the same moment as the adapters: a lesson that ends now is in one of the two.
+            under_way = self._lessons.reports(place)
+        found = [] if self._adapters is None else await self._adapters.reports(place, visible)
+        return found + under_way
 
     async def cancel_lesson(
         self, partition: int, context: CallContext, namespace: str, lesson_id: str
@@ -136,6 +141,18 @@ class ParameterMemory:
             raise NotFoundError("there is no such lesson", lesson=lesson_id)
         await self._lessons.cancel(lesson_id)
 
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter; see `ShardPort`."""
+        context, namespace = request.context, request.namespace
+        policy = await self._guard.ensure_for(context)
+        now = self._clock.now()
+        visible = policy.require_namespace(context, Action.READ, namespace, now)
+        policy.require_namespace(context, Action.CREATE, namespace, now)
+        if self._externalising is None:
+            raise no_adapter(request.adapter_id)
+        place = Place(partition, context.principal.tenant, namespace)
+        return await self._externalising.externalise(place, request, visible)
+
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's adapters."""
         if self._adapters is not None:
@@ -147,6 +164,8 @@ class ParameterMemory:
             self._adapters.apply(commit)
         if self._lessons is not None:
             self._lessons.apply(commit)
+        if self._externalising is not None:
+            self._externalising.apply(commit)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
@@ -154,11 +173,15 @@ class ParameterMemory:
             self._adapters.drop(partition)
         if self._lessons is not None:
             self._lessons.drop(partition)
+        if self._externalising is not None:
+            self._externalising.drop(partition)
 
     async def close(self) -> None:
         """Ends the lessons, and returns when what was to be written or erased is."""
         if self._lessons is not None:
             await self._lessons.close()
+        if self._externalising is not None:
+            await self._externalising.close()
         if self._adapters is not None:
             await self._adapters.close()
 

@@ -32,14 +32,20 @@ from memos_ray.core.activation import (
 )
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
+from memos_ray.core.vault.requests import (
+    ConvertRequest,
+    ExternaliseRequest,
+    ListRequest,
+    ShardStatus,
+    TeachRequest,
+)
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
     EventQuery,
@@ -253,6 +259,11 @@ class VaultShard:
         """Ends a lesson; see `ShardPort`."""
         await self._serve(partition)
         await self._parameter.cancel_lesson(partition, context, namespace, lesson_id)
+
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.externalise(partition, request)
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

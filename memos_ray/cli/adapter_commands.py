@@ -1,4 +1,4 @@
-"""Teach models and see what they have learnt: `memos-ray adapter teach|ls|show|cancel`."""
+"""Teach models, and see what they have learnt: the commands of `memos-ray adapter`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(no_args_is_help=True, help="LoRA adapters made of memories.")
     group.command("ls")(list_lessons)
-    for command in (teach, show, cancel):
+    for command in (teach, show, cancel, externalise):
         group.command()(command)
     app.add_typer(group, name="adapter", rich_help_panel="Models")
 
@@ -67,3 +67,19 @@ def cancel(call: Call, id: _IdArgument, namespace: NamespaceOption = None) -> No
 
     found = call.memos.adapters.cancel(id, namespace=namespace)
     call.out.show(found, lambda console: adapter_rendering.lesson(console, found))
+
+
+@with_service
+def externalise(
+    call: Call,
+    id: _IdArgument,
+    namespace: NamespaceOption = None,
+    lineage_only: Annotated[
+        bool, typer.Option("--lineage-only", help="Without asking the model what it knows.")
+    ] = False,
+) -> None:
+    """Makes editable plaintext memories from an adapter; once more makes nothing new."""
+    from memos_ray.cli import adapter_rendering
+
+    found = call.memos.adapters.externalise(id, namespace=namespace, probe=not lineage_only)
+    call.out.show(found, lambda console: adapter_rendering.externalised(console, found))

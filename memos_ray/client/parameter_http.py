@@ -6,7 +6,13 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternaliseResult,
+    Externalising,
+    LessonList,
+    LessonReport,
+    Teaching,
+)
 
 _PATH = "/v1/adapters"
 
@@ -40,3 +46,17 @@ class HttpParameter:
         """Ends a lesson."""
         path = f"{_PATH}/{quote(lesson_id, safe=':')}/cancel"
         return await self._link.call(LessonReport, "POST", path, caller, namespace=namespace)
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter."""
+        path = f"{_PATH}/{quote(adapter_id, safe=':')}/externalise"
+        body = how.model_dump(mode="json")
+        return await self._link.call(
+            ExternaliseResult, "POST", path, caller, body, namespace=namespace
+        )

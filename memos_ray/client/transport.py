@@ -24,7 +24,13 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternaliseResult,
+    Externalising,
+    LessonList,
+    LessonReport,
+    Teaching,
+)
 from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]
@@ -82,6 +88,16 @@ class ParameterApi(Protocol):
         self, caller: Caller, lesson_id: str, namespace: str | None = None
     ) -> LessonReport:
         """Ends a lesson."""
+        ...
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter."""
         ...
 
 

@@ -14,13 +14,19 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.core.vault.requests import ConvertRequest, ListRequest, ShardStatus, TeachRequest
+from memos_ray.core.vault.requests import (
+    ConvertRequest,
+    ExternaliseRequest,
+    ListRequest,
+    ShardStatus,
+    TeachRequest,
+)
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
@@ -126,6 +132,11 @@ class ShardHandle:
     ) -> None:
         """Ends a lesson."""
         await self._call("cancel_lesson", partition, context, namespace, lesson_id)
+
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter."""
+        report: ExternaliseReport = await self._call("externalise", partition, request)
+        return report
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memos_ray.core.parameter import TeachingReport, TeachingState
-from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.callers import Authenticator, Caller
-from memos_ray.gateway.parameter_models import LearntMemory, LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternalisedMemory,
+    ExternaliseResult,
+    Externalising,
+    LearntMemory,
+    LessonList,
+    LessonReport,
+    Teaching,
+)
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.ports import ClockPort
@@ -108,6 +116,42 @@ class ParameterService:
             partition, lambda shard, _: shard.cancel_lesson(partition, hop, place, lesson_id)
         )
         return await self.lesson(caller, lesson_id, namespace)
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter; asking it again makes nothing new.
+
+        Raises:
+            NotFoundError: there is no such adapter in this namespace.
+            PermissionDeniedError: the caller may not store memories there.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        request = ExternaliseRequest(context.hop(), place, adapter_id, how.probe)
+        report = await self._router.call(
+            partition, lambda shard, _: shard.externalise(partition, request)
+        )
+        return ExternaliseResult(
+            adapter=report.adapter_id,
+            namespace=report.namespace,
+            memories=[
+                ExternalisedMemory(
+                    id=one.cube_id,
+                    source=LearntMemory(id=one.source.cube_id, version=one.source.version),
+                    way=one.way,
+                    confidence=one.confidence,
+                )
+                for one in report.memories
+            ],
+            probing=report.probing,
+            reason=report.reason,
+        )
 
 
 def _shown(report: TeachingReport) -> LessonReport:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternaliseResult,
+    Externalising,
+    LessonList,
+    LessonReport,
+    Teaching,
+)
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, Id, JsonRoute, Namespace
 
 router = APIRouter(route_class=JsonRoute, tags=["parameter"])
+_AS_A_RULE = Externalising()
 
 
 @router.post("/adapters", status_code=202)
@@ -38,3 +45,15 @@ async def cancel_lesson(
 ) -> LessonReport:
     """Ends a lesson; one that has ended is left as it is."""
     return await doorway.parameter.cancel(caller, id, namespace)
+
+
+@router.post("/adapters/{id}/externalise")
+async def externalise_adapter(
+    id: Id,
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    body: Externalising = _AS_A_RULE,
+    namespace: Namespace = None,
+) -> ExternaliseResult:
+    """Makes plaintext memories from an adapter; asked again, it makes nothing new."""
+    return await doorway.parameter.externalise(caller, id, body, namespace)

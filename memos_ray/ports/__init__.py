@@ -27,7 +27,13 @@ from memos_ray.ports.records import (
     RecordStorePort,
     StoredVectors,
 )
-from memos_ray.ports.training import Trained, TrainerPort, TrainingProgress, TrainingSpec
+from memos_ray.ports.training import (
+    ProbingSpec,
+    Trained,
+    TrainerPort,
+    TrainingProgress,
+    TrainingSpec,
+)
 
 __all__ = [
     "BlobStorePort",
@@ -43,6 +49,7 @@ __all__ = [
     "ModelPort",
     "NamespaceSize",
     "ObjectsPort",
+    "ProbingSpec",
     "ProcessProbePort",
     "RecordStorePort",
     "RingPort",

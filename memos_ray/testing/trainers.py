@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from memos_ray.core.teaching import BUILT_IN, ProbedStatement, probes, stated
 from memos_ray.errors import MemosError
-from memos_ray.ports import Trained, TrainingProgress, TrainingSpec
+from memos_ray.ports import ProbingSpec, Trained, TrainingProgress, TrainingSpec
 from memos_ray.testing.engines import HASHING_SHAPES
 from memos_ray.testing.random_adapters import random_adapter
 
@@ -24,6 +25,8 @@ class RandomTrainer:
         accepted: what its gate says.
         fail: raised instead of an adapter.
         lessons: all that it was given.
+        answers: what its models say to a question, with an adapter and without.
+        asked: all that it was to ask.
     """
 
     base: str = "hashing"
@@ -32,6 +35,8 @@ class RandomTrainer:
     fail: MemosError | None = None
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     lessons: list[TrainingSpec] = field(default_factory=list)
+    answers: Callable[[str], tuple[str, str]] = lambda question: ("", "")
+    asked: list[ProbingSpec] = field(default_factory=list)
 
     @property
     def models(self) -> frozenset[str]:
@@ -53,3 +58,15 @@ class RandomTrainer:
         return Trained(
             payload.manifest, payload, self.accepted, "# Report\n", {"heldout_recall": 1.0}
         )
+
+    async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
+        """See `TrainerPort`; asks with the built-in phrasings."""
+        self.asked.append(spec)
+        await self.go_on.wait()
+        if self.fail is not None:
+            raise self.fail
+        found = []
+        for one in probes(spec.knowledge, BUILT_IN):
+            said = [self.answers(question) for question in one.questions]
+            found.append(stated(one, [own for own, _ in said], [base for _, base in said]))
+        return tuple(each for each in found if each is not None)

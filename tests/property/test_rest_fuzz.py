@@ -116,6 +116,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"text": "# Title\n\nSome words.\n"},
     ],
     ("POST", "/v1/adapters"): [{"ids": ["x"], "model": "quoting", "namespace": "user:admin"}],
+    ("POST", "/v1/adapters/{id}/externalise"): [{"probe": False}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

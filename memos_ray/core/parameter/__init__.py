@@ -11,7 +11,14 @@ from memos_ray.core.parameter.fusion import (
 )
 from memos_ray.core.parameter.manifest import AdapterManifest, AdapterOrigin, TensorSpec, module_of
 from memos_ray.core.parameter.payload import AdapterPayload, pack_tensors, read_tensors
-from memos_ray.core.parameter.reports import TeachingReport, TeachingState
+from memos_ray.core.parameter.reports import (
+    Externalised,
+    ExternaliseReport,
+    ProbingState,
+    TeachingReport,
+    TeachingState,
+    Way,
+)
 
 __all__ = [
     "AdapterLimits",
@@ -19,11 +26,15 @@ __all__ = [
     "AdapterOrigin",
     "AdapterPayload",
     "AdapterRefusal",
+    "ExternaliseReport",
+    "Externalised",
     "FusionMethod",
     "FusionPlan",
+    "ProbingState",
     "TeachingReport",
     "TeachingState",
     "TensorSpec",
+    "Way",
     "check",
     "joined_origin",
     "module_of",

@@ -122,3 +122,25 @@ class TestModels:
         body = taught.asking(taught.name, adapters=False)
         answer = await taught.door.call("POST", "/v1/chat/completions", body)
         problem_in(answer, InvalidInputError)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestExternalising:
+    async def test_an_adapter_becomes_text(self, taught: Taught) -> None:
+        path = f"/v1/adapters/{taught.adapter}/externalise"
+        found = await taught.door.done("POST", path, {"probe": False})
+        assert (found["adapter"], found["probing"]) == (taught.adapter, "off")
+        assert [one["source"]["id"] for one in found["memories"]] == taught.ids
+        for made, text in zip(found["memories"], FACTS, strict=True):
+            memory = await taught.door.done("GET", f"/v1/memories/{made['id']}")
+            assert memory["text"] == text
+        asked = await taught.door.done("POST", path)
+        assert asked["probing"] == "done"
+        assert asked["memories"] == found["memories"]
+
+    async def test_what_is_no_adapter(self, taught: Taught) -> None:
+        for id in ("absent", taught.ids[0]):
+            answer = await taught.door.call("POST", f"/v1/adapters/{id}/externalise")
+            problem_in(answer, NotFoundError)
+        path = f"/v1/adapters/{taught.adapter}/externalise"
+        problem_in(await taught.door.call("POST", path, {"how": "well"}), InvalidInputError)
