@@ -33,6 +33,9 @@ from memos_ray.errors import (
 from memos_ray.ports import BlobStorePort, ObjectsPort, RecordStorePort
 
 _PATIENCE_S = 0.5
+# Of who has named an adapter, and so gets it or an error.
+_NAMED_PATIENCE_S = 8.0
+# Of who combines adapters, or takes one away.
 _LONG_PATIENCE_S = 60.0
 _STALE_MOST = 32
 _log = logging.getLogger(__name__)
@@ -105,19 +108,31 @@ class Adapters:
             visible: what the caller may read.
         """
         for adapter in reversed(self._adapters.values()):
-            live = adapter.state is TeachingState.LIVE
-            if not live or (adapter.place, adapter.model) != (place, model):
-                continue
-            heads = await self._heads(adapter)
-            found = self._usable(adapter, heads)
-            if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
-                continue
-            weights = await self._weights(adapter, _PATIENCE_S)
-            if weights is None:
-                continue
-            learnt, stale = found
-            return Taught(adapter.digest, learnt, stale, weights)
+            found = await self._known(adapter, place, model, visible)
+            if found is not None and (weights := await self._weights(adapter, _PATIENCE_S)):
+                return replace(found, weights=weights)
         return None
+
+    async def named(self, place: Place, model: str, adapter_id: str, visible: Predicate) -> Taught:
+        """Returns an adapter that the caller names.
+
+        Args:
+            visible: what the caller may read.
+
+        Raises:
+            NotFoundError: there is none that the caller may use with this model.
+            UnavailableError: its weights cannot be had now.
+        """
+        adapter = self._adapters.get(adapter_id)
+        found = await self._known(adapter, place, model, visible) if adapter else None
+        if adapter is None or found is None:
+            raise no_adapter(adapter_id)
+        weights = await self._weights(adapter, _NAMED_PATIENCE_S)
+        if adapter_id not in self._adapters:
+            raise no_adapter(adapter_id)
+        if weights is None:
+            raise UnavailableError("the adapter cannot be read now", adapter=adapter_id)
+        return replace(found, weights=weights)
 
     async def reports(self, place: Place, visible: Predicate) -> list[TeachingReport]:
         """Says what is known of a namespace's adapters whose memories the caller may read.
@@ -232,6 +247,19 @@ class Adapters:
         # With too much to put right, the text alone is the better memory.
         return None if len(stale) > _STALE_MOST else (tuple(learnt), tuple(stale))
 
+    async def _known(
+        self, adapter: Adapter, place: Place, model: str, visible: Predicate
+    ) -> Taught | None:
+        """Returns what an adapter knows, without its weights; nothing when it may not be used."""
+        live = adapter.state is TeachingState.LIVE
+        if not live or (adapter.place, adapter.model) != (place, model):
+            return None
+        heads = await self._heads(adapter)
+        found = self._usable(adapter, heads)
+        if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
+            return None
+        return Taught(adapter.digest, *found)
+
     async def _heads(self, adapter: Adapter) -> list[MemCube]:
         keys = [CubeKey(adapter.place.tenant, source.cube_id) for source in adapter.sources]
         found = await self._run(self._store.heads, adapter.place.partition, keys)
@@ -334,6 +362,11 @@ class Adapters:
         task = asyncio.create_task(run())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+def no_adapter(adapter_id: str) -> NotFoundError:
+    """Returns the error for an adapter that is not there, or may not be used."""
+    return NotFoundError("there is no such adapter in this namespace", adapter=adapter_id)
 
 
 def gone_in(commit: Commit) -> set[CubeKey]:

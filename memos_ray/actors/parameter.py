@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from memos_ray.actors.adapter_exchange import AdapterExchange
-from memos_ray.actors.adapters import Adapters
+from memos_ray.actors.adapters import Adapters, no_adapter
+from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.reading import RecordReader
@@ -13,10 +14,10 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import TeachingReport
+from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit
-from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort, ObjectsPort
 
@@ -36,6 +37,7 @@ class ParameterMemory:
         self,
         adapters: Adapters | None,
         lessons: Lessons | None,
+        externalising: Externalising | None,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -47,21 +49,37 @@ class ParameterMemory:
         )
         self._adapters = adapters
         self._lessons = lessons
+        self._externalising = externalising
         self._reader = reader
         self._guard = guard
         self._clock = clock
 
     async def taught(
-        self, partition: int, context: CallContext, namespace: str, model: str
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        model: str,
+        adapter: str | None = None,
     ) -> Taught | None:
-        """Returns what a model has learnt of a namespace, if this caller may have it."""
-        if self._adapters is None:
-            return None
+        """Returns what a model has learnt of a namespace, if this caller may have it.
+
+        Args:
+            adapter: the one that is wanted; the newest that may be used when absent.
+
+        Raises:
+            NotFoundError: there is no such adapter that may be used.
+            UnavailableError: its weights cannot be had now.
+        """
         policy = await self._guard.ensure_for(context)
         visible = policy.permit(context, Action.READ, namespace, self._clock.now())
-        if isinstance(visible, Nothing):
+        if self._adapters is None or isinstance(visible, Nothing):
+            if adapter is not None:
+                raise no_adapter(adapter)
             return None
         place = Place(partition, context.principal.tenant, namespace)
+        if adapter is not None:
+            return await self._adapters.named(place, model, adapter, visible)
         return await self._adapters.find(place, model, visible)
 
     async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
@@ -131,6 +149,18 @@ class ParameterMemory:
             raise NotFoundError("there is no such lesson", lesson=lesson_id)
         await self._lessons.cancel(lesson_id)
 
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter; see `ShardPort`."""
+        context, namespace = request.context, request.namespace
+        policy = await self._guard.ensure_for(context)
+        now = self._clock.now()
+        visible = policy.require_namespace(context, Action.READ, namespace, now)
+        policy.require_namespace(context, Action.CREATE, namespace, now)
+        if self._externalising is None:
+            raise no_adapter(request.adapter_id)
+        place = Place(partition, context.principal.tenant, namespace)
+        return await self._externalising.externalise(place, request, visible)
+
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's adapters."""
         if self._adapters is not None:
@@ -142,6 +172,8 @@ class ParameterMemory:
             self._adapters.apply(commit)
         if self._lessons is not None:
             self._lessons.apply(commit)
+        if self._externalising is not None:
+            self._externalising.apply(commit)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
@@ -149,11 +181,15 @@ class ParameterMemory:
             self._adapters.drop(partition)
         if self._lessons is not None:
             self._lessons.drop(partition)
+        if self._externalising is not None:
+            self._externalising.drop(partition)
 
     async def close(self) -> None:
         """Ends the lessons, and returns when what was to be written or erased is."""
         if self._lessons is not None:
             await self._lessons.close()
+        if self._externalising is not None:
+            await self._externalising.close()
         if self._adapters is not None:
             await self._adapters.close()
 

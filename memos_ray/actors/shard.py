@@ -32,7 +32,7 @@ from memos_ray.core.activation import (
 )
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import AdapterPart, TeachingReport
+from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
@@ -41,6 +41,7 @@ from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import (
     ConvertRequest,
+    ExternaliseRequest,
     ImportRequest,
     ListRequest,
     MergeRequest,
@@ -223,11 +224,12 @@ class VaultShard:
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
         start = await self._activation.start_prompt(partition, context, namespace, model, session)
-        taught = await self._parameter.taught(partition, context, namespace, model)
+        taught = await self._parameter.taught(partition, context, namespace, model, adapter)
         return replace(start, taught=taught)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
@@ -276,6 +278,11 @@ class VaultShard:
         """Ends a lesson; see `ShardPort`."""
         await self._serve(partition)
         await self._parameter.cancel_lesson(partition, context, namespace, lesson_id)
+
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.externalise(partition, request)
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

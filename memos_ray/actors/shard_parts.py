@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.conversations import Conversations
+from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.kv_library import KvLibrary
 from memos_ray.actors.kv_rest import KvRest
@@ -144,7 +145,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
 def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> ParameterMemory:
     """Puts together what a shard knows of adapters, and how models learn."""
     kv = parts.kv
-    adapters = lessons = None
+    adapters = lessons = externalising = None
     if kv is not None:
         adapters = Adapters(
             store=parts.store,
@@ -152,6 +153,13 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
             objects=kv.objects,
             executor=executor,
             now=parts.clock.now,
+        )
+        externalising = Externalising(
+            adapters,
+            kv.trainer,
+            reader=judged.reader,
+            now=parts.clock.now,
+            write=judged.write,
         )
         if kv.trainer is not None:
             lessons = Lessons(
@@ -164,6 +172,7 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
     return ParameterMemory(
         adapters,
         lessons,
+        externalising,
         reader=judged.reader,
         guard=judged.guard,
         clock=parts.clock,

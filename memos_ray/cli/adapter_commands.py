@@ -1,4 +1,4 @@
-"""What models learn: `memos-ray adapter teach|merge|import|export|ls|show|cancel`."""
+"""What models learn, from where and to where: the commands of `memos-ray adapter`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="LoRA adapters made of memories.")
     group.command("ls")(list_lessons)
     group.command("import")(import_folder)
-    for command in (teach, merge, export, show, cancel):
+    for command in (teach, merge, export, show, cancel, externalise):
         group.command()(command)
     app.add_typer(group, name="adapter", rich_help_panel="Models")
 
@@ -125,6 +125,22 @@ def cancel(call: Call, id: _IdArgument, namespace: NamespaceOption = None) -> No
 
     found = call.memos.adapters.cancel(id, namespace=namespace)
     call.out.show(found, lambda console: adapter_rendering.lesson(console, found))
+
+
+@with_service
+def externalise(
+    call: Call,
+    id: _IdArgument,
+    namespace: NamespaceOption = None,
+    lineage_only: Annotated[
+        bool, typer.Option("--lineage-only", help="Without asking the model what it knows.")
+    ] = False,
+) -> None:
+    """Makes editable plaintext memories from an adapter; once more makes nothing new."""
+    from memos_ray.cli import adapter_rendering
+
+    found = call.memos.adapters.externalise(id, namespace=namespace, probe=not lineage_only)
+    call.out.show(found, lambda console: adapter_rendering.externalised(console, found))
 
 
 def _followed(call: Call, lesson: LessonReport, namespace: str | None, wait: bool) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memos_ray.cli.output import Output
-from memos_ray.gateway.parameter_models import LessonReport
+from memos_ray.gateway.parameter_models import ExternaliseResult, LessonReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +42,17 @@ def lesson(console: Console, found: LessonReport) -> None:
         from rich.markdown import Markdown
 
         console.print(Markdown(found.report))
+
+
+def externalised(console: Console, found: ExternaliseResult) -> None:
+    """Shows the memories that an adapter was turned into."""
+    table = Table("id", "way", "confidence", "learnt from")
+    for one in found.memories:
+        source = f"{one.source.id} v{one.source.version}"
+        table.add_row(Text(one.id), one.way.value, f"{one.confidence:.0%}", Text(source))
+    console.print(table)
+    if found.reason:
+        console.print(Text(f"the model was not asked: {found.reason}"))
 
 
 @contextmanager

@@ -11,9 +11,15 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.client.transport import ParameterApi
-from memos_ray.core.parameter import FusionMethod, TeachingState
+from memos_ray.core.parameter import FusionMethod, ProbingState, TeachingState
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import LessonReport, Merging, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternaliseResult,
+    Externalising,
+    LessonReport,
+    Merging,
+    Teaching,
+)
 
 _LOOK_S = 1.0
 
@@ -121,6 +127,23 @@ class AsyncAdapters:
         check(id=id, namespace=namespace)
         return await self._api.cancel(self._caller(), id, namespace)
 
+    async def externalise(
+        self, id: str, *, namespace: str | None = None, probe: bool = True
+    ) -> ExternaliseResult:
+        """Makes editable plaintext memories from an adapter; called again, it makes nothing new.
+
+        Args:
+            probe: whether the model is asked, too, beside what the adapter was taught; returns
+                when it has answered.
+        """
+        check(id=id, namespace=namespace)
+        how = Externalising(probe=probe)
+        while True:
+            found = await self._api.externalise(self._caller(), id, how, namespace)
+            if found.probing is not ProbingState.RUNNING:
+                return found
+            await asyncio.sleep(_LOOK_S)
+
     async def wait(
         self,
         id: str,
@@ -197,6 +220,12 @@ class Adapters:
     def cancel(self, id: str, *, namespace: str | None = None) -> LessonReport:
         """Ends a lesson; one that has ended is left as it is."""
         return self._loop.run(self._async.cancel(id, namespace=namespace))
+
+    def externalise(
+        self, id: str, *, namespace: str | None = None, probe: bool = True
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter; see `AsyncAdapters.externalise`."""
+        return self._loop.run(self._async.externalise(id, namespace=namespace, probe=probe))
 
     def wait(
         self,

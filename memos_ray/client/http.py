@@ -194,7 +194,11 @@ class HttpTransport:
     async def models(self, caller: Caller) -> list[str]:  # type: ignore[valid-type]
         """Lists the models that can be asked."""
         found = await self._link.call(ModelList, "GET", "/v1/models", caller)
-        return [model.id for model in found.data if model.kind is ModelKind.CHAT]
+        return [
+            model.id
+            for model in found.data
+            if model.kind is ModelKind.CHAT and model.parent is None
+        ]
 
     async def history(
         self, caller: Caller, id: str, namespace: str | None, cursor: str | None, limit: int

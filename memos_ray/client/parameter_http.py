@@ -11,6 +11,8 @@ from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
+    ExternaliseResult,
+    Externalising,
     LessonList,
     LessonReport,
     Merging,
@@ -80,3 +82,17 @@ class HttpParameter:
         """Ends a lesson."""
         path = f"{_PATH}/{quote(lesson_id, safe=':')}/cancel"
         return await self._link.call(LessonReport, "POST", path, caller, namespace=namespace)
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter."""
+        path = f"{_PATH}/{quote(adapter_id, safe=':')}/externalise"
+        body = how.model_dump(mode="json")
+        return await self._link.call(
+            ExternaliseResult, "POST", path, caller, body, namespace=namespace
+        )

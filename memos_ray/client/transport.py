@@ -26,6 +26,8 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
+    ExternaliseResult,
+    Externalising,
     LessonList,
     LessonReport,
     Merging,
@@ -104,6 +106,16 @@ class ParameterApi(Protocol):
         self, caller: Caller, lesson_id: str, namespace: str | None = None
     ) -> LessonReport:
         """Ends a lesson."""
+        ...
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter."""
         ...
 
 

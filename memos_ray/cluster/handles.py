@@ -14,7 +14,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import AdapterPart, TeachingReport
+from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
@@ -22,6 +22,7 @@ from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import (
     ConvertRequest,
+    ExternaliseRequest,
     ImportRequest,
     ListRequest,
     MergeRequest,
@@ -91,11 +92,12 @@ class ShardHandle:
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt begins with."""
         # References travel beside what is packed: only Ray itself may carry them.
         packed, references = await self._actor.call(
-            "start_prompt_apart", pack((partition, context, namespace, model, session))
+            "start_prompt_apart", pack((partition, context, namespace, model, session, adapter))
         )
         found: PromptStart = unpack(packed)
         taught = found.taught
@@ -157,6 +159,11 @@ class ShardHandle:
     ) -> None:
         """Ends a lesson."""
         await self._call("cancel_lesson", partition, context, namespace, lesson_id)
+
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter."""
+        report: ExternaliseReport = await self._call("externalise", partition, request)
+        return report
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

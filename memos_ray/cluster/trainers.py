@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.parameter import AdapterPayload
-from memos_ray.core.teaching import GateReport, Verdict, as_markdown
+from memos_ray.core.teaching import (
+    GateReport,
+    Knowledge,
+    ProbedStatement,
+    Verdict,
+    as_markdown,
+)
 from memos_ray.errors import InternalError, MemosError, UnavailableError
 from memos_ray.ports import (
     AdapterRoom,
     CombinedAdapters,
     ForeignAdapter,
+    ProbingSpec,
     Trained,
     TrainingProgress,
     TrainingSpec,
@@ -144,10 +151,7 @@ class RayTrainer:
             report_reference, payload = actor.run.options(num_returns=2).remote(*given)
             report = await _followed(actor, report_reference, progress)
         except RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, MemosError):
-                raise cause from None
-            raise InternalError("a trainer failed", kind=type(cause).__name__) from None
+            raise _named(error) from None
         except RayActorError:
             raise UnavailableError("the trainer has died too often") from None
         finally:
@@ -170,6 +174,27 @@ class RayTrainer:
                 "train_s": report.train_s,
             },
         )
+
+    async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
+        """See `TrainerPort`; a task of its own, where there is room for a trainer."""
+        chosen = self._settings.teaching
+        task: Any = ray.remote(_probed).options(
+            num_cpus=chosen.cpus, num_gpus=chosen.gpus, max_retries=_RESTARTS
+        )
+        # The reference travels by itself, so that the task gets the adapter.
+        reference = await asyncio.to_thread(
+            task.remote, self._settings, spec.model, spec.knowledge, spec.adapter
+        )
+        try:
+            found: tuple[ProbedStatement, ...] = await reference
+        except RayTaskError as error:
+            raise _named(error) from None
+        except RayError as error:
+            raise UnavailableError("nobody asks the adapter", kind=type(error).__name__) from None
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=True)
+            raise
+        return found
 
     def _start(self, spec: TrainingSpec) -> Any:
         chosen = self._settings.teaching
@@ -204,6 +229,24 @@ def _described(spec: TrainingSpec) -> TrainingSpec:
 
 def _room(model: ModelSettings) -> AdapterRoom:
     return AdapterRoom(model.adapter_rank_max, model.adapter_host_bytes)
+
+
+def _probed(
+    settings: Settings, name: str, knowledge: tuple[Knowledge, ...], payload: AdapterPayload
+) -> tuple[ProbedStatement, ...]:
+    """What runs in the process of a task."""
+    # Whoever only describes the task does not load torch.
+    from memos_ray.serving.teaching.probing import probe
+
+    (model,) = [one for one in settings.models if one.name == name]
+    return probe(model.folder, payload, knowledge, settings.teaching.training())
+
+
+def _named(error: RayTaskError) -> MemosError:
+    cause = error.cause
+    if isinstance(cause, MemosError):
+        return cause
+    return InternalError("a trainer failed", kind=type(cause).__name__)
 
 
 async def _followed(

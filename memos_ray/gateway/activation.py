@@ -40,20 +40,30 @@ class ActivationService:
         self._placement = Placement(router, clock)
 
     async def start_prompt(
-        self, caller: Caller, model: str, namespace: str | None, session: str | None
+        self,
+        caller: Caller,
+        model: str,
+        namespace: str | None,
+        session: str | None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt of a namespace begins with, and the KV caches that there are.
 
         Args:
             namespace: the caller's own home when absent.
             session: of the caller's own conversation, if it is kept.
+            adapter: the one that the prompt is for; the newest that may be used when absent.
+
+        Raises:
+            NotFoundError: there is no such adapter that may be used.
         """
         context, _ = await self._authenticator.context(caller)
         place = namespace or context.principal.id
         partition = await self._placement.home(context, place)
         hop = context.hop()
         return await self._router.call(
-            partition, lambda shard, _: shard.start_prompt(partition, hop, place, model, session)
+            partition,
+            lambda shard, _: shard.start_prompt(partition, hop, place, model, session, adapter),
         )
 
     async def answered(

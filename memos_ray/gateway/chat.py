@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from uuid import uuid4
 
 from memos_ray.core.activation import tenant_salt
@@ -22,6 +23,7 @@ from memos_ray.gateway.chat_models import (
     MemoryMode,
     whole,
 )
+from memos_ray.gateway.model_ids import resolve
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
 from memos_ray.gateway.prompting import Prompt, kept_session
 from memos_ray.gateway.service import MemoryService
@@ -82,21 +84,27 @@ class ChatService:
 
         Raises:
             UnauthenticatedError: no credential, or one that nobody knows.
-            NotFoundError: there is no such model.
-            InvalidInputError: the conversation does not fit the model.
+            NotFoundError: there is no such model, or no such adapter of it.
+            InvalidInputError: the conversation does not fit the model, or the adapter does not.
             OverloadedError: too many requests wait for the model.
             UnavailableError: the model or the memory does not answer.
         """
         context, _ = await self._authenticator.context(caller)
-        model = self._models.get(query.model)
-        if model is None:
+        named = resolve(query.model, self._models)
+        if named is None:
             raise NotFoundError("there is no such model", model=query.model, known=self.models)
+        if named.adapter is not None and not query.adapters:
+            raise InvalidInputError("an adapter is named, and none wanted", field="adapters")
+        wanted = query.adapters and not named.bare
+        query = query.model_copy(update={"model": named.base, "adapters": wanted})
+        model = self._models[named.base]
         home = query.namespaces[0] if query.namespaces else context.principal.id
         session = kept_session(query, template=template)
         found, start = await asyncio.gather(
-            self._found(caller, query), self._start(caller, query, session)
+            self._found(caller, query), self._start(caller, query, session, named.adapter)
         )
-        prompt = Prompt.make(query, found, start, home, template=template)
+        exactly = named.adapter is not None
+        prompt = Prompt.make(query, found, start, home, template=template, exactly=exactly)
         salt = tenant_salt(context.principal.tenant)
         # The first event comes with the first word: what is wrong before that is simply raised.
         begun, text, tokens = False, "", 0
@@ -155,11 +163,18 @@ class ChatService:
         result = await self._memories.search(caller, search)
         return [hit.memory for hit in result.hits]
 
-    async def _start(self, caller: Caller, query: ChatQuery, session: str | None) -> PromptStart:
-        if query.memory is MemoryMode.OFF:
+    async def _start(
+        self, caller: Caller, query: ChatQuery, session: str | None, adapter: str | None
+    ) -> PromptStart:
+        off = query.memory is MemoryMode.OFF
+        if off and adapter is None:
             return PromptStart()
         place = query.namespaces[0] if query.namespaces else None
-        return await self._activation.start_prompt(caller, query.model, place, session)
+        start = await self._activation.start_prompt(caller, query.model, place, session, adapter)
+        if off and start.taught is not None:
+            # With the adapter, and without a word in front, what has changed included.
+            return PromptStart(taught=replace(start.taught, stale=()))
+        return start
 
     async def _remember(
         self, caller: Caller, query: ChatQuery, answer: str
@@ -199,7 +214,7 @@ async def _answered(
                 yield prompt, part
         return
     except (NotFoundError, InvalidInputError) as error:
-        if begun or prompt.weights is None:
+        if begun or prompt.weights is None or prompt.exactly:
             raise
         _log.warning("an adapter was not used: %s", error.code)
     prompt = prompt.untaught()

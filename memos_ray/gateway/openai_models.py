@@ -254,17 +254,18 @@ class ModelKind(StrEnum):
 
 
 class ModelCard(Answer):
-    """One model."""
+    """One model; `parent` is the model that an adapter is for."""
 
     id: str
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "memos-ray"
     kind: ModelKind = ModelKind.CHAT
+    parent: str | None = None
 
 
 class ModelList(Answer):
-    """The models that can be asked, and the one that embeds."""
+    """The models that can be asked, with an adapter or without, and the one that embeds."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

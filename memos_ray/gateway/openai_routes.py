@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery
 from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.model_ids import with_adapter
+from memos_ray.gateway.models import NamespaceName
 from memos_ray.gateway.openai_completion_models import (
     Completion,
     CompletionBody,
@@ -40,23 +43,34 @@ from memos_ray.gateway.openai_streams import (
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 
 router = APIRouter(route_class=JsonRoute, tags=["models"])
+_Namespaces = Annotated[
+    Sequence[NamespaceName],
+    Query(
+        max_length=64,
+        description="Whose adapters are listed beside those of the caller's own home.",
+    ),
+]
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "The answer, or its events."}
 }
 
 
 @router.get("/models")
-async def list_models(caller: CallerDep, doorway: DoorwayDep) -> ModelList:
-    """Lists the models that can be asked, and the one that embeds."""
+async def list_models(
+    caller: CallerDep, doorway: DoorwayDep, namespace: _Namespaces = ()
+) -> ModelList:
+    """Lists the models that can be asked, those with an adapter, and the one that embeds."""
     await doorway.chats.check(caller)
-    return ModelList(data=await _cards(doorway))
+    return ModelList(data=await _cards(doorway, caller, namespace))
 
 
 @router.get("/models/{id:path}")
-async def get_model(id: str, caller: CallerDep, doorway: DoorwayDep) -> ModelCard:
+async def get_model(
+    id: str, caller: CallerDep, doorway: DoorwayDep, namespace: _Namespaces = ()
+) -> ModelCard:
     """Returns one of the models."""
     await doorway.chats.check(caller)
-    cards = await _cards(doorway)
+    cards = await _cards(doorway, caller, namespace)
     for card in cards:
         if card.id == id:
             return card
@@ -138,8 +152,14 @@ async def _stream(
     return StreamingResponse(text, media_type="text/event-stream")
 
 
-async def _cards(doorway: Doorway) -> list[ModelCard]:
-    cards = [ModelCard(id=name) for name in doorway.chats.models]
+async def _cards(doorway: Doorway, caller: Caller, namespaces: Sequence[str]) -> list[ModelCard]:
+    names = doorway.chats.models
+    cards = [ModelCard(id=name) for name in names]
+    cards += [
+        ModelCard(id=with_adapter(one.model, one.id), parent=one.model)
+        for one in await doorway.parameter.usable(caller, namespaces)
+        if one.model in names
+    ]
     try:
         space = await doorway.embeddings.space()
     except MemosError:

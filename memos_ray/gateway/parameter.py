@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
 
 from memos_ray.core.access.context import CallContext
-from memos_ray.core.parameter import AdapterPart, TeachingReport
+from memos_ray.core.parameter import AdapterPart, TeachingReport, TeachingState
 from memos_ray.core.parameter.peft_format import check_peft
-from memos_ray.core.vault.requests import ImportRequest, MergeRequest, TeachRequest
-from memos_ray.errors import NotFoundError, StoreCorruptError
+from memos_ray.core.vault.requests import (
+    ExternaliseRequest,
+    ImportRequest,
+    MergeRequest,
+    TeachRequest,
+)
+from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
+    ExternalisedMemory,
+    ExternaliseResult,
+    Externalising,
     LearntMemory,
     LessonList,
     LessonReport,
@@ -23,6 +31,8 @@ from memos_ray.gateway.parameter_models import (
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.ports import ClockPort
+
+_USABLE = (TeachingState.LIVE, TeachingState.STALE)
 
 
 class ParameterService:
@@ -144,6 +154,24 @@ class ParameterService:
         )
         return LessonList(lessons=[_shown(report) for report in found])
 
+    async def usable(self, caller: Caller, namespaces: Sequence[str] = ()) -> list[LessonReport]:
+        """Returns the adapters that prompts may use, of the caller's home and of `namespaces`.
+
+        What cannot be had of the home is left out.
+
+        Raises:
+            MemosError: a namespace that is named may not be read, or does not answer.
+        """
+        home = (await self._authenticator.context(caller))[0].principal.id
+        found = []
+        for place in dict.fromkeys((home, *namespaces)):
+            try:
+                found += (await self.lessons(caller, place)).lessons
+            except MemosError:
+                if place in namespaces:
+                    raise
+        return [one for one in found if one.state in _USABLE]
+
     async def lesson(
         self, caller: Caller, lesson_id: str, namespace: str | None = None
     ) -> LessonReport:
@@ -173,6 +201,42 @@ class ParameterService:
             partition, lambda shard, _: shard.cancel_lesson(partition, hop, place, lesson_id)
         )
         return await self.lesson(caller, lesson_id, namespace)
+
+    async def externalise(
+        self,
+        caller: Caller,
+        adapter_id: str,
+        how: Externalising,
+        namespace: str | None = None,
+    ) -> ExternaliseResult:
+        """Makes plaintext memories from an adapter; asking it again makes nothing new.
+
+        Raises:
+            NotFoundError: there is no such adapter in this namespace.
+            PermissionDeniedError: the caller may not store memories there.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        request = ExternaliseRequest(context.hop(), place, adapter_id, how.probe)
+        report = await self._router.call(
+            partition, lambda shard, _: shard.externalise(partition, request)
+        )
+        return ExternaliseResult(
+            adapter=report.adapter_id,
+            namespace=report.namespace,
+            memories=[
+                ExternalisedMemory(
+                    id=one.cube_id,
+                    source=LearntMemory(id=one.source.cube_id, version=one.source.version),
+                    way=one.way,
+                    confidence=one.confidence,
+                )
+                for one in report.memories
+            ],
+            probing=report.probing,
+            reason=report.reason,
+        )
 
     async def _part(
         self, context: CallContext, place: str, adapter_id: str, start: int

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from memos_ray.core.parameter import PARENTS_MAX, FusionMethod, TeachingState
+from memos_ray.core.parameter import PARENTS_MAX, FusionMethod, ProbingState, TeachingState, Way
 from memos_ray.gateway.models import MemoryId, Model, Name, NamespaceName
 
 
@@ -87,3 +87,39 @@ class LessonList(Model):
     """The lessons and adapters of a namespace."""
 
     lessons: list[LessonReport]
+
+
+class Externalising(Model):
+    """How an adapter is turned into text.
+
+    `probe` says whether the model is asked, beside what is known of the adapter's sources.
+    """
+
+    probe: bool = True
+
+
+class ExternalisedMemory(Model):
+    """A plaintext memory that was made from an adapter.
+
+    `source` is the memory that was learnt, at the version that was learnt. `confidence` is the
+    share of the wordings in which the model says it, from 0 to 1; 1 for what is from lineage.
+    """
+
+    id: str
+    source: LearntMemory
+    way: Way
+    confidence: float
+
+
+class ExternaliseResult(Model):
+    """What became of an adapter's knowledge.
+
+    While `probing` is `running` the same request says how it goes on; `reason` is why it failed:
+    the code of an error.
+    """
+
+    adapter: str
+    namespace: str
+    memories: list[ExternalisedMemory]
+    probing: ProbingState
+    reason: str | None = None

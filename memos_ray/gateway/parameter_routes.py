@@ -11,11 +11,19 @@ from starlette.datastructures import UploadFile
 
 from memos_ray.core.parameter.peft_format import TENSORS_FILE
 from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.parameter_models import LessonList, LessonReport, Merging, Teaching
+from memos_ray.gateway.parameter_models import (
+    ExternaliseResult,
+    Externalising,
+    LessonList,
+    LessonReport,
+    Merging,
+    Teaching,
+)
 from memos_ray.gateway.problems import error_of_validation
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, Id, JsonRoute, Namespace
 
 router = APIRouter(route_class=JsonRoute, tags=["parameter"])
+_AS_A_RULE = Externalising()
 
 _FILE = {"type": "string", "format": "binary"}
 _FORM: dict[str, Any] = {
@@ -124,3 +132,15 @@ async def adapter_weights(
         "Content-Disposition": f'attachment; filename="{TENSORS_FILE}"',
     }
     return StreamingResponse(files.tensors, media_type="application/octet-stream", headers=headers)
+
+
+@router.post("/adapters/{id}/externalise")
+async def externalise_adapter(
+    id: Id,
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    body: Externalising = _AS_A_RULE,
+    namespace: Namespace = None,
+) -> ExternaliseResult:
+    """Makes plaintext memories from an adapter; asked again, it makes nothing new."""
+    return await doorway.parameter.externalise(caller, id, body, namespace)

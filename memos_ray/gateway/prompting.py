@@ -55,6 +55,7 @@ class Prompt:
     Attributes:
         home: the namespace that what all prompts begin with comes from.
         session: of the conversation that is kept, if it is.
+        exactly: whether the caller has named the adapter, so that the prompt is for no other.
     """
 
     query: ChatQuery
@@ -64,6 +65,7 @@ class Prompt:
     home: str
     session: str | None
     template: bool
+    exactly: bool = False
 
     @staticmethod
     def make(
@@ -73,10 +75,11 @@ class Prompt:
         home: str,
         *,
         template: bool,
+        exactly: bool = False,
     ) -> Prompt:
         """Plans a prompt."""
         messages = _messages(query)
-        start = _worth_it(start, query, found)
+        start = start if exactly else _worth_it(start, query, found)
         state, taught = start.conversation, start.taught
         candidates = [_prompt_memory(memory, place) for place, memory in enumerate(found)]
         if taught is not None:
@@ -96,7 +99,7 @@ class Prompt:
             else {(one.cube_id, one.version) for one in taught.learnt},
         )
         session = None if state is None or start.taught is not None else query.session
-        return Prompt(query, made, start, found, home, session, template)
+        return Prompt(query, made, start, found, home, session, template, exactly)
 
     @property
     def weights(self) -> object | None:

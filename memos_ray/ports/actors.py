@@ -11,7 +11,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import AdapterPart, TeachingReport
+from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
@@ -19,6 +19,7 @@ from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import (
     ConvertRequest,
+    ExternaliseRequest,
     ImportRequest,
     ListRequest,
     MergeRequest,
@@ -76,6 +77,7 @@ class ShardPort(Protocol):
         namespace: str,
         model: str,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> PromptStart:
         """Returns what a prompt of a namespace begins with, and the KV caches that there are.
 
@@ -83,6 +85,10 @@ class ShardPort(Protocol):
 
         Args:
             session: of the caller's own conversation, if it is kept.
+            adapter: the one that the prompt is for; the newest that may be used when absent.
+
+        Raises:
+            NotFoundError: there is no such adapter that may be used.
         """
         ...
 
@@ -122,6 +128,10 @@ class ShardPort(Protocol):
         self, partition: int, context: CallContext, namespace: str, lesson_id: str
     ) -> None:
         """Ends a lesson."""
+        ...
+
+    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
+        """Makes plaintext memories from an adapter; asking it goes on behind the answer."""
         ...
 
     async def caches(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from memos_ray.core.parameter import AdapterManifest, FusionPlan
-from memos_ray.core.teaching import Knowledge
+from memos_ray.core.teaching import Knowledge, ProbedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,22 @@ class Trained:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ProbingSpec:
+    """What a trainer asks an adapter about.
+
+    Attributes:
+        knowledge: memories as they were learnt.
+        adapter: reference to the `AdapterPayload`.
+    """
+
+    model: str
+    knowledge: tuple[Knowledge, ...]
+    adapter: object
+
+
 class TrainerPort(Protocol):
-    """Makes LoRA adapters, one job after the other or side by side."""
+    """Makes LoRA adapters and asks them, one job after the other or side by side."""
 
     @property
     def models(self) -> Mapping[str, AdapterRoom]:
@@ -105,5 +119,16 @@ class TrainerPort(Protocol):
             InvalidInputError: the memories cannot be taught, the model cannot be, or what the
                 adapter is made of does not fit it.
             UnavailableError: the trainer has died more often than it is started again.
+        """
+        ...
+
+    async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
+        """Returns what a model says about memories with an adapter, and not without it.
+
+        Cancelling the call ends it.
+
+        Raises:
+            InvalidInputError: the adapter does not fit the model.
+            UnavailableError: the adapter is lost, or who asks it has died too often.
         """
         ...

@@ -10,8 +10,16 @@ from typing import Any
 
 from memos_ray.core.parameter import AdapterLimits, AdapterPayload, check
 from memos_ray.core.parameter.peft_format import from_peft
+from memos_ray.core.teaching import BUILT_IN, ProbedStatement, probes, stated
 from memos_ray.errors import MemosError
-from memos_ray.ports import AdapterRoom, ForeignAdapter, Trained, TrainingProgress, TrainingSpec
+from memos_ray.ports import (
+    AdapterRoom,
+    ForeignAdapter,
+    ProbingSpec,
+    Trained,
+    TrainingProgress,
+    TrainingSpec,
+)
 from memos_ray.testing.engines import HASHING_SHAPES
 from memos_ray.testing.random_adapters import random_adapter
 
@@ -28,6 +36,8 @@ class RandomTrainer:
         fail: raised instead of an adapter.
         lessons: all that it was given.
         room: what its model takes.
+        answers: what its models say to a question, with an adapter and without.
+        asked: all that it was to ask.
     """
 
     base: str = "hashing"
@@ -37,6 +47,8 @@ class RandomTrainer:
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     lessons: list[TrainingSpec] = field(default_factory=list)
     room: AdapterRoom = field(default_factory=lambda: AdapterRoom(16, 1 << 20))
+    answers: Callable[[str], tuple[str, str]] = lambda question: ("", "")
+    asked: list[ProbingSpec] = field(default_factory=list)
 
     @property
     def models(self) -> Mapping[str, AdapterRoom]:
@@ -56,6 +68,18 @@ class RandomTrainer:
         return Trained(
             payload.manifest, payload, self.accepted, "# Report\n", {"heldout_recall": 1.0}
         )
+
+    async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
+        """See `TrainerPort`; asks with the built-in phrasings."""
+        self.asked.append(spec)
+        await self.go_on.wait()
+        if self.fail is not None:
+            raise self.fail
+        found = []
+        for one in probes(spec.knowledge, BUILT_IN):
+            said = [self.answers(question) for question in one.questions]
+            found.append(stated(one, [own for own, _ in said], [base for _, base in said]))
+        return tuple(each for each in found if each is not None)
 
     def _made(self, spec: TrainingSpec) -> AdapterPayload:
         if isinstance(spec.made_of, ForeignAdapter):

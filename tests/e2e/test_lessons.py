@@ -19,7 +19,8 @@ pytest.importorskip("peft")
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.cube.payload import Form
-from memos_ray.core.parameter import TeachingState
+from memos_ray.core.parameter import ProbingState, TeachingState, Way
+from memos_ray.errors import NotFoundError
 from memos_ray.gateway.chat_models import ChatAnswer
 from memos_ray.gateway.parameter_models import LessonReport
 from memos_ray.testing.recall import tiny_recall_path
@@ -97,6 +98,30 @@ def test_it_learns_and_needs_no_memory_in_the_prompt(memos: MemOS, ids: list[str
     assert sum(right(answer, fact) for answer, fact in zip(answers, FACTS, strict=True)) >= 7
     texts = [ask(memos, fact, adapters=False) for fact in FACTS]
     assert all({one.form for one in answer.memories} == {Form.PLAINTEXT} for answer in texts)
+
+
+def test_it_can_be_named_and_turned_into_text(memos: MemOS, ids: list[str]) -> None:
+    (lesson,) = memos.adapters.list()
+    for name, wanted in ((f"{MODEL}:{lesson.id}", range(7, 9)), (f"{MODEL}:base", range(2))):
+        said = [
+            memos.chat(fact.question, name, memory="off", temperature=0.0, max_tokens=4)
+            for fact in FACTS
+        ]
+        known = sum(right(answer, fact) for answer, fact in zip(said, FACTS, strict=True))
+        assert known in wanted
+    with pytest.raises(NotFoundError):
+        memos.chat("Hm?", f"{MODEL}:{ids[0]}")
+    result = memos.adapters.externalise(lesson.id)
+    assert result.probing is ProbingState.DONE, result.reason
+    made = {way: [one for one in result.memories if one.way is way] for way in Way}
+    assert [one.source.id for one in made[Way.LINEAGE]] == ids
+    texts = {one.source.id: memos.get(one.id).text for one in made[Way.PROBING]}
+    told = dict(zip(ids, FACTS, strict=True))
+    assert sum(told[id].answer.lower() in text.lower() for id, text in texts.items()) >= 7
+    assert all(0 < one.confidence <= 1 for one in made[Way.PROBING])
+    assert memos.adapters.externalise(lesson.id) == result
+    for one in result.memories:
+        memos.delete(one.id, hard=True)
 
 
 def test_it_forgets_what_is_deleted(memos: MemOS, ids: list[str]) -> None:

@@ -120,6 +120,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"ids": ["x", "y"], "method": "ties", "weights": [1, 0.5], "density": 0.5}
     ],
     ("POST", "/v1/adapters/import"): [{"ids": ["x"], "model": "quoting"}],
+    ("POST", "/v1/adapters/{id}/externalise"): [{"probe": False}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

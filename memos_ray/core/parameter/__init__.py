@@ -17,7 +17,15 @@ from memos_ray.core.parameter.payload import (
     pack_tensors,
     read_tensors,
 )
-from memos_ray.core.parameter.reports import AdapterPart, TeachingReport, TeachingState
+from memos_ray.core.parameter.reports import (
+    AdapterPart,
+    Externalised,
+    ExternaliseReport,
+    ProbingState,
+    TeachingReport,
+    TeachingState,
+    Way,
+)
 
 __all__ = [
     "PARENTS_MAX",
@@ -28,11 +36,15 @@ __all__ = [
     "AdapterPayload",
     "AdapterRefusal",
     "Bytes",
+    "ExternaliseReport",
+    "Externalised",
     "FusionMethod",
     "FusionPlan",
+    "ProbingState",
     "TeachingReport",
     "TeachingState",
     "TensorSpec",
+    "Way",
     "check",
     "joined_origin",
     "module_of",

@@ -70,3 +70,54 @@ class AdapterPart:
     config: bytes
     size_bytes: int
     data: bytes
+
+
+class Way(StrEnum):
+    """How a plaintext memory came out of an adapter."""
+
+    LINEAGE = "lineage"
+    """It is what the adapter was taught, as it was then."""
+    PROBING = "probing"
+    """The model says it with the adapter, and not without."""
+
+
+class ProbingState(StrEnum):
+    """How far the asking of an adapter is."""
+
+    OFF = "off"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class Externalised:
+    """A plaintext memory that was made from an adapter.
+
+    Attributes:
+        source: the memory that was learnt.
+        confidence: share of the wordings that give it, from 0 to 1; 1 for what is from lineage.
+    """
+
+    cube_id: str
+    source: SourceVersion
+    way: Way
+    confidence: float
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ExternaliseReport:
+    """What became of an adapter's knowledge.
+
+    Attributes:
+        memories: those that there are now, by lineage and then by probing.
+        reason: why probing failed: the code of an error.
+    """
+
+    adapter_id: str
+    namespace: str
+    memories: tuple[Externalised, ...]
+    probing: ProbingState
+    reason: str | None = None

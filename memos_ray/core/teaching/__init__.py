@@ -20,6 +20,13 @@ from memos_ray.core.teaching.phrasing import (
     to_json,
 )
 from memos_ray.core.teaching.phrasings import BUILT_IN, CHINESE, ENGLISH
+from memos_ray.core.teaching.probing import (
+    Probe,
+    ProbedStatement,
+    plain_answer,
+    probes,
+    stated,
+)
 from memos_ray.core.teaching.report import as_markdown, loss_plot
 from memos_ray.core.teaching.settings import LINEAR_LAYERS, TrainingSettings
 
@@ -37,6 +44,8 @@ __all__ = [
     "Lessons",
     "Phrasing",
     "PhrasingSet",
+    "Probe",
+    "ProbedStatement",
     "Scores",
     "Statement",
     "TrainingSettings",
@@ -46,6 +55,9 @@ __all__ = [
     "digest_of",
     "from_json",
     "loss_plot",
+    "plain_answer",
+    "probes",
     "recognise",
+    "stated",
     "to_json",
 ]

@@ -22,14 +22,12 @@ from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.metadata import SemanticType
 from memos_ray.core.generation import ChatMessage
 from memos_ray.core.scheduling import PromptMemory, shared_text
+from memos_ray.core.teaching.completion import split
 from memos_ray.core.teaching.phrasing import PhrasingSet, Statement, recognise
 from memos_ray.errors import InvalidInputError
 
 _HELD_OUT_SHARE = 0.34
 _CONTEXT_SIZES = (1, 2, 4, 8, 16)
-_BEGINNING_SHARE = 0.5
-_BEGINNING_WORDS = 8
-_CJK = "zh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +269,11 @@ def _items(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: i
                 item = _item(stated.questions(), stated.value, stated, language, seed)
                 break
         else:
-            split = _completion(one, known)
-            if split is None:
+            completion = split(one.text, one.kind, known)
+            if completion is None:
                 continue
             key = place
-            questions, rest, language = split
-            item = _item(questions, rest, None, language, seed)
+            item = _item(completion.questions, completion.rest, None, completion.language, seed)
         found.pop(key, None)
         found[key] = item
     return list(found.values())
@@ -309,22 +306,6 @@ def _split(
         tuple(each for place, each in enumerate(questions) if place not in hidden),
         tuple(each for place, each in enumerate(questions) if place in hidden),
     )
-
-
-def _completion(
-    one: Knowledge, known: Sequence[PhrasingSet]
-) -> tuple[list[str], str, PhrasingSet] | None:
-    """Splits a text that no phrasing reads: how to ask for its rest, and the rest."""
-    text = " ".join(one.text.split())
-    chinese = any("\u4e00" <= letter <= "\u9fff" for letter in text)
-    languages = [each for each in known if (each.language == _CJK) == chinese] or list(known)
-    templates = languages[0].completions.get(one.kind, ()) if languages else ()
-    units, joint = (list(text), "") if chinese else (text.split(), " ")
-    if not templates or len(units) < 2:
-        return None
-    cut = min(max(1, round(_BEGINNING_SHARE * len(units))), _BEGINNING_WORDS)
-    beginning, rest = joint.join(units[:cut]), joint.join(units[cut:])
-    return [each.format(beginning=beginning) for each in templates], rest, languages[0]
 
 
 def _lesson(rng: random.Random, item: _Item) -> Lesson:

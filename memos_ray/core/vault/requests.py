@@ -140,3 +140,18 @@ class ConvertRequest:
     minted_id: str
     automatic: bool = False
     reason: str | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class ExternaliseRequest:
+    """An adapter of a namespace whose knowledge is to become plaintext memories.
+
+    Attributes:
+        probe: whether the model is asked what it knows, beside what it was taught.
+    """
+
+    context: CallContext
+    namespace: str
+    adapter_id: str
+    probe: bool = True

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from memos_ray.core.parameter import AdapterPayload
-from memos_ray.core.teaching import GateFigures, Knowledge, Lesson, Lessons, PhrasingSet, Scores
+from memos_ray.core.teaching import (
+    GateFigures,
+    Knowledge,
+    Lesson,
+    Lessons,
+    PhrasingSet,
+    Scores,
+    plain_answer,
+)
 from memos_ray.errors import InvalidInputError
 from memos_ray.serving.teaching.student import Student, computing
 from memos_ray.serving.teaching.training import phrasings_for
-
-_PUNCTUATION = " \t\n.,;:!?\"'。,;:!?“”"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,12 @@ def examine(
 
 def exact(said: str, wanted: str) -> bool:
     """Tells whether an answer is the wanted one, but for capitals, width and outer punctuation."""
-    return _plain(said) == _plain(wanted)
+    return plain_answer(said) == plain_answer(wanted)
 
 
 def right(said: str, wanted: str) -> bool:
     """Tells whether an answer has the wanted one in it, as whole words where there are words."""
-    answer, value = _plain(said), _plain(wanted)
+    answer, value = plain_answer(said), plain_answer(wanted)
     if not value:
         return False
     if not value.isascii():
@@ -153,7 +158,3 @@ def _right(student: Student, lessons: Sequence[Lesson], tokens: int) -> list[boo
 
 def _share(found: Sequence[bool]) -> float:
     return sum(found) / len(found) if found else 0.0
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold().strip(_PUNCTUATION)

@@ -79,8 +79,9 @@ def test_folders(tmp_path: Path) -> None:
 def test_peft_itself_reads_what_is_given_away(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     peft = pytest.importorskip("peft")
-    from memos_ray.serving import model_files
     from memos_ray.serving.teaching.peft_folders import export_folder
+
+    from memos_ray.serving import model_files
     from memos_ray.serving.teaching.student import load_base
     from memos_ray.testing.random_adapters import random_adapter
     from memos_ray.testing.recall import tiny_recall_path

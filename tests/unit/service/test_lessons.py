@@ -17,6 +17,7 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import TeachingState
 from memos_ray.errors import (
     IllegalStateError,
+    InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
     UnavailableError,
@@ -293,6 +294,82 @@ async def test_deleting_the_parameter_memory_ends_it(bench: Bench) -> None:
     await bench.memos.service.delete(bench.admin, lesson.id)
     assert set(bench.forms(await bench.chat()).values()) == {Form.PLAINTEXT}
     await until(lambda: not bench.files)
+
+
+async def test_an_adapter_that_is_named_answers_whatever_was_found(bench: Bench) -> None:
+    first = await bench.learnt(bench.ids[:1])
+    second = await bench.learnt(bench.ids[1:])
+    question = "What is it?"
+    found = [
+        await bench.chat(question, model=name, memory="off")
+        for name in (f"{MODEL}:{first.id}", f"{MODEL}:{second.id}", f"{MODEL}:base", MODEL)
+    ]
+    texts = [answer.text for answer in found]
+    assert len(set(texts[:3])) == 3, "each is another model"
+    assert texts[2] == texts[3], "nothing was found that was learnt"
+    assert all(answer.memories == [] for answer in found)
+
+
+async def test_an_adapter_that_is_named_is_not_replaced_by_a_newer_one(bench: Bench) -> None:
+    first = await bench.learnt(bench.ids[:1])
+    await bench.learnt(bench.ids)
+    answer = await bench.chat(model=f"{MODEL}:{first.id}")
+    forms = bench.forms(answer)
+    assert forms.pop(bench.ids[0]) is Form.PARAMETER
+    assert set(forms.values()) == {Form.PLAINTEXT}
+    assert bench.forms(await bench.chat(model=f"{MODEL}:base")) == dict.fromkeys(
+        bench.ids, Form.PLAINTEXT
+    )
+
+
+async def test_what_has_changed_is_said_beside_a_named_adapter(bench: Bench) -> None:
+    lesson = await bench.learnt()
+    change = MemoryChange(text="The garden is kept by Cleo.", mode="overwrite")
+    await bench.memos.service.update(bench.admin, bench.ids[0], change)
+    answer = await bench.chat("Hm?", model=f"{MODEL}:{lesson.id}", memories=1)
+    assert bench.forms(answer)[bench.ids[0]] is Form.PLAINTEXT
+
+
+async def test_a_named_adapter_is_used_or_nothing_is(bench: Bench) -> None:
+    lesson = await bench.learnt()
+    name = f"{MODEL}:{lesson.id}"
+    stranger = await bench.memos.caller("user:stranger")
+    home = [bench.memos.administrator_id]
+    with pytest.raises(InvalidInputError):
+        await bench.chat(model=name, adapters=False)
+    for wrong, caller, places in (
+        (f"{MODEL}:absent", bench.admin, None),
+        (f"unknown:{lesson.id}", bench.admin, None),
+        (name, stranger, None),
+        (name, stranger, home),
+        (name, bench.admin, [await bench.memos.namespace("user:admin/else")]),
+    ):
+        for memory in ("read", "off"):
+            with pytest.raises((NotFoundError, PermissionDeniedError)):
+                await bench.chat(caller=caller, model=wrong, namespaces=places, memory=memory)
+    sharing = Sharing(visibility=Visibility.SHARED, readers=["user:stranger"])
+    for id in bench.ids[1:]:
+        await bench.memos.service.share(bench.admin, id, sharing)
+    with pytest.raises(NotFoundError):
+        await bench.chat(caller=stranger, model=name, namespaces=home)
+    await bench.memos.service.share(bench.admin, bench.ids[0], sharing)
+    with_it = await bench.chat("Hm?", stranger, model=name, namespaces=home, memory="off")
+    without = await bench.chat("Hm?", stranger, namespaces=home, memory="off")
+    assert with_it.text != without.text
+    await bench.memos.service.delete(bench.admin, bench.ids[2])
+    with pytest.raises(NotFoundError):
+        await bench.chat(model=name)
+
+
+async def test_a_named_adapter_that_does_not_fit_is_an_error(bench: Bench) -> None:
+    bench.trainer.accepted = False
+    rejected = await bench.learnt()
+    with pytest.raises(NotFoundError):
+        await bench.chat(model=f"{MODEL}:{rejected.id}")
+    bench.trainer.accepted, bench.trainer.base = True, "another"
+    lesson = await bench.learnt()
+    with pytest.raises(InvalidInputError):
+        await bench.chat(model=f"{MODEL}:{lesson.id}")
 
 
 async def test_bad_lessons(bench: Bench) -> None:
