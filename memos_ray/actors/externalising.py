@@ -40,26 +40,40 @@ from memos_ray.ports import ProbingSpec, TrainerPort
 TAG = "externalised"
 _CONFIDENCE = "confidence"
 _PATIENCE_S = 1.0
+_MOST = 256
 _ENTROPY_BYTES = 8
 _PARTITION_BYTES = 2
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What is done for whom; `who` has all that policy may judge by."""
+
+    place: Place
+    adapter_id: str
+    probe: bool
+    who: tuple[str | None, ...]
+
+
 @dataclass(slots=True)
 class _Job:
-    """One adapter that is turned into text, for whoever asks meanwhile.
+    """One adapter that is turned into text, while its caller asks again and again.
 
     Attributes:
         concerns: the adapter and its sources.
     """
 
-    place: Place
     concerns: frozenset[CubeKey]
     probing: ProbingState
     memories: list[Externalised] = field(default_factory=list)
     reason: str | None = None
     error: MemosError | None = None
     task: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.task is not None and self.task.done()
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -129,7 +143,7 @@ class Externalising:
         self._reader = reader
         self._now = now
         self._write = write
-        self._jobs: dict[tuple[Place, str, bool], _Job] = {}
+        self._jobs: dict[_Key, _Job] = {}
 
     async def externalise(
         self, place: Place, request: ExternaliseRequest, visible: Predicate
@@ -144,19 +158,22 @@ class Externalising:
             MemosError: what the vault says to the new memories.
         """
         wanted = _Wanted(place, await self._parameter(place, request), request, visible)
-        key = (place, request.adapter_id, request.probe)
+        # Whoever else asks may not read all that this caller may.
+        by = request.context
+        who = (by.principal.id, by.role, by.purpose, by.application)
+        key = _Key(place, request.adapter_id, request.probe, who)
         job = self._jobs.get(key)
         if job is None:
+            self._forget_ended()
             concerns = (request.adapter_id, *(one.cube_id for one in wanted.sources))
             job = self._jobs[key] = _Job(
-                place,
                 frozenset(CubeKey(place.tenant, id) for id in concerns),
                 ProbingState.RUNNING if request.probe else ProbingState.OFF,
             )
             job.task = asyncio.create_task(self._run(job, wanted))
         assert job.task is not None
         await asyncio.wait([job.task], timeout=_PATIENCE_S)
-        if job.task.done() and self._jobs.get(key) is job:
+        if job.ended and self._jobs.get(key) is job:
             # Who asks again has it done again, which makes nothing new.
             del self._jobs[key]
         if job.error is not None:
@@ -174,7 +191,7 @@ class Externalising:
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
-        for key in [key for key in self._jobs if key[0].partition == partition]:
+        for key in [key for key in self._jobs if key.place.partition == partition]:
             self._jobs.pop(key).cancel()
 
     async def close(self) -> None:
@@ -183,6 +200,11 @@ class Externalising:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_ended(self) -> None:
+        """Forgets what has ended and nobody has asked about again, when there is much of it."""
+        if len(self._jobs) >= _MOST:
+            self._jobs = {key: job for key, job in self._jobs.items() if not job.ended}
 
     async def _parameter(self, place: Place, request: ExternaliseRequest) -> MemCube:
         (found,) = await self._reader.get(place.partition, request.context, [request.adapter_id])
@@ -203,13 +225,17 @@ class Externalising:
         except MemosError as error:
             job.error = error
             return
+        except asyncio.CancelledError:
+            job.error = UnavailableError("this has ended; ask again")
+            raise
         if not wanted.request.probe:
             return
         try:
             job.memories += await self._probed(wanted, learnt)
             job.probing = ProbingState.DONE
         except asyncio.CancelledError:
-            job.probing, job.reason = ProbingState.FAILED, NotFoundError.code
+            # The next time tells whether there is anything left to ask.
+            job.probing, job.reason = ProbingState.FAILED, UnavailableError.code
             raise
         except MemosError as error:
             job.probing, job.reason = ProbingState.FAILED, error.code
