@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import orjson
 import pytest
 
+from memos_ray.client import peft_folders
+from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.core.parameter import AdapterPayload, read_tensors
-from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE, from_peft, to_peft
+from memos_ray.core.parameter.peft_format import TENSORS_FILE, PeftFiles, from_peft, to_peft
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError
+from memos_ray.gateway.parameter_models import AdapterFiles
 from memos_ray.testing.random_adapters import random_tensors, sealed
 
 SHAPES = {"model.layers.0.mlp.up_proj": (8, 6)}
@@ -23,8 +27,18 @@ def adapter() -> AdapterPayload:
 
 def files(**changes: Any) -> tuple[bytes, np.ndarray[Any, np.dtype[np.uint8]]]:
     made = to_peft(adapter(), "a model")
-    config = orjson.loads(made[CONFIG_FILE]) | changes
-    return orjson.dumps(config), np.frombuffer(made[TENSORS_FILE], np.uint8)
+    config = orjson.loads(made.config) | changes
+    return orjson.dumps(config), np.frombuffer(made.part(0, made.size_bytes), np.uint8)
+
+
+async def pieces(made: PeftFiles) -> AsyncGenerator[bytes, None]:
+    for start in range(0, made.size_bytes, 100):
+        yield made.part(start, 100)
+
+
+def given(payload: AdapterPayload) -> AdapterFiles:
+    made = to_peft(payload)
+    return AdapterFiles(made.config, pieces(made), made.size_bytes)
 
 
 def test_it_comes_back_as_it_went() -> None:
@@ -60,27 +74,29 @@ def test_strange_tensors_are_named() -> None:
         from_peft(files()[0], strange.data, base="base")
 
 
-def test_folders(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    from memos_ray.serving.teaching.peft_folders import export_folder, import_folder
-
+async def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "adapter"
-    export_folder(adapter(), folder)
-    assert import_folder(folder, base="base", bytes_max=1 << 20).manifest == adapter().manifest
+    await write_folder(folder, given(adapter()))
+    config, tensors = read_folder(folder)
+    found = from_peft(config, np.frombuffer(tensors, np.uint8), base="base")
+    assert found.manifest == adapter().manifest
     with pytest.raises(InvalidInputError, match="empty"):
-        export_folder(adapter(), folder)
-    with pytest.raises(PayloadTooLargeError):
-        import_folder(folder, base="base", bytes_max=100)
+        await write_folder(folder, given(adapter()))
+    with monkeypatch.context() as patched:
+        patched.setattr(peft_folders, "_TENSORS_MAX", 100)
+        with pytest.raises(PayloadTooLargeError):
+            read_folder(folder)
     (folder / TENSORS_FILE).rename(folder / "adapter_model.bin")
-    with pytest.raises(NotFoundError, match="safetensors"):
-        import_folder(folder, base="base", bytes_max=1 << 20)
+    with pytest.raises(InvalidInputError, match="safetensors"):
+        read_folder(folder)
+    (folder / "adapter_model.bin").unlink()
+    with pytest.raises(NotFoundError, match="lacks"):
+        read_folder(folder)
 
 
-def test_peft_itself_reads_what_is_given_away(tmp_path: Path) -> None:
+async def test_peft_itself_reads_what_is_given_away(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     peft = pytest.importorskip("peft")
-    from memos_ray.serving.teaching.peft_folders import export_folder
-
     from memos_ray.serving import model_files
     from memos_ray.serving.teaching.student import load_base
     from memos_ray.testing.random_adapters import random_adapter
@@ -89,8 +105,9 @@ def test_peft_itself_reads_what_is_given_away(tmp_path: Path) -> None:
     model = tiny_recall_path()
     shapes = model_files.layer_shapes(model)
     made = random_adapter(model_files.weights_digest(model), shapes, seed=3)
-    export_folder(made, tmp_path)
-    loaded = peft.PeftModel.from_pretrained(load_base(model, torch.device("cpu")), tmp_path)
+    folder = tmp_path / "adapter"
+    await write_folder(folder, given(made))
+    loaded = peft.PeftModel.from_pretrained(load_base(model, torch.device("cpu")), folder)
     numbers = peft.get_peft_model_state_dict(loaded)
     for spec, tensor in read_tensors(made.data):
         assert np.array_equal(numbers.pop(spec.name).numpy(), tensor)
