@@ -16,7 +16,7 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import FusionMethod, TeachingState
-from memos_ray.core.parameter.peft_format import to_peft
+from memos_ray.core.parameter.peft_format import from_peft, to_peft
 from memos_ray.errors import (
     IllegalStateError,
     InvalidInputError,
@@ -324,3 +324,18 @@ async def test_a_file_in_many_parts(bench: Bench) -> None:
         starts = range(0, files.size_bytes, length)
         assert b"".join(files.part(start, length) for start in starts) == whole
     assert files.part(files.size_bytes, 10) == b""
+
+
+async def test_a_large_file_comes_in_parts_as_long_as_its_sources_are_there(bench: Bench) -> None:
+    bench.trainer.room = AdapterRoom(rank_max=1 << 15, bytes_max=1 << 25)
+    config, tensors = foreign(rank=20_000)
+    lesson = await bench.ended(await bench.bring(config, tensors))
+    assert lesson.state is TeachingState.LIVE
+    found, again = await bench.exported(lesson.id)
+    payload = from_peft(found, np.frombuffer(again, np.uint8), base="hashing")
+    assert payload.manifest.digest == lesson.adapter
+    pieces = (await bench.parameter.files(bench.admin, lesson.id)).tensors
+    assert 0 < len(await anext(pieces)) < len(again)
+    await bench.memos.service.delete(bench.admin, bench.ids[0])
+    with pytest.raises(NotFoundError):
+        await anext(pieces)
