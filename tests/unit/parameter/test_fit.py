@@ -33,7 +33,7 @@ def test_a_whole_one_is_taken() -> None:
     check(GOOD, LIMITS)
     assert GOOD.manifest.targets == ("o_proj", "q_proj")
     assert GOOD.manifest.tensors[0] == TensorSpec(
-        "base_model.model.layers.0.q_proj.lora_A.weight", "F32", (4, 4)
+        "base_model.model.layers.0.o_proj.lora_A.weight", "F32", (4, 6)
     )
 
 
@@ -104,7 +104,7 @@ def test_a_manifest_that_says_something_else() -> None:
         GOOD.data[:-1].tobytes(),
         GOOD.data.tobytes().replace(b"F32", b"I32"),
         GOOD.data.tobytes().replace(b"[4,4]", b"[4,0]"),
-        GOOD.data.tobytes().replace(b"[0,64]", b"[4,68]"),
+        GOOD.data.tobytes().replace(b"[0,96]", b"[4,96]"),
     ],
 )
 def test_what_is_no_file_of_tensors(data: bytes) -> None:
