@@ -134,6 +134,13 @@ class ChatService:
         while self._learning:
             await asyncio.wait(self._learning)
 
+    async def close(self) -> None:
+        """Ends what is being learnt from answers."""
+        learning = list(self._learning)
+        for task in learning:
+            task.cancel()
+        await asyncio.gather(*learning, return_exceptions=True)
+
     def _learn(self, caller: Caller, prompt: Prompt, last: GenerationPart) -> None:
         """Has the shard learn from an answer, behind it."""
         hits, kept = prompt.hits(), prompt.kept(last)

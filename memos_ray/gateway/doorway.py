@@ -126,6 +126,7 @@ class Doorway:
 
     async def close(self) -> None:
         """Stops following the policy, and lets go of the models."""
+        await self.chats.close()
         await self._guard.close()
         for model in self._models.values():
             await model.close()
