@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from memos_ray.actors.adapter_rows import KIND, Adapter, adapter_of, row_of
+from memos_ray.actors.errands import Errands
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
@@ -71,8 +72,7 @@ class Adapters:
         self._loaded: dict[str, object] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._to_relearn: dict[tuple[Place, str], tuple[str, ...]] = {}
-        self._turn = asyncio.Lock()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands("an adapter")
 
     def __contains__(self, adapter_id: str) -> bool:
         return adapter_id in self._adapters
@@ -99,7 +99,7 @@ class Adapters:
         """Erases an adapter, and uses it no more."""
         self._adapters.pop(adapter.id, None)
         self._loaded.pop(adapter.digest, None)
-        self._later(self._erased(adapter))
+        self._errands.leave(self._erased(adapter))
 
     async def find(self, place: Place, model: str, visible: Predicate) -> Taught | None:
         """Returns the newest adapter that the caller may use, if its weights are at hand.
@@ -184,7 +184,7 @@ class Adapters:
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's adapters."""
         self._epochs[partition] = epoch
-        self._later(self._take_over(partition))
+        self._errands.leave(self._take_over(partition))
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns; the files stay for the next owner."""
@@ -226,8 +226,7 @@ class Adapters:
 
     async def close(self) -> None:
         """Returns when what was to be written or erased is."""
-        while self._errands:
-            await asyncio.wait(self._errands)
+        await self._errands.settle()
 
     def _usable(
         self, adapter: Adapter, heads: Sequence[MemCube]
@@ -350,18 +349,6 @@ class Adapters:
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
-
-    def _later(self, errand: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            async with self._turn:
-                try:
-                    await errand
-                except MemosError as error:
-                    _log.warning("an adapter's row was not written or erased: %s", error.code)
-
-        task = asyncio.create_task(run())
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
 
 def no_adapter(adapter_id: str) -> NotFoundError:

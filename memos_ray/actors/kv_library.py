@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from memos_ray.actors.residency import Place
@@ -36,11 +36,18 @@ class KvName:
     sources: tuple[SourceVersion, ...]
     session: str = ""
 
-    def touches(self, changed: Iterable[CubeKey]) -> bool:
-        """Tells whether one of the memories is among those that have changed."""
-        tenant = self.place.tenant
-        ids = {key.id for key in changed if key.tenant == tenant}
-        return any(source.cube_id in ids for source in self.sources)
+    def touches(self, changed: Mapping[str, Set[str]]) -> bool:
+        """Tells whether one of the memories is among those that have changed, by tenant."""
+        ids = changed.get(self.place.tenant)
+        return ids is not None and any(source.cube_id in ids for source in self.sources)
+
+
+def ids_by_tenant(keys: Iterable[CubeKey]) -> dict[str, set[str]]:
+    """Groups memories, once for all names that are compared with them."""
+    found: dict[str, set[str]] = {}
+    for key in keys:
+        found.setdefault(key.tenant, set()).add(key.id)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

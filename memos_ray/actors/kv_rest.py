@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from memos_ray.actors.errands import Errands
 from memos_ray.actors.kv_library import KvName, KvObject
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvPayload, SourceVersion
@@ -68,8 +69,7 @@ class KvRest:
         self._budget = budget_bytes
         self._epochs: dict[int, int] = {}
         self._rows: dict[KvName, Resting] = {}
-        self._turn = asyncio.Lock()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a KV cache at rest")
 
     @property
     def memory_bytes(self) -> int:
@@ -79,7 +79,7 @@ class KvRest:
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's caches; those that the memories have outgrown are erased."""
         self._epochs[partition] = epoch
-        self._later(self._take_over(partition, epoch))
+        self._errands.leave(self._take_over(partition, epoch))
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns; the files stay for the next owner."""
@@ -94,7 +94,7 @@ class KvRest:
     def save(self, name: KvName, held: KvObject, build_s: float) -> None:
         """Lays a cache down, behind whatever else is to be written."""
         if held.manifest.size_bytes <= self._budget and name not in self._rows:
-            self._later(self._save(name, held, build_s))
+            self._errands.leave(self._save(name, held, build_s))
 
     async def fetch(self, name: KvName) -> KvObject | None:
         """Brings a cache back into the object store; nothing when it is not there or damaged."""
@@ -113,26 +113,24 @@ class KvRest:
             return None
         return KvObject(payload.manifest, reference)
 
-    def outdate(self, changed: Iterable[CubeKey], partition: int) -> None:
+    def outdate(self, changed: Mapping[str, Set[str]], partition: int) -> None:
         """Erases what was computed from other versions than there are now."""
-        keys = set(changed)
         if self._rows:
             self.let_go(
                 name
                 for name in list(self._rows)
-                if name.place.partition == partition and name.touches(keys)
+                if name.place.partition == partition and name.touches(changed)
             )
 
     def let_go(self, names: Iterable[KvName]) -> None:
         """Erases caches at rest, and never offers them from now on."""
         gone = [row for name in names if (row := self._rows.pop(name, None)) is not None]
         if gone:
-            self._later(self._erase(gone))
+            self._errands.leave(self._erase(gone))
 
     async def settle(self) -> None:
         """Returns when everything that was asked for is written or erased."""
-        while self._errands:
-            await asyncio.wait(self._errands)
+        await self._errands.settle()
 
     async def _take_over(self, partition: int, epoch: int) -> None:
         outdated: list[Resting] = []
@@ -190,19 +188,6 @@ class KvRest:
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
-
-    def _later(self, errand: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            async with self._turn:
-                try:
-                    await errand
-                except MemosError as error:
-                    # Among them: another owner has the partition now, and does the rest.
-                    _log.warning("a KV cache at rest was not written or erased: %s", error.code)
-
-        task = asyncio.create_task(run())
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
 
 def _digest(payload: KvPayload) -> str:

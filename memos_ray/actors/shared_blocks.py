@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject
+from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject, ids_by_tenant
 from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import (
@@ -176,15 +176,15 @@ class SharedBlocks:
     def apply(self, commit: Commit) -> None:
         """Lets go of what a commit has outdated."""
         changed = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes}.union(commit.erased)
-        tenants = {key.tenant for key in changed}
+        ids = ids_by_tenant(changed)
         for name in [*self._library.names, *self._building]:
-            if name.place.partition == commit.partition and name.touches(changed):
+            if name.place.partition == commit.partition and name.touches(ids):
                 self._let_go(name)
         if self._at_rest is not None:
-            self._at_rest.outdate(changed, commit.partition)
+            self._at_rest.outdate(ids, commit.partition)
         blocks = any(cube.payload.form is Form.ACTIVATION for cube in commit.cubes)
         if blocks or commit.erased:
-            for place in [place for place in self._known if place.tenant in tenants]:
+            for place in [place for place in self._known if place.tenant in ids]:
                 if place.partition == commit.partition:
                     del self._known[place]
 
