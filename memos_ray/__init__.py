@@ -60,25 +60,27 @@ if TYPE_CHECKING:
     from memos_ray.gateway.bodies import IngestItem, IngestReport
     from memos_ray.gateway.models import (
         AttachmentRef,
-        Diff,
-        Health,
-        History,
-        LogEntry,
-        LogPage,
         Memory,
         MemoryChange,
         MemoryPage,
         NewMemory,
-        Problem,
         SearchHit,
         SearchQuery,
         SearchResult,
         Sharing,
         Source,
         Span,
-        VersionRecord,
         WriteReport,
         WriteResult,
+    )
+    from memos_ray.gateway.problem_model import Problem
+    from memos_ray.gateway.record_models import (
+        Diff,
+        Health,
+        History,
+        LogEntry,
+        LogPage,
+        VersionRecord,
     )
 
 _HOMES = {
@@ -140,25 +142,27 @@ _HOMES = {
     ),
     "memos_ray.gateway.models": (
         "AttachmentRef",
-        "Diff",
-        "Health",
-        "History",
-        "LogEntry",
-        "LogPage",
         "Memory",
         "MemoryChange",
         "MemoryPage",
         "NewMemory",
-        "Problem",
         "SearchHit",
         "SearchQuery",
         "SearchResult",
         "Sharing",
         "Source",
         "Span",
-        "VersionRecord",
         "WriteReport",
         "WriteResult",
+    ),
+    "memos_ray.gateway.problem_model": ("Problem",),
+    "memos_ray.gateway.record_models": (
+        "Diff",
+        "Health",
+        "History",
+        "LogEntry",
+        "LogPage",
+        "VersionRecord",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

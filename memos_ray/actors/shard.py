@@ -8,12 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
+from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
@@ -27,26 +27,16 @@ from memos_ray.actors.shard_parts import (
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
-from memos_ray.core.activation import (
-    CacheReport,
-)
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import (
-    ConvertRequest,
-    ExternaliseRequest,
-    ImportRequest,
     ListRequest,
-    MergeRequest,
     ShardStatus,
-    TeachRequest,
 )
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
 from memos_ray.ports import (
@@ -56,7 +46,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard:
+class VaultShard(ModelDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -216,85 +206,6 @@ class VaultShard:
             resident=found.resident,
             hops=request.context.hops,
         )
-
-    async def start_prompt(
-        self,
-        partition: int,
-        context: CallContext,
-        namespace: str,
-        model: str,
-        session: str | None = None,
-        adapter: str | None = None,
-    ) -> PromptStart:
-        """Returns what a prompt begins with; see `ShardPort`."""
-        await self._serve(partition)
-        start = await self._activation.start_prompt(partition, context, namespace, model, session)
-        taught = await self._parameter.taught(partition, context, namespace, model, adapter)
-        return replace(start, taught=taught)
-
-    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
-        """Learns from an answered prompt; see `ShardPort`."""
-        await self._serve(partition)
-        await self._activation.answered(partition, answered)
-        await self._parameter.answered(partition, answered)
-
-    async def convert(self, partition: int, request: ConvertRequest) -> Written:
-        """Makes a block of memories and its KV cache; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._activation.convert(partition, request)
-
-    async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
-        """Begins a lesson; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.teach(partition, request)
-
-    async def merge_adapters(self, partition: int, request: MergeRequest) -> TeachingReport:
-        """Begins to combine adapters; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.exchange.merge(partition, request)
-
-    async def import_adapter(self, partition: int, request: ImportRequest) -> TeachingReport:
-        """Begins to take an adapter in; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.exchange.bring(partition, request)
-
-    async def adapter_part(
-        self, partition: int, context: CallContext, namespace: str, adapter_id: str, start: int
-    ) -> AdapterPart:
-        """Returns a part of an adapter's file; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.exchange.part(partition, context, namespace, adapter_id, start)
-
-    async def lessons(
-        self, partition: int, context: CallContext, namespace: str
-    ) -> list[TeachingReport]:
-        """Reports on lessons and adapters; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.lessons(partition, context, namespace)
-
-    async def cancel_lesson(
-        self, partition: int, context: CallContext, namespace: str, lesson_id: str
-    ) -> None:
-        """Ends a lesson; see `ShardPort`."""
-        await self._serve(partition)
-        await self._parameter.cancel_lesson(partition, context, namespace, lesson_id)
-
-    async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
-        """Makes plaintext memories from an adapter; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._parameter.externalise(partition, request)
-
-    async def caches(
-        self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None
-    ) -> list[CacheReport]:
-        """Reports on KV caches; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._activation.caches(partition, context, namespace, ids)
-
-    async def evict(self, partition: int, context: CallContext, cube_id: str) -> CacheReport:
-        """Lets go of a KV cache; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._activation.evict(partition, context, cube_id)
 
     async def status(self) -> ShardStatus:
         """Reports on this shard; see `ShardPort`."""

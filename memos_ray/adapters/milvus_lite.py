@@ -1,30 +1,15 @@
 """Milvus Lite: a folder that one process owns, with the engine in a process of its own.
 
-On disk, for a store at `<path>`:
-
-    <path>.lock         held by the owner; a second owner is refused
-    <path>/engine/      the engine's files
-    <path>/ledger.db    what the engine has acknowledged (see `milvus_ledger`)
-    <path>/engine.log   warnings of the running engine
-    <path>.corrupt-<n>  a store that was found damaged, moved aside whole
-
-Each time the engine starts, the rows it has found are compared with the ledger. Whatever is lost or
-unreadable moves the whole store aside and begins an empty one: it is derived data, and a rebuild is
-simpler to trust than a repair.
-
 A collection has one Milvus partition per vault partition: a search reads every row of the Milvus
 partitions it touches, several times, in Python.
 """
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from pymilvus import MilvusClient
 
@@ -37,24 +22,18 @@ from memos_ray.adapters.milvus_backend import (
     pages,
 )
 from memos_ray.adapters.milvus_expr import Filter
-from memos_ray.adapters.milvus_ledger import Ledger, LedgerError
+from memos_ray.adapters.milvus_ledger import LedgerError
 from memos_ray.adapters.milvus_link import Link, cosine
-from memos_ray.adapters.milvus_lite_process import (
-    EngineCorruptError,
-    EngineProcess,
-    start_engine,
-)
+from memos_ray.adapters.milvus_lite_folder import LiteFolder
+from memos_ray.adapters.milvus_lite_process import EngineProcess
 from memos_ray.adapters.milvus_rows import Dialect, Row
 from memos_ray.adapters.milvus_settings import MilvusSettings, StoreLoss
-from memos_ray.errors import ConfigurationError, DataFolderInUseError, VectorStoreError
+from memos_ray.errors import VectorStoreError
 from memos_ray.ports import Vectors
 
-_COLUMNS = (rows.KEY, rows.PARTITION, rows.STAMP)
 _SILENT_PROBES = 3
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 class LiteBackend:
@@ -75,16 +54,13 @@ class LiteBackend:
             DataFolderInUseError: when another process owns the folder.
             ConfigurationError: when the folder cannot be made or locked.
         """
-        self._path = path
+        self._folder = LiteFolder(path)
         self._settings = settings
-        self._losses: list[StoreLoss] = []
-        self._strays: dict[tuple[str, int], list[str]] = {}
+        self._strays: Mapping[tuple[str, int], list[str]] = {}
         self._partitions: set[tuple[str, int]] = set()
         self._engine: EngineProcess | None = None
-        self._ledger: Ledger | None = None
         self._silent = 0
         self._writing = threading.Lock()
-        self._lock_file = _take(path.with_name(path.name + ".lock"))
         self._link = Link(
             self._connect,
             self._disconnect,
@@ -95,7 +71,7 @@ class LiteBackend:
     @property
     def home(self) -> str:
         """A digest of the folder's path, which differs from shard to shard."""
-        return digest_of(str(self._path.absolute()))
+        return digest_of(str(self._folder.path.absolute()))
 
     @property
     def generation(self) -> int:
@@ -110,7 +86,7 @@ class LiteBackend:
 
     def losses(self) -> Sequence[StoreLoss]:
         """Returns what was found damaged and moved aside by this object."""
-        return tuple(self._losses)
+        return self._folder.losses
 
     def create(self, collection: str, dim: int) -> None:
         """Creates a collection when absent; without an index, so that searches are exact."""
@@ -136,7 +112,7 @@ class LiteBackend:
         """Inserts or replaces rows; they are in the ledger when this returns."""
         with self._writing:
             self._ensure_partition(collection, partition)
-            ledger = self._open_ledger()
+            ledger = self._folder.ledger()
             stamp = self._noted(ledger.next_stamp)
             keys = [row.key for row in batch]
             cells = [row.cells | {rows.STAMP: stamp} for row in batch]
@@ -160,7 +136,7 @@ class LiteBackend:
         with self._writing:
             if not self._has_partition(collection, partition):
                 return
-            ledger = self._open_ledger()
+            ledger = self._folder.ledger()
             self._noted(lambda: ledger.forget(collection, keys))
             self._link.call(
                 "delete",
@@ -252,7 +228,7 @@ class LiteBackend:
     def clear(self, collection: str, partition: int) -> None:
         """Drops a partition and notes that it is complete from there on."""
         with self._writing:
-            ledger = self._open_ledger()
+            ledger = self._folder.ledger()
             self._noted(lambda: ledger.forget_partition(collection, partition))
             if self._has_partition(collection, partition):
                 self._partitions.discard((collection, partition))
@@ -266,22 +242,19 @@ class LiteBackend:
 
     def is_known(self, collection: str, partition: int) -> bool:
         """Asks the ledger; nothing is known while the engine is away."""
-        ledger = self._open_ledger()
+        ledger = self._folder.ledger()
         return self._noted(lambda: ledger.is_known(collection, partition))
 
     def _refuse_lost(self, collection: str, partition: int) -> None:
         """Says that a partition is gone, where its emptiness would pass for an answer."""
-        if self._losses and not self.is_known(collection, partition):
+        if self._folder.losses and not self.is_known(collection, partition):
             raise VectorStoreError("the partition was lost and is not filled anew yet")
 
     def close(self) -> None:
         """Flushes, stops the engine and gives the folder free; safe to call twice."""
         self._link.close()
         with self._writing:
-            if self._ledger is not None:
-                self._ledger.close()
-                self._ledger = None
-        self._lock_file.close()
+            self._folder.close()
 
     def _connect(self) -> Any:
         engine = self._engine
@@ -321,52 +294,12 @@ class LiteBackend:
                 self._engine.kill()
                 self._engine = None
             self._partitions.clear()
-            try:
-                engine = self._open_checked()
-            except (EngineCorruptError, LedgerError) as error:
-                if isinstance(error, LedgerError) and not error.damaged:
-                    raise
-                self._move_aside(str(error))
-                engine = self._open_checked()
+            engine, self._strays = self._folder.start(self._settings.start_s)
             self._engine = engine
         threading.Thread(
             target=self._watch, args=(engine,), name="milvus-watch", daemon=True
         ).start()
         return engine
-
-    def _open_checked(self) -> EngineProcess:
-        if self._path.exists() and not self._path.is_dir():
-            raise EngineCorruptError("a file where the store's folder should be")
-        self._path.mkdir(mode=0o700, exist_ok=True)
-        ledger_file = self._path / "ledger.db"
-        had_ledger = ledger_file.exists()
-        if self._ledger is None:
-            self._ledger = Ledger(ledger_file)
-        engine = start_engine(
-            self._path / "engine", self._path / "engine.log", _COLUMNS, self._settings.start_s
-        )
-        try:
-            if not had_ledger and any(engine.rows.values()):
-                raise EngineCorruptError("the ledger is missing")
-            findings = self._ledger.compare(engine.rows)
-            if findings.lost:
-                raise EngineCorruptError(f"{findings.lost} acknowledged rows are missing or stale")
-        except BaseException:
-            engine.kill()
-            raise
-        self._strays = findings.strays
-        return engine
-
-    def _move_aside(self, reason: str) -> None:
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
-        number = 1
-        while (target := self._path.with_name(f"{self._path.name}.corrupt-{number}")).exists():
-            number += 1
-        os.rename(self._path, target)
-        self._losses.append(StoreLoss(str(target), reason))
-        log.warning("vector store %s was damaged (%s), moved to %s", self._path, reason, target)
 
     def _watch(self, engine: EngineProcess) -> None:
         status = engine.wait()
@@ -396,12 +329,6 @@ class LiteBackend:
             self._partitions.add((collection, partition))
         return True
 
-    def _open_ledger(self) -> Ledger:
-        ledger = self._ledger
-        if ledger is None:
-            raise VectorStoreError("Milvus Lite is not running")
-        return ledger
-
     def _noted(self, write: Callable[[], T]) -> T:
         try:
             return write()
@@ -417,27 +344,3 @@ class LiteBackend:
 
 def _name_of(partition: int) -> str:
     return f"p{partition}"
-
-
-def _take(path: Path) -> IO[bytes]:
-    """Locks the store for this process; the lock goes with the process.
-
-    Raises:
-        DataFolderInUseError: when it is taken.
-        ConfigurationError: when the file cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise ConfigurationError(
-            "the folder of the vector store cannot be used", path=str(path), reason=str(error)
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise DataFolderInUseError(
-            "another process owns this vector store", path=str(path)
-        ) from error
-    return file

@@ -13,16 +13,8 @@ if TYPE_CHECKING:
 
     from memos_ray.gateway.bodies import IngestReport
     from memos_ray.gateway.chat_models import ChatAnswer
-from memos_ray.gateway.models import (
-    Diff,
-    History,
-    LogPage,
-    Memory,
-    MemoryPage,
-    SearchHit,
-    SearchResult,
-    WriteResult,
-)
+from memos_ray.gateway.models import Memory, MemoryPage, SearchHit, SearchResult, WriteResult
+from memos_ray.gateway.record_models import Diff, History, LogPage
 
 _SHORT = 160
 _MOST_ERRORS = 20

@@ -138,7 +138,7 @@ def start_detached(settings: Settings) -> RunningCluster:
         return RunningCluster(**found["running"])
     status = process.wait(_PATIENCE_S)
     if "problem" in found:
-        from memos_ray.gateway.models import Problem
+        from memos_ray.gateway.problem_model import Problem
         from memos_ray.gateway.problems import error_of_problem
 
         raise error_of_problem(Problem.model_validate(found["problem"]))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from memos_ray.gateway.models import (
+from memos_ray.gateway.fields import (
     Key,
     Label,
     MemoryId,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.connection import Connection
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
+from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
@@ -23,30 +22,21 @@ from memos_ray.gateway.bodies import IngestReport
 from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
-    Diff,
-    History,
-    LogPage,
-    Memory,
     MemoryChange,
-    MemoryPage,
     NewMemory,
-    SearchQuery,
-    SearchResult,
     Sharing,
     WriteReport,
     WriteResult,
 )
 from memos_ray.gateway.paging import decode_token, encode_token
 from memos_ray.gateway.problems import error_of_problem
-from memos_ray.ports import EventQuery
 
 Self = TypeVar("Self", bound="AsyncMemOS")
 
 _ADD_BATCH = 1000
-_PAGE = 200
 
 
-class AsyncMemOS(Connection):
+class AsyncMemOS(AsyncReads):
     """A client of the memory service; `MemOS` is the same without `await`.
 
     Opens one of three places (see `docs/sdk.md`): `data=` runs a cluster inside this process,
@@ -110,36 +100,6 @@ class AsyncMemOS(Connection):
             newest.update(decode_token(report.token))
         self._note(newest)
         return WriteReport(results=results, token=encode_token(newest))
-
-    async def get(
-        self, id: str, *, namespace: str | None = None, version: int | None = None
-    ) -> Memory:
-        """Returns a memory, at its newest version or at an older one."""
-        check(id=id, namespace=namespace, version=version)
-        return await self._transport.get(self._caller(), id, namespace, version)
-
-    async def search(
-        self,
-        query: str | SearchQuery = "",
-        *,
-        namespace: str | Sequence[str] | None = None,
-        **fields: Any,
-    ) -> SearchResult:
-        """Finds memories.
-
-        Args:
-            query: what is wanted, in words; or a whole `SearchQuery`.
-            namespace: where to look, one or several; the caller's own home when absent.
-            fields: other fields of `SearchQuery`, such as `limit`, `filter` and `explain`.
-        """
-        if isinstance(query, SearchQuery):
-            wanted = query
-        else:
-            names = [namespace] if isinstance(namespace, str) else namespace
-            wanted = valid(SearchQuery, query=query, namespaces=names, **fields)
-        if wanted.token is None and self._newest:
-            wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
-        return await self._transport.search(self._caller(), wanted)
 
     async def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it.
@@ -321,58 +281,6 @@ class AsyncMemOS(Connection):
             await self._transport.freeze(self._caller(), id, namespace, False, reason, None)
         )
 
-    async def history(
-        self,
-        id: str,
-        *,
-        namespace: str | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> History:
-        """Lists the versions of a memory, newest first."""
-        check(id=id, namespace=namespace, cursor=cursor, limit=limit)
-        return await self._transport.history(self._caller(), id, namespace, cursor, limit)
-
-    async def diff(self, id: str, before: int, after: int, *, namespace: str | None = None) -> Diff:
-        """Compares two versions of a memory."""
-        check(id=id, before=before, after=after, namespace=namespace)
-        return await self._transport.diff(self._caller(), id, before, after, namespace)
-
-    async def log(
-        self,
-        namespace: str | None = None,
-        *,
-        principal: str | None = None,
-        operation: str | None = None,
-        memory_id: str | None = None,
-        request_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> LogPage:
-        """Reads the audit log of a namespace, oldest first."""
-        check(
-            namespace=namespace,
-            principal=principal,
-            operation=operation,
-            memory_id=memory_id,
-            request_id=request_id,
-            since=since,
-            until=until,
-            cursor=cursor,
-            limit=limit,
-        )
-        query = EventQuery(
-            principal=principal,
-            operation=operation,
-            cube_id=memory_id,
-            request_id=request_id,
-            since=since,
-            until=until,
-        )
-        return await self._transport.log(self._caller(), namespace, query, cursor, limit)
-
     async def ingest(
         self,
         content: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
@@ -410,34 +318,6 @@ class AsyncMemOS(Connection):
             keep = self._transport.keep
             run = Ingestion(settled, write, keep=keep, progress=progress, batch=batch)
             return await run.run(items)
-
-    async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
-        """Yields all memories of a namespace, newest first; takes the options of `list`."""
-        cursor: str | None = None
-        limit = options.pop("limit", _PAGE)
-        while True:
-            page = await self.list(namespace, cursor=cursor, limit=limit, **options)
-            for memory in page.memories:
-                yield memory
-            cursor = page.cursor
-            if cursor is None:
-                return
-
-    async def list(
-        self,
-        namespace: str | None = None,
-        *,
-        filter: str | None = None,
-        tags: Sequence[str] = (),
-        include_deleted: bool = False,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> MemoryPage:
-        """Lists one page of a namespace, newest first; `iterate` yields all."""
-        check(namespace=namespace, tags=tags, cursor=cursor, limit=limit)
-        return await self._transport.list(
-            self._caller(), namespace, filter, tags, include_deleted, cursor, limit
-        )
 
     def _single(self, report: WriteReport) -> WriteResult:
         result = report.results[0]

@@ -16,7 +16,7 @@ from memos_ray.config import Settings
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.admin_models import Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Health
+from memos_ray.gateway.record_models import Health
 
 Self = TypeVar("Self", bound="Connection")
 

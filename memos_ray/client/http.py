@@ -23,10 +23,6 @@ from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.models import (
-    Diff,
-    Health,
-    History,
-    LogPage,
     Memory,
     MemoryChange,
     MemoryPage,
@@ -36,6 +32,7 @@ from memos_ray.gateway.models import (
     WriteReport,
 )
 from memos_ray.gateway.openai_models import ModelKind, ModelList
+from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.ports import EventQuery
 
 

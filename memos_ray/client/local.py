@@ -14,10 +14,6 @@ from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.models import (
-    Diff,
-    Health,
-    History,
-    LogPage,
     Memory,
     MemoryChange,
     MemoryPage,
@@ -26,6 +22,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
+from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.ports import EventQuery
 
 

@@ -21,7 +21,7 @@ from memos_ray.errors import (
     UnavailableError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Problem
+from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import error_of_problem, error_of_status
 
 M = TypeVar("M", bound=BaseModel)

@@ -22,10 +22,6 @@ from memos_ray.gateway.bodies import IngestReport
 from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent
 from memos_ray.gateway.ingestion import Progress
 from memos_ray.gateway.models import (
-    Diff,
-    Health,
-    History,
-    LogPage,
     Memory,
     MemoryPage,
     NewMemory,
@@ -34,6 +30,7 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="MemOS")

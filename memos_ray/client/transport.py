@@ -11,10 +11,6 @@ from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
 from memos_ray.gateway.models import (
-    Diff,
-    Health,
-    History,
-    LogPage,
     Memory,
     MemoryChange,
     MemoryPage,
@@ -33,6 +29,7 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
+from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from memos_ray.core.activation import CacheState
-from memos_ray.gateway.models import MemoryId, Model, Name, NamespaceName
+from memos_ray.gateway.fields import MemoryId, Model, Name, NamespaceName
 
 
 class Conversion(Model):

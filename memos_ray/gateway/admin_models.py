@@ -28,7 +28,7 @@ from memos_ray.core.access.model import (
 )
 from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
-from memos_ray.gateway.models import Model, Moment, Name, NamespaceName
+from memos_ray.gateway.fields import Model, Moment, Name, NamespaceName
 
 T = TypeVar("T")
 

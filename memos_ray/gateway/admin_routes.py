@@ -47,8 +47,9 @@ from memos_ray.gateway.admin_models import (
 )
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.fields import Key, Moment, Name, NamespaceName
 from memos_ray.gateway.memory_routes import event_query
-from memos_ray.gateway.models import Key, LogPage, Moment, Name, NamespaceName
+from memos_ray.gateway.record_models import LogPage
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)

@@ -22,10 +22,10 @@ from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.models import Problem
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
+from memos_ray.gateway.problem_model import Problem
 
 _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "

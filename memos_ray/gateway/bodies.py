@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from memos_ray.gateway.models import Key, Model, NewMemory, Reason, Version, WriteResult
+from memos_ray.gateway.fields import Key, Model, Reason, Version
+from memos_ray.gateway.models import NewMemory, WriteResult
 
 
 class NewMemories(Model):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from memos_ray.core.cube.payload import Form
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.models import Label, Model, Name, NamespaceName, printable
+from memos_ray.gateway.fields import Label, Model, Name, NamespaceName, printable
 
 _Text = Annotated[str, StringConstraints(max_length=1 << 20), AfterValidator(printable)]
 

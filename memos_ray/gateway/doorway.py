@@ -14,8 +14,8 @@ from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
-from memos_ray.gateway.models import Component
 from memos_ray.gateway.parameter import ParameterService
+from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import (

@@ -13,8 +13,9 @@ from starlette.datastructures import UploadFile
 from memos_ray.core.reader.formats import Format
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.bodies import IngestBody, IngestReport
+from memos_ray.gateway.fields import Moment, Name
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
-from memos_ray.gateway.models import Moment, Name, NewMemory, WriteReport
+from memos_ray.gateway.models import NewMemory, WriteReport
 from memos_ray.gateway.problems import error_of_validation
 from memos_ray.gateway.requests import (
     CallerDep,

@@ -30,21 +30,11 @@ from memos_ray.core.reader.options import ChunkSize, ReadOptions
 from memos_ray.core.reader.read import read
 from memos_ray.errors import InvalidInputError, MemosError
 from memos_ray.gateway.bodies import IngestItem, IngestReport
+from memos_ray.gateway.fields import AttributeName, AttributeValue, Model, Moment, Name
 from memos_ray.gateway.mapping import problem_of
-from memos_ray.gateway.models import (
-    AttachmentRef,
-    AttributeName,
-    AttributeValue,
-    Model,
-    Moment,
-    Name,
-    NewMemory,
-    Problem,
-    Source,
-    Span,
-    WriteReport,
-)
+from memos_ray.gateway.models import AttachmentRef, NewMemory, Source, Span, WriteReport
 from memos_ray.gateway.paging import decode_token, encode_token
+from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import error_of_validation
 
 _BATCH = 256

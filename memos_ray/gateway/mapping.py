@@ -25,23 +25,20 @@ from memos_ray.errors import MemosError
 from memos_ray.gateway import paging
 from memos_ray.gateway.models import (
     AttachmentRef,
-    Diff,
-    FieldChange,
-    LogEntry,
     Memory,
     MemoryChange,
     NewMemory,
-    Problem,
     SearchHit,
     Sharing,
     Signal,
     Source,
     Span,
     UsageStats,
-    VersionRecord,
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.problem_model import Problem
+from memos_ray.gateway.record_models import Diff, FieldChange, LogEntry, VersionRecord
 
 
 def problem_of(error: MemosError, request_id: str | None = None) -> Problem:

@@ -11,26 +11,19 @@ from pydantic import Discriminator, Tag
 from memos_ray.errors import MemosError
 from memos_ray.gateway import bulk
 from memos_ray.gateway.bodies import EXAMPLE, NewMemories, Plain, RollbackBody
+from memos_ray.gateway.fields import Key, MemoryId, Moment, Name, Reason, Version
 from memos_ray.gateway.models import (
-    Diff,
-    History,
-    Key,
-    LogPage,
     Memory,
     MemoryChange,
-    MemoryId,
     MemoryPage,
-    Moment,
-    Name,
     NewMemory,
-    Reason,
     SearchQuery,
     SearchResult,
     Sharing,
-    Version,
     WriteReport,
 )
 from memos_ray.gateway.problems import error_of_problem
+from memos_ray.gateway.record_models import Diff, History, LogPage
 from memos_ray.gateway.requests import (
     CallerDep,
     DoorwayDep,

@@ -1,90 +1,33 @@
-"""The public data model: what REST bodies, SDK calls and `--json` output are made of.
-
-Pydantic models, frozen and closed: an unknown field is an error, never ignored.
-"""
+"""The public data model: what REST bodies, SDK calls and `--json` output are made of."""
 
 from __future__ import annotations
 
-import math
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from memos_ray.core.access import names
-from memos_ray.core.cube.cube import Change, State
+from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.vault.operations import UpdateMode
-
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt _]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Lets a text pass that has no control characters."""
-    if _CONTROL.search(text):
-        raise ValueError("control characters and lone surrogates are not allowed")
-    return text
-
-
-def _finite(value: str | int | float | bool) -> str | int | float | bool:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError("must fit in 64 bits")
-    return value
-
-
-def _written_as_time(value: object) -> object:
-    # A bare number would pass for seconds since 1970, and "2023" for half an hour after it.
-    if isinstance(value, datetime) or (isinstance(value, str) and _TIMESTAMP.match(value)):
-        return value
-    raise ValueError("must be a date and time with an offset, as 2023-05-01T10:00:00Z")
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie in the years 1 to 9999, in UTC") from None
-
-
-Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(printable)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(printable)]
-Reason = Annotated[str, StringConstraints(max_length=1024), AfterValidator(printable)]
-Uri = Annotated[str, StringConstraints(max_length=8192), AfterValidator(printable)]
-MemoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-NamespaceName = Annotated[
-    str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=f"^{names.NAMESPACE}$")
-]
-Subject = Annotated[str, StringConstraints(pattern=f"^{names.SUBJECT}$")]
-Version = Annotated[int, Field(ge=1, lt=2**31)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_time), AfterValidator(_in_utc)]
-AttributeName = Name
-AttributeValue = Annotated[
-    bool | int | float | Annotated[str, StringConstraints(max_length=4096)],
-    AfterValidator(_finite),
-]
-# What may travel in an HTTP header: printable ASCII.
-Key = Annotated[str, StringConstraints(max_length=256, pattern=r"^[\x20-\x7e]+$")]
-Label = Key
-
-
-class Model(BaseModel):
-    """Base of the public models."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+from memos_ray.gateway.fields import (
+    AttributeName,
+    AttributeValue,
+    Key,
+    MemoryId,
+    Model,
+    Moment,
+    Name,
+    NamespaceName,
+    Reason,
+    Subject,
+    Text,
+    Uri,
+    Version,
+    printable,
+)
+from memos_ray.gateway.problem_model import Problem
 
 
 class Span(Model):
@@ -264,21 +207,6 @@ class Memory(Model):
     usage: UsageStats
 
 
-class Problem(Model):
-    """An error as an RFC 9457 problem document; members that are not known are left out."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    retryable: bool = False
-    details: dict[str, Any] = {}
-    request_id: str | None = None
-
-
 class WriteResult(Model):
     """The outcome of one write: `error` is set when, and only when, it failed.
 
@@ -381,92 +309,3 @@ class MemoryPage(Model):
 
     memories: list[Memory]
     cursor: str | None = None
-
-
-class VersionRecord(Model):
-    """One entry of a memory's history."""
-
-    number: int
-    digest: str
-    change: Change
-    author: str
-    created_at: datetime
-    parents: list[Source]
-    reason: str | None
-    lsn: int
-
-
-class History(Model):
-    """The versions of a memory, newest first."""
-
-    id: str
-    versions: list[VersionRecord]
-    cursor: str | None = None
-
-
-class FieldChange(Model):
-    """One field that differs between two versions."""
-
-    field: str
-    before: Any
-    after: Any
-
-
-class Diff(Model):
-    """What changed from one version to another; `text` is a unified diff."""
-
-    id: str
-    from_version: int
-    to_version: int
-    changes: list[FieldChange]
-    text: str
-
-
-class LogEntry(Model):
-    """One event of the audit log (writes, decisions) or of the access log (reads)."""
-
-    position: str
-    at: datetime
-    namespace: str
-    principal: str
-    operation: str
-    outcome: str
-    memory_id: str | None = None
-    version: int | None = None
-    purpose: str | None = None
-    role: str | None = None
-    application: str | None = None
-    request_id: str = ""
-    detail: dict[str, Any] = {}
-
-
-class LogPage(Model):
-    """One page of the log, oldest first."""
-
-    entries: list[LogEntry]
-    cursor: str | None = None
-
-
-class Component(Model):
-    """Health of one part of the cluster."""
-
-    name: str
-    status: Literal["ok", "degraded", "down"]
-    detail: dict[str, Any] = {}
-
-
-class Health(Model):
-    """Health of the whole."""
-
-    status: Literal["ok", "degraded", "down"]
-    version: str
-    components: list[Component] = []
-
-    @classmethod
-    def of(cls, version: str, components: list[Component]) -> Health:
-        """Sums the parts up: the whole is as well as the part that is worst."""
-        found = {component.status for component in components}
-        if "down" in found:
-            return cls(status="down", version=version, components=components)
-        status: Literal["ok", "degraded"] = "degraded" if "degraded" in found else "ok"
-        return cls(status=status, version=version, components=components)

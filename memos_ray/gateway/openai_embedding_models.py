@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from memos_ray.core.generation import estimated_tokens
-from memos_ray.gateway.models import Label, Model, Name, printable
+from memos_ray.gateway.fields import Label, Model, Name, printable
 from memos_ray.gateway.openai_models import Answer
 from memos_ray.ports import Vectors
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from memos_ray.gateway.models import Problem
+from memos_ray.gateway.problem_model import Problem
 
 _PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"})
 _TYPES: Mapping[int, str] = {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn, UsedMemory
-from memos_ray.gateway.models import Label, Model, Name, NamespaceName
+from memos_ray.gateway.fields import Label, Model, Name, NamespaceName
 from memos_ray.gateway.problems import error_of_validation
 
 

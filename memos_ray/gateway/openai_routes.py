@@ -14,8 +14,8 @@ from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery
 from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.fields import NamespaceName
 from memos_ray.gateway.model_ids import with_adapter
-from memos_ray.gateway.models import NamespaceName
 from memos_ray.gateway.openai_completion_models import (
     Completion,
     CompletionBody,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
 import orjson
 
@@ -25,94 +25,70 @@ from memos_ray.gateway.openai_models import (
 )
 
 
-class Chunks(Protocol):
+@dataclass(frozen=True, slots=True)
+class Chunks(ABC):
     """Makes the events of one answer."""
+
+    id: str
+    created: int
+    model: str
 
     def first(self, memory: MemoryReport) -> Answer:
         """Opens the answer, and says which memories were used."""
-        ...
+        return self._chunk("", None, memory, opening=True)
 
     def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
         """Adds text; the last one has the reason of the end."""
-        ...
+        return self._chunk(text, finish, memory)
+
+    @abstractmethod
+    def usage(self, usage: Usage) -> Answer:
+        """Says what the answer took."""
+
+    @abstractmethod
+    def _chunk(
+        self, text: str, finish: str | None, memory: MemoryReport | None, opening: bool = False
+    ) -> Answer: ...
+
+
+class ChatChunks(Chunks):
+    """Of `/v1/chat/completions`."""
+
+    __slots__ = ()
 
     def usage(self, usage: Usage) -> Answer:
         """Says what the answer took."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ChatChunks:
-    """Of `/v1/chat/completions`. Implements `Chunks`."""
-
-    id: str
-    created: int
-    model: str
-
-    def first(self, memory: MemoryReport) -> Answer:
-        """Opens the answer."""
-        return self._chunk([ChunkChoice(delta=Delta(role="assistant", content=""))], memory=memory)
-
-    def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
-        """Adds text."""
-        choice = ChunkChoice(delta=Delta(content=text), finish_reason=finish)
-        return self._chunk([choice], memory=memory)
-
-    def usage(self, usage: Usage) -> Answer:
-        """Says what the answer took."""
-        return self._chunk([], usage=usage)
+        return ChatChunk(
+            id=self.id, created=self.created, model=self.model, choices=[], usage=usage
+        )
 
     def _chunk(
-        self,
-        choices: list[ChunkChoice],
-        *,
-        usage: Usage | None = None,
-        memory: MemoryReport | None = None,
-    ) -> ChatChunk:
+        self, text: str, finish: str | None, memory: MemoryReport | None, opening: bool = False
+    ) -> Answer:
+        delta = Delta(role="assistant", content=text) if opening else Delta(content=text)
+        choices = [ChunkChoice(delta=delta, finish_reason=finish)]
         return ChatChunk(
-            id=self.id,
-            created=self.created,
-            model=self.model,
-            choices=choices,
-            usage=usage,
-            memory=memory,
+            id=self.id, created=self.created, model=self.model, choices=choices, memory=memory
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionChunks:
-    """Of `/v1/completions`. Implements `Chunks`."""
+class CompletionChunks(Chunks):
+    """Of `/v1/completions`."""
 
-    id: str
-    created: int
-    model: str
-
-    def first(self, memory: MemoryReport) -> Answer:
-        """Opens the answer."""
-        return self._chunk([CompletionChoice(text="")], memory=memory)
-
-    def next(self, text: str, finish: str | None, memory: MemoryReport | None) -> Answer:
-        """Adds text."""
-        return self._chunk([CompletionChoice(text=text, finish_reason=finish)], memory=memory)
+    __slots__ = ()
 
     def usage(self, usage: Usage) -> Answer:
         """Says what the answer took."""
-        return self._chunk([], usage=usage)
+        return Completion(
+            id=self.id, created=self.created, model=self.model, choices=[], usage=usage
+        )
 
     def _chunk(
-        self,
-        choices: list[CompletionChoice],
-        *,
-        usage: Usage | None = None,
-        memory: MemoryReport | None = None,
-    ) -> Completion:
+        self, text: str, finish: str | None, memory: MemoryReport | None, opening: bool = False
+    ) -> Answer:
+        choices = [CompletionChoice(text=text, finish_reason=finish)]
         return Completion(
-            id=self.id,
-            created=self.created,
-            model=self.model,
-            choices=choices,
-            usage=usage,
-            memory=memory,
+            id=self.id, created=self.created, model=self.model, choices=choices, memory=memory
         )
 
 

@@ -16,7 +16,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from memos_ray.errors import InvalidCursorError, InvalidInputError
-from memos_ray.gateway.models import Model
+from memos_ray.gateway.fields import Model
 
 P = TypeVar("P", bound=Model)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from memos_ray.core.parameter import PARENTS_MAX, FusionMethod, ProbingState, TeachingState, Way
-from memos_ray.gateway.models import MemoryId, Model, Name, NamespaceName
+from memos_ray.gateway.fields import MemoryId, Model, Name, NamespaceName
 
 
 class Teaching(Model):

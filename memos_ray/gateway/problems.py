@@ -31,8 +31,8 @@ from memos_ray.errors import (
     UnsupportedFormatError,
 )
 from memos_ray.gateway.mapping import problem_of
-from memos_ray.gateway.models import Problem
 from memos_ray.gateway.openai_errors import openai_document, speaks_openai
+from memos_ray.gateway.problem_model import Problem
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20

@@ -15,8 +15,8 @@ from memos_ray.config import LimitSettings
 from memos_ray.errors import InvalidInputError, UnauthenticatedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.fields import Key, Label, MemoryId, Model, NamespaceName
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.models import Key, Label, MemoryId, Model, NamespaceName
 from memos_ray.gateway.problems import UnreadableBodyError
 
 M = TypeVar("M", bound=Model)

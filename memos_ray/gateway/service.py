@@ -31,9 +31,6 @@ from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.models import (
-    Diff,
-    History,
-    LogPage,
     Memory,
     MemoryChange,
     MemoryPage,
@@ -45,6 +42,7 @@ from memos_ray.gateway.models import (
     WriteResult,
 )
 from memos_ray.gateway.placement import Placement
+from memos_ray.gateway.record_models import Diff, History, LogPage
 from memos_ray.gateway.routing import Router, WriteLanes
 from memos_ray.gateway.searching import MemorySearch, filter_of
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery

@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.facets import facets_of, to_micros
-from memos_ray.core.cube.metadata import Usage
 from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
-from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
+from memos_ray.errors import FencedError, StoreError
 from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.testing.partition_records import (
+    Chain,
+    PartitionRecords,
+    check_new,
+    check_storable,
+    placed,
+)
 
 Row = tuple[MemCube, StoredVectors | None]
-
-
-@dataclass(slots=True)
-class _Chain:
-    """All that is kept of one cube: versions by number, ascending, and what changes beside them."""
-
-    versions: dict[int, MemCube] = field(default_factory=dict)
-    vectors: dict[tuple[int, str], StoredVectors] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    sketch: str | None = None
-
-    def head(self) -> MemCube:
-        newest = self.versions[max(self.versions)]
-        fingerprint = replace(newest.fingerprint, sketch=self.sketch)
-        return replace(newest, usage=self.usage, fingerprint=fingerprint)
-
-    def vectors_of(self, space: str, newest: int) -> StoredVectors | None:
-        """Returns the vectors of the newest version up to one."""
-        found = [number for number, held in self.vectors if number <= newest and held == space]
-        return self.vectors[max(found), space] if found else None
-
-
-@dataclass(slots=True)
-class _Partition:
-    fence: Fence
-    chains: dict[CubeKey, _Chain] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    replies: dict[tuple[str, str, str], Reply] = field(default_factory=dict)
-    cursors: dict[str, int] = field(default_factory=dict)
-    accesses: list[Event] = field(default_factory=list)
-    derivations: dict[tuple[str, str, str], Derivation] = field(default_factory=dict)
 
 
 class MemoryRecordStore:
@@ -60,7 +34,7 @@ class MemoryRecordStore:
     """
 
     def __init__(self) -> None:
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, PartitionRecords] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -94,16 +68,16 @@ class MemoryRecordStore:
         """
         with self._lock:
             part = self._held(commit.partition, commit.epoch)
-            _check_new(part, commit)
-            _check_storable(commit)
+            check_new(part, commit)
+            check_storable(commit)
             for key in commit.erased:
                 part.chains.pop(key, None)
             for cube in commit.cubes:
                 key = CubeKey(cube.tenant, cube.id)
                 chain = part.chains.get(key)
                 if chain is None:
-                    chain = part.chains[key] = _Chain(usage=cube.usage)
-                chain.versions[cube.version.number] = _placed(cube, commit)
+                    chain = part.chains[key] = Chain(usage=cube.usage)
+                chain.versions[cube.version.number] = placed(cube, commit)
                 chain.sketch = cube.fingerprint.sketch
             part.events.extend(commit.events)
             part.replies.update(((r.tenant, r.scope, r.key), r) for r in commit.replies)
@@ -126,14 +100,14 @@ class MemoryRecordStore:
     def versions(self, partition: int, key: CubeKey, before: int, limit: int) -> list[VersionInfo]:
         """See `RecordStorePort.versions`."""
         with self._lock:
-            chain = self._part(partition).chains.get(key, _Chain())
+            chain = self._part(partition).chains.get(key, Chain())
             numbers = sorted((number for number in chain.versions if number < before), reverse=True)
             return [chain.versions[number].version for number in numbers[:limit]]
 
     def version(self, partition: int, key: CubeKey, number: int) -> MemCube | None:
         """See `RecordStorePort.version`."""
         with self._lock:
-            return self._part(partition).chains.get(key, _Chain()).versions.get(number)
+            return self._part(partition).chains.get(key, Chain()).versions.get(number)
 
     def scan(
         self,
@@ -303,12 +277,12 @@ class MemoryRecordStore:
             self._closed = True
             self._partitions.clear()
 
-    def _part(self, partition: int) -> _Partition:
+    def _part(self, partition: int) -> PartitionRecords:
         if self._closed:
             raise StoreError("the store is closed")
-        return self._partitions.setdefault(partition, _Partition(Fence(partition, 0, "")))
+        return self._partitions.setdefault(partition, PartitionRecords(Fence(partition, 0, "")))
 
-    def _held(self, partition: int, epoch: int) -> _Partition:
+    def _held(self, partition: int, epoch: int) -> PartitionRecords:
         part = self._part(partition)
         if epoch <= 0 or part.fence.epoch != epoch:
             raise FencedError("another epoch holds the partition", partition=partition, epoch=epoch)
@@ -325,54 +299,6 @@ class MemoryRecordStore:
 
 def _age(cube: MemCube) -> tuple[int, str]:
     return to_micros(cube.descriptive.created_at), cube.id
-
-
-def _placed(cube: MemCube, commit: Commit) -> MemCube:
-    """Fills in the LSN of a version that does not carry it."""
-    if cube.version.lsn:
-        return cube
-    lsns = [
-        event.lsn
-        for event in commit.events
-        if (event.tenant, event.cube_id, event.version)
-        == (cube.tenant, cube.id, cube.version.number)
-    ]
-    last = commit.events[-1].lsn if commit.events else 0
-    return replace(cube, version=replace(cube.version, lsn=lsns[0] if lsns else last))
-
-
-def _check_new(part: _Partition, commit: Commit) -> None:
-    for expected, event in enumerate(commit.events, start=len(part.events) + 1):
-        if event.lsn != expected:
-            raise AlreadyExistsError(
-                "the log does not go on with this entry", lsn=event.lsn, expected=expected
-            )
-    versions: set[tuple[CubeKey, int]] = set()
-    for cube in commit.cubes:
-        key, number = CubeKey(cube.tenant, cube.id), cube.version.number
-        stored = key in part.chains and key not in commit.erased
-        if (key, number) in versions or (stored and number in part.chains[key].versions):
-            raise AlreadyExistsError("the version is there", cube_id=key.id, version=number)
-        versions.add((key, number))
-    replies: set[tuple[str, str, str]] = set()
-    for reply in commit.replies:
-        place = reply.tenant, reply.scope, reply.key
-        if place in part.replies or place in replies:
-            raise AlreadyExistsError("the idempotency key has its reply", key=reply.key)
-        replies.add(place)
-
-
-def _check_storable(commit: Commit) -> None:
-    for cube in commit.cubes:
-        storable.check_cube(cube)
-        try:
-            wire.to_json(cube)
-        except TypeError:
-            raise InvalidInputError("the memory cannot be encoded", cube_id=cube.id) from None
-    for event in commit.events:
-        storable.check_event(event)
-    for reply in commit.replies:
-        storable.check_names(tenant=reply.tenant, scope=reply.scope, key=reply.key)
 
 
 def _page(rows: Sequence[Event], after: int, limit: int, query: EventQuery | None) -> list[Event]:

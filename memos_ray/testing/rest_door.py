@@ -15,7 +15,7 @@ from memos_ray.config import LimitSettings, Settings
 from memos_ray.errors import MemosError, error_by_code
 from memos_ray.gateway.app import create_app
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Problem
+from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import MEDIA_TYPE
 from memos_ray.ports import ClockPort, KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.in_process import InProcess, in_process

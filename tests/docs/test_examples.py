@@ -102,7 +102,7 @@ async def test_the_tour_through_rest_goes_as_written(door: RestDoor) -> None:
 
 def test_the_example_of_a_problem_is_one() -> None:
     from memos_ray.errors import error_by_code
-    from memos_ray.gateway.models import Problem
+    from memos_ray.gateway.problem_model import Problem
 
     (example,) = _fenced("errors.md", "json")
     problem = Problem.model_validate_json(example)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memos_ray.config import LimitSettings
 from memos_ray.errors import all_errors
-from memos_ray.gateway.models import Problem
+from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import MEDIA_TYPE
 from memos_ray.testing.models import QuotingModel
 from memos_ray.testing.rest_door import RestDoor, rest_door

@@ -10,7 +10,8 @@ from benchmarks.isolation import isolated
 from benchmarks.latency import resident, shard, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
-from memos_ray.gateway.models import Problem, WriteReport, WriteResult
+from memos_ray.gateway.models import WriteReport, WriteResult
+from memos_ray.gateway.problem_model import Problem
 
 
 def test_a_shard_is_measured_at_each_size() -> None:

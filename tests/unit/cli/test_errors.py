@@ -23,7 +23,7 @@ from memos_ray.errors import (
     StoreFullError,
     all_errors,
 )
-from memos_ray.gateway.models import Problem
+from memos_ray.gateway.problem_model import Problem
 from memos_ray.testing.processes import free_port
 
 HEAVY = ("ray", "torch", "numpy", "pyarrow", "fastapi", "httpx", "sqlalchemy")

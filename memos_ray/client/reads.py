@@ -1,0 +1,130 @@
+"""What an asynchronous client reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from memos_ray.client.arguments import check, valid
+from memos_ray.client.connection import Connection
+from memos_ray.gateway.models import Memory, MemoryPage, SearchQuery, SearchResult
+from memos_ray.gateway.paging import encode_token
+from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.ports import EventQuery
+
+_PAGE = 200
+
+
+class AsyncReads(Connection):
+    """The reading half of `AsyncMemOS`."""
+
+    async def get(
+        self, id: str, *, namespace: str | None = None, version: int | None = None
+    ) -> Memory:
+        """Returns a memory, at its newest version or at an older one."""
+        check(id=id, namespace=namespace, version=version)
+        return await self._transport.get(self._caller(), id, namespace, version)
+
+    async def search(
+        self,
+        query: str | SearchQuery = "",
+        *,
+        namespace: str | Sequence[str] | None = None,
+        **fields: Any,
+    ) -> SearchResult:
+        """Finds memories.
+
+        Args:
+            query: what is wanted, in words; or a whole `SearchQuery`.
+            namespace: where to look, one or several; the caller's own home when absent.
+            fields: other fields of `SearchQuery`, such as `limit`, `filter` and `explain`.
+        """
+        if isinstance(query, SearchQuery):
+            wanted = query
+        else:
+            names = [namespace] if isinstance(namespace, str) else namespace
+            wanted = valid(SearchQuery, query=query, namespaces=names, **fields)
+        if wanted.token is None and self._newest:
+            wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
+        return await self._transport.search(self._caller(), wanted)
+
+    async def history(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> History:
+        """Lists the versions of a memory, newest first."""
+        check(id=id, namespace=namespace, cursor=cursor, limit=limit)
+        return await self._transport.history(self._caller(), id, namespace, cursor, limit)
+
+    async def diff(self, id: str, before: int, after: int, *, namespace: str | None = None) -> Diff:
+        """Compares two versions of a memory."""
+        check(id=id, before=before, after=after, namespace=namespace)
+        return await self._transport.diff(self._caller(), id, before, after, namespace)
+
+    async def log(
+        self,
+        namespace: str | None = None,
+        *,
+        principal: str | None = None,
+        operation: str | None = None,
+        memory_id: str | None = None,
+        request_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> LogPage:
+        """Reads the audit log of a namespace, oldest first."""
+        check(
+            namespace=namespace,
+            principal=principal,
+            operation=operation,
+            memory_id=memory_id,
+            request_id=request_id,
+            since=since,
+            until=until,
+            cursor=cursor,
+            limit=limit,
+        )
+        query = EventQuery(
+            principal=principal,
+            operation=operation,
+            cube_id=memory_id,
+            request_id=request_id,
+            since=since,
+            until=until,
+        )
+        return await self._transport.log(self._caller(), namespace, query, cursor, limit)
+
+    async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
+        """Yields all memories of a namespace, newest first; takes the options of `list`."""
+        cursor: str | None = None
+        limit = options.pop("limit", _PAGE)
+        while True:
+            page = await self.list(namespace, cursor=cursor, limit=limit, **options)
+            for memory in page.memories:
+                yield memory
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def list(
+        self,
+        namespace: str | None = None,
+        *,
+        filter: str | None = None,
+        tags: Sequence[str] = (),
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MemoryPage:
+        """Lists one page of a namespace, newest first; `iterate` yields all."""
+        check(namespace=namespace, tags=tags, cursor=cursor, limit=limit)
+        return await self._transport.list(
+            self._caller(), namespace, filter, tags, include_deleted, cursor, limit
+        )
