@@ -16,7 +16,7 @@ serve: setup  ## Runs a cluster and its REST door on ./memos-data until Ctrl-C
 	@.venv/bin/memos-ray up
 
 test: setup  ## Runs all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile --durations 30
 
 check: setup  ## Lints, types, architecture
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
