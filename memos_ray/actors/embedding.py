@@ -70,22 +70,20 @@ class EmbedConsumer:
         """Nothing to empty."""
 
     async def _embed_place(self, place: Place, ids: Sequence[str]) -> None:
-        index = await self._residency.index(place, self._courtesy)
-        if index is None:
-            loop = asyncio.get_running_loop()
-            plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
-            for start in range(0, len(plans), _PLANS):
-                await self._courtesy.turn()
-                await self._embed(place, plans[start : start + _PLANS])
-            return
-        while plans := index.stale_views(_PLANS):
+        while (index := await self._residency.index(place, self._courtesy)) is not None:
+            plans = index.stale_views(_PLANS)
+            if not plans:
+                return
             if not await self._embed(place, plans):
                 # All of them are being erased; the index hears of it with the commit.
                 await asyncio.sleep(_PAUSE_S)
             await self._courtesy.turn()
-            index = await self._residency.index(place, self._courtesy)
-            if index is None:
-                return
+        # Too large to be resident, perhaps since a moment ago.
+        loop = asyncio.get_running_loop()
+        plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
+        for start in range(0, len(plans), _PLANS):
+            await self._courtesy.turn()
+            await self._embed(place, plans[start : start + _PLANS])
 
     async def _embed(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
         loop = asyncio.get_running_loop()

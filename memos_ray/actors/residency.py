@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -72,7 +72,7 @@ class Residency:
     Invariants: an index handed out holds exactly the undeleted heads of its place as of the newest
     commit seen by `apply` (commits are entered when the index is next asked for, so that a bulk
     load does not wait for it, or when too many have gathered); the sum of `memory_bytes` exceeds
-    `budget_bytes` at most by the index in use.
+    `budget_bytes` at most by the indexes that somebody waits for.
 
     Eviction: coldest first, by accesses that decay with a half-life of five minutes.
 
@@ -101,6 +101,8 @@ class Residency:
         self._pending = 0
         self._entering: asyncio.Task[None] | None = None
         self._held: dict[Place, _Resident] = {}
+        # Not evicted between being loaded and being handed out.
+        self._wanted: Counter[Place] = Counter()
         self._loading: dict[Place, _Loading] = {}
 
     def __len__(self) -> int:
@@ -127,17 +129,22 @@ class Residency:
             StoreError: when it cannot be read.
             NotOwnerError: when the partition was given up meanwhile.
         """
-        while True:
+        self._wanted[place] += 1
+        try:
             if place not in self._held and not await self._loaded(place, courtesy):
                 return None
             resident = self._held.get(place)
-            if resident is None:
-                return None
-            await self._enter(resident)
-            if self._held.get(place) is resident:
-                self._touch(resident)
-                self._evict(keep=place)
-                return resident.index
+            if resident is not None:
+                await self._enter(resident)
+            if resident is None or self._held.get(place) is not resident:
+                raise NotOwnerError("the partition has moved", partition=place.partition)
+            self._touch(resident)
+            self._evict()
+            return resident.index
+        finally:
+            self._wanted[place] -= 1
+            if not self._wanted[place]:
+                del self._wanted[place]
 
     def apply(self, commit: Commit) -> None:
         """Brings the resident indexes up to a commit; others learn of it when they load."""
@@ -267,14 +274,14 @@ class Residency:
         self._memories -= resident.memories
         self._bytes -= resident.memory_bytes
 
-    def _evict(self, keep: Place) -> None:
+    def _evict(self) -> None:
         if self._bytes <= self._budget:
             return
         now = self._clock.monotonic()
         for place in sorted(self._held, key=lambda p: _decayed(self._held[p], now)):
             if self._bytes <= self._budget:
                 return
-            if place != keep:
+            if place not in self._wanted:
                 self._release(place)
 
 

@@ -218,3 +218,17 @@ async def test_a_bulk_load_is_entered_before_too_much_of_it_waits() -> None:
         bench.residency.apply(commit)
         await asyncio.sleep(0)
     await eventually(lambda: bench.residency.memories > 15_000)
+
+
+async def test_who_asks_gets_an_index_however_many_ask_for_others() -> None:
+    names = [f"n{number}" for number in range(12)]
+    bench = Bench()
+    for name in names:
+        bench.commit(*(make_cube(id=f"{name}-{i}", namespace=name) for i in range(20)))
+    one = await bench.residency.index(place(names[0]))
+    assert one is not None
+    tight = Bench(budget_bytes=one.memory_bytes * 3 // 2)
+    for name in names:
+        tight.commit(*(make_cube(id=f"{name}-{i}", namespace=name) for i in range(20)))
+    found = await asyncio.gather(*(tight.residency.index(place(name)) for name in names * 3))
+    assert [None if index is None else len(index) for index in found] == [20] * len(found)
