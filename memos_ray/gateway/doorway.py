@@ -113,6 +113,7 @@ class Doorway:
                 "conversations": status.conversations,
                 "rss_bytes": status.rss_bytes,
                 "vector_store": status.vector_store,
+                **status.counters,
             }
             found.append(Component(name=name, status="ok", detail=detail))
         return found
