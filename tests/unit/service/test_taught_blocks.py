@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -30,14 +31,24 @@ from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import ReplicaModel
 from memos_ray.testing.random_models import write_tokenizer
 from memos_ray.testing.trainers import RandomTrainer
+from memos_ray.testing.waiting import eventually
 
 MODEL, TEAM = "hashing", "team"
 LEARNT = 4
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ModelTokenizer:
     return ModelTokenizer(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+async def first(ask: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
+    """Asks until an answer is the wanted one."""
+    async with asyncio.timeout(60):
+        while not wanted(found := await ask()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
 
 
 class Bench:
@@ -98,11 +109,10 @@ class Bench:
         parameter = self.memos.doorway.parameter
         wanted = Teaching(ids=ids or self.learnt, model=MODEL, namespace=TEAM)
         lesson = await parameter.teach(self.admin, wanted)
-        async with asyncio.timeout(30):
-            while (await parameter.lesson(self.admin, lesson.id, TEAM)).state is (
-                TeachingState.TRAINING
-            ):
-                await asyncio.sleep(0.01)
+        await first(
+            lambda: parameter.lesson(self.admin, lesson.id, TEAM),
+            lambda found: found.state is not TeachingState.TRAINING,
+        )
         return lesson.id
 
     async def chat(self, caller: Caller | None = None, **more: object) -> ChatAnswer:
@@ -119,23 +129,19 @@ class Bench:
         )
         return await self.memos.doorway.chats.chat(caller or self.admin, query)
 
-    async def cached(self, **more: object) -> ChatAnswer:
+    async def cached(self, caller: Caller | None = None, **more: object) -> ChatAnswer:
         """Returns the first answer for which the cache was there."""
-        async with asyncio.timeout(60):
-            while not (answer := await self.chat(**more)).usage.cached_tokens:
-                await asyncio.sleep(0.01)
-        return answer
+        return await first(
+            lambda: self.chat(caller, **more), lambda answer: answer.usage.cached_tokens > 0
+        )
 
     async def adapted(self, caller: Caller | None = None) -> list[AdaptedCache]:
         activation = self.memos.doorway.activation
         return (await activation.cache(caller or self.admin, self.block, TEAM)).adapted
 
     async def until_adapted(self, state: CacheState) -> AdaptedCache:
-        async with asyncio.timeout(30):
-            while not (found := await self.adapted()) or found[0].state is not state:
-                await asyncio.sleep(0.01)
-        (one,) = found
-        return one
+        (found,) = await first(self.adapted, lambda found: [one.state for one in found] == [state])
+        return found
 
 
 @pytest.fixture
@@ -153,12 +159,6 @@ def forms(answer: ChatAnswer) -> dict[str, Form]:
 
 def mixed(bench: Bench, rest: Form) -> dict[str, Form]:
     return {id: Form.PARAMETER if id in bench.learnt else rest for id in bench.ids}
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_what_was_not_learnt_comes_as_a_cache_of_the_adapter(bench: Bench) -> None:
@@ -245,7 +245,9 @@ async def test_a_deletion_ends_the_caches_of_the_adapter_before_it_is_acknowledg
     await bench.cached()
     await bench.until_adapted(CacheState.HOT)
     # Block, adapter, and the adapter's cache.
-    await until(lambda: len(bench.files) == 3)
+    await eventually(lambda: len(bench.files) == 3)
+    # The rest would be learnt again.
+    bench.trainer.go_on.clear()
     await bench.memos.service.delete(bench.admin, bench.ids[0], hard=hard)
     assert await bench.adapted() == []
     answer = await bench.chat()
@@ -253,7 +255,7 @@ async def test_a_deletion_ends_the_caches_of_the_adapter_before_it_is_acknowledg
     assert forms(answer) == dict.fromkeys(bench.ids[1:], Form.PLAINTEXT)
     # Only the base's, of what is left, is there again.
     await bench.cached()
-    await until(lambda: len(bench.files) == 1)
+    await eventually(lambda: len(bench.files) == 1)
     assert await bench.adapted() == []
 
 
@@ -271,11 +273,11 @@ async def test_what_was_learnt_may_lie_outside_the_block(bench: Bench) -> None:
 async def test_deleting_the_adapter_ends_its_caches(bench: Bench) -> None:
     lesson = await bench.teach()
     await bench.cached()
-    await until(lambda: len(bench.files) == 3)
+    await eventually(lambda: len(bench.files) == 3)
     await bench.memos.service.delete(bench.admin, lesson)
     assert await bench.adapted() == []
     assert forms(await bench.chat()) == dict.fromkeys(bench.ids, Form.ACTIVATION)
-    await until(lambda: len(bench.files) == 1)
+    await eventually(lambda: len(bench.files) == 1)
 
 
 async def test_what_has_changed_is_said_in_the_cache(bench: Bench) -> None:
@@ -295,13 +297,11 @@ async def test_what_has_changed_is_said_in_the_cache(bench: Bench) -> None:
 async def test_it_survives_everything(bench: Bench) -> None:
     await bench.teach()
     before = await bench.cached()
-    await until(lambda: len(bench.files) == 3)
+    await eventually(lambda: len(bench.files) == 3)
     await bench.open()
     await bench.until_adapted(CacheState.RESTING)
     bench.model.fail = UnavailableError("no replica answers")
-    async with asyncio.timeout(30):
-        while (answer := await bench.chat()).usage != before.usage:
-            await asyncio.sleep(0.01)
+    answer = await first(bench.chat, lambda answer: answer.usage == before.usage)
     assert answer.text == before.text
     assert bench.model.built == 2
 
@@ -311,14 +311,14 @@ async def test_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(
 ) -> None:
     lesson = await bench.teach()
     await bench.cached()
-    await until(lambda: len(bench.files) == 3)
+    await eventually(lambda: len(bench.files) == 3)
     before = bench.files
     # Without a place to rest, the deletion cannot erase the file.
     await bench.open(kv_rest_bytes=0)
     await bench.memos.service.delete(bench.admin, lesson)
-    await until(lambda: len(bench.files) == 2)
+    await eventually(lambda: len(bench.files) == 2)
     await bench.open()
-    await until(lambda: len(bench.files) == 1 and bench.files < before)
+    await eventually(lambda: len(bench.files) == 1 and bench.files < before)
     assert await bench.adapted() == []
 
 
@@ -342,10 +342,10 @@ async def test_reports_name_the_adapter_to_who_may_know_of_it(bench: Bench) -> N
 async def test_evicting_a_block_lets_go_of_all_its_caches(bench: Bench) -> None:
     await bench.teach()
     before = await bench.cached()
-    await until(lambda: len(bench.files) == 3)
+    await eventually(lambda: len(bench.files) == 3)
     cache = await bench.memos.doorway.activation.evict(bench.admin, bench.block, TEAM)
     assert (cache.state, cache.adapted) == (CacheState.ABSENT, [])
-    await until(lambda: len(bench.files) == 1)
+    await eventually(lambda: len(bench.files) == 1)
     assert (await bench.cached()).text == before.text
 
 
@@ -356,9 +356,7 @@ async def test_who_may_not_read_what_was_learnt_gets_the_cache_of_the_base(bench
     stranger = await bench.memos.caller("user:stranger")
     for id in bench.ids:
         await bench.memos.service.share(bench.admin, id, Sharing(readers=["user:stranger"]))
-    async with asyncio.timeout(30):
-        while not (answer := await bench.chat(stranger)).usage.cached_tokens:
-            await asyncio.sleep(0.01)
+    answer = await bench.cached(stranger)
     assert forms(answer) == dict.fromkeys(bench.ids, Form.ACTIVATION)
 
 
