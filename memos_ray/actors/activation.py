@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from memos_ray.actors.conversations import ConversationKey, Conversations
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.kv_caches import KvCaches
 from memos_ray.actors.kv_library import KvLibrary
 from memos_ray.actors.promoting import Promoter, Writing
 from memos_ray.actors.reading import RecordReader
@@ -20,7 +21,7 @@ from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart
+from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart, Taught
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -38,6 +39,7 @@ class ActivationMemory:
     def __init__(
         self,
         blocks: SharedBlocks,
+        caches: KvCaches,
         conversations: Conversations,
         library: KvLibrary,
         *,
@@ -50,6 +52,7 @@ class ActivationMemory:
         pause_s: float,
     ) -> None:
         self._blocks = blocks
+        self._caches = caches
         self._conversations = conversations
         self._library = library
         self._reader = reader
@@ -64,7 +67,7 @@ class ActivationMemory:
     @property
     def counters(self) -> Counter[str]:
         """Hits, misses, builds, loads and evictions of caches."""
-        return self._blocks.counters
+        return self._caches.counters
 
     @property
     def hot_bytes(self) -> int:
@@ -74,7 +77,7 @@ class ActivationMemory:
     @property
     def rest_bytes(self) -> int:
         """Bytes of KV caches at rest."""
-        return self._blocks.rest_bytes
+        return self._caches.rest_bytes
 
     @property
     def conversations(self) -> int:
@@ -88,16 +91,27 @@ class ActivationMemory:
         namespace: str,
         model: str,
         session: str | None,
+        taught: Taught | None = None,
+        *,
+        exactly: bool = False,
     ) -> PromptStart:
-        """Returns what a prompt begins with; see `ShardPort`."""
+        """Returns what a prompt begins with; see `ShardPort`.
+
+        Args:
+            taught: what the model has learnt of the namespace, if the caller may have it.
+            exactly: whether the prompt is for that and nothing else.
+        """
         policy = await self._guard.ensure_for(context)
         now = self._clock.now()
         visible = policy.permit(context, Action.READ, namespace, now)
         if isinstance(visible, Nothing):
-            return PromptStart()
+            return PromptStart(taught=taught)
         place = Place(partition, context.principal.tenant, namespace)
-        found, read = await self._blocks.find(place, model, visible)
-        cached = frozenset(cube.id for cube in read) if found.kv else frozenset[str]()
+        found, read = await self._blocks.find(place, model, visible, taught, exactly=exactly)
+        there = [found.kv, found.taught.kv if found.taught else None]
+        cached = frozenset(
+            source.cube_id for one in there if one is not None for source in one.sources
+        )
         if session is not None:
             key = ConversationKey(place, model, context.principal.id, session)
             state, references, kept = await self._conversations.find(key, visible)
@@ -150,22 +164,24 @@ class ActivationMemory:
     def apply(self, commit: Commit) -> None:
         """Lets go of what a commit has outdated."""
         self._blocks.apply(commit)
+        self._caches.apply(commit)
         self._conversations.apply(commit)
 
     def open(self, partition: int, epoch: int) -> None:
         """Takes over what rests of a partition that this shard owns now."""
-        self._blocks.open(partition, epoch)
+        self._caches.open(partition, epoch)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
         self._blocks.drop(partition)
+        self._caches.drop(partition)
         self._conversations.drop(partition)
         self._promoter.drop(partition)
 
     async def close(self) -> None:
         """Ends what is under way, and returns when what was to be written is there."""
         await self._conversations.close()
-        await self._blocks.close()
+        await self._caches.close()
 
     async def caches(
         self, partition: int, context: CallContext, namespace: str, ids: Sequence[str] | None

@@ -257,7 +257,7 @@ class Adapters:
         found = self._usable(adapter, heads)
         if found is None or not all(evaluate(visible, facets_of(head)) for head in heads):
             return None
-        return Taught(adapter.digest, *found)
+        return Taught(adapter.id, adapter.digest, *found)
 
     async def _heads(self, adapter: Adapter) -> list[MemCube]:
         keys = [CubeKey(adapter.place.tenant, source.cube_id) for source in adapter.sources]

@@ -14,11 +14,27 @@ from memos_ray.core.activation import (
     SourceVersion,
     victims,
 )
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import ClockPort
 
 _TOKEN_S = 1e-3
 _LEARNING = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class KvAdapter:
+    """With which adapter a cache was computed.
+
+    Attributes:
+        id: of its parameter memory.
+        digest: of its content.
+        learnt: the memories that it was made of, at the versions that there are now.
+    """
+
+    id: str
+    digest: str
+    learnt: tuple[SourceVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +45,46 @@ class KvName:
         model: as callers name it.
         sources: the memories inside, in the order of the prompt.
         session: of the conversation that it is part of; empty for what everybody shares.
+        adapter: nothing for a cache of the base.
     """
 
     place: Place
     model: str
     sources: tuple[SourceVersion, ...]
     session: str = ""
+    adapter: KvAdapter | None = None
+
+    @property
+    def origins(self) -> tuple[SourceVersion, ...]:
+        """The memories that went into the numbers: those inside, and those that were learnt."""
+        return self.sources if self.adapter is None else self.sources + self.adapter.learnt
+
+    @property
+    def keys(self) -> list[CubeKey]:
+        """The memories that must be there for the cache to be."""
+        ids = [one.cube_id for one in self.origins]
+        if self.adapter is not None:
+            ids.append(self.adapter.id)
+        return [CubeKey(self.place.tenant, cube_id) for cube_id in dict.fromkeys(ids)]
 
     def touches(self, changed: Mapping[str, Set[str]]) -> bool:
-        """Tells whether one of the memories is among those that have changed, by tenant."""
+        """Tells whether something that it was computed from has changed, by tenant."""
         ids = changed.get(self.place.tenant)
-        return ids is not None and any(source.cube_id in ids for source in self.sources)
+        if ids is None:
+            return False
+        learnt = self.adapter is not None and self.adapter.id in ids
+        return learnt or any(source.cube_id in ids for source in self.origins)
+
+    def holds(self, heads: Iterable[MemCube]) -> bool:
+        """Tells whether everything that it was computed from is as it was.
+
+        Args:
+            heads: what there is now of `keys`.
+        """
+        there = {head.id: head.version.number for head in heads if head.state is not State.DELETED}
+        if self.adapter is not None and self.adapter.id not in there:
+            return False
+        return all(there.get(one.cube_id) == one.version for one in self.origins)
 
 
 def ids_by_tenant(keys: Iterable[CubeKey]) -> dict[str, set[str]]:

@@ -22,11 +22,10 @@ from typing import Any
 import orjson
 
 from memos_ray.actors.errands import Errands
-from memos_ray.actors.kv_library import KvName, KvObject
+from memos_ray.actors.kv_library import KvAdapter, KvName, KvObject
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.activation import files as kv_files
-from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.ports import BlobStorePort, Derivation, ObjectsPort, RecordStorePort
 
@@ -87,6 +86,11 @@ class KvRest:
         for name in [name for name in self._rows if name.place.partition == partition]:
             del self._rows[name]
 
+    @property
+    def names(self) -> list[KvName]:
+        """What is at rest."""
+        return list(self._rows)
+
     def look(self, name: KvName) -> Resting | None:
         """Returns what is known of a cache at rest, if it is there."""
         return self._rows.get(name)
@@ -136,10 +140,8 @@ class KvRest:
         outdated: list[Resting] = []
         for one in await self._run(self._store.derivations, partition, KIND):
             row = _resting(partition, one)
-            keys = [CubeKey(one.tenant, source.cube_id) for source in row.name.sources]
-            heads = await self._run(self._store.heads, partition, keys)
-            now = {head.id: head.version.number for head in heads.values()}
-            if any(now.get(source.cube_id) != source.version for source in row.name.sources):
+            heads = await self._run(self._store.heads, partition, row.name.keys)
+            if not row.name.holds(heads.values()):
                 outdated.append(row)
             elif self._epochs.get(partition) == epoch:
                 self._rows.setdefault(row.name, row)
@@ -154,6 +156,11 @@ class KvRest:
         blob = await self._run(_digest, payload)
         row = Resting(name, blob, held.manifest.size_bytes, build_s)
         self._rows[name] = row
+        heads = await self._run(self._store.heads, name.place.partition, name.keys)
+        if not name.holds(heads.values()):
+            # The change came before it was known.
+            self._rows.pop(name, None)
+            return
         try:
             await self._run(self._write, row, payload, epoch)
         except (MemosError, asyncio.CancelledError):
@@ -198,16 +205,30 @@ def _digest(payload: KvPayload) -> str:
 
 
 def _derivation(row: Resting) -> Derivation:
-    place, name = row.name.place, row.name
-    sources = [[source.cube_id, source.version] for source in name.sources]
-    body = orjson.dumps({"model": name.model, "sources": sources, "build_s": row.build_s})
-    named = orjson.dumps([place.namespace, name.model, sources])
+    place, name, adapter = row.name.place, row.name, row.name.adapter
+    made_of: dict[str, Any] = {"model": name.model, "sources": _listed(name.sources)}
+    if adapter is not None:
+        made_of["adapter"] = [adapter.id, adapter.digest, _listed(adapter.learnt)]
+    body = orjson.dumps({**made_of, "build_s": row.build_s})
+    named = orjson.dumps([place.namespace, *made_of.values()])
     digest = blake2b(named, digest_size=16).hexdigest()
     return Derivation(place.tenant, KIND, digest, place.namespace, row.blob, row.size_bytes, body)
 
 
 def _resting(partition: int, row: Derivation) -> Resting:
     body = orjson.loads(row.body)
-    sources = tuple(SourceVersion(name, number) for name, number in body["sources"])
-    name = KvName(Place(partition, row.tenant, row.namespace), body["model"], sources)
+    adapter = None
+    if "adapter" in body:
+        id, digest, learnt = body["adapter"]
+        adapter = KvAdapter(id, digest, _versions(learnt))
+    place = Place(partition, row.tenant, row.namespace)
+    name = KvName(place, body["model"], _versions(body["sources"]), adapter=adapter)
     return Resting(name, row.blob, row.size_bytes, body["build_s"])
+
+
+def _listed(versions: Iterable[SourceVersion]) -> list[list[str | int]]:
+    return [[one.cube_id, one.version] for one in versions]
+
+
+def _versions(listed: Iterable[Iterable[Any]]) -> tuple[SourceVersion, ...]:
+    return tuple(SourceVersion(cube_id, number) for cube_id, number in listed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.parameter import ParameterMemory
@@ -44,9 +43,10 @@ class ModelDoors(ABC):
     ) -> PromptStart:
         """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
-        start = await self._activation.start_prompt(partition, context, namespace, model, session)
         taught = await self._parameter.taught(partition, context, namespace, model, adapter)
-        return replace(start, taught=taught)
+        return await self._activation.start_prompt(
+            partition, context, namespace, model, session, taught, exactly=adapter is not None
+        )
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt; see `ShardPort`."""

@@ -11,6 +11,7 @@ from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.conversations import Conversations
 from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.kv_caches import KvCaches
 from memos_ray.actors.kv_library import KvLibrary
 from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.lessons import Lessons
@@ -112,7 +113,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
             executor=executor,
             budget_bytes=settings.kv_rest_bytes,
         )
-    blocks = SharedBlocks(
+    caches = KvCaches(
         store=parts.store,
         builder=builder,
         library=library,
@@ -120,6 +121,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
         clock=parts.clock,
         executor=executor,
     )
+    blocks = SharedBlocks(store=parts.store, caches=caches, clock=parts.clock, executor=executor)
     conversations = Conversations(
         store=parts.store,
         builder=builder,
@@ -130,6 +132,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
     )
     return ActivationMemory(
         blocks,
+        caches,
         conversations,
         library,
         reader=judged.reader,

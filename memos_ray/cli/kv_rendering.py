@@ -27,11 +27,13 @@ _MEANING = {
 
 def caches(console: Console, found: Sequence[Cache]) -> None:
     """Shows the caches of a namespace."""
-    table = Table("id", "model", "state", "tokens", "size", "heat", "worth", "pinned", "memories")
+    columns = "id model adapter state tokens size heat worth pinned memories"
+    table = Table(*columns.split())
     for one in found:
         table.add_row(
             Text(one.id),
             Text(one.model),
+            "",
             one.state.value,
             str(one.tokens),
             decimal(one.size_bytes),
@@ -40,6 +42,19 @@ def caches(console: Console, found: Sequence[Cache]) -> None:
             "yes" if one.pinned else "",
             str(len(one.sources)),
         )
+        for other in one.adapted:
+            table.add_row(
+                Text(one.id),
+                Text(one.model),
+                Text(other.adapter_id),
+                other.state.value,
+                "",
+                decimal(other.size_bytes),
+                f"{other.heat:.1f}",
+                _number(other.worth),
+                "yes" if one.pinned else "",
+                str(other.memories),
+            )
     console.print(table)
 
 
@@ -64,6 +79,9 @@ def cache(console: Console, found: Cache) -> None:
             table.add_row(Text(name, style="dim"), Text(value))
     for source in found.sources:
         table.add_row(Text("memory", style="dim"), Text(f"{source.id} {_change(source)}"))
+    for other in found.adapted:
+        said = f"{other.adapter_id} {other.state.value}, {other.memories} memories that it has not"
+        table.add_row(Text("with adapter", style="dim"), Text(f"{said} learnt"))
     console.print(table)
 
 

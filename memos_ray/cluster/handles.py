@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
@@ -100,11 +99,7 @@ class ShardHandle:
             "start_prompt_apart", pack((partition, context, namespace, model, session, adapter))
         )
         found: PromptStart = unpack(packed)
-        taught = found.taught
-        if taught is not None:
-            *references, weights = references
-            taught = replace(taught, weights=weights)
-        return replace(found, references=tuple(references), taught=taught)
+        return found.together(references)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""

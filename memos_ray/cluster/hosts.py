@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import replace
 from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
@@ -65,12 +64,8 @@ class ShardHost(VaultShard):
 
     async def start_prompt_apart(self, packed: Packed) -> tuple[Packed, list[Any]]:
         """Calls `start_prompt`; references stand beside what is packed, for Ray to carry."""
-        found = await self.start_prompt(*unpack(packed))
-        references, taught = list(found.references), found.taught
-        if taught is not None:
-            references.append(taught.weights)
-            taught = replace(taught, weights=None)
-        return pack(replace(found, references=(), taught=taught)), references
+        found, references = (await self.start_prompt(*unpack(packed))).apart()
+        return pack(found), references
 
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `ShardPort` with packed arguments; packs its answer."""

@@ -9,7 +9,13 @@ from memos_ray.core.scheduling import AnsweredPrompt, KeptConversation, PromptSt
 from memos_ray.core.vault.requests import ConvertRequest
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway import mapping
-from memos_ray.gateway.activation_models import Cache, CacheList, CacheSource, Conversion
+from memos_ray.gateway.activation_models import (
+    AdaptedCache,
+    Cache,
+    CacheList,
+    CacheSource,
+    Conversion,
+)
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.models import MemoryChange, WriteReport
 from memos_ray.gateway.placement import Placement
@@ -199,5 +205,18 @@ def _cache(report: CacheReport) -> Cache:
         sources=[
             CacheSource(id=one.cube_id, converted=one.converted, current=one.current)
             for one in report.sources
+        ],
+        adapted=[
+            AdaptedCache(
+                adapter_id=one.adapter_id,
+                adapter=one.adapter,
+                state=one.state,
+                memories=one.memories,
+                size_bytes=one.size_bytes,
+                build_s=one.build_s,
+                heat=one.heat,
+                worth=one.worth,
+            )
+            for one in report.adapted
         ],
     )

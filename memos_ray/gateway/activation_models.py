@@ -38,12 +38,30 @@ class CacheSource(Model):
     current: int | None = None
 
 
+class AdaptedCache(Model):
+    """A KV cache of an activation memory for prompts with an adapter.
+
+    It is of the `memories` that the adapter has not learnt; it was computed with the adapter, and
+    no other prompt uses it. `adapter_id` is that of the parameter memory, `adapter` the digest.
+    """
+
+    adapter_id: str
+    adapter: str
+    state: CacheState
+    memories: int
+    size_bytes: int
+    build_s: float | None = None
+    heat: float
+    worth: float | None = None
+
+
 class Cache(Model):
     """An activation memory and its KV cache.
 
     `state` says where the cache is, `reason` why it failed. `tokens` and `size_bytes` are those of
     the conversion when there is no cache now. `heat` counts uses, which count for half after an
-    hour; the cache of the least `worth` goes first when there is not room for all.
+    hour; the cache of the least `worth` goes first when there is not room for all. `adapted` are
+    its caches for prompts with an adapter.
     """
 
     id: str
@@ -59,6 +77,7 @@ class Cache(Model):
     heat: float
     worth: float | None = None
     sources: list[CacheSource]
+    adapted: list[AdaptedCache] = []
 
 
 class CacheList(Model):

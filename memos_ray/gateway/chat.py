@@ -180,7 +180,7 @@ class ChatService:
         start = await self._activation.start_prompt(caller, query.model, place, session, adapter)
         if off and start.taught is not None:
             # With the adapter, and without a word in front, what has changed included.
-            return PromptStart(taught=replace(start.taught, stale=()))
+            return PromptStart(taught=replace(start.taught, stale=(), kv=None, reference=None))
         return start
 
     async def _remember(

@@ -94,9 +94,7 @@ class Prompt:
             PlanBudget(shared_tokens=_UNLIMITED, fresh_tokens=query.memory_tokens),
             estimated_tokens,
             kept=None if state is None else still_placed(state, messages),
-            learnt=frozenset()
-            if taught is None
-            else {(one.cube_id, one.version) for one in taught.learnt},
+            learnt=frozenset() if taught is None else taught.known,
         )
         session = None if state is None or start.taught is not None else query.session
         return Prompt(query, made, start, found, home, session, template, exactly)
@@ -113,12 +111,8 @@ class Prompt:
 
     @property
     def references(self) -> list[object]:
-        """Where the KV caches lie that the prompt may begin with.
-
-        They begin with the template, and were computed without an adapter.
-        """
-        fit = self.template and self.start.taught is None
-        return list(self.start.references) if fit else []
+        """Where the KV caches lie that the prompt may begin with; they begin with the template."""
+        return list(self.start.caches[1]) if self.template else []
 
     def request(self, id: str, salt: str, principal: str) -> ChatRequest:
         """Returns what to ask a replica."""
@@ -142,12 +136,9 @@ class Prompt:
         Args:
             use: what stood in for computing the prompt; before that is known, what was offered.
         """
-        offered = bool(self.references)
         came = use is None or not use.refused or use.loaded_tokens > 0
         learnt = [one for one in self.plan.memories if one.placing is Placing.LEARNT]
-        cached = {Placing.SHARED} if offered and came and self.start.kv is not None else set()
-        if offered and came and self.start.conversation and self.start.conversation.kv:
-            cached |= {Placing.KEPT}
+        cached = self._cached if came else set()
         places = {memory.id: memory.namespace for memory in self.found}
         return [
             UsedMemory(
@@ -191,12 +182,22 @@ class Prompt:
             shared=self.start.kv,
         )
 
+    @property
+    def _cached(self) -> set[Placing]:
+        """What of the prompt is in the caches that it is offered."""
+        start, taught = self.start, self.start.taught
+        if not self.template:
+            return set()
+        found = set()
+        if (start if taught is None else taught).kv is not None:
+            found.add(Placing.SHARED)
+        if taught is None and start.conversation is not None and start.conversation.kv:
+            found.add(Placing.KEPT)
+        return found
+
     def _affinity(self, salt: str, principal: str) -> tuple[str, ...]:
         """Names what a replica may hold of a request, the most specific last."""
-        state = self.start.conversation
-        caches = [self.start.kv] if self.start.kv is not None else []
-        caches += state.kv if state is not None else ()
-        names = [manifest.name for manifest in caches] if self.references else []
+        names = [manifest.name for manifest in self.start.caches[0]] if self.template else []
         if self.query.session is not None:
             names.append(conversation_name(salt, principal, self.query.session))
         return tuple(names)
@@ -207,7 +208,7 @@ def _worth_it(start: PromptStart, query: ChatQuery, found: Sequence[Memory]) -> 
     taught = start.taught
     if taught is None:
         return start
-    known = {(one.cube_id, one.version) for one in taught.learnt}
+    known = taught.known
     if query.adapters and any((memory.id, memory.version) in known for memory in found):
         return start
     return replace(start, taught=None)

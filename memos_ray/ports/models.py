@@ -211,18 +211,29 @@ class KvBuilderPort(Protocol):
     """Builds KV caches on the replicas of a model, for a shard that will own them."""
 
     async def build(
-        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+        self,
+        model: str,
+        shared: str,
+        *,
+        salt: str,
+        sources: tuple[SourceVersion, ...],
+        adapter: str = "",
+        weights: object | None = None,
     ) -> tuple[KvManifest, object]:
         """Computes the cache of a prompt's beginning.
+
+        Args:
+            adapter: content digest of the LoRA adapter that the prompts are for; none when empty.
+            weights: reference to its `AdapterPayload`, for a replica that has it not yet.
 
         Returns:
             Its manifest, and a reference to the `KvPayload` in the object store. The object belongs
             to this process: it survives the replica, and goes when the reference does.
 
         Raises:
-            NotFoundError: there is no such model.
-            InvalidInputError: the text is shorter than a KV block, or too long, or an endpoint
-                computes this model.
+            NotFoundError: there is no such model, or the adapter cannot be had.
+            InvalidInputError: the text is shorter than a KV block, or too long, or the adapter does
+                not fit the model, or an endpoint computes this model.
             UnavailableError: no replica answers.
         """
         ...

@@ -189,11 +189,20 @@ class ReplicaKvBuilder:
         self._external = frozenset(external)
 
     async def build(
-        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+        self,
+        model: str,
+        shared: str,
+        *,
+        salt: str,
+        sources: tuple[SourceVersion, ...],
+        adapter: str = "",
+        weights: object | None = None,
     ) -> tuple[KvManifest, object]:
         """Computes the cache of a prompt's beginning; see `KvBuilderPort`."""
         return await _with_manifest(
-            await self._handle(model).build_kv(shared, salt=salt, sources=sources)
+            await self._handle(model).build_kv(
+                shared, salt=salt, adapter=adapter, weights=weights, sources=sources
+            )
         )
 
     async def extend(

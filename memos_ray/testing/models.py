@@ -15,7 +15,7 @@ from memos_ray.core.generation import (
 )
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import MemosError
-from memos_ray.serving.replica import ModelReplica
+from memos_ray.serving.replica import AdapterSource, ModelReplica
 
 
 @dataclass(slots=True)
@@ -79,23 +79,28 @@ class ReplicaModel:
         """See `ModelReplica.chat`; references are payloads here, or nothing once they are lost."""
         payloads = [one for one in kv if one is None or isinstance(one, KvPayload)]
         assert len(payloads) == len(kv)
-
-        async def source() -> AdapterPayload | None:
-            return weights if isinstance(weights, AdapterPayload) else None
-
-        async for part in self._replica.chat(request, payloads, source):
+        async for part in self._replica.chat(request, payloads, _source(weights)):
             yield part
 
     async def close(self) -> None:
         """Nothing is held: the replica is whoever made it to close."""
 
     async def build(
-        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+        self,
+        model: str,
+        shared: str,
+        *,
+        salt: str,
+        sources: tuple[SourceVersion, ...],
+        adapter: str = "",
+        weights: object | None = None,
     ) -> tuple[KvManifest, object]:
         """See `KvBuilderPort`."""
         if self.fail is not None:
             raise self.fail
-        payload = await self._replica.build_kv(shared, salt=salt, sources=sources)
+        payload = await self._replica.build_kv(
+            shared, salt=salt, adapter=adapter, weights=_source(weights), sources=sources
+        )
         self.built += 1
         return payload.manifest, payload
 
@@ -114,3 +119,10 @@ class ReplicaModel:
         payload = await self._replica.export_kv(tokens, salt=salt, sources=sources, start=start)
         self.built += 1
         return payload.manifest, payload
+
+
+def _source(weights: object | None) -> AdapterSource:
+    async def source() -> AdapterPayload | None:
+        return weights if isinstance(weights, AdapterPayload) else None
+
+    return source

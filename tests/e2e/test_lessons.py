@@ -18,6 +18,7 @@ pytest.importorskip("peft")
 
 from memos_ray import MemOS
 from memos_ray.config import ModelSettings, Settings
+from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import ProbingState, TeachingState, Way
 from memos_ray.errors import NotFoundError
@@ -122,6 +123,32 @@ def test_it_can_be_named_and_turned_into_text(memos: MemOS, ids: list[str]) -> N
     assert memos.adapters.externalise(lesson.id) == result
     for one in result.memories:
         memos.delete(one.id, hard=True)
+
+
+def test_what_it_has_not_learnt_comes_as_a_cache_of_the_adapter(
+    memos: MemOS, ids: list[str]
+) -> None:
+    others = draw_facts(random.Random(13), 6, Split.HELD_OUT)
+    more = [result.id or "" for result in memos.add([{"text": one.text} for one in others]).results]
+    block = memos.convert([*ids, *more], MODEL).id or ""
+    wanted = {**dict.fromkeys(ids, Form.PARAMETER), **dict.fromkeys(more, Form.ACTIVATION)}
+    text = [ask(memos, fact, memories=20) for fact in (*FACTS, *others)]
+    assert Form.PLAINTEXT in {one.form for one in text[0].memories}, "not there yet"
+    deadline = time.monotonic() + 120
+    while {one.id: one.form for one in ask(memos, FACTS[0], memories=20).memories} != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (cache,) = memos.kv.explain(block).adapted
+    (lesson,) = memos.adapters.list()
+    assert (cache.adapter_id, cache.adapter) == (lesson.id, lesson.adapter)
+    assert (cache.state, cache.memories) == (CacheState.HOT, len(more))
+    answers = [ask(memos, fact, memories=20) for fact in (*FACTS, *others)]
+    assert [one.text for one in answers] == [one.text for one in text]
+    found = [right(one, fact) for one, fact in zip(answers, (*FACTS, *others), strict=True)]
+    assert sum(found[: len(ids)]) >= 7 and sum(found[len(ids) :]) >= 5
+    for id in (block, *more):
+        memos.delete(id, hard=True)
+    assert {one.form for one in ask(memos, FACTS[1]).memories} == {Form.PARAMETER}
 
 
 def test_it_forgets_what_is_deleted(memos: MemOS, ids: list[str]) -> None:

@@ -18,7 +18,7 @@ from memos_ray.core.generation import ChatRequest
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.serving import deployment
-from memos_ray.serving.handles import ModelHandle
+from memos_ray.serving.handles import ModelHandle, ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HASHING_SHAPES, HashingEngine
@@ -141,9 +141,15 @@ async def test_one_that_is_lost_or_wrong_is_told_before_any_word(model: ModelHan
 async def test_a_cache_is_built_with_the_adapter(model: ModelHandle, tokenizer: Path) -> None:
     payload = adapter(50)
     reference, digest = ray.put(payload), payload.manifest.digest
-    kv = await model.build_kv(MEMORIES, salt="acme", adapter=digest, weights=reference)
+    manifest, kv = await ReplicaKvBuilder(["adapted"]).build(
+        "adapted", MEMORIES, salt="acme", sources=(), adapter=digest, weights=reference
+    )
+    assert manifest.adapter == digest
     for pid in await pids(model):
         os.kill(pid, signal.SIGKILL)
     text, last = await whole(model.chat(asking(payload), [kv], weights=reference))
     assert last.kv is not None and last.kv.refused is None and last.kv.loaded_tokens > 0
     assert text == await expected(tokenizer, payload)
+    plain, last = await whole(model.chat(replace(request(), id="plain"), [kv]))
+    assert last.kv is not None and (last.kv.refused, last.kv.loaded_tokens) == ("adapter", 0)
+    assert plain != text

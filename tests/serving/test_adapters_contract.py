@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memos_ray.core.activation import Refusal
+from memos_ray.core.activation import KvPayload, Refusal
 from memos_ray.core.generation import GenerationRequest
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import InvalidInputError, NotFoundError
@@ -289,11 +289,33 @@ class TestKvCaches:
             engine.load_adapter(adapter)
         plain = engine.export_kv(MEMORY, salt="acme")
         adapted = engine.export_kv(MEMORY, salt="acme", adapter=one.manifest.digest)
+        assert (plain.manifest.adapter, adapted.manifest.adapter) == ("", one.manifest.digest)
         for kv, adapter in ((plain, one), (adapted, None), (adapted, other)):
-            assert engine.forget()
-            asked = Asked(with_adapter(MEMORY + QUESTION, adapter), (kv,))
-            (found,) = engine.ask([asked])
-            assert (found.kv.refused, found.kv.cached_tokens) == (Refusal.KEY, 0)
+            # One that claims to be of the right adapter has the wrong key all the same.
+            claims = replace(kv.manifest, adapter=adapter.manifest.digest if adapter else "")
+            forged = KvPayload(claims, kv.ranks)
+            for offered, refused in ((kv, Refusal.ADAPTER), (forged, Refusal.KEY)):
+                assert engine.forget()
+                asked = Asked(with_adapter(MEMORY + QUESTION, adapter), (offered,))
+                (found,) = engine.ask([asked])
+                assert (found.kv.refused, found.kv.cached_tokens) == (refused, 0)
+                assert found.tokens == right(MEMORY + QUESTION, adapter)
+
+    def test_those_of_several_serve_one_batch(
+        self, engine: EngineProcess, base: Base, right: Right
+    ) -> None:
+        adapters = [base.adapter(0), base.adapter(1), None]
+        kv = []
+        for adapter in adapters:
+            if adapter is not None:
+                engine.load_adapter(adapter)
+            digest = adapter.manifest.digest if adapter else ""
+            kv.append(engine.export_kv(MEMORY, salt="acme", adapter=digest))
+        assert engine.forget()
+        # All are offered to all: each takes its own.
+        asked = [Asked(with_adapter(MEMORY + QUESTION, one), tuple(kv)) for one in adapters]
+        for adapter, found in zip(adapters, engine.ask(asked), strict=True):
+            assert found.kv.loaded_tokens == len(MEMORY)
             assert found.tokens == right(MEMORY + QUESTION, adapter)
 
     def test_the_engines_own_cache_tells_them_apart(

@@ -18,7 +18,12 @@ from memos_ray.core.activation.manifest import (
     refusal,
 )
 from memos_ray.core.activation.payload import Bytes, KvPayload
-from memos_ray.core.activation.reports import CacheReport, CacheSource, CacheState
+from memos_ray.core.activation.reports import (
+    AdaptedCache,
+    CacheReport,
+    CacheSource,
+    CacheState,
+)
 from memos_ray.core.activation.retention import (
     CostAware,
     Holding,
@@ -40,6 +45,7 @@ from memos_ray.core.activation.segments import (
 
 __all__ = [
     "CHAIN_TOKENS",
+    "AdaptedCache",
     "Bytes",
     "CacheReport",
     "CacheSource",

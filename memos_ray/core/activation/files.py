@@ -13,7 +13,7 @@ from memos_ray.core.activation.payload import KvPayload
 from memos_ray.errors import StoreCorruptError
 
 _MANIFEST = "memos_kv"
-_FORMAT = "1"
+_FORMAT = "2"
 _HEADER_MAX = 16 << 20
 _CHUNK_BYTES = 8 << 20
 
@@ -76,6 +76,7 @@ def _values(manifest: KvManifest) -> dict[str, Any]:
         "tokens": manifest.tokens,
         "model": manifest.model,
         "engine": manifest.engine,
+        "adapter": manifest.adapter,
         "layout": manifest.layout.value,
         "ranks": list(manifest.ranks),
         "rank_bytes": manifest.rank_bytes,
@@ -91,6 +92,7 @@ def _manifest_of(values: dict[str, Any]) -> KvManifest:
         start=int(values["start"]),
         model=str(values["model"]),
         engine=str(values["engine"]),
+        adapter=str(values["adapter"]),
         layout=KvLayout(values["layout"]),
         ranks=tuple(map(str, values["ranks"])),
         rank_bytes=int(values["rank_bytes"]),

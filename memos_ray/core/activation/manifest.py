@@ -48,6 +48,8 @@ class KvManifest:
         start: how many tokens of the prefix the bytes leave out.
         links: keys of the prefixes that end inside, as `PrefixChain.links` gives them; without
             them the bytes serve only prompts with the whole prefix.
+        adapter: content digest of the LoRA adapter that it was computed with; empty for the base.
+            The key depends on it, too.
     """
 
     key: str
@@ -60,6 +62,7 @@ class KvManifest:
     sources: tuple[SourceVersion, ...] = ()
     start: int = 0
     links: str = ""
+    adapter: str = ""
 
     @property
     def held_tokens(self) -> int:
@@ -82,6 +85,7 @@ class Refusal(StrEnum):
     """Why an engine does not load a KV cache; the prompt is then computed as text."""
 
     MODEL = "model"
+    ADAPTER = "adapter"
     ENGINE = "engine"
     RANKS = "ranks"
     SIZE = "size"

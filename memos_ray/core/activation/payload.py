@@ -35,6 +35,7 @@ class KvPayload:
         sources: tuple[SourceVersion, ...] = (),
         start: int = 0,
         links: str = "",
+        adapter: str = "",
     ) -> KvPayload:
         """Makes a payload of bytes, with their digests."""
         manifest = KvManifest(
@@ -48,6 +49,7 @@ class KvPayload:
             sources=sources,
             start=start,
             links=links,
+            adapter=adapter,
         )
         return KvPayload(manifest, tuple(ranks))
 
@@ -82,6 +84,7 @@ class KvPayload:
             sources=sources,
             start=start,
             links=chain.links(start, len(tokens)),
+            adapter=adapter,
         )
 
     def intact(self) -> bool:

@@ -43,8 +43,30 @@ class CacheSource:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class AdaptedCache:
+    """The cache of a block for prompts with an adapter: of what it has not learnt.
+
+    Attributes:
+        adapter_id: of the parameter memory.
+        adapter: content digest.
+        memories: how many are in it.
+        build_s, heat, worth: as those of a `CacheReport`.
+    """
+
+    adapter_id: str
+    adapter: str
+    state: CacheState
+    memories: int
+    size_bytes: int
+    build_s: float | None
+    heat: float
+    worth: float | None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class CacheReport:
-    """An activation memory and its cache.
+    """An activation memory and its cache: that of the base, and those with adapters beside it.
 
     Attributes:
         cube_id: the activation memory.
@@ -70,3 +92,4 @@ class CacheReport:
     heat: float
     worth: float | None
     sources: tuple[CacheSource, ...]
+    adapted: tuple[AdaptedCache, ...] = ()

@@ -17,7 +17,7 @@ from memos_ray.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class KvSegment:
-    """A KV cache at hand; `key`, `start`, `tokens` and `links` are those of its manifest.
+    """A KV cache at hand; all but its name is as its manifest says.
 
     Attributes:
         name: of its bytes.
@@ -28,12 +28,18 @@ class KvSegment:
     start: int
     tokens: int
     links: str = ""
+    adapter: str = ""
 
     @staticmethod
     def of(manifest: KvManifest) -> KvSegment:
         """Returns the segment that a manifest speaks of."""
         return KvSegment(
-            manifest.name, manifest.key, manifest.start, manifest.tokens, manifest.links
+            manifest.name,
+            manifest.key,
+            manifest.start,
+            manifest.tokens,
+            manifest.links,
+            manifest.adapter,
         )
 
     def key_at(self, tokens: int) -> str | None:
@@ -78,6 +84,8 @@ def match(segment: KvSegment, chain: PrefixChain, prompt_tokens: int, block_toke
         block_tokens: of the engine.
     """
     start, tokens = segment.start, segment.tokens
+    if segment.adapter != chain.adapter:
+        return KvMatch(segment, start, Refusal.ADAPTER)
     if not 0 <= start < tokens or start % block_tokens or tokens % block_tokens:
         return KvMatch(segment, start, Refusal.TOKENS)
     # At least one token must be computed, to have something to predict from.

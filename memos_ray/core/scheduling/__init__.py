@@ -20,6 +20,7 @@ from memos_ray.core.scheduling.plan import (
     in_order,
     plan,
     shared_text,
+    unlearnt,
 )
 from memos_ray.core.scheduling.promotion import Candidate, Promoting, Promotion, promotion
 from memos_ray.core.scheduling.shared import (
@@ -57,4 +58,5 @@ __all__ = [
     "shared_text",
     "sources_of",
     "still_placed",
+    "unlearnt",
 ]

@@ -132,8 +132,7 @@ def plan(
         learnt: ids and versions of memories that the model knows by itself.
     """
     known = [one for one in (*shared, *found) if (one.id, one.version) in learnt]
-    shared = [one for one in shared if (one.id, one.version) not in learnt]
-    found = [one for one in found if (one.id, one.version) not in learnt]
+    shared, found = unlearnt(shared, learnt), unlearnt(found, learnt)
     common = _chosen(shared, budget.shared_tokens, count_tokens, Placing.SHARED, set())
     said = {_line(one.memory) for one in common if one.placing is Placing.SHARED}
     earlier, stay = _kept(kept or (), budget, count_tokens, said)
@@ -158,6 +157,15 @@ def plan(
         (*used, *rest),
         tuple(PlacedMemories(number, there) for number, there in sorted(placed.items()) if there),
     )
+
+
+def unlearnt(memories: Sequence[PromptMemory], learnt: Set[tuple[str, int]]) -> list[PromptMemory]:
+    """Returns the memories that a prompt must say: those that the model has not learnt as they are.
+
+    Args:
+        learnt: ids and versions.
+    """
+    return [one for one in memories if (one.id, one.version) not in learnt]
 
 
 def shared_text(memories: Sequence[PromptMemory]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memos_ray.core.activation import KvManifest, SourceVersion
@@ -22,26 +22,40 @@ class Taught:
     """What the model has learnt of a namespace.
 
     Attributes:
+        id: of the parameter memory.
         adapter: content digest of the LoRA adapter.
         learnt: the memories that it knows as they are now.
         stale: those that have changed since, as they are now: prompts must say them.
         weights: reference to the `AdapterPayload`.
+        kv: the KV cache, computed with the adapter, of what prompts for it begin with, when there
+            is one.
+        reference: to that.
     """
 
+    id: str
     adapter: str
     learnt: tuple[SourceVersion, ...]
     stale: tuple[PromptMemory, ...]
     weights: object | None = None
+    kv: KvManifest | None = None
+    reference: object | None = None
+
+    @property
+    def known(self) -> frozenset[tuple[str, int]]:
+        """Ids and versions of what need not be said."""
+        return frozenset((one.cube_id, one.version) for one in self.learnt)
 
 
 @crossing
 @dataclass(frozen=True, slots=True)
 class PromptStart:
-    """What a prompt begins with.
+    """What a prompt begins with: as the base has it, and as the model has it that was taught.
+
+    Which of the two a prompt is for shows only when it is known what was found for it.
 
     Attributes:
         memories: those that all prompts of the namespace begin with, in their order.
-        kv: the KV cache of exactly these, when there is one.
+        kv: the KV cache of exactly these for the base, when there is one.
         conversation: what its earlier prompts had; nothing when none is kept.
         references: where the caches lie in the object store: of `kv`, then of the conversation's.
         taught: what the model has learnt of the namespace, if it has.
@@ -52,6 +66,37 @@ class PromptStart:
     conversation: ConversationState | None = None
     references: tuple[object, ...] = ()
     taught: Taught | None = None
+
+    @property
+    def caches(self) -> tuple[tuple[KvManifest, ...], tuple[object, ...]]:
+        """The caches that fit, and where they lie: with what is taught only those of the adapter.
+
+        Those of a conversation are the base's.
+        """
+        if self.taught is not None:
+            kv = self.taught.kv
+            return ((), ()) if kv is None else ((kv,), (self.taught.reference,))
+        shared = () if self.kv is None else (self.kv,)
+        kept = () if self.conversation is None else self.conversation.kv
+        return (*shared, *kept), self.references
+
+    def apart(self) -> tuple[PromptStart, list[object]]:
+        """Returns this without its references, and them beside it."""
+        if self.taught is None:
+            return replace(self, references=()), list(self.references)
+        taught = replace(self.taught, weights=None, reference=None)
+        beside = [*self.references, self.taught.weights]
+        if taught.kv is not None:
+            beside.append(self.taught.reference)
+        return replace(self, references=(), taught=taught), beside
+
+    def together(self, references: Sequence[object]) -> PromptStart:
+        """Returns this with the references that `apart` has returned beside it."""
+        rest, taught = list(references), self.taught
+        if taught is not None:
+            reference = None if taught.kv is None else rest.pop()
+            taught = replace(taught, weights=rest.pop(), reference=reference)
+        return replace(self, references=tuple(rest), taught=taught)
 
 
 def prompt_line(text: str, speaker: str | None, event_time: datetime | None) -> str:

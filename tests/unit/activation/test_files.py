@@ -25,6 +25,7 @@ def payload(ranks: int = 2, size: int = 1000, sources: int = 2) -> KvPayload:
         engine="engine",
         layout=KvLayout.OPAQUE,
         sources=tuple(SourceVersion(f"id-{n}", n + 1) for n in range(sources)),
+        adapter="ad" * 32,
     )
 
 

@@ -38,6 +38,17 @@ def segments(draw: st.DrawFn) -> KvSegment:
     return segment(BLOCK * start, BLOCK * end)
 
 
+def test_a_cache_of_another_adapter_is_none() -> None:
+    for mine, other in (("", "a"), ("a", ""), ("a", "b")):
+        chain = PrefixChain(KvScope("model", "salt", mine), [*STORED, 7])
+        key = chain.key(64)
+        assert key is not None
+        found = match(KvSegment("x", key, 0, 64, "", other), chain, len(STORED) + 1, BLOCK)
+        assert (found.end, found.refused) == (0, Refusal.ADAPTER)
+        own = match(KvSegment("x", key, 0, 64, "", mine), chain, len(STORED) + 1, BLOCK)
+        assert (own.end, own.refused) == (64, None)
+
+
 @given(st.lists(segments(), max_size=6), st.integers(0, 10), st.integers(1, 11 * BLOCK))
 def test_a_run_reaches_as_far_as_the_blocks_at_hand_do(
     given: list[KvSegment], computed: int, length: int

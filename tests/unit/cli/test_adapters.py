@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,27 @@ def test_adapters_from_lesson_to_folder_and_back(call: Any, run: Any, tmp_path: 
     assert again["code"] == "invalid_input"
     shown = run("adapter", "export", merged["id"], str(tmp_path / "other"))
     assert shown.exit_code == ExitCode.DONE and (tmp_path / "other").is_dir()
+
+
+def test_caches_say_which_adapter_they_are_for(
+    call: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    rules = [call("add", f"Rule {number} of the house is kept")["id"] for number in range(12)]
+    block = call("convert", *rules)["id"]
+    lesson = call("adapter", "teach", rules[0], "--wait")["id"]
+    assert call("kv", "explain", block)["adapted"] == []
+    assert "with adapter" not in run("kv", "explain", block).stdout
+    call("chat", "Which rule?", "--model", f"hashing:{lesson}", "--max-tokens=4")
+    deadline = time.monotonic() + 60
+    while not (found := call("kv", "explain", block)["adapted"]) or found[0]["state"] != "hot":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (found[0]["adapter_id"], found[0]["memories"]) == (lesson, len(rules) - 1)
+    (listed,) = call("kv", "ls")["caches"]
+    assert [one["adapter"] for one in listed["adapted"]] == [found[0]["adapter"]]
+    lines = [line for line in run("kv", "ls").stdout.splitlines() if block in line]
+    assert [lesson in line for line in lines] == [False, True]
+    (line,) = [line for line in run("kv", "explain", block).stdout.splitlines() if lesson in line]
+    assert "with adapter" in line and "hot, 11 memories" in line
+    assert call("kv", "evict", block)["adapted"] == []

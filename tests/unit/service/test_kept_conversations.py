@@ -50,9 +50,18 @@ class Replicas:
             yield part
 
     async def build(
-        self, model: str, shared: str, *, salt: str, sources: tuple[SourceVersion, ...]
+        self,
+        model: str,
+        shared: str,
+        *,
+        salt: str,
+        sources: tuple[SourceVersion, ...],
+        adapter: str = "",
+        weights: object | None = None,
     ) -> tuple[KvManifest, object]:
-        return await self._models[0].build(model, shared, salt=salt, sources=sources)
+        return await self._models[0].build(
+            model, shared, salt=salt, sources=sources, adapter=adapter, weights=weights
+        )
 
     async def extend(
         self,

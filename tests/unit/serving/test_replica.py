@@ -235,7 +235,7 @@ async def test_an_adapter_is_fetched_when_it_is_not_at_hand(replica: ModelReplic
     )
     assert other.asked == 1
     _, last = await whole(replica.chat(asked, [kv]))
-    assert last.kv is not None and last.kv.refused == Refusal.KEY
+    assert last.kv is not None and last.kv.refused == Refusal.ADAPTER
 
 
 async def test_many_that_need_an_adapter_answer_with_it(replica: ModelReplica) -> None:
