@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.residency import Place
 from memos_ray.actors.shared_blocks import AUTOMATIC, SharedBlocks
-from memos_ray.core.activation import decayed
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import ActivationRef
@@ -22,6 +21,7 @@ from memos_ray.core.scheduling import (
     Promotion,
     promotion,
 )
+from memos_ray.core.scheduling.policies import decayed
 from memos_ray.core.vault.operations import Delete, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest

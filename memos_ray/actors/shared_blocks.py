@@ -24,6 +24,7 @@ from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ActivationRef, Form
 from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
 from memos_ray.core.defects import describe_defect
+from memos_ray.core.generation import estimated_tokens
 from memos_ray.core.scheduling import (
     PromptMemory,
     PromptStart,
@@ -180,6 +181,7 @@ class SharedBlocks:
         for name in [*self._library.names, *self._building]:
             if name.place.partition == commit.partition and name.touches(ids):
                 self._let_go(name)
+                self._library.outdated(name)
         if self._at_rest is not None:
             self._at_rest.outdate(ids, commit.partition)
         blocks = any(cube.payload.form is Form.ACTIVATION for cube in commit.cubes)
@@ -247,9 +249,13 @@ class SharedBlocks:
     ) -> PromptStart:
         name = KvName(place, model, sources_of(memories))
         held = self._library.use(name, pinned=keep)
-        if held is None and self._may_try(name):
+        resting = self._at_rest.look(name) if self._at_rest is not None else None
+        tokens = estimated_tokens(shared_text(memories))
+        fits = resting is not None or self._library.admits(name, tokens, pinned=keep)
+        if held is None and not fits:
+            self.counters["kv_declined"] += 1
+        elif held is None and self._may_try(name):
             building = self._start(name, memories, keep)
-            resting = self._at_rest.look(name) if self._at_rest is not None else None
             if resting is not None:
                 least, most = _PATIENCE_S
                 patience = min(max(least, _PATIENCE * resting.build_s), most)

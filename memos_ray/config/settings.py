@@ -41,6 +41,8 @@ class KvRetention(StrEnum):
 
     COST = "cost"
     LRU = "lru"
+    LABEL = "label"
+    SIMILARITY = "similarity"
 
 
 class VaultSettings(Section):
@@ -70,7 +72,13 @@ class VaultSettings(Section):
     kv_retention: KvRetention = Field(
         KvRetention.COST,
         description="Which KV caches go when there is not room for all: those that save the fewest "
-        "seconds of prefill for their bytes (`cost`), or those not used for longest (`lru`).",
+        "seconds of prefill for their bytes (`cost`), those not used for longest (`lru`), those of "
+        "the last label (`label`), or those least similar to the last questions (`similarity`).",
+    )
+    kv_labels: tuple[str, ...] = Field(
+        ("shared", "conversation"),
+        description="For `label`: which caches stay longest, those that all prompts of a namespace "
+        "begin with or those of conversations.",
     )
     conversation_bytes: Positive = Field(
         32 << 20, description="RAM budget of a shard for what conversations were computed as."

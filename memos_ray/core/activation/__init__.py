@@ -19,15 +19,6 @@ from memos_ray.core.activation.manifest import (
 )
 from memos_ray.core.activation.payload import Bytes, KvPayload
 from memos_ray.core.activation.reports import CacheReport, CacheSource, CacheState
-from memos_ray.core.activation.retention import (
-    CostAware,
-    Holding,
-    KvBudget,
-    LeastRecentlyUsed,
-    RetentionPolicy,
-    decayed,
-    victims,
-)
 from memos_ray.core.activation.segments import (
     KvMatch,
     KvPiece,
@@ -44,10 +35,7 @@ __all__ = [
     "CacheReport",
     "CacheSource",
     "CacheState",
-    "CostAware",
     "EngineFingerprint",
-    "Holding",
-    "KvBudget",
     "KvGeometry",
     "KvLayout",
     "KvManifest",
@@ -56,19 +44,15 @@ __all__ = [
     "KvPiece",
     "KvScope",
     "KvSegment",
-    "LeastRecentlyUsed",
     "ModelIdentity",
     "PrefixChain",
     "Refusal",
-    "RetentionPolicy",
     "SourceVersion",
     "conversation_name",
-    "decayed",
     "match",
     "refusal",
     "refusals",
     "run",
     "tenant_salt",
-    "victims",
     "whole_blocks",
 ]

@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.core.activation.retention import HALF_LIFE_S
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling.policies import HALF_LIFE_S
 from memos_ray.gateway.activation_models import Conversion
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
