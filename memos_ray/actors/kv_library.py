@@ -117,11 +117,9 @@ class KvLibrary:
     ) -> list[KvName]:
         """Takes a cache in, or more of it; returns the names of those that had to go for it."""
         size = sum(one.manifest.size_bytes for one in objects)
-        tokens = max((one.manifest.tokens for one in objects), default=0)
+        tokens = sum(one.manifest.held_tokens for one in objects)
         if tokens:
-            # A conversation's may begin behind what everybody shares: an estimate from below.
-            before = self._token_bytes.get(name.model, 0.0)
-            self._token_bytes[name.model] = max(before, size / tokens)
+            self._token_bytes[name.model] = size / tokens
         holding = Holding(name.place.tenant, size, build_s, pinned, label=name.label)
         self._objects[name] = objects
         now = self._clock.monotonic()
