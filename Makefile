@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft bench-lora docs lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft bench-lora bench-scheduler docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -44,6 +44,9 @@ bench-ttft: setup  ## What a KV cache saves; renews docs/performance.md: CONTEXT
 
 bench-lora: setup  ## Facts taught to a model, and forgotten; adapters loaded and shared: FACTS=10,50,200
 	@$(PY) -m benchmarks.lora $(if $(FACTS),--facts $(FACTS)) $(ARGS)
+
+bench-scheduler: setup  ## Which KV caches are kept, against who knows the future: DATA=FILE
+	@$(PY) -m benchmarks.scheduler $(if $(DATA),--data $(DATA)) $(ARGS)
 
 docs: setup  ## Renews the tables in docs/ that follow from the code
 	@$(PY) -m scripts.write_docs

@@ -141,6 +141,7 @@ class ActivationMemory:
         if kept is not None:
             key = ConversationKey(place, answered.model, context.principal.id, kept.session)
             self._conversations.keep(key, kept)
+        self._library.asked(place, [cube_id for cube_id, _ in answered.hits])
         self._promoter.note(place, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:

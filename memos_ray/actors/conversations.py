@@ -159,6 +159,7 @@ class Conversations:
             for key in list(self._by_source.get(one, ())):
                 if key.place.partition == commit.partition:
                     self._forget(key)
+                    self._library.outdated(key.name)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
@@ -206,6 +207,9 @@ class Conversations:
         if len(kept) >= _MOST_PIECES:
             # In one piece again.
             kept, start = _that_fit(turn.shared, (), tokens, salt)
+        if not self._library.admits(key.name, len(tokens)):
+            # It would have to go at once.
+            return
         manifest, reference = await self._builder.extend(
             key.model, tokens, salt=salt, start=start, sources=turn.sources
         )

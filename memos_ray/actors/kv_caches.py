@@ -10,8 +10,10 @@ from concurrent.futures import Executor
 
 from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject, ids_by_tenant
 from memos_ray.actors.kv_rest import KvRest, Resting
-from memos_ray.core.activation import CacheState, Holding, KvManifest, tenant_salt
+from memos_ray.core.activation import CacheState, KvManifest, tenant_salt
 from memos_ray.core.defects import describe_defect
+from memos_ray.core.generation import estimated_tokens
+from memos_ray.core.scheduling.policies import Holding
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import InvalidInputError, MemosError, NotFoundError, VersionConflictError
 from memos_ray.ports import ClockPort, KvBuilderPort, RecordStorePort
@@ -86,9 +88,13 @@ class KvCaches:
             weights: reference to those of the name's adapter.
         """
         held = self._library.use(name, pinned=keep)
-        if held is None and self._may_try(name):
+        resting = self.resting(name)
+        tokens = estimated_tokens(text)
+        fits = resting is not None or self._library.admits(name, tokens, pinned=keep)
+        if held is None and not fits:
+            self.counters["kv_declined"] += 1
+        elif held is None and self._may_try(name):
             building = self._start(name, text, keep, weights)
-            resting = self.resting(name)
             if resting is not None:
                 least, most = _PATIENCE_S
                 patience = min(max(least, _PATIENCE * resting.build_s), most)
@@ -157,6 +163,7 @@ class KvCaches:
         for name in [*self._library.names, *self._building]:
             if name.place.partition == commit.partition and name.touches(ids):
                 self._let_go(name)
+                self._library.outdated(name)
         if self._at_rest is not None:
             self._at_rest.outdate(ids, commit.partition)
 

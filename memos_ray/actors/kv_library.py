@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+import logging
+from collections.abc import Collection, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from memos_ray.actors.residency import Place
-from memos_ray.core.activation import (
-    Holding,
-    KvBudget,
-    KvManifest,
-    RetentionPolicy,
-    SourceVersion,
-    victims,
-)
+from memos_ray.core.activation import KvManifest, SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.scheduling.policies import Budget, Holding, Keeper, RetentionPolicy
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import ClockPort
 
+SHARED = "shared"
+"""Label of caches that all prompts of a namespace begin with."""
+CONVERSATION = "conversation"
+"""Label of caches of one conversation."""
+
 _TOKEN_S = 1e-3
 _LEARNING = 0.3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,18 @@ class KvName:
             ids.append(self.adapter.id)
         return [CubeKey(self.place.tenant, cube_id) for cube_id in dict.fromkeys(ids)]
 
+    @property
+    def label(self) -> str:
+        """Of which kind it is."""
+        return CONVERSATION if self.session else SHARED
+
+    @property
+    def kin(self) -> Hashable:
+        """The same for all versions of its memories."""
+        ids = tuple(source.cube_id for source in self.sources)
+        adapter = None if self.adapter is None else self.adapter.id
+        return self.place, self.model, ids, self.session, adapter
+
     def touches(self, changed: Mapping[str, Set[str]]) -> bool:
         """Tells whether something that it was computed from has changed, by tenant."""
         ids = changed.get(self.place.tenant)
@@ -112,56 +125,77 @@ class KvLibrary:
     Concurrency: methods run on the actor's event loop.
     """
 
-    def __init__(self, budget: KvBudget, policy: RetentionPolicy, clock: ClockPort) -> None:
-        self._budget = budget
-        self._policy = policy
+    def __init__(self, budget: Budget, policy: RetentionPolicy, clock: ClockPort) -> None:
         self._clock = clock
         self._objects: dict[KvName, tuple[KvObject, ...]] = {}
-        self._holdings: dict[KvName, Holding] = {}
-        self._bytes = 0
+        self._keeper: Keeper[KvName] = Keeper(budget, policy, lambda name: name.kin)
         self._token_s = _TOKEN_S
+        self._token_bytes: dict[str, float] = {}
 
     @property
     def memory_bytes(self) -> int:
         """Bytes that are held in the object store."""
-        return self._bytes
+        return self._keeper.size_bytes
 
     @property
     def names(self) -> list[KvName]:
         """What is held."""
         return list(self._objects)
 
+    def admits(self, name: KvName, tokens: int, *, pinned: bool = False) -> bool:
+        """Tells whether a cache would be held, before it is built.
+
+        Args:
+            tokens: how long it would be, about.
+        """
+        each = self._token_bytes.get(name.model)
+        if each is None:
+            # The first one of a model shows how large they are.
+            return True
+        size = round(tokens * each)
+        offered = Holding(
+            name.place.tenant, size, self.estimate_s(tokens), pinned, label=name.label
+        )
+        return self._keeper.admits(name, offered, self._clock.monotonic())
+
     def hold(
         self, name: KvName, objects: tuple[KvObject, ...], build_s: float, *, pinned: bool = False
     ) -> list[KvName]:
         """Takes a cache in, or more of it; returns the names of those that had to go for it."""
-        now = self._clock.monotonic()
-        before = self._holdings.get(name)
         size = sum(one.manifest.size_bytes for one in objects)
-        holding = Holding(name.place.tenant, size, build_s, pinned)
-        if before is not None:
-            self._bytes -= before.size_bytes
-            holding.uses, holding.used_at = before.uses, before.used_at
-        holding.use(now)
-        self._objects[name], self._holdings[name] = objects, holding
-        self._bytes += size
-        going = victims(self._holdings, self._budget, self._policy, now, newcomer=name)
+        tokens = sum(one.manifest.held_tokens for one in objects)
+        if tokens:
+            self._token_bytes[name.model] = size / tokens
+        holding = Holding(name.place.tenant, size, build_s, pinned, label=name.label)
+        self._objects[name] = objects
+        now = self._clock.monotonic()
+        going = self._keeper.hold(name, holding, now)
         for one in going:
-            self.let_go(one)
+            self._objects.pop(one, None)
+            _log.info("a KV cache is let go of: kind %s, for one of kind %s", one.label, name.label)
         return going
 
     def use(self, name: KvName, *, pinned: bool = False) -> tuple[KvObject, ...] | None:
-        """Returns a cache and counts the use; `pinned` is what its memory says now."""
-        holding = self._holdings.get(name)
+        """Counts that a cache is wanted, and returns it; `pinned` is what its memory says now."""
+        holding = self._keeper.use(name, name.label, self._clock.monotonic())
         if holding is None:
             return None
         holding.pinned = pinned
-        holding.use(self._clock.monotonic())
+        if name.session:
+            # Its last question was its own.
+            holding.asked(1.0)
         return self._objects[name]
+
+    def asked(self, place: Place, found: Collection[str]) -> None:
+        """Notes which memories were found for a question; they show what is similar to it."""
+        for name, holding in self._keeper.held.items():
+            if name.place == place and name.sources and found:
+                inside = {source.cube_id for source in name.sources}
+                holding.asked(len(inside.intersection(found)) / len(found))
 
     def look(self, name: KvName) -> Holding | None:
         """Returns what is known of a cache, without using it."""
-        return self._holdings.get(name)
+        return self._keeper.held.get(name)
 
     def objects(self, name: KvName) -> tuple[KvObject, ...]:
         """Returns a cache without using it; nothing when it is not held."""
@@ -177,11 +211,14 @@ class KvLibrary:
 
     def worth(self, name: KvName) -> float:
         """Returns by what the policy orders a held cache."""
-        return self._policy.worth(self._holdings[name], self._clock.monotonic())
+        return self._keeper.worth(name, self._clock.monotonic())
 
     def let_go(self, name: KvName) -> None:
         """Drops a cache; an absent one is fine."""
-        holding = self._holdings.pop(name, None)
-        if holding is not None:
-            del self._objects[name]
-            self._bytes -= holding.size_bytes
+        self._objects.pop(name, None)
+        self._keeper.let_go(name)
+
+    def outdated(self, name: KvName) -> None:
+        """Drops a cache whose memories have changed, and learns how often they do."""
+        self._objects.pop(name, None)
+        self._keeper.outdated(name, self._clock.monotonic())

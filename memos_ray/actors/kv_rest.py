@@ -26,8 +26,9 @@ from memos_ray.actors.kv_library import KvAdapter, KvName, KvObject
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.activation import files as kv_files
+from memos_ray.core.scheduling.policies import Budget, Holding, Keeper, RetentionPolicy
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
-from memos_ray.ports import BlobStorePort, Derivation, ObjectsPort, RecordStorePort
+from memos_ray.ports import BlobStorePort, ClockPort, Derivation, ObjectsPort, RecordStorePort
 
 KIND = "kv"
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Resting:
 class KvRest:
     """Saves caches, brings them back, and erases what is outdated.
 
-    Eviction: the least recently used, beyond `budget_bytes`.
+    Eviction: by the policy, beyond `budget_bytes`.
 
     Concurrency: methods run on the actor's event loop; files are written and erased one after the
     other on `executor`, so that a save that is overtaken by a change is erased behind it.
@@ -60,12 +61,18 @@ class KvRest:
         objects: ObjectsPort,
         executor: Executor,
         budget_bytes: int,
+        policy: RetentionPolicy,
+        clock: ClockPort,
     ) -> None:
         self._store = store
         self._open_blobs = blobs
         self._objects = objects
         self._executor = executor
         self._budget = budget_bytes
+        self._clock = clock
+        self._keeper: Keeper[KvName] = Keeper(
+            Budget(budget_bytes, budget_bytes), policy, lambda name: name.kin
+        )
         self._epochs: dict[int, int] = {}
         self._rows: dict[KvName, Resting] = {}
         self._errands = Errands("a KV cache at rest")
@@ -73,7 +80,7 @@ class KvRest:
     @property
     def memory_bytes(self) -> int:
         """Bytes at rest, of the partitions that this shard owns."""
-        return sum(row.size_bytes for row in self._rows.values())
+        return self._keeper.size_bytes
 
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's caches; those that the memories have outgrown are erased."""
@@ -84,7 +91,7 @@ class KvRest:
         """Forgets a partition that this shard no longer owns; the files stay for the next owner."""
         self._epochs.pop(partition, None)
         for name in [name for name in self._rows if name.place.partition == partition]:
-            del self._rows[name]
+            self._take(name)
 
     @property
     def names(self) -> list[KvName]:
@@ -102,10 +109,10 @@ class KvRest:
 
     async def fetch(self, name: KvName) -> KvObject | None:
         """Brings a cache back into the object store; nothing when it is not there or damaged."""
-        row = self._rows.pop(name, None)
+        row = self._rows.get(name)
         if row is None:
             return None
-        self._rows[name] = row
+        self._keeper.use(name, name.label, self._clock.monotonic())
         try:
             payload = await self._run(self._read, row.blob)
             reference = await self._objects.put(payload)
@@ -128,7 +135,7 @@ class KvRest:
 
     def let_go(self, names: Iterable[KvName]) -> None:
         """Erases caches at rest, and never offers them from now on."""
-        gone = [row for name in names if (row := self._rows.pop(name, None)) is not None]
+        gone = [row for name in names if (row := self._take(name)) is not None]
         if gone:
             self._errands.leave(self._erase(gone))
 
@@ -144,7 +151,8 @@ class KvRest:
             if not row.name.holds(heads.values()):
                 outdated.append(row)
             elif self._epochs.get(partition) == epoch:
-                self._rows.setdefault(row.name, row)
+                if row.name not in self._rows:
+                    self.let_go(self._enter(row))
         await self._erase(outdated)
 
     async def _save(self, name: KvName, held: KvObject, build_s: float) -> None:
@@ -155,23 +163,31 @@ class KvRest:
         # Known from here on: a change that comes meanwhile asks for its erasure, which comes next.
         blob = await self._run(_digest, payload)
         row = Resting(name, blob, held.manifest.size_bytes, build_s)
-        self._rows[name] = row
+        going = self._enter(row)
         heads = await self._run(self._store.heads, name.place.partition, name.keys)
         if not name.holds(heads.values()):
             # The change came before it was known.
-            self._rows.pop(name, None)
+            self._take(name)
+            self.let_go(going)
             return
         try:
             await self._run(self._write, row, payload, epoch)
         except (MemosError, asyncio.CancelledError):
-            self._rows.pop(name, None)
+            self._take(name)
             raise
-        total = self.memory_bytes
-        for other in list(self._rows):
-            if total <= self._budget or other == name:
-                break
-            total -= self._rows[other].size_bytes
-            self.let_go([other])
+        finally:
+            self.let_go(going)
+
+    def _enter(self, row: Resting) -> list[KvName]:
+        """Lists a cache; returns those that have to go for it."""
+        name = row.name
+        self._rows[name] = row
+        offered = Holding(name.place.tenant, row.size_bytes, row.build_s, label=name.label)
+        return self._keeper.hold(name, offered, self._clock.monotonic())
+
+    def _take(self, name: KvName) -> Resting | None:
+        self._keeper.let_go(name)
+        return self._rows.pop(name, None)
 
     async def _erase(self, rows: Iterable[Resting]) -> None:
         for row in rows:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.residency import Place
 from memos_ray.actors.shared_blocks import AUTOMATIC, SharedBlocks
-from memos_ray.core.activation import decayed
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import ActivationRef
@@ -22,6 +21,9 @@ from memos_ray.core.scheduling import (
     Promotion,
     promotion,
 )
+from memos_ray.core.scheduling.forms import FormCosts, Reason, RequestFacts, choose_form
+from memos_ray.core.scheduling.policies import decayed
+from memos_ray.core.scheduling.shared import memory_facts
 from memos_ray.core.vault.operations import Delete, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest
@@ -57,6 +59,7 @@ class _Watched:
     memories: dict[str, _Heat] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     seeded: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     decided_at: float | None = None
     task: asyncio.Task[None] | None = None
 
@@ -137,6 +140,7 @@ class Promoter:
             if watched.memories[cube_id].now(now) > _COLD
         }
         watched.tokens = {cube_id: watched.tokens[cube_id] for cube_id in watched.memories}
+        watched.told.intersection_update(watched.memories)
 
     async def _decide(self, place: Place, watched: _Watched, answered: AnsweredPrompt) -> None:
         try:
@@ -194,11 +198,22 @@ class Promoter:
             for cube in cubes
             if cube.namespace == place.namespace
             and (at_home or cube.governance.visibility is not Visibility.PRIVATE)
+            and self._lasts(cube, watched)
         ]
         known = {one.cube_id for one in candidates}
-        # Gone, or not everybody's any more.
+        # Gone, about to change, or not everybody's any more.
         candidates += [Candidate(cube_id, 0.0, 0, True) for cube_id in members - known]
         return promotion(candidates, watched.prompts.now(now), rules)
+
+    def _lasts(self, cube: MemCube, watched: _Watched) -> bool:
+        """Tells whether a memory stays as it is for long enough that a cache of it would pay."""
+        heat = watched.memories[cube.id].now(self._clock.monotonic())
+        facts = memory_facts(cube, heat, watched.tokens[cube.id], self._clock.now())
+        chosen = choose_form(facts, RequestFacts(coherent=True), FormCosts())
+        if chosen.reason is Reason.TIME_SENSITIVE and cube.id not in watched.told:
+            watched.told.add(cube.id)
+            _log.info("%s is not promoted: %s", cube.id, chosen.explain())
+        return chosen.reason is not Reason.TIME_SENSITIVE
 
     async def _change(
         self,

@@ -18,17 +18,13 @@ from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
+from memos_ray.actors.retention import retention_policy
 from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.usage import UsageLedger
-from memos_ray.config import KvRetention, VaultSettings
-from memos_ray.core.activation import (
-    CostAware,
-    KvBudget,
-    LeastRecentlyUsed,
-    RetentionPolicy,
-)
+from memos_ray.config import VaultSettings
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling.policies import Budget
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import (
     BlobStorePort,
@@ -42,11 +38,6 @@ from memos_ray.ports import (
     TrainerPort,
     VectorStorePort,
 )
-
-_RETENTION: dict[KvRetention, Callable[[], RetentionPolicy]] = {
-    KvRetention.COST: CostAware,
-    KvRetention.LRU: LeastRecentlyUsed,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +90,8 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
     """Puts together what a shard knows of prompts and their KV caches."""
     settings, kv = parts.settings, parts.kv
     library = KvLibrary(
-        KvBudget(settings.kv_bytes, settings.kv_tenant_bytes or settings.kv_bytes),
-        _RETENTION[settings.kv_retention](),
+        Budget(settings.kv_bytes, settings.kv_tenant_bytes or settings.kv_bytes),
+        retention_policy(settings),
         parts.clock,
     )
     builder = kv.builder if kv else None
@@ -112,6 +103,8 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
             objects=kv.objects,
             executor=executor,
             budget_bytes=settings.kv_rest_bytes,
+            policy=retention_policy(settings),
+            clock=parts.clock,
         )
     caches = KvCaches(
         store=parts.store,

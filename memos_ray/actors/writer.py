@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
 from memos_ray.core.defects import describe_defect
+from memos_ray.core.scheduling.fairness import FairQueue
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
@@ -48,8 +48,8 @@ class PartitionWriter:
     """Turns concurrent writes to one partition into few durable transactions.
 
     A write that finds the writer idle is committed at once; writes that arrive during a commit
-    share the next one, up to `batch` of them. The calls that wait share a transaction fairly, so a
-    bulk load spans several and does not hold up a lone write.
+    share the next one, up to `batch` of them. Tenants take turns for it, and calls that have one
+    share it fairly, so a bulk load spans several and does not hold up a lone write.
 
     Invariants: one transaction at a time; the writes of one call keep their order; a call is
     answered only after its transactions are durable and `on_commit` has seen them; when a
@@ -83,7 +83,7 @@ class PartitionWriter:
         self._queue_max = queue_max
         self._on_commit = on_commit
         self._on_fenced = on_fenced
-        self._waiting: deque[_Call] = deque()
+        self._waiting: FairQueue[_Call] = FairQueue()
         self._queued = 0
         # Unknown at first and after a failure; then `_settle` asks the store before all else.
         self._last_lsn: int | None = None
@@ -126,7 +126,7 @@ class PartitionWriter:
         if not submissions:
             return []
         call = _Call(submissions, asyncio.get_running_loop().create_future())
-        self._waiting.append(call)
+        self._wait(call)
         self._queued += len(submissions)
         self._start()
         return await call.done
@@ -146,7 +146,7 @@ class PartitionWriter:
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
+            while len(self._waiting):
                 group = self._take_group()
                 writes = [write for part in group for write in part.submissions]
                 try:
@@ -168,18 +168,22 @@ class PartitionWriter:
                 await self._settle_now()
         finally:
             self._running = None
-            if self._waiting:
+            if len(self._waiting):
                 self._start()
 
+    def _wait(self, call: _Call) -> None:
+        self._waiting.push(call.submissions[0].context.principal.tenant, call)
+
     def _take_group(self) -> list[_Slice]:
-        calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
+        most = min(len(self._waiting), self._batch)
+        calls = [self._waiting.pop()[1] for _ in range(most)]
         shares = _shares([len(call.submissions) - call.taken for call in calls], self._batch)
         group: list[_Slice] = []
         for call, share in zip(calls, shares, strict=True):
             group.append(_Slice(call, call.submissions[call.taken : call.taken + share]))
             call.taken += share
             if call.taken < len(call.submissions):
-                self._waiting.append(call)
+                self._wait(call)
         return group
 
     async def _commit(self, writes: Sequence[Submission]) -> Outcomes:

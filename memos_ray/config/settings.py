@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -41,6 +41,8 @@ class KvRetention(StrEnum):
 
     COST = "cost"
     LRU = "lru"
+    LABEL = "label"
+    SIMILARITY = "similarity"
 
 
 class VaultSettings(Section):
@@ -70,7 +72,13 @@ class VaultSettings(Section):
     kv_retention: KvRetention = Field(
         KvRetention.COST,
         description="Which KV caches go when there is not room for all: those that save the fewest "
-        "seconds of prefill for their bytes (`cost`), or those not used for longest (`lru`).",
+        "seconds of prefill for their bytes (`cost`), those not used for longest (`lru`), those of "
+        "the last label (`label`), or those least similar to the last questions (`similarity`).",
+    )
+    kv_labels: tuple[str, ...] = Field(
+        ("shared", "conversation"),
+        description="For `label`: which caches stay longest, those that all prompts of a namespace "
+        "begin with or those of conversations.",
     )
     conversation_bytes: Positive = Field(
         32 << 20, description="RAM budget of a shard for what conversations were computed as."
@@ -193,6 +201,17 @@ class LimitSettings(Section):
     tags: Positive = Field(64, description="Tags of one memory.")
     attributes: Positive = Field(64, description="Attributes of one memory.")
     results: Positive = Field(1000, description="Hits of one search page.")
+    searches_at_once: Positive = Field(
+        16,
+        description="Searches that a process has under way at once; others wait, and tenants take "
+        "turns. One tenant has at most three quarters of these places.",
+    )
+    tenant_calls_per_s: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Calls of one tenant a second, in each process; no limit when absent."
+    )
+    tenant_burst: Positive = Field(
+        100, description="Calls of one tenant at once, where they are limited."
+    )
 
     @model_validator(mode="after")
     def _text_fits_in_a_request(self) -> LimitSettings:

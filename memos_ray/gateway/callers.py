@@ -10,6 +10,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.jwt import claimed_source
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.errors import PermissionDeniedError, UnauthenticatedError
+from memos_ray.gateway.admission import CallRates
 from memos_ray.ports import ClockPort
 
 
@@ -37,9 +38,12 @@ class Caller:
 class Authenticator:
     """Resolves callers against the policy snapshots."""
 
-    def __init__(self, guard: PolicyGuard, clock: ClockPort) -> None:
+    def __init__(
+        self, guard: PolicyGuard, clock: ClockPort, rates: CallRates | None = None
+    ) -> None:
         self._guard = guard
         self._clock = clock
+        self._rates = rates
 
     async def context(self, caller: Caller) -> tuple[CallContext, TenantPolicy]:
         """Returns the context of a call and the policy of its tenant.
@@ -49,6 +53,7 @@ class Authenticator:
             CredentialExpiredError: a credential past its expiry.
             PermissionDeniedError: the caller does not hold the role it wants to use.
             PolicyUnavailableError: there is no fresh policy to decide from.
+            OverloadedError: the tenant calls more often than it may.
         """
         if not caller.credential:
             raise UnauthenticatedError("a credential is needed")
@@ -62,6 +67,9 @@ class Authenticator:
             tenant = await self._tenant_of(caller.credential)
             policy = await self._guard.ensure(tenant, caller.policy)
             principal = policy.authenticate_jwt(caller.credential, now)
+        if self._rates is not None:
+            # Behind the proof of who it is: nobody uses up what is another tenant's.
+            self._rates.check(principal.tenant)
         if caller.role is not None and caller.role not in principal.roles:
             raise PermissionDeniedError("the caller does not hold this role", role=caller.role)
         context = CallContext(

@@ -11,6 +11,7 @@ from memos_ray.config import LimitSettings
 from memos_ray.errors import MemosError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.admission import CallRates
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
@@ -60,7 +61,7 @@ class Doorway:
         self._embedder = backend.embedder
         self.supervisor = backend.supervisor
         self.blobs = backend.blobs
-        authenticator = Authenticator(self._guard, clock)
+        authenticator = Authenticator(self._guard, clock, CallRates(limits, clock))
         router = Router(backend.supervisor, backend.shard, clock, timeout_s)
         self.memories = MemoryService(
             router=router,

@@ -29,6 +29,7 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
+from memos_ray.gateway.admission import FairGate
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.models import (
     Memory,
@@ -66,6 +67,7 @@ class MemoryService:
     ) -> None:
         self._router = router
         self._lanes = WriteLanes(router)
+        self._gate = FairGate(limits.searches_at_once)
         self._placement = Placement(router, clock)
         self._search = MemorySearch(
             router=router,
@@ -248,7 +250,11 @@ class MemoryService:
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
         context, _ = await self._authenticator.context(caller)
-        return await self._search.search(context, query)
+        if query.wait_indexed:
+            # It may wait long, and for nothing that others use.
+            return await self._search.search(context, query)
+        async with self._gate.turn(context.principal.tenant):
+            return await self._search.search(context, query)
 
     async def history(
         self,

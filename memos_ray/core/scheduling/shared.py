@@ -13,7 +13,11 @@ from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.scheduling.conversations import ConversationState
+from memos_ray.core.scheduling.forms import MemoryFacts
 from memos_ray.core.scheduling.plan import PromptMemory
+
+# So that an edit right behind the first version does not pass for a habit.
+_SETTLING_H = 6.0
 
 
 @crossing
@@ -114,6 +118,19 @@ def prompt_memory(cube: MemCube) -> PromptMemory:
         version=cube.version.number,
         text=prompt_line(cube.text, about.setting.speaker, about.event_time),
         order=to_micros(about.event_time or about.created_at),
+    )
+
+
+def memory_facts(cube: MemCube, uses_hour: float, tokens: int, now: datetime) -> MemoryFacts:
+    """Returns what decides of a memory's form; it has changed as often as it has versions."""
+    age_h = max((now - cube.descriptive.created_at).total_seconds() / 3600, _SETTLING_H)
+    lifespan = cube.governance.lifespan
+    left_s = (lifespan.at - now).total_seconds() if isinstance(lifespan, ExpiresAt) else None
+    return MemoryFacts(
+        tokens=tokens,
+        uses_hour=uses_hour,
+        changes_hour=(cube.version.number - 1) / age_h,
+        lifetime_s=left_s,
     )
 
 

@@ -16,8 +16,9 @@ from memos_ray.actors.kv_library import KvAdapter, KvLibrary, KvName
 from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.residency import Place
 from memos_ray.adapters.blobs import BlobStore
-from memos_ray.core.activation import CacheState, CostAware, KvBudget, SourceVersion
+from memos_ray.core.activation import CacheState, SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.scheduling.policies import Budget, CostBased
 from memos_ray.core.vault.log import Commit
 from memos_ray.errors import VersionConflictError
 from memos_ray.serving.replica import ModelReplica
@@ -55,18 +56,20 @@ class Bench:
         self.owner.commit(self.inside, self.learnt, self.adapter)
         self.model = ReplicaModel(ModelReplica(HashingEngine(), tokenizer, 2048))
         blobs = BlobStore.local(folder)
+        clock = ManualClock()
         rest = KvRest(
             store=store,
             blobs=lambda: blobs,
             objects=LocalObjects(),
             executor=executor,
             budget_bytes=1 << 30,
+            policy=CostBased(),
+            clock=clock,
         )
-        clock = ManualClock()
         self.caches = KvCaches(
             store=store,
             builder=self.model,
-            library=KvLibrary(KvBudget(1 << 30, 1 << 30), CostAware(), clock),
+            library=KvLibrary(Budget(1 << 30, 1 << 30), CostBased(), clock),
             rest=rest,
             clock=clock,
             executor=executor,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.core.activation.retention import HALF_LIFE_S
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling.policies import HALF_LIFE_S
 from memos_ray.gateway.activation_models import Conversion
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
@@ -91,6 +92,22 @@ async def bench(tokenizer: ModelTokenizer, tmp_path: Path) -> AsyncIterator[Benc
         ]
         await memos.service.add(memos.administrator, facts)
         yield Bench(memos, replica, clock)
+
+
+async def test_SCHED_1_what_soon_expires_is_not_promoted(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "memos_ray.actors.promoting")
+    soon = bench.clock.now() + timedelta(hours=2)
+    notice = NewMemory(text="The lift of the office in the south is out of order.", expires_at=soon)
+    stored = await bench.memos.service.add(bench.memos.administrator, [notice])
+    async with asyncio.timeout(30):
+        while not (blocks := await bench.automatic()):
+            await bench.ask("Who keeps the garden, and the lift?", memories=4)
+    members = {source.memory_id for source in blocks[0].sources}
+    (lift,) = (result.id for result in stored.results)
+    assert lift not in members
+    assert f"{lift} is not promoted: plaintext: time_sensitive" in caplog.text
 
 
 async def test_what_is_found_again_and_again_becomes_a_cache(bench: Bench) -> None:

@@ -1,0 +1,1 @@
+"""Replays traces of requests through the shard's own policies; see `__main__`."""
