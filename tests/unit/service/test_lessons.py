@@ -64,6 +64,7 @@ class Bench:
             models={MODEL: model},
             kv_builder=model,
             trainer=self.trainer,
+            replicas=model,
             settings=VaultSettings(partitions=4),
         )
         self.memos = await self._stack.enter_async_context(opened)
