@@ -192,6 +192,15 @@ class Adapters:
         for id in [id for id, one in self._adapters.items() if one.place.partition == partition]:
             self._loaded.pop(self._adapters.pop(id).digest, None)
 
+    def touching(self, partition: int, key: CubeKey) -> list[Adapter]:
+        """Returns the adapters that have learnt a memory, or are it."""
+        return [
+            one
+            for one in self._adapters.values()
+            if (one.place.partition, one.place.tenant) == (partition, key.tenant)
+            and key.id in {one.id, *(source.cube_id for source in one.sources)}
+        ]
+
     def apply(self, commit: Commit) -> None:
         """Ends adapters that have learnt what a commit deletes, or are deleted themselves."""
         gone = gone_in(commit)

@@ -76,6 +76,11 @@ class KvRest:
         """Bytes at rest, of the partitions that this shard owns."""
         return sum(row.size_bytes for row in self._rows.values())
 
+    @property
+    def names(self) -> list[KvName]:
+        """What rests, of the partitions that this shard owns."""
+        return list(self._rows)
+
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's caches; those that the memories have outgrown are erased."""
         self._epochs[partition] = epoch
@@ -197,13 +202,21 @@ def _digest(payload: KvPayload) -> str:
     return hashed.hexdigest()
 
 
+def row_name(name: KvName) -> str:
+    """Returns the name of a cache's row, which tells nothing about its memories."""
+    sources = [[source.cube_id, source.version] for source in name.sources]
+    session = [name.session] if name.session else []
+    named = orjson.dumps([name.place.namespace, name.model, sources, *session])
+    return blake2b(named, digest_size=16).hexdigest()
+
+
 def _derivation(row: Resting) -> Derivation:
     place, name = row.name.place, row.name
     sources = [[source.cube_id, source.version] for source in name.sources]
     body = orjson.dumps({"model": name.model, "sources": sources, "build_s": row.build_s})
-    named = orjson.dumps([place.namespace, name.model, sources])
-    digest = blake2b(named, digest_size=16).hexdigest()
-    return Derivation(place.tenant, KIND, digest, place.namespace, row.blob, row.size_bytes, body)
+    return Derivation(
+        place.tenant, KIND, row_name(name), place.namespace, row.blob, row.size_bytes, body
+    )
 
 
 def _resting(partition: int, row: Derivation) -> Resting:

@@ -187,6 +187,16 @@ class Lessons:
                 if lesson.task is not None:
                     lesson.task.cancel()
 
+    def touching(self, partition: int, key: CubeKey) -> list[str]:
+        """Returns the lessons under way that are about a memory."""
+        return [
+            id
+            for id, one in self._lessons.items()
+            if (one.place.partition, one.place.tenant) == (partition, key.tenant)
+            and not one.ended
+            and key.id in {source.cube_id for source in one.sources}
+        ]
+
     def apply(self, commit: Commit) -> None:
         """Ends the lessons about what a commit deletes."""
         gone = gone_in(commit)

@@ -17,7 +17,8 @@ from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
-from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.core.vault.receipts import Derived, ErasedThing
 from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort, ObjectsPort
@@ -165,6 +166,15 @@ class ParameterMemory:
             raise no_adapter(request.adapter_id)
         place = Place(partition, context.principal.tenant, namespace)
         return await self._externalising.externalise(place, request, visible)
+
+    def touching(self, partition: int, key: CubeKey) -> list[ErasedThing]:
+        """Returns the adapters that have learnt a memory, and the lessons about it."""
+        adapters = [] if self._adapters is None else self._adapters.touching(partition, key)
+        lessons = [] if self._lessons is None else self._lessons.touching(partition, key)
+        return [
+            *(ErasedThing(Derived.ADAPTER, one.id, one.digest) for one in adapters),
+            *(ErasedThing(Derived.LESSON, id) for id in lessons),
+        ]
 
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's adapters, and goes on with its lessons."""

@@ -145,6 +145,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
         write=judged.write,
         rules=kv.promoting if kv else {},
         pause_s=kv.promotion_pause_s if kv else 0.0,
+        rest=rest,
     )
 
 

@@ -112,7 +112,7 @@ async def test_what_is_to_be_learnt_again_survives_a_restart(bench: Bench) -> No
     await until(lambda: not bench.files)
     await bench.open()
     async with asyncio.timeout(30):
-        while len(bench.trainer.lessons) < 2:  # noqa: ASYNC110
+        while len(bench.trainer.lessons) < 2:
             await bench.chat()
             await bench.memos.doorway.chats.settle()
     wanted = dict.fromkeys(bench.ids[:2], Form.PARAMETER)
