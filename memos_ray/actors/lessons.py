@@ -55,6 +55,7 @@ from memos_ray.ports import (
 
 _ENDED_MOST = 256
 _ATTEMPTS_MOST = 5
+_OPENING_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -119,6 +120,7 @@ class Lessons:
             IllegalStateError: the model is learning something of this namespace already.
         """
         self.room(request.model)
+        await self.opened(place.partition)
         held = self._holding(heads)
         if making.made_of is not None and len(held) < len(heads):
             raise InvalidInputError("not all of these are texts that hold")
@@ -175,6 +177,11 @@ class Lessons:
         self._book.open(partition, epoch)
         self._opening[partition] = asyncio.create_task(self._take_over(partition))
 
+    async def opened(self, partition: int) -> None:
+        """Returns when a partition's lessons are known, or that takes too long."""
+        if partition in self._opening:
+            await asyncio.wait([self._opening[partition]], timeout=_OPENING_S)
+
     def drop(self, partition: int) -> None:
         """Leaves the lessons of a partition that this shard no longer owns to its next owner."""
         self._book.drop(partition)
@@ -229,8 +236,6 @@ class Lessons:
                 # The crash came between the adapter and this.
                 await patiently(partial(self._book.forget, record), "lessons")
                 continue
-            # What it left behind goes first: what it leads to may have the same name.
-            await self._adapters.retired(id)
             lesson = Lesson(
                 record.place,
                 record.request,
@@ -249,6 +254,8 @@ class Lessons:
         """Teaches; without heads, after everything has been judged anew."""
         try:
             if heads is None:
+                # What the last attempt left behind goes first: this one's has the same name.
+                await self._adapters.retired(lesson.request.minted_id)
                 heads = await patiently(lambda: self._judged_anew(lesson), "a lesson")
             state = await self._learn(lesson, heads)
         except asyncio.CancelledError:

@@ -138,6 +138,8 @@ class ParameterMemory:
         visible = policy.require_namespace(context, Action.READ, namespace, now)
         place = Place(partition, context.principal.tenant, namespace)
         learning: list[TeachingReport] = []
+        if self._lessons is not None:
+            await self._lessons.opened(partition)
         if self._lessons is not None and self._may_teach(policy, context, namespace):
             # Before anything is waited for: a lesson that ends meanwhile is in one of the two.
             learning = self._lessons.reports(place)
@@ -151,6 +153,8 @@ class ParameterMemory:
         policy = await self._guard.ensure_for(context)
         policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
         place = Place(partition, context.principal.tenant, namespace)
+        if self._lessons is not None:
+            await self._lessons.opened(partition)
         if self._lessons is None or self._lessons.place(lesson_id) != place:
             raise NotFoundError("there is no such lesson", lesson=lesson_id)
         await self._lessons.cancel(lesson_id)
