@@ -141,7 +141,7 @@ async def test_a_fault_at_any_step_leaves_all_or_nothing(
         await ended(bench, lesson.id)
     except MemosError:
         assert call == 1 and method == "save_derivation"
-    assert store.struck
+    await until(lambda: bool(store.struck))
     await bench.open()
     if lesson is not None:
         found = await ended(bench, lesson.id)
