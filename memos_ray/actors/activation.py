@@ -9,7 +9,7 @@ from dataclasses import replace
 from memos_ray.actors.conversations import ConversationKey, Conversations
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.kv_caches import KvCaches
-from memos_ray.actors.kv_library import KvLibrary
+from memos_ray.actors.kv_library import KvLibrary, KvName
 from memos_ray.actors.promoting import Promoter, Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
@@ -22,7 +22,7 @@ from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart, Taught
-from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest
@@ -161,6 +161,15 @@ class ActivationMemory:
         if isinstance(outcome, MemosError):
             raise outcome
         return outcome
+
+    def touching(self, partition: int, key: CubeKey) -> list[KvName]:
+        """Returns the caches that were computed from a memory, hot and at rest."""
+        changed = {key.tenant: {key.id}}
+        return [
+            name
+            for name in self._caches.names
+            if name.place.partition == partition and name.touches(changed)
+        ]
 
     def apply(self, commit: Commit) -> None:
         """Lets go of what a commit has outdated."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.guard import PolicyGuard
-from memos_ray.actors.lessons import Lessons, Making
+from memos_ray.actors.lesson_state import Making
+from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
@@ -108,7 +109,7 @@ class AdapterExchange:
             CombinedAdapters(plan, tuple(references)),
             attributes={"method": plan.method.value, "merged_from": " ".join(request.ids)},
         )
-        return self._lessons.teach(place, teaching, heads, making)
+        return await self._lessons.teach(place, teaching, heads, making)
 
     async def bring(self, partition: int, request: ImportRequest) -> TeachingReport:
         """Begins to take an adapter in that was made elsewhere; see `ShardPort`.
@@ -137,7 +138,7 @@ class AdapterExchange:
             context, namespace, request.ids, request.model, request.minted_id, request.reason
         )
         making = Making(ForeignAdapter(request.config, (tensors,)), Origin.IMPORT)
-        return self._lessons.teach(place, teaching, heads, making)
+        return await self._lessons.teach(place, teaching, heads, making)
 
     async def part(
         self, partition: int, context: CallContext, namespace: str, adapter_id: str, start: int

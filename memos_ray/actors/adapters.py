@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
-from memos_ray.actors.adapter_rows import KIND, Adapter, adapter_of, row_of
-from memos_ray.actors.errands import Errands
+from memos_ray.actors.adapter_files import AdapterFiles
+from memos_ray.actors.adapter_rows import Adapter
+from memos_ray.actors.patience import patiently
+from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
@@ -23,15 +21,8 @@ from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import PromptMemory, Taught, holds, prompt_memory
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.errors import (
-    IllegalStateError,
-    MemosError,
-    NotFoundError,
-    NotOwnerError,
-    StoreCorruptError,
-    UnavailableError,
-)
-from memos_ray.ports import BlobStorePort, ObjectsPort, RecordStorePort
+from memos_ray.errors import IllegalStateError, NotFoundError, UnavailableError
+from memos_ray.ports import ObjectsPort, RecordStorePort
 
 _PATIENCE_S = 0.5
 # Of who has named an adapter, and so gets it or an error.
@@ -39,67 +30,68 @@ _NAMED_PATIENCE_S = 8.0
 # Of who combines adapters, or takes one away.
 _LONG_PATIENCE_S = 60.0
 _STALE_MOST = 32
-_log = logging.getLogger(__name__)
 
 
 class Adapters:
     """Keeps the adapters of a shard's namespaces, and finds the one that a prompt may use.
 
     An adapter is used only as long as every memory that it has learnt is there and may be read by
-    the caller; a deletion ends it in the commit, and erases row and file behind it. Where a memory
-    has only changed, prompts use it with the new text. A row comes before its file and goes after
-    it, so that whatever a crash leaves has one, and is erased by the next owner of the partition.
+    the caller; a deletion ends it in the commit, and erases row, file and the weights in replicas
+    behind it. Where a memory has only changed, prompts use it with the new text.
 
-    Concurrency: methods run on the actor's event loop; files and rows are written on `executor`.
+    Concurrency: methods run on the actor's event loop; heads are read on `executor`.
     """
 
     def __init__(
         self,
+        files: AdapterFiles,
+        relearning: Relearning,
         *,
         store: RecordStorePort,
-        blobs: Callable[[], BlobStorePort],
         objects: ObjectsPort,
         executor: Executor,
         now: Callable[[], datetime],
     ) -> None:
+        self._files = files
+        self._relearning = relearning
         self._store = store
-        self._open_blobs = blobs
         self._objects = objects
         self._executor = executor
         self._now = now
-        self._epochs: dict[int, int] = {}
         self._adapters: dict[str, Adapter] = {}
         self._loaded: dict[str, object] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
-        self._to_relearn: dict[tuple[Place, str], tuple[str, ...]] = {}
-        self._errands = Errands("an adapter")
+        self._opening: dict[int, asyncio.Task[None]] = {}
 
     def __contains__(self, adapter_id: str) -> bool:
         return adapter_id in self._adapters
 
-    async def save(self, adapter: Adapter, payload: AdapterPayload) -> Adapter:
+    async def save(self, adapter: Adapter, payload: AdapterPayload) -> None:
         """Lays an adapter down; it is used from `admit` on.
 
         Raises:
             NotOwnerError: another shard has the partition now.
         """
-        epoch = self._epochs.get(adapter.place.partition)
-        if epoch is None:
-            raise NotOwnerError("the partition is not here", partition=adapter.place.partition)
-        saved: Adapter = await self._run(self._write, adapter, payload, epoch)
-        return saved
+        await self._files.save(adapter, payload)
+
+    async def retired(self, adapter_id: str) -> None:
+        """Returns when nothing is left of an adapter that was given up."""
+        await self._files.retired(adapter_id)
 
     async def admit(self, adapter: Adapter, payload: AdapterPayload) -> None:
         """Takes a saved adapter in."""
-        # Not the trainer's object, which goes with its process.
-        self._loaded[adapter.digest] = await self._objects.put(payload)
         self._adapters[adapter.id] = adapter
+        # Not the trainer's object, which goes with its process.
+        reference = await self._objects.put(payload)
+        if adapter.id in self._adapters:
+            self._loaded[adapter.digest] = reference
 
     def give_up(self, adapter: Adapter) -> None:
         """Erases an adapter, and uses it no more."""
         self._adapters.pop(adapter.id, None)
-        self._loaded.pop(adapter.digest, None)
-        self._errands.leave(self._erased(adapter))
+        if not self._shared(adapter):
+            self._loaded.pop(adapter.digest, None)
+        self._files.retire(adapter, shared=self._shared, first=self._relearning.settle)
 
     async def find(self, place: Place, model: str, visible: Predicate) -> Taught | None:
         """Returns the newest adapter that the caller may use, if its weights are at hand.
@@ -183,50 +175,71 @@ class Adapters:
 
     def open(self, partition: int, epoch: int) -> None:
         """Takes over a partition's adapters."""
-        self._epochs[partition] = epoch
-        self._errands.leave(self._take_over(partition))
+        self._files.open(partition, epoch)
+        self._opening[partition] = asyncio.create_task(self._take_over(partition, epoch))
+
+    async def opened(self, partition: int) -> None:
+        """Returns when a partition's adapters are known, if it is being taken over."""
+        if partition in self._opening:
+            await asyncio.wait([self._opening[partition]])
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns; the files stay for the next owner."""
-        self._epochs.pop(partition, None)
+        self._files.drop(partition)
+        self._relearning.drop(partition)
+        if (opening := self._opening.pop(partition, None)) is not None:
+            opening.cancel()
         for id in [id for id, one in self._adapters.items() if one.place.partition == partition]:
             self._loaded.pop(self._adapters.pop(id).digest, None)
+
+    def touching(self, partition: int, key: CubeKey) -> list[Adapter]:
+        """Returns the adapters that have learnt a memory, or are it."""
+        return [
+            one
+            for one in self._adapters.values()
+            if (one.place.partition, one.place.tenant) == (partition, key.tenant)
+            and key.id in {one.id, *(source.cube_id for source in one.sources)}
+        ]
 
     def apply(self, commit: Commit) -> None:
         """Ends adapters that have learnt what a commit deletes, or are deleted themselves."""
         gone = gone_in(commit)
         if not gone:
             return
-        for (place, model), ids in list(self._to_relearn.items()):
-            if place.partition == commit.partition:
-                left = tuple(id for id in ids if CubeKey(place.tenant, id) not in gone)
-                self._to_relearn[place, model] = left
+        self._relearning.forget(commit.partition, gone)
         for adapter in list(self._adapters.values()):
             tenant = adapter.place.tenant
             keys = {CubeKey(tenant, source.cube_id) for source in adapter.sources}
             keys.add(CubeKey(tenant, adapter.id))
             if adapter.place.partition != commit.partition or not keys & gone:
                 continue
-            self.give_up(adapter)
-            left = tuple(
-                source.cube_id
-                for source in adapter.sources
-                if CubeKey(tenant, source.cube_id) not in gone
-            )
-            if adapter.state is TeachingState.LIVE and CubeKey(tenant, adapter.id) not in gone:
-                self._to_relearn[adapter.place, adapter.model] = left
-
-    def take_unlearnt(self, place: Place, model: str) -> tuple[str, ...]:
-        """Returns, once, what a model is to learn again, since it knew something deleted beside."""
-        return self._to_relearn.pop((place, model), ())
-
-    def put_unlearnt(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
-        """Gives back what `take_unlearnt` returned and nobody could teach."""
-        self._to_relearn.setdefault((place, model), ids)
+            self._retire(adapter, gone)
 
     async def close(self) -> None:
-        """Returns when what was to be written or erased is."""
-        await self._errands.settle()
+        """Returns when what was to be erased is, or has been left to the next owner."""
+        for opening in self._opening.values():
+            opening.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await self._files.close()
+        await self._relearning.settle()
+
+    def _retire(self, adapter: Adapter, gone: set[CubeKey]) -> None:
+        """Ends an adapter, and remembers what it knew beside what is gone."""
+        tenant = adapter.place.tenant
+        left = tuple(
+            source.cube_id
+            for source in adapter.sources
+            if CubeKey(tenant, source.cube_id) not in gone
+        )
+        if adapter.state is TeachingState.LIVE and CubeKey(tenant, adapter.id) not in gone:
+            # Before the row of the adapter goes, from which it would be found again.
+            self._relearning.note(adapter.place, adapter.model, left)
+        self.give_up(adapter)
+
+    def _shared(self, adapter: Adapter) -> bool:
+        """Whether another adapter has the same weights."""
+        others = self._adapters.values()
+        return any(one.digest == adapter.digest and one.id != adapter.id for one in others)
 
     def _usable(
         self, adapter: Adapter, heads: Sequence[MemCube]
@@ -276,52 +289,29 @@ class Adapters:
         return self._loaded.get(adapter.digest)
 
     async def _load(self, adapter: Adapter) -> None:
-        try:
-            data = await self._run(self._open_blobs().get, adapter.blob)
-            payload = AdapterPayload.seal(
-                np.frombuffer(data, np.uint8),
-                base=adapter.base,
-                rank=adapter.rank,
-                alpha=adapter.alpha,
-            )
-            if payload.manifest.digest != adapter.digest:
-                raise StoreCorruptError("an adapter's file is another one")
-            reference = await self._objects.put(payload)
-        except MemosError as error:
-            _log.warning("an adapter cannot be read: %s", error.code)
-            return
-        if adapter.id in self._adapters:
+        reference = await self._files.load(adapter)
+        if reference is not None and adapter.id in self._adapters:
             self._loaded[adapter.digest] = reference
 
-    async def _erased(self, adapter: Adapter) -> None:
-        epoch = self._epochs.get(adapter.place.partition)
-        if epoch is not None:
-            await self._run(self._erase, adapter, epoch)
+    async def _take_over(self, partition: int, epoch: int) -> None:
+        async def adopt() -> None:
+            await self._relearning.open(partition, epoch)
+            for adapter in await self._files.rows(partition):
+                await self._adopt(adapter)
 
-    async def _take_over(self, partition: int) -> None:
-        for row in await self._run(self._store.derivations, partition, KIND):
-            adapter = adapter_of(partition, row)
-            keys = [CubeKey(row.tenant, one.cube_id) for one in adapter.sources]
-            keys.append(CubeKey(row.tenant, adapter.id))
-            heads = await self._run(self._store.heads, partition, keys)
-            there = {key for key, head in heads.items() if head.state is not State.DELETED}
-            if there >= set(keys):
-                self._adapters.setdefault(adapter.id, adapter)
-            else:
-                # A source is gone, or a crash came before the parameter memory was there.
-                await self._erased(adapter)
+        await patiently(adopt, "the adapters of a partition")
 
-    def _write(self, adapter: Adapter, payload: AdapterPayload, epoch: int) -> Adapter:
-        data = payload.data.tobytes()
-        adapter = replace(adapter, blob=blake2b(data, digest_size=32).hexdigest())
-        self._store.save_derivation(adapter.place.partition, epoch, row_of(adapter))
-        self._open_blobs().put(data)
-        return adapter
-
-    def _erase(self, adapter: Adapter, epoch: int) -> None:
-        self._open_blobs().delete(adapter.blob)
-        place = adapter.place
-        self._store.forget_derivations(place.partition, epoch, place.tenant, KIND, [adapter.id])
+    async def _adopt(self, adapter: Adapter) -> None:
+        tenant = adapter.place.tenant
+        wanted = {CubeKey(tenant, one.cube_id) for one in adapter.sources}
+        wanted.add(CubeKey(tenant, adapter.id))
+        heads = await self._run(self._store.heads, adapter.place.partition, list(wanted))
+        gone = wanted - {key for key, head in heads.items() if head.state is not State.DELETED}
+        if gone:
+            # A source is gone, or a crash came before the parameter memory was there.
+            self._retire(adapter, gone)
+        else:
+            self._adapters.setdefault(adapter.id, adapter)
 
     def _state(self, adapter: Adapter, heads: Sequence[MemCube]) -> TeachingState:
         if adapter.state is not TeachingState.LIVE:

@@ -28,6 +28,7 @@ from memos_ray.core.access.keys import KeyProof
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.access.snapshot import DIRECTORY, SignedLease, SignedSnapshot
 from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.receipts import attest
 from memos_ray.errors import (
     OverloadedError,
     PermissionDeniedError,
@@ -163,6 +164,10 @@ class MemGovernance:
                 await asyncio.wait_for(news.wait(), deadline - self._clock.monotonic())
             except TimeoutError:
                 waiting = False
+
+    async def attest(self, tenant: str, receipt_digest: str) -> bytes:
+        """Signs the digest of a complete receipt of an erasure."""
+        return attest(self._key, tenant, receipt_digest)
 
     async def close(self) -> None:
         """Closes the store."""

@@ -220,15 +220,27 @@ def _digest(payload: KvPayload) -> str:
     return hashed.hexdigest()
 
 
-def _derivation(row: Resting) -> Derivation:
-    place, name, adapter = row.name.place, row.name, row.name.adapter
+def row_name(name: KvName) -> str:
+    """Returns the name of a cache's row, which tells nothing about its memories."""
+    session = [name.session] if name.session else []
+    named = orjson.dumps([name.place.namespace, *_made_of(name).values(), *session])
+    return blake2b(named, digest_size=16).hexdigest()
+
+
+def _made_of(name: KvName) -> dict[str, Any]:
     made_of: dict[str, Any] = {"model": name.model, "sources": _listed(name.sources)}
-    if adapter is not None:
+    if name.adapter is not None:
+        adapter = name.adapter
         made_of["adapter"] = [adapter.id, adapter.digest, _listed(adapter.learnt)]
-    body = orjson.dumps({**made_of, "build_s": row.build_s})
-    named = orjson.dumps([place.namespace, *made_of.values()])
-    digest = blake2b(named, digest_size=16).hexdigest()
-    return Derivation(place.tenant, KIND, digest, place.namespace, row.blob, row.size_bytes, body)
+    return made_of
+
+
+def _derivation(row: Resting) -> Derivation:
+    place, name = row.name.place, row.name
+    body = orjson.dumps({**_made_of(name), "build_s": row.build_s})
+    return Derivation(
+        place.tenant, KIND, row_name(name), place.namespace, row.blob, row.size_bytes, body
+    )
 
 
 def _resting(partition: int, row: Derivation) -> Resting:

@@ -5,17 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
-from memos_ray.actors.adapter_rows import Adapter
+from memos_ray.actors.adapter_rows import Adapter, named
 from memos_ray.actors.adapters import Adapters, gone_in
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.lesson_book import LessonBook
+from memos_ray.actors.lesson_state import (
+    BY_TRAINING,
+    MADE,
+    Lesson,
+    Making,
+    reason_of,
+    report_of,
+    sources_of,
+)
+from memos_ray.actors.patience import patiently
 from memos_ray.actors.promoting import Writing
+from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
+from memos_ray.core.access.context import Action
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import Attribute, Origin, SourceRef, Visibility
+from memos_ray.core.cube.metadata import SourceRef, Visibility
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
@@ -26,7 +40,6 @@ from memos_ray.core.vault.operations import Create, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import (
-    ClientError,
     IllegalStateError,
     InvalidInputError,
     MemosError,
@@ -34,8 +47,6 @@ from memos_ray.errors import (
 )
 from memos_ray.ports import (
     AdapterRoom,
-    CombinedAdapters,
-    ForeignAdapter,
     ObjectsPort,
     TrainerPort,
     TrainingProgress,
@@ -43,49 +54,18 @@ from memos_ray.ports import (
 )
 
 _ENDED_MOST = 256
-_REASON_MOST = 400
+_ATTEMPTS_MOST = 5
+_OPENING_S = 5.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How an adapter comes to be.
-
-    Attributes:
-        made_of: see `TrainingSpec`.
-        origin: of the parameter memory.
-        attributes: of the parameter memory, beside those that all have.
-    """
-
-    made_of: CombinedAdapters | ForeignAdapter | None = None
-    origin: Origin = Origin.FINE_TUNING
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-
-
-_BY_TRAINING = Making()
-
-
-@dataclass(slots=True)
-class _Lesson:
-    place: Place
-    request: TeachRequest
-    making: Making
-    sources: tuple[SourceVersion, ...]
-    state: TeachingState = TeachingState.TRAINING
-    progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0.0))
-    reason: str | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.state is not TeachingState.TRAINING
 
 
 class Lessons:
     """Teaches models, and has their adapters kept.
 
     An adapter is reported live when its file, its row and its parameter memory are there. A lesson
-    that is under way when its shard ends is lost, and can be asked for again.
+    is written down before its caller is answered; when its shard ends, the next owner of the
+    partition goes on with it, if its caller may still have it. One that has ended its shards too
+    often is failed. The record goes when the adapter is there.
 
     Concurrency: methods run on the actor's event loop.
     """
@@ -94,17 +74,24 @@ class Lessons:
         self,
         adapters: Adapters,
         trainer: TrainerPort,
+        book: LessonBook,
         *,
+        reader: RecordReader,
+        guard: PolicyGuard,
         objects: ObjectsPort,
         now: Callable[[], datetime],
         write: Writing,
     ) -> None:
         self._adapters = adapters
         self._trainer = trainer
+        self._book = book
+        self._reader = reader
+        self._guard = guard
         self._objects = objects
         self._now = now
         self._write = write
-        self._lessons: OrderedDict[str, _Lesson] = OrderedDict()
+        self._lessons: OrderedDict[str, Lesson] = OrderedDict()
+        self._opening: dict[int, asyncio.Task[None]] = {}
 
     def room(self, model: str) -> AdapterRoom:
         """Returns what adapters a model takes.
@@ -117,14 +104,14 @@ class Lessons:
             raise NotFoundError("no such model can be taught", model=model, known=sorted(known))
         return known[model]
 
-    def teach(
+    async def teach(
         self,
         place: Place,
         request: TeachRequest,
         heads: Sequence[MemCube],
-        making: Making = _BY_TRAINING,
+        making: Making = BY_TRAINING,
     ) -> TeachingReport:
-        """Begins a lesson; returns at once.
+        """Begins a lesson; returns as soon as it will not be lost.
 
         Raises:
             NotFoundError: there is no such model, or it cannot be taught.
@@ -133,10 +120,8 @@ class Lessons:
             IllegalStateError: the model is learning something of this namespace already.
         """
         self.room(request.model)
-        now = self._now()
-        held = [head for head in heads if holds(head, now)]
-        if not held:
-            raise InvalidInputError("none of these is a text that can be learnt")
+        await self.opened(place.partition)
+        held = self._holding(heads)
         if making.made_of is not None and len(held) < len(heads):
             raise InvalidInputError("not all of these are texts that hold")
         for other in self._lessons.values():
@@ -146,22 +131,20 @@ class Lessons:
                     "the model is learning something of this namespace",
                     lesson=other.request.minted_id,
                 )
-        knowledge = tuple(
-            Knowledge(
-                SourceVersion(head.id, head.version.number),
-                head.text,
-                head.descriptive.semantic_type,
-            )
-            for head in held
-        )
-        lesson = _Lesson(place, request, making, tuple(one.source for one in knowledge))
+        lesson = Lesson(place, request, making, sources_of(held), making.made_of is not None)
+        lesson.attempts = 1
         self._lessons[request.minted_id] = lesson
-        ended = [id for id, one in self._lessons.items() if one.ended]
-        for id in ended[: max(0, len(self._lessons) - _ENDED_MOST)]:
-            del self._lessons[id]
-        spec = TrainingSpec(request.minted_id, request.model, knowledge, making.made_of)
-        lesson.task = asyncio.create_task(self._learn(lesson, spec, heads))
-        return _report(lesson)
+        try:
+            await self._book.write(lesson.record)
+        except BaseException:
+            del self._lessons[request.minted_id]
+            raise
+        if lesson.reason is None:
+            lesson.task = asyncio.create_task(self._run(lesson, heads))
+        else:
+            await self._end(lesson, TeachingState.CANCELLED)
+        await self._trim()
+        return report_of(lesson)
 
     async def cancel(self, lesson_id: str) -> None:
         """Ends a lesson; one that has ended is left as it is.
@@ -184,16 +167,42 @@ class Lessons:
     def reports(self, place: Place) -> list[TeachingReport]:
         """Says how the lessons of a namespace are going, but for those whose adapter is there."""
         return [
-            _report(lesson)
+            report_of(lesson)
             for id, lesson in self._lessons.items()
             if lesson.place == place and id not in self._adapters
         ]
 
+    def open(self, partition: int, epoch: int) -> None:
+        """Goes on with a partition's lessons, once its adapters are known."""
+        self._book.open(partition, epoch)
+        self._opening[partition] = asyncio.create_task(self._take_over(partition))
+
+    async def opened(self, partition: int) -> None:
+        """Returns when a partition's lessons are known, or that takes too long."""
+        if partition in self._opening:
+            await asyncio.wait([self._opening[partition]], timeout=_OPENING_S)
+
     def drop(self, partition: int) -> None:
-        """Ends the lessons of a partition that this shard no longer owns."""
-        for lesson in self._lessons.values():
-            if lesson.place.partition == partition and lesson.task is not None:
-                lesson.task.cancel()
+        """Leaves the lessons of a partition that this shard no longer owns to its next owner."""
+        self._book.drop(partition)
+        if (opening := self._opening.pop(partition, None)) is not None:
+            opening.cancel()
+        for id, lesson in list(self._lessons.items()):
+            if lesson.place.partition == partition:
+                del self._lessons[id]
+                lesson.left = True
+                if lesson.task is not None:
+                    lesson.task.cancel()
+
+    def touching(self, partition: int, key: CubeKey) -> list[str]:
+        """Returns the lessons under way that are about a memory."""
+        return [
+            id
+            for id, one in self._lessons.items()
+            if (one.place.partition, one.place.tenant) == (partition, key.tenant)
+            and not one.ended
+            and key.id in {source.cube_id for source in one.sources}
+        ]
 
     def apply(self, commit: Commit) -> None:
         """Ends the lessons about what a commit deletes."""
@@ -201,55 +210,168 @@ class Lessons:
         for lesson in self._lessons.values() if gone else ():
             tenant = lesson.place.tenant
             learning = {CubeKey(tenant, source.cube_id) for source in lesson.sources}
-            if lesson.task is not None and not lesson.ended and learning & gone:
+            if not lesson.ended and learning & gone:
                 lesson.reason = "a memory was deleted meanwhile"
-                lesson.task.cancel()
+                if lesson.task is not None:
+                    lesson.task.cancel()
 
     async def close(self) -> None:
-        """Ends all lessons."""
-        tasks = [one.task for one in self._lessons.values() if one.task is not None]
+        """Leaves all lessons to whoever owns their partitions next."""
+        tasks = list(self._opening.values())
+        for lesson in self._lessons.values():
+            lesson.left = True
+            if lesson.task is not None:
+                tasks.append(lesson.task)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _learn(self, lesson: _Lesson, spec: TrainingSpec, heads: Sequence[MemCube]) -> None:
+    async def _take_over(self, partition: int) -> None:
+        await self._adapters.opened(partition)
+        for record in await patiently(lambda: self._book.read(partition), "lessons"):
+            id = record.request.minted_id
+            if id in self._lessons:
+                continue
+            if id in self._adapters:
+                # The crash came between the adapter and this.
+                await patiently(partial(self._book.forget, record), "lessons")
+                continue
+            lesson = Lesson(
+                record.place,
+                record.request,
+                BY_TRAINING,
+                record.sources,
+                record.given,
+                record.state,
+                reason=record.reason,
+                attempts=record.attempts,
+            )
+            self._lessons[id] = lesson
+            if not lesson.ended:
+                lesson.task = asyncio.create_task(self._run(lesson, None))
+
+    async def _run(self, lesson: Lesson, heads: Sequence[MemCube] | None) -> None:
+        """Teaches; without heads, after everything has been judged anew."""
+        try:
+            if heads is None:
+                # What the last attempt left behind goes first: this one's has the same name.
+                await self._adapters.retired(lesson.request.minted_id)
+                heads = await patiently(lambda: self._judged_anew(lesson), "a lesson")
+            state = await self._learn(lesson, heads)
+        except asyncio.CancelledError:
+            if not lesson.left:
+                await self._end(lesson, TeachingState.CANCELLED)
+            raise
+        except MemosError as error:
+            lesson.reason = lesson.reason or reason_of(error)
+            _log.warning("a lesson failed: %s", error.code)
+            await self._end(lesson, TeachingState.FAILED)
+        except Exception as error:
+            lesson.reason = "internal"
+            _log.warning("a lesson failed: %s", describe_defect(error))
+            await self._end(lesson, TeachingState.FAILED)
+        else:
+            await self._end(lesson, state)
+
+    async def _end(self, lesson: Lesson, state: TeachingState) -> None:
+        lesson.state = state
+        try:
+            if state in MADE:
+                lesson.progress = TrainingProgress(1.0, lesson.progress.loss)
+                await self._book.forget(lesson.record)
+            else:
+                # Nobody goes on with it: nothing of it is to stay.
+                await self._trainer.forget(lesson.request.minted_id)
+                await self._book.write(lesson.record)
+        except MemosError as error:
+            # Then the next owner of the partition finds it, and how it stands.
+            _log.warning("the end of a lesson is not written: %s", error.code)
+
+    async def _trim(self) -> None:
+        ended = [id for id, one in self._lessons.items() if one.ended]
+        for id in ended[: max(0, len(self._lessons) - _ENDED_MOST)]:
+            record = self._lessons.pop(id).record
+            try:
+                await self._book.forget(record)
+            except MemosError as error:
+                _log.warning("an old lesson is not forgotten: %s", error.code)
+
+    async def _judged_anew(self, lesson: Lesson) -> list[MemCube]:
+        """Returns what is to be learnt, if whoever has asked may still have it.
+
+        Raises:
+            IllegalStateError: nobody can go on with it.
+            NotFoundError: a memory is gone, or may not be read or taught any more.
+        """
+        if lesson.given:
+            raise IllegalStateError("its shard ended, and what the adapter is made of with it")
+        if lesson.attempts >= _ATTEMPTS_MOST:
+            raise IllegalStateError("its shard has ended too often", attempts=lesson.attempts)
+        request, place = lesson.request, lesson.place
+        policy = await self._guard.ensure_for(request.context)
+        policy.require_namespace(request.context, Action.CREATE, place.namespace, self._now())
+        found = await self._reader.get(place.partition, request.context, request.ids)
+        heads = [one for one in found if one is not None and one.namespace == place.namespace]
+        held = {one.id for one in self._holding(heads)}
+        if any(source.cube_id not in held for source in lesson.sources):
+            raise NotFoundError("a memory is gone, or may not be learnt any more")
+        lesson.sources = sources_of(self._holding(heads))
+        lesson.attempts += 1
+        await self._book.write(lesson.record)
+        return heads
+
+    def _holding(self, heads: Sequence[MemCube]) -> list[MemCube]:
+        now = self._now()
+        held = [head for head in heads if holds(head, now)]
+        if not held:
+            raise InvalidInputError("none of these is a text that can be learnt")
+        return held
+
+    async def _learn(self, lesson: Lesson, heads: Sequence[MemCube]) -> TeachingState:
         def note(progress: TrainingProgress) -> None:
             lesson.progress = progress
 
-        try:
-            trained = await self._trainer.train(spec, note)
-            payload: AdapterPayload = await self._objects.get(trained.reference)
-            adapter = Adapter(
-                id=spec.id,
-                place=lesson.place,
-                model=spec.model,
-                digest=trained.manifest.digest,
-                base=trained.manifest.base,
-                rank=trained.manifest.rank,
-                alpha=trained.manifest.alpha,
-                blob="",
-                size_bytes=trained.manifest.size_bytes,
-                state=TeachingState.LIVE if trained.accepted else TeachingState.REJECTED,
-                sources=lesson.sources,
-                report=trained.report,
-                figures=dict(trained.figures),
+        wanted = {source.cube_id for source in lesson.sources}
+        knowledge = tuple(
+            Knowledge(
+                SourceVersion(head.id, head.version.number),
+                head.text,
+                head.descriptive.semantic_type,
             )
-            adapter = await self._adapters.save(adapter, payload)
+            for head in heads
+            if head.id in wanted
+        )
+        request = lesson.request
+        spec = TrainingSpec(request.minted_id, request.model, knowledge, lesson.making.made_of)
+        trained = await self._trainer.train(spec, note)
+        payload: AdapterPayload = await self._objects.get(trained.reference)
+        adapter = Adapter(
+            id=spec.id,
+            place=lesson.place,
+            model=spec.model,
+            digest=trained.manifest.digest,
+            base=trained.manifest.base,
+            rank=trained.manifest.rank,
+            alpha=trained.manifest.alpha,
+            blob="",
+            size_bytes=trained.manifest.size_bytes,
+            state=TeachingState.LIVE if trained.accepted else TeachingState.REJECTED,
+            sources=lesson.sources,
+            report=trained.report,
+            figures=dict(trained.figures),
+        )
+        adapter = named(adapter, payload)
+        try:
+            await self._adapters.save(adapter, payload)
             await self._remember(lesson, adapter, heads)
-            await self._adapters.admit(adapter, payload)
-            lesson.state = adapter.state
-            lesson.progress = TrainingProgress(1.0, lesson.progress.loss)
-        except asyncio.CancelledError:
-            lesson.state = TeachingState.CANCELLED
+        except BaseException:
+            if not lesson.left:
+                self._adapters.give_up(adapter)
             raise
-        except MemosError as error:
-            lesson.state, lesson.reason = TeachingState.FAILED, _reason(error)
-            _log.warning("a lesson failed: %s", error.code)
-        except Exception as error:
-            lesson.state, lesson.reason = TeachingState.FAILED, "internal"
-            _log.warning("a lesson failed: %s", describe_defect(error))
+        await self._adapters.admit(adapter, payload)
+        return adapter.state
 
-    async def _remember(self, lesson: _Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> None:
+    async def _remember(self, lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> None:
         """Makes the parameter memory: never wider open than the narrowest source."""
         private = any(head.governance.visibility is Visibility.PRIVATE for head in heads)
         create = Create(
@@ -272,28 +394,4 @@ class Lessons:
         partition = lesson.place.partition
         (outcome,) = await self._write(partition, [Submission(request.context, write)])
         if isinstance(outcome, MemosError):
-            self._adapters.give_up(adapter)
             raise outcome
-
-
-def _reason(error: MemosError) -> str:
-    # What somebody can mend is said in full.
-    return str(error)[:_REASON_MOST] if isinstance(error, ClientError) else error.code
-
-
-def _report(lesson: _Lesson) -> TeachingReport:
-    # It made an adapter, which is not there any more.
-    made = lesson.state in (TeachingState.LIVE, TeachingState.REJECTED)
-    return TeachingReport(
-        id=lesson.request.minted_id,
-        namespace=lesson.place.namespace,
-        model=lesson.request.model,
-        state=TeachingState.RETIRED if made else lesson.state,
-        share=lesson.progress.share,
-        loss=lesson.progress.loss,
-        reason=lesson.reason,
-        adapter=None,
-        size_bytes=0,
-        report="",
-        sources=lesson.sources,
-    )

@@ -10,13 +10,15 @@ from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.reading import RecordReader
+from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
-from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.core.vault.receipts import Derived, ErasedThing
 from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort, ObjectsPort
@@ -38,6 +40,7 @@ class ParameterMemory:
         adapters: Adapters | None,
         lessons: Lessons | None,
         externalising: Externalising | None,
+        relearning: Relearning | None,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -50,6 +53,7 @@ class ParameterMemory:
         self._adapters = adapters
         self._lessons = lessons
         self._externalising = externalising
+        self._relearning = relearning
         self._reader = reader
         self._guard = guard
         self._clock = clock
@@ -94,7 +98,7 @@ class ParameterMemory:
         if self._lessons is None:
             raise NotFoundError("no models can be taught here", model=request.model)
         place = Place(partition, context.principal.tenant, namespace)
-        return self._lessons.teach(place, request, heads)
+        return await self._lessons.teach(place, request, heads)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Has a model learn again what it knew beside something that is deleted.
@@ -104,9 +108,9 @@ class ParameterMemory:
         """
         context, model = answered.context, answered.model
         place = Place(partition, context.principal.tenant, answered.namespace)
-        if self._adapters is None or self._lessons is None:
+        if self._relearning is None or self._lessons is None:
             return
-        ids = self._adapters.take_unlearnt(place, model)
+        ids = self._relearning.take(place, model)
         if not ids:
             return
         request = TeachRequest(
@@ -121,7 +125,9 @@ class ParameterMemory:
             await self.teach(partition, request)
         except MemosError as error:
             _log.info("nothing is learnt again: %s", error.code)
-            self._adapters.put_unlearnt(place, model, ids)
+            self._relearning.put_back(place, model, ids)
+        else:
+            self._relearning.done(place, model)
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str
@@ -132,6 +138,8 @@ class ParameterMemory:
         visible = policy.require_namespace(context, Action.READ, namespace, now)
         place = Place(partition, context.principal.tenant, namespace)
         learning: list[TeachingReport] = []
+        if self._lessons is not None:
+            await self._lessons.opened(partition)
         if self._lessons is not None and self._may_teach(policy, context, namespace):
             # Before anything is waited for: a lesson that ends meanwhile is in one of the two.
             learning = self._lessons.reports(place)
@@ -145,6 +153,8 @@ class ParameterMemory:
         policy = await self._guard.ensure_for(context)
         policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
         place = Place(partition, context.principal.tenant, namespace)
+        if self._lessons is not None:
+            await self._lessons.opened(partition)
         if self._lessons is None or self._lessons.place(lesson_id) != place:
             raise NotFoundError("there is no such lesson", lesson=lesson_id)
         await self._lessons.cancel(lesson_id)
@@ -161,10 +171,21 @@ class ParameterMemory:
         place = Place(partition, context.principal.tenant, namespace)
         return await self._externalising.externalise(place, request, visible)
 
+    def touching(self, partition: int, key: CubeKey) -> list[ErasedThing]:
+        """Returns the adapters that have learnt a memory, and the lessons about it."""
+        adapters = [] if self._adapters is None else self._adapters.touching(partition, key)
+        lessons = [] if self._lessons is None else self._lessons.touching(partition, key)
+        return [
+            *(ErasedThing(Derived.ADAPTER, one.id, one.digest) for one in adapters),
+            *(ErasedThing(Derived.LESSON, id) for id in lessons),
+        ]
+
     def open(self, partition: int, epoch: int) -> None:
-        """Takes over a partition's adapters."""
+        """Takes over a partition's adapters, and goes on with its lessons."""
         if self._adapters is not None:
             self._adapters.open(partition, epoch)
+        if self._lessons is not None:
+            self._lessons.open(partition, epoch)
 
     def apply(self, commit: Commit) -> None:
         """Ends what has learnt, or is learning, what a commit deletes."""
@@ -185,7 +206,7 @@ class ParameterMemory:
             self._externalising.drop(partition)
 
     async def close(self) -> None:
-        """Ends the lessons, and returns when what was to be written or erased is."""
+        """Leaves the lessons, and returns when what was to be written or erased is."""
         if self._lessons is not None:
             await self._lessons.close()
         if self._externalising is not None:

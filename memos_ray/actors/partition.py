@@ -13,6 +13,7 @@ from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.parameter import ParameterMemory
+from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Residency
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.writer import PartitionWriter
@@ -46,6 +47,7 @@ class OwnedPartition:
         bodies: BodyCache,
         activation: ActivationMemory,
         parameter: ParameterMemory,
+        receipts: Receipts,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -61,6 +63,7 @@ class OwnedPartition:
         self._bodies = bodies
         self._activation = activation
         self._parameter = parameter
+        self._receipts = receipts
         # A call that was under way when the partition went away may have filled the caches since,
         # with what another owner has changed.
         self._forget()
@@ -125,6 +128,8 @@ class OwnedPartition:
                 on_error=on_error,
             )
 
+        receipts.open(number, epoch, None if vectors is None else lambda: self.indexed_lsn)
+
     @property
     def indexed_lsn(self) -> int:
         """How far the vector store has come, if there is one."""
@@ -148,8 +153,10 @@ class OwnedPartition:
         self._bodies.drop(self.number)
         self._activation.drop(self.number)
         self._parameter.drop(self.number)
+        self._receipts.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
+        self._receipts.note(commit)
         self._bodies.apply(commit)
         self._activation.apply(commit)
         self._parameter.apply(commit)

@@ -16,6 +16,7 @@ from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
+from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.shard_parts import (
@@ -32,8 +33,9 @@ from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.vault.log import Event
-from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.operations import Delete, Written
 from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.receipts import Receipt
 from memos_ray.core.vault.requests import (
     ListRequest,
     ShardStatus,
@@ -91,6 +93,15 @@ class VaultShard(ModelDoors):
         judged = Judged(self._reader, self._guard, self._usage, self.write)
         self._activation = activation_memory(parts, self._executor, judged)
         self._parameter = parameter_memory(parts, self._executor, judged)
+        self._receipts = Receipts(
+            self._activation,
+            self._parameter,
+            store=parts.store,
+            guard=self._guard,
+            governance=parts.governance,
+            clock=parts.clock,
+            executor=self._executor,
+        )
         self._upkeep = Upkeep(
             store=parts.store,
             usage=self._usage,
@@ -122,6 +133,7 @@ class VaultShard(ModelDoors):
         await self._holdings.give_up()
         self._upkeep.stop()
         await self._parameter.close()
+        await self._receipts.close()
         await self._activation.close()
         await self._guard.close()
         # Whoever injected the stores may close them once no call is under way any more.
@@ -136,7 +148,15 @@ class VaultShard(ModelDoors):
         await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))
-        return await owned.writer.submit(submissions)
+        outcomes = await owned.writer.submit(submissions)
+        if any(_erases(one) for one in submissions):
+            await self._receipts.written()
+        return outcomes
+
+    async def receipt(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
+        """Returns the receipt of an erasure; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._receipts.show(partition, context, cube_id)
 
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
@@ -260,6 +280,7 @@ class VaultShard(ModelDoors):
             bodies=self._bodies,
             activation=self._activation,
             parameter=self._parameter,
+            receipts=self._receipts,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,
@@ -288,3 +309,8 @@ class VaultShard(ModelDoors):
     def _on_error(self, part: str, error: MemosError) -> None:
         _log.warning("%s: %s: %s", part, error.code, error.message)
         self._counters[f"errors_{part}"] += 1
+
+
+def _erases(submission: Submission) -> bool:
+    operation = submission.write.operation
+    return isinstance(operation, Delete) and operation.hard

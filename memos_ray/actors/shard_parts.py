@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from memos_ray.actors.activation import ActivationMemory
+from memos_ray.actors.adapter_files import AdapterFiles
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.conversations import Conversations
 from memos_ray.actors.externalising import Externalising
@@ -14,10 +15,12 @@ from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.kv_caches import KvCaches
 from memos_ray.actors.kv_library import KvLibrary
 from memos_ray.actors.kv_rest import KvRest
+from memos_ray.actors.lesson_book import LessonBook
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
+from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.retention import retention_policy
 from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.usage import UsageLedger
@@ -27,6 +30,7 @@ from memos_ray.core.scheduling import Promoting
 from memos_ray.core.scheduling.policies import Budget
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import (
+    AdapterReplicasPort,
     BlobStorePort,
     ClockPort,
     EmbedderPort,
@@ -49,6 +53,7 @@ class KvParts:
         trainer: teaches models, where some can be taught.
         promoting: the rules of each model that memories are promoted for by their use.
         promotion_pause_s: shortest time between two decisions about the same.
+        replicas: what holds adapters, beside this shard.
     """
 
     builder: KvBuilderPort
@@ -57,6 +62,7 @@ class KvParts:
     trainer: TrainerPort | None = None
     promoting: Mapping[str, Promoting] = field(default_factory=dict)
     promotion_pause_s: float = 60.0
+    replicas: AdapterReplicasPort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +147,20 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
 def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> ParameterMemory:
     """Puts together what a shard knows of adapters, and how models learn."""
     kv = parts.kv
-    adapters = lessons = externalising = None
+    adapters = lessons = externalising = relearning = None
     if kv is not None:
-        adapters = Adapters(
+        files = AdapterFiles(
             store=parts.store,
             blobs=kv.blobs,
+            objects=kv.objects,
+            executor=executor,
+            replicas=kv.replicas,
+        )
+        relearning = Relearning(parts.store, executor)
+        adapters = Adapters(
+            files,
+            relearning,
+            store=parts.store,
             objects=kv.objects,
             executor=executor,
             now=parts.clock.now,
@@ -161,6 +176,9 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
             lessons = Lessons(
                 adapters,
                 kv.trainer,
+                LessonBook(parts.store, executor),
+                reader=judged.reader,
+                guard=judged.guard,
                 objects=kv.objects,
                 now=parts.clock.now,
                 write=judged.write,
@@ -169,6 +187,7 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
         adapters,
         lessons,
         externalising,
+        relearning,
         reader=judged.reader,
         guard=judged.guard,
         clock=parts.clock,

@@ -18,6 +18,7 @@ from memos_ray.cli import (
     ingest_command,
     kv_commands,
     memory_commands,
+    receipt_command,
     watching_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -60,6 +61,7 @@ for commands in (
     ingest_command,
     finding_commands,
     watching_commands,
+    receipt_command,
     chat_command,
     kv_commands,
     adapter_commands,

@@ -30,6 +30,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.paging import decode_token, encode_token
 from memos_ray.gateway.problems import error_of_problem
+from memos_ray.gateway.receipt_models import ErasureReceipt
 
 Self = TypeVar("Self", bound="AsyncMemOS")
 
@@ -131,6 +132,11 @@ class AsyncMemOS(AsyncReads):
         chosen = model or await self._only_model()
         wanted = valid(Conversion, ids=list(ids), model=chosen, namespace=namespace)
         return self._single(await self._transport.activation.convert(self._caller(), wanted))
+
+    async def receipt(self, id: str, *, namespace: str | None = None) -> ErasureReceipt:
+        """Says what the erasure of a memory has retired; signed once nothing of it is left."""
+        check(id=id, namespace=namespace)
+        return await self._transport.receipts.receipt(self._caller(), id, namespace)
 
     @property
     def adapters(self) -> AsyncAdapters:

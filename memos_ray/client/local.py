@@ -36,6 +36,7 @@ class LocalTransport:
     def __init__(self, doorway: Doorway, stop: Callable[[], None] | None = None) -> None:
         self._doorway = doorway
         self.activation = doorway.activation
+        self.receipts = doorway.receipts
         self.parameter = doorway.parameter
         self._stop = stop
 

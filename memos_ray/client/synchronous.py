@@ -30,6 +30,7 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 
 T = TypeVar("T")
@@ -67,6 +68,10 @@ class MemOS:
     def admin(self) -> Admin:
         """Principals, keys, grants, namespaces and the rest of policy."""
         return Admin(self._async.admin, self._loop)
+
+    def receipt(self, id: str, *, namespace: str | None = None) -> ErasureReceipt:
+        """Says what the erasure of a memory has retired; see `AsyncMemOS.receipt`."""
+        return self._loop.run(self._async.receipt(id, namespace=namespace))
 
     @property
     def adapters(self) -> Adapters:

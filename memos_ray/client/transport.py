@@ -29,6 +29,7 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
+from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.ports import EventQuery
 
@@ -63,6 +64,16 @@ class ActivationApi(Protocol):
 
     async def evict(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
         """Lets go of a cache."""
+        ...
+
+
+class ReceiptApi(Protocol):
+    """Receipts of erasures; every method raises the errors of `memos_ray.errors`."""
+
+    async def receipt(
+        self, caller: Caller, memory_id: str, namespace: str | None = None
+    ) -> ErasureReceipt:
+        """Returns the receipt of an erased memory."""
         ...
 
 
@@ -122,6 +133,11 @@ class Transport(Protocol):
     @property
     def activation(self) -> ActivationApi:
         """The verbs of activation memory."""
+        ...
+
+    @property
+    def receipts(self) -> ReceiptApi:
+        """Receipts of erasures."""
         ...
 
     @property

@@ -67,6 +67,7 @@ def kv_parts(settings: Settings) -> KvParts | None:
     """Makes what KV caches need, where there are models."""
     if not settings.models:
         return None
+    from memos_ray.serving.adapter_replicas import ServedAdapters
     from memos_ray.serving.handles import ReplicaKvBuilder
 
     return KvParts(
@@ -79,6 +80,7 @@ def kv_parts(settings: Settings) -> KvParts | None:
         trainer=RayTrainer(settings),
         promoting=_promoting(settings),
         promotion_pause_s=settings.promotion.pause_s,
+        replicas=ServedAdapters(),
     )
 
 

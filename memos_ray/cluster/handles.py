@@ -19,6 +19,7 @@ from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.receipts import Receipt
 from memos_ray.core.vault.requests import (
     ConvertRequest,
     ExternaliseRequest,
@@ -172,6 +173,11 @@ class ShardHandle:
         report: CacheReport = await self._call("evict", partition, context, cube_id)
         return report
 
+    async def receipt(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
+        """Returns the receipt of an erasure."""
+        found: Receipt = await self._call("receipt", partition, context, cube_id)
+        return found
+
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
@@ -219,6 +225,11 @@ class PolicyHandle:
             "wait_for_newer", tenant, version, timeout_s, timeout_s=timeout_s + 10.0
         )
         return news
+
+    async def attest(self, tenant: str, receipt_digest: str) -> bytes:
+        """Signs the digest of a receipt."""
+        signature: bytes = await self._actor.call("attest", tenant, receipt_digest)
+        return signature
 
     async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
         """Carries out an administrator's request."""

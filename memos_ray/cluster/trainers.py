@@ -175,6 +175,10 @@ class RayTrainer:
             },
         )
 
+    async def forget(self, lesson_id: str) -> None:
+        """See `TrainerPort`."""
+        await asyncio.to_thread(_forget, _checkpoints(self._settings) / lesson_id)
+
     async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
         """See `TrainerPort`; a task of its own, where there is room for a trainer."""
         chosen = self._settings.teaching

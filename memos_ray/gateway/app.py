@@ -26,6 +26,7 @@ from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
 from memos_ray.gateway.problem_model import Problem
+from memos_ray.gateway.receipt_routes import router as receipt_router
 
 _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "
@@ -92,6 +93,7 @@ def create_app(
     v1 = APIRouter(prefix="/v1")
     for router in (
         memory_router,
+        receipt_router,
         activation_router,
         parameter_router,
         ingest_router,

@@ -16,6 +16,7 @@ from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.parameter import ParameterService
+from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
@@ -75,6 +76,12 @@ class Doorway:
         )
         self._models = backend.models
         self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
+        self.receipts = ReceiptService(
+            router=router,
+            authenticator=authenticator,
+            clock=clock,
+            public_key=backend.public_key,
+        )
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -12,6 +12,7 @@ from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
 from memos_ray.ports.models import (
+    AdapterReplicasPort,
     EmbedderPort,
     EnginePort,
     KvBuilderPort,
@@ -39,6 +40,7 @@ from memos_ray.ports.training import (
 )
 
 __all__ = [
+    "AdapterReplicasPort",
     "AdapterRoom",
     "BlobStorePort",
     "ClockPort",

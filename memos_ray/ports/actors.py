@@ -17,6 +17,7 @@ from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.receipts import Receipt
 from memos_ray.core.vault.requests import (
     ConvertRequest,
     ExternaliseRequest,
@@ -144,6 +145,10 @@ class ShardPort(Protocol):
         """Lets go of the cache of an activation memory, hot and at rest."""
         ...
 
+    async def receipt(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
+        """Returns the receipt of an erasure."""
+        ...
+
     async def events(
         self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
@@ -178,6 +183,10 @@ class GovernancePort(Protocol):
         self, tenant: str, version: int, timeout_s: float
     ) -> SignedSnapshot | SignedLease:
         """Returns as soon as there is a version above `version`, or else a renewed lease on it."""
+        ...
+
+    async def attest(self, tenant: str, receipt_digest: str) -> bytes:
+        """Signs the digest of a complete receipt of an erasure, see `core.vault.receipts`."""
         ...
 
     async def change(self, context: CallContext, operation: AdminOperation) -> Changed:

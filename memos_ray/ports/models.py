@@ -79,10 +79,13 @@ class EnginePort(Protocol):
         """
         ...
 
-    async def drop_adapter(self, digest: str) -> None:
+    async def drop_adapter(self, digest: str) -> bool:
         """Lets no new request have an adapter; answers under way end with it.
 
         One that is not loaded is fine.
+
+        Returns:
+            Whether its weights are out of memory; not while answers under way use them.
         """
         ...
 
@@ -204,6 +207,22 @@ class ModelPort(Protocol):
 
     async def close(self) -> None:
         """Lets go of what this process holds of the model; the model itself goes on."""
+        ...
+
+
+class AdapterReplicasPort(Protocol):
+    """All replicas of the models, as holders of adapters."""
+
+    async def drop(self, model: str, digest: str) -> bool:
+        """Has every replica of a model drop the weights of an adapter.
+
+        Returns:
+            Whether each living replica has confirmed that they are out of its memory; not while
+            answers under way use them.
+
+        Raises:
+            UnavailableError: not every living replica answers.
+        """
         ...
 
 

@@ -122,6 +122,10 @@ class TrainerPort(Protocol):
         """
         ...
 
+    async def forget(self, lesson_id: str) -> None:
+        """Erases what was begun under an id that nobody goes on with; nothing there is fine."""
+        ...
+
     async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
         """Returns what a model says about memories with an adapter, and not without it.
 

@@ -101,6 +101,10 @@ class ModelDeployment:
         """Serve asks this, and hands it to the routers; see `serving.routing`."""
         return {HELD: dict(self._replica.held)}
 
+    async def drop_adapter(self, digest: str) -> bool:
+        """Drops the weights of a retired adapter; says whether they are out of memory."""
+        return await self._replica.drop_adapter(digest)
+
     async def forget(self) -> bool:
         """Empties this replica's own prefix cache."""
         return await self._replica.forget()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from memos_ray.core.activation import EngineFingerprint, KvPayload, Refusal, SourceVersion
@@ -24,6 +26,8 @@ from memos_ray.ports import EnginePort, TokenizerPort
 ADAPTER_TOKENS = 256
 """What an adapter at hand is worth to the router: to load one takes as long as so many tokens."""
 
+_RETIRED_MOST = 4096
+
 AdapterSource = Callable[[], Awaitable[AdapterPayload | None]]
 """Fetches the weights of an adapter; nothing when they are lost."""
 
@@ -41,6 +45,7 @@ class ModelReplica:
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
         self._served: Recent[int] = Recent()
+        self._retired: OrderedDict[str, None] = OrderedDict()
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -93,18 +98,18 @@ class ModelReplica:
         held = self.held
         at_holder = any(name in held for name in request.places) if request.places else None
         answer = TextPiece("", ())
-        await self._ready(request.adapter, weights)
-        async for part in self._engine.generate(generation, there):
-            if request.keep:
-                answer = TextPiece(answer.text + part.text, answer.tokens + part.tokens)
-            if part.kv is not None:
-                lost = len(there) < len(kv)
-                use = replace(part.kv, refused=Refusal.LOST.value) if lost else part.kv
-                part = self._noted(part, use, request, at_holder)
-            if part.finish is not None and request.keep:
-                spelt = await asyncio.to_thread(self._answered, request, text, answer)
-                part = replace(part, said=prompt + spelt)
-            yield part
+        async with self._using(request.adapter, weights):
+            async for part in self._engine.generate(generation, there):
+                if request.keep:
+                    answer = TextPiece(answer.text + part.text, answer.tokens + part.tokens)
+                if part.kv is not None:
+                    lost = len(there) < len(kv)
+                    use = replace(part.kv, refused=Refusal.LOST.value) if lost else part.kv
+                    part = self._noted(part, use, request, at_holder)
+                if part.finish is not None and request.keep:
+                    spelt = await asyncio.to_thread(self._answered, request, text, answer)
+                    part = replace(part, said=prompt + spelt)
+                yield part
 
     async def build_kv(
         self,
@@ -139,12 +144,24 @@ class ModelReplica:
         start: int = 0,
     ) -> KvPayload:
         """Computes the KV cache of a conversation; see `EnginePort.export_kv`."""
-        await self._ready(adapter, weights)
-        payload = await self._engine.export_kv(
-            tokens, salt=salt, adapter=adapter, sources=sources, start=start
-        )
+        async with self._using(adapter, weights):
+            payload = await self._engine.export_kv(
+                tokens, salt=salt, adapter=adapter, sources=sources, start=start
+            )
         self._served.put(payload.manifest.name, payload.manifest.tokens)
         return payload
+
+    async def drop_adapter(self, digest: str) -> bool:
+        """Drops the weights of a retired adapter; see `EnginePort.drop_adapter`.
+
+        A request that was sent before, and comes after, still ends with it: then it is dropped
+        again.
+        """
+        self._retired[digest] = None
+        self._retired.move_to_end(digest)
+        if len(self._retired) > _RETIRED_MOST:
+            self._retired.popitem(last=False)
+        return await self._engine.drop_adapter(digest)
 
     async def forget(self) -> bool:
         """Empties the engine's own prefix cache; false while requests under way use it."""
@@ -154,6 +171,15 @@ class ModelReplica:
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
+
+    @asynccontextmanager
+    async def _using(self, adapter: str, weights: AdapterSource | None) -> AsyncIterator[None]:
+        try:
+            await self._ready(adapter, weights)
+            yield
+        finally:
+            if adapter in self._retired:
+                await self._engine.drop_adapter(adapter)
 
     async def _ready(self, adapter: str, weights: AdapterSource | None) -> None:
         """Loads an adapter unless it is at hand; nothing is awaited once it is."""

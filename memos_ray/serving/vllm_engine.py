@@ -103,9 +103,9 @@ class VllmEngine:
         """
         await self._rack.load(payload, pinned=pinned)
 
-    async def drop_adapter(self, digest: str) -> None:
-        """Lets nobody new have an adapter; answers under way end with it."""
-        await self._rack.drop(digest)
+    async def drop_adapter(self, digest: str) -> bool:
+        """Lets nobody new have an adapter; answers under way end with it. See `EnginePort`."""
+        return await self._rack.drop(digest)
 
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()

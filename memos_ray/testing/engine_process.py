@@ -119,9 +119,9 @@ class EngineProcess:
         """See `EnginePort.load_adapter`."""
         self._call("load_adapter", payload, pinned)
 
-    def drop_adapter(self, digest: str) -> None:
+    def drop_adapter(self, digest: str) -> bool:
         """See `EnginePort.drop_adapter`."""
-        self._call("drop_adapter", digest)
+        return bool(self._call("drop_adapter", digest))
 
     def forget(self) -> bool:
         """See `EnginePort.forget`."""

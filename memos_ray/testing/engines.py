@@ -141,9 +141,9 @@ class HashingEngine:
             raise UnavailableError("the engine is dead")
         await self._rack.load(payload, pinned=pinned)
 
-    async def drop_adapter(self, digest: str) -> None:
+    async def drop_adapter(self, digest: str) -> bool:
         """See `EnginePort`."""
-        await self._rack.drop(digest)
+        return await self._rack.drop(digest)
 
     async def generate(
         self, request: GenerationRequest, kv: Sequence[KvPayload] = ()

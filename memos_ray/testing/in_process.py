@@ -37,6 +37,7 @@ from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Backend, Doorway
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import (
+    AdapterReplicasPort,
     ClockPort,
     ControlStorePort,
     EmbedderPort,
@@ -152,6 +153,7 @@ async def in_process(
     kv_builder: KvBuilderPort | None = None,
     promoting: Mapping[str, Promoting] | None = None,
     trainer: TrainerPort | None = None,
+    replicas: AdapterReplicasPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -183,7 +185,9 @@ async def in_process(
         retrieval=RetrievalSettings(),
         kv=None
         if kv_builder is None
-        else KvParts(kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0),
+        else KvParts(
+            kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0, replicas
+        ),
     )
 
     def make(name: str) -> VaultShard:

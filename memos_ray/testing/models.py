@@ -61,11 +61,12 @@ class QuotingModel:
 
 
 class ReplicaModel:
-    """A replica of this process. Implements `ports.ModelPort` and `ports.KvBuilderPort`.
+    """A replica of this process. Implements `ports.ModelPort`, `ports.KvBuilderPort` and
+    `ports.AdapterReplicasPort`.
 
     Attributes:
         built: how many KV caches it has built.
-        fail: raised instead of building one.
+        fail: raised instead of building one, or of dropping an adapter.
     """
 
     def __init__(self, replica: ModelReplica) -> None:
@@ -84,6 +85,12 @@ class ReplicaModel:
 
     async def close(self) -> None:
         """Nothing is held: the replica is whoever made it to close."""
+
+    async def drop(self, model: str, digest: str) -> bool:
+        """See `AdapterReplicasPort`."""
+        if self.fail is not None:
+            raise self.fail
+        return await self._replica.drop_adapter(digest)
 
     async def build(
         self,

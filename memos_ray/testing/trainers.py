@@ -38,6 +38,7 @@ class RandomTrainer:
         room: what its model takes.
         answers: what its models say to a question, with an adapter and without.
         asked: all that it was to ask.
+        forgotten: the lessons that nobody goes on with.
     """
 
     base: str = "hashing"
@@ -49,6 +50,7 @@ class RandomTrainer:
     room: AdapterRoom = field(default_factory=lambda: AdapterRoom(16, 1 << 20))
     answers: Callable[[str], tuple[str, str]] = lambda question: ("", "")
     asked: list[ProbingSpec] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
     @property
     def models(self) -> Mapping[str, AdapterRoom]:
@@ -68,6 +70,10 @@ class RandomTrainer:
         return Trained(
             payload.manifest, payload, self.accepted, "# Report\n", {"heldout_recall": 1.0}
         )
+
+    async def forget(self, lesson_id: str) -> None:
+        """See `TrainerPort`."""
+        self.forgotten.append(lesson_id)
 
     async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
         """See `TrainerPort`; asks with the built-in phrasings."""

@@ -3,6 +3,7 @@ is deleted."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -17,10 +18,12 @@ pytest.importorskip("vllm")
 pytest.importorskip("peft")
 
 from memos_ray import MemOS
+from memos_ray.cluster.handles import SupervisorHandle
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import ProbingState, TeachingState, Way
+from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import NotFoundError
 from memos_ray.gateway.chat_models import ChatAnswer
 from memos_ray.gateway.parameter_models import LessonReport
@@ -183,3 +186,29 @@ def test_adapters_are_merged_exported_and_imported(memos: MemOS, tmp_path: Path)
     found = memos.adapters.wait(lesson.id)
     assert (found.state, found.adapter) == (TeachingState.LIVE, newer.adapter), found.reason
     assert right(ask(memos, fact), fact)
+
+
+def test_a_lesson_outlives_its_shard(memos: MemOS) -> None:
+    (fact,) = draw_facts(random.Random(13), 1, Split.HELD_OUT)
+    stored = memos.add(fact.text)
+    lesson = memos.adapters.teach([stored.id or ""], MODEL)
+    shards = asyncio.run(SupervisorHandle(Settings().namespace).status()).values()
+    killed: list[int] = []
+
+    def kill_once(lesson: LessonReport) -> None:
+        if lesson.share > 0.2 and not killed:
+            killed.extend(one.pid for one in shards if one is not None)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    found = memos.adapters.wait(lesson.id, progress=kill_once)
+    assert killed
+    assert found.state is TeachingState.LIVE, found.report or found.reason
+    assert right(ask(memos, fact), fact)
+    memos.delete(stored.id or "", hard=True)
+    deadline = time.monotonic() + 60
+    while (receipt := memos.receipt(stored.id or "")).state != "done":
+        assert time.monotonic() < deadline, receipt
+        time.sleep(0.1)
+    assert receipt.verified()
+    assert [item.name for item in receipt.items if item.kind is Derived.ADAPTER] == [lesson.id]

@@ -18,6 +18,7 @@ from memos_ray.core.generation import ChatRequest
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.serving import deployment
+from memos_ray.serving.adapter_replicas import ServedAdapters
 from memos_ray.serving.handles import ModelHandle, ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
@@ -153,3 +154,26 @@ async def test_a_cache_is_built_with_the_adapter(model: ModelHandle, tokenizer: 
     plain, last = await whole(model.chat(replace(request(), id="plain"), [kv]))
     assert last.kv is not None and (last.kv.refused, last.kv.loaded_tokens) == ("adapter", 0)
     assert plain != text
+
+
+async def test_all_replicas_drop_what_is_retired(model: ModelHandle) -> None:
+    served = ServedAdapters()
+    payload = adapter(50)
+    reference = ray.put(payload)
+    # Both have it: so many at once are not for one.
+    await asyncio.gather(
+        *(whole(model.chat(asking(payload, f"{n}?"), weights=reference)) for n in range(64))
+    )
+    async with asyncio.timeout(60):
+        while not await served.drop("adapted", payload.manifest.digest):
+            continue
+    for number in range(20):
+        with pytest.raises(NotFoundError):
+            await whole(model.chat(asking(payload, f"{number}?")))
+    # One that comes late is answered, and leaves nothing.
+    text, _ = await whole(model.chat(asking(payload), weights=reference))
+    assert text
+    for number in range(20):
+        with pytest.raises(NotFoundError):
+            await whole(model.chat(asking(payload, f"{number}?")))
+    assert await served.drop("no-such-model", payload.manifest.digest)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from memos_ray.core.parameter import AdapterLimits, AdapterPayload, AdapterRefusal, check
@@ -100,6 +101,7 @@ class AdapterRack:
         self._placed: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
         self._pinned: set[str] = set()
         self._loading: dict[str, asyncio.Task[None]] = {}
+        self._going: dict[str, asyncio.Task[None]] = {}
         self._waiting: list[_Waiting] = []
         self._errands: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -135,17 +137,24 @@ class AdapterRack:
             self._pinned.discard(digest)
         self._shrink(keep=digest)
 
-    async def drop(self, digest: str) -> None:
-        """Lets nobody new have an adapter; answers under way end with it. Absent ones are fine."""
+    async def drop(self, digest: str) -> bool:
+        """Lets nobody new have an adapter; answers under way end with it. Absent ones are fine.
+
+        Returns:
+            Whether its weights are out of memory; not while answers under way use them.
+        """
         loading = self._loading.get(digest)
         if loading is not None:
             await asyncio.wait([loading])
         entry = self._held.get(digest)
-        if entry is None:
-            return
-        entry.dropped = True
-        self._pinned.discard(digest)
-        self._shrink()
+        if entry is not None:
+            entry.dropped = True
+            self._pinned.discard(digest)
+            self._shrink()
+        going = self._going.get(digest)
+        if going is not None:
+            await asyncio.wait([going])
+        return digest not in self._held
 
     @asynccontextmanager
     async def using(self, digest: str) -> AsyncIterator[int]:
@@ -247,7 +256,12 @@ class AdapterRack:
                 total -= entry.size_bytes
                 del self._held[name]
                 self._placed.pop(name, None)
-                self._errand(self._take_away(entry.number))
+                self._going[name] = going = self._errand(self._take_away(entry.number))
+                going.add_done_callback(partial(self._gone, name))
+
+    def _gone(self, name: str, going: asyncio.Task[None]) -> None:
+        if self._going.get(name) is going:
+            del self._going[name]
 
     async def _take_away(self, number: int) -> None:
         async with self._turn:

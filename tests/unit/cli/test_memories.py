@@ -82,6 +82,18 @@ def test_deletion_is_undone_unless_it_was_hard(call: Any, memory: str) -> None:
     call("restore", memory, code=ExitCode.NOT_FOUND)
 
 
+def test_an_erasure_has_a_receipt(call: Any, run: Any, memory: str) -> None:
+    assert call("receipt", memory, code=ExitCode.NOT_FOUND)["code"] == "not_found"
+    call("delete", memory, "--hard")
+    while (found := call("receipt", memory))["state"] != "done":
+        pass
+    assert call("receipt", memory, "--verify") == found
+    assert call("receipt", memory, "--verify", "--public-key", found["public_key"]) == found
+    wrong = ("receipt", memory, "--verify", "--public-key", "11" * 32)
+    assert call(*wrong, code=ExitCode.INVALID)["code"] == "invalid_input"
+    assert "embeddings" in run("receipt", memory).stdout
+
+
 def test_a_frozen_memory_stays_as_it_is(call: Any, memory: str) -> None:
     call("freeze", memory)
     assert call("update", memory, "x", code=ExitCode.CONFLICT)["code"] == "frozen"

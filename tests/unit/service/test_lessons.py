@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
+from memos_ray.core.generation import ChatMessage, ChatRequest, Sampling
 from memos_ray.core.parameter import TeachingState
 from memos_ray.errors import (
     IllegalStateError,
@@ -26,6 +27,7 @@ from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
 from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
 from memos_ray.gateway.parameter_models import LessonReport, Teaching
+from memos_ray.ports import RecordStorePort
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
@@ -55,15 +57,18 @@ class Bench:
         self.memos: InProcess
         self.ids: list[str] = []
 
-    async def open(self) -> None:
+    async def open(self, store: RecordStorePort | None = None) -> None:
         await self._stack.aclose()
-        self.replica = ModelReplica(HashingEngine(), self._tokenizer, context_tokens=2048)
-        model = ReplicaModel(self.replica)
+        self.engine = HashingEngine()
+        self.replica = ModelReplica(self.engine, self._tokenizer, context_tokens=2048)
+        self.model = model = ReplicaModel(self.replica)
         opened = in_process(
             self.folder,
             models={MODEL: model},
             kv_builder=model,
             trainer=self.trainer,
+            replicas=model,
+            store=store,
             settings=VaultSettings(partitions=4),
         )
         self.memos = await self._stack.enter_async_context(opened)
@@ -108,6 +113,11 @@ class Bench:
             }
         )
         return await self.memos.doorway.chats.chat(caller or self.admin, query)
+
+    def request(self, question: str, adapter: str) -> ChatRequest:
+        """What the gateway asks a replica."""
+        messages = (ChatMessage("user", question),)
+        return ChatRequest("late", messages, Sampling(max_tokens=8), "acme", adapter=adapter)
 
     def forms(self, answer: ChatAnswer) -> dict[str, Form]:
         return {one.id: one.form for one in answer.memories}

@@ -1,0 +1,108 @@
+"""A lesson under way or ended, as the shard that teaches knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from memos_ray.actors.lesson_rows import LessonRecord
+from memos_ray.actors.residency import Place
+from memos_ray.core.activation import SourceVersion
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.metadata import Attribute, Origin
+from memos_ray.core.parameter import TeachingReport, TeachingState
+from memos_ray.core.vault.requests import TeachRequest
+from memos_ray.errors import ClientError, MemosError
+from memos_ray.ports import CombinedAdapters, ForeignAdapter, TrainingProgress
+
+MADE = (TeachingState.LIVE, TeachingState.REJECTED)
+"""States of a lesson that has led to an adapter."""
+_REASON_MOST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How an adapter comes to be.
+
+    Attributes:
+        made_of: see `TrainingSpec`.
+        origin: of the parameter memory.
+        attributes: of the parameter memory, beside those that all have.
+    """
+
+    made_of: CombinedAdapters | ForeignAdapter | None = None
+    origin: Origin = Origin.FINE_TUNING
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+BY_TRAINING = Making()
+
+
+@dataclass(slots=True)
+class Lesson:
+    """A lesson.
+
+    Attributes:
+        given: see `LessonRecord`.
+        left: it is for another shard to go on with.
+    """
+
+    place: Place
+    request: TeachRequest
+    making: Making
+    sources: tuple[SourceVersion, ...]
+    given: bool = False
+    state: TeachingState = TeachingState.TRAINING
+    progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0.0))
+    reason: str | None = None
+    attempts: int = 0
+    left: bool = False
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state is not TeachingState.TRAINING
+
+    @property
+    def record(self) -> LessonRecord:
+        """What of it is to outlive this shard."""
+        return LessonRecord(
+            self.place,
+            self.request,
+            self.sources,
+            self.given,
+            self.state,
+            self.reason,
+            self.attempts,
+        )
+
+
+def sources_of(heads: Sequence[MemCube]) -> tuple[SourceVersion, ...]:
+    """Names memories as they are now."""
+    return tuple(SourceVersion(head.id, head.version.number) for head in heads)
+
+
+def reason_of(error: MemosError) -> str:
+    """Says why a lesson has failed."""
+    # What somebody can mend is said in full.
+    return str(error)[:_REASON_MOST] if isinstance(error, ClientError) else error.code
+
+
+def report_of(lesson: Lesson) -> TeachingReport:
+    """Says how a lesson is going."""
+    # It made an adapter, which is not there any more.
+    return TeachingReport(
+        id=lesson.request.minted_id,
+        namespace=lesson.place.namespace,
+        model=lesson.request.model,
+        state=TeachingState.RETIRED if lesson.state in MADE else lesson.state,
+        share=lesson.progress.share,
+        loss=lesson.progress.loss,
+        reason=lesson.reason,
+        adapter=None,
+        size_bytes=0,
+        report="",
+        sources=lesson.sources,
+    )

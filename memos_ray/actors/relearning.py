@@ -1,0 +1,99 @@
+"""What models are to learn again, since they knew something beside that is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Set
+from concurrent.futures import Executor
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from memos_ray.actors.errands import Errands
+from memos_ray.actors.residency import Place
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.ports import Derivation, RecordStorePort
+
+KIND = "relearn"
+
+
+class Relearning:
+    """Remembers, across restarts, which memories a model has lost with a retired adapter.
+
+    Concurrency: methods run on the actor's event loop; rows are written on `executor`, in order.
+    """
+
+    def __init__(self, store: RecordStorePort, executor: Executor) -> None:
+        self._store = store
+        self._executor = executor
+        self._epochs: dict[int, int] = {}
+        self._wanted: dict[tuple[Place, str], tuple[str, ...]] = {}
+        self._errands = Errands("what is to be learnt again")
+
+    def note(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        """Remembers memories that a model is to learn again."""
+        self._wanted[place, model] = ids
+        self._errands.leave(self._save(place, model, ids))
+
+    def forget(self, partition: int, gone: Set[CubeKey]) -> None:
+        """Leaves out memories that are deleted."""
+        for (place, model), ids in list(self._wanted.items()):
+            left = tuple(id for id in ids if CubeKey(place.tenant, id) not in gone)
+            if place.partition == partition and left != ids:
+                self.note(place, model, left)
+
+    def take(self, place: Place, model: str) -> tuple[str, ...]:
+        """Returns, once, what a model is to learn again; `done` or `put_back` follows."""
+        return self._wanted.pop((place, model), ())
+
+    def put_back(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        """Gives back what `take` returned and nobody could teach."""
+        self._wanted.setdefault((place, model), ids)
+
+    def done(self, place: Place, model: str) -> None:
+        """Says that a lesson has begun, which is remembered by itself."""
+        if (place, model) not in self._wanted:
+            self._errands.leave(self._save(place, model, ()))
+
+    async def open(self, partition: int, epoch: int) -> None:
+        """Takes over what is to be learnt again of a partition."""
+        self._epochs[partition] = epoch
+        for row in await self._run(self._store.derivations, partition, KIND):
+            body = orjson.loads(row.body)
+            key = Place(partition, row.tenant, row.namespace), body["model"]
+            if self._epochs.get(partition) == epoch:
+                self._wanted.setdefault(key, tuple(body["ids"]))
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns; its rows stay."""
+        self._epochs.pop(partition, None)
+        for key in [key for key in self._wanted if key[0].partition == partition]:
+            del self._wanted[key]
+
+    async def settle(self) -> None:
+        """Returns when everything is written."""
+        await self._errands.settle()
+
+    async def _save(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        epoch = self._epochs.get(place.partition)
+        if epoch is None:
+            return
+        named = orjson.dumps([place.namespace, model])
+        name = blake2b(named, digest_size=16).hexdigest()
+        if ids:
+            body = orjson.dumps({"model": model, "ids": ids})
+            row = Derivation(place.tenant, KIND, name, place.namespace, "", 0, body)
+            await self._run(self._store.save_derivation, place.partition, epoch, row)
+        else:
+            await self._run(
+                self._store.forget_derivations,
+                place.partition,
+                epoch,
+                place.tenant,
+                KIND,
+                [name],
+            )
+
+    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
