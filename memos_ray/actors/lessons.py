@@ -55,11 +55,13 @@ class Making:
         made_of: see `TrainingSpec`.
         origin: of the parameter memory.
         attributes: of the parameter memory, beside those that all have.
+        through: activation memories whose sources are learnt.
     """
 
     made_of: CombinedAdapters | ForeignAdapter | None = None
     origin: Origin = Origin.FINE_TUNING
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    through: tuple[SourceVersion, ...] = ()
 
 
 _BY_TRAINING = Making()
@@ -176,6 +178,11 @@ class Lessons:
             lesson.task.cancel()
             await asyncio.gather(lesson.task, return_exceptions=True)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any lesson is under way."""
+        return any(not lesson.ended for lesson in self._lessons.values())
+
     def place(self, lesson_id: str) -> Place | None:
         """Returns where a lesson belongs, if there is one of this id."""
         lesson = self._lessons.get(lesson_id)
@@ -258,7 +265,7 @@ class Lessons:
             origin=lesson.making.origin,
             sources=tuple(
                 SourceRef(cube_id=source.cube_id, version=source.version)
-                for source in adapter.sources
+                for source in (*adapter.sources, *lesson.making.through)
             ),
             attributes={
                 **lesson.making.attributes,

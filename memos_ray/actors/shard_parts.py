@@ -16,6 +16,8 @@ from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.promoting import Writing
+from memos_ray.actors.proposals import Proposals
+from memos_ray.actors.proposing import Proposing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.usage import UsageLedger
@@ -27,7 +29,7 @@ from memos_ray.core.activation import (
     RetentionPolicy,
 )
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import (
     BlobStorePort,
@@ -57,6 +59,7 @@ class KvParts:
         trainer: teaches models, where some can be taught.
         promoting: the rules of each model that memories are promoted for by their use.
         promotion_pause_s: shortest time between two decisions about the same.
+        learning: the rules of each model that learns by what is used.
     """
 
     builder: KvBuilderPort
@@ -65,6 +68,7 @@ class KvParts:
     trainer: TrainerPort | None = None
     promoting: Mapping[str, Promoting] = field(default_factory=dict)
     promotion_pause_s: float = 60.0
+    learning: Mapping[str, Learning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +146,16 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
     )
 
 
-def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> ParameterMemory:
-    """Puts together what a shard knows of adapters, and how models learn."""
+def parameter_memory(
+    parts: ShardParts, executor: Executor, judged: Judged, prefill_s: Callable[[int], float]
+) -> ParameterMemory:
+    """Puts together what a shard knows of adapters, and how models learn.
+
+    Args:
+        prefill_s: says how long computing so many tokens takes.
+    """
     kv = parts.kv
-    adapters = lessons = externalising = None
+    adapters = lessons = externalising = proposals = proposing = None
     if kv is not None:
         adapters = Adapters(
             store=parts.store,
@@ -169,10 +179,24 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
                 now=parts.clock.now,
                 write=judged.write,
             )
+            proposals = Proposals(store=parts.store, executor=executor, now=parts.clock.now)
+            proposing = Proposing(
+                kv.learning,
+                kv.promotion_pause_s,
+                proposals=proposals,
+                adapters=adapters,
+                lessons=lessons,
+                store=parts.store,
+                clock=parts.clock,
+                executor=executor,
+                prefill_s=prefill_s,
+            )
     return ParameterMemory(
         adapters,
         lessons,
         externalising,
+        proposals,
+        proposing,
         reader=judged.reader,
         guard=judged.guard,
         clock=parts.clock,

@@ -11,9 +11,9 @@ from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.cluster.trainers import RayTrainer
-from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
+from memos_ray.config import AdapterPromotion, EmbedderKind, EmbedderSettings, Settings
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
 from memos_ray.ports import (
     BlobStorePort,
@@ -79,6 +79,7 @@ def kv_parts(settings: Settings) -> KvParts | None:
         trainer=RayTrainer(settings),
         promoting=_promoting(settings),
         promotion_pause_s=settings.promotion.pause_s,
+        learning=_learning(settings),
     )
 
 
@@ -96,6 +97,28 @@ def _promoting(settings: Settings) -> dict[str, Promoting]:
         )
         for model in settings.served_models
     }
+
+
+def _learning(settings: Settings) -> dict[str, Learning]:
+    chosen = settings.promotion
+    found = {}
+    for model in settings.served_models:
+        wanted = model.adapter_promotion or chosen.adapters
+        if not model.adapter_slots or wanted is AdapterPromotion.MANUAL:
+            continue
+        found[model.name] = Learning(
+            automatic=wanted is AdapterPromotion.AUTOMATIC,
+            enter=chosen.adapters_enter,
+            leave=chosen.adapters_leave,
+            conversations=chosen.adapters_conversations,
+            settled_s=chosen.adapters_settled_s,
+            half_life_s=chosen.adapters_half_life_s,
+            horizon_s=chosen.adapters_horizon_s,
+            lesson_share=chosen.adapters_lesson_share,
+            memories_max=chosen.adapters_memories_max,
+            pause_s=chosen.adapters_pause_s,
+        )
+    return found
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

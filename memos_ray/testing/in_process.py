@@ -30,7 +30,7 @@ from memos_ray.core.access import keys
 from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
 from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.errors import UnavailableError
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Caller
@@ -151,6 +151,7 @@ async def in_process(
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
     promoting: Mapping[str, Promoting] | None = None,
+    learning: Mapping[str, Learning] | None = None,
     trainer: TrainerPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
@@ -159,6 +160,7 @@ async def in_process(
     Args:
         vectors: gives each shard its vector store, by the shard's name.
         promoting: rules of the models that memories are promoted for; decided at every prompt.
+        learning: rules of the models that learn by what is used; decided at every prompt.
     """
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
@@ -183,7 +185,15 @@ async def in_process(
         retrieval=RetrievalSettings(),
         kv=None
         if kv_builder is None
-        else KvParts(kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0),
+        else KvParts(
+            kv_builder,
+            LocalObjects(),
+            lambda: blobs,
+            trainer,
+            promoting or {},
+            promotion_pause_s=0.0,
+            learning=learning or {},
+        ),
     )
 
     def make(name: str) -> VaultShard:

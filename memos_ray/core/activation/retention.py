@@ -77,9 +77,9 @@ class KvBudget:
     tenant_bytes: int
 
 
-def decayed(count: float, elapsed_s: float) -> float:
+def decayed(count: float, elapsed_s: float, half_life_s: float = HALF_LIFE_S) -> float:
     """Returns what is left of a count after a time."""
-    return count * float(0.5 ** (max(elapsed_s, 0.0) / HALF_LIFE_S))
+    return count * float(0.5 ** (max(elapsed_s, 0.0) / half_life_s))
 
 
 def victims(
