@@ -193,6 +193,15 @@ class TeachingSettings(Section):
         le=1,
         description="Share of questions for what nobody said that must be answered as before.",
     )
+    paraphraser: str | None = Field(
+        None,
+        description="Name of the model, one of `models`, that writes further wordings of the "
+        "questions of a lesson; it sees the memories. Templates alone when absent.",
+    )
+    paraphrases: Positive = Field(6, le=32, description="Most of these wordings for each memory.")
+    paraphrase_s: Seconds = Field(
+        120.0, description="Longest time for writing them, for all memories of a lesson."
+    )
 
     def training(self) -> TrainingSettings:
         """Returns the settings of a training."""
