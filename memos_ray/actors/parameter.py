@@ -18,7 +18,7 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.parameter import ExternaliseReport, TeachingReport
@@ -99,7 +99,11 @@ class ParameterMemory:
         """Begins a lesson; see `ShardPort`."""
         context, namespace = request.context, request.namespace
         heads = await self._readable(partition, request, request.ids)
-        blocks = [head for head in heads if head.payload.form is Form.ACTIVATION]
+        blocks = [
+            head
+            for head in heads
+            if head.payload.form is Form.ACTIVATION and head.state is not State.DELETED
+        ]
         known = {head.id for head in heads}
         sources = [one.cube_id for block in blocks for one in block.descriptive.sources]
         more = [id for id in dict.fromkeys(sources) if id is not None and id not in known]

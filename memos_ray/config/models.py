@@ -236,7 +236,7 @@ class PromotionSettings(Section):
     For caches a use counts for half after an hour.
     """
 
-    enabled: bool = Field(True, description="Whether that happens by itself.")
+    enabled: bool = Field(True, description="Whether memories become KV caches by themselves.")
     enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
     leave: float = Field(0.5, description="Gain below which it is taken out again.")
     carry: float = Field(
