@@ -55,6 +55,7 @@ class Proposals:
         self._epochs: dict[int, int] = {}
         self._read: set[int] = set()
         self._open: dict[_Key, Proposal] = {}
+        self._making: dict[_Key, Proposal] = {}
         self._refused: dict[_Key, list[Proposal]] = {}
         self._turn = asyncio.Lock()
         self._errands = Errands("a proposal")
@@ -90,22 +91,20 @@ class Proposals:
             NotOwnerError: another shard has the partition now.
         """
         key = (proposal.place, proposal.model)
-        before = self._open.get(key)
         # So that what is deleted from now on takes it along.
-        self._open[key] = proposal
+        self._making[key] = proposal
         try:
             await self._save(proposal)
-        except BaseException:
-            self._remove(proposal)
-            if before is not None:
-                self._open.setdefault(key, before)
-            raise
-        if self._open.get(key) is not proposal:
-            await self._forget(proposal)
+        finally:
+            holds_still = self._making.pop(key, None) is proposal
+        if not holds_still:
+            await self._erase(proposal)
             return
+        before = self._open.get(key)
+        self._open[key] = proposal
         self.counters["proposals_made"] += 1
         if before is not None and before.report.id != proposal.report.id:
-            await self._forget(before)
+            await self._erase(before)
 
     async def withdraw(self, proposal: Proposal) -> None:
         """Lets go of a proposal that pays no longer."""
@@ -142,8 +141,9 @@ class Proposals:
         """Forgets a partition that this shard no longer owns; the rows stay for the next owner."""
         self._epochs.pop(partition, None)
         self._read.discard(partition)
-        for key in [key for key in self._open if key[0].partition == partition]:
-            del self._open[key]
+        for known in (self._open, self._making):
+            for key in [key for key in known if key[0].partition == partition]:
+                del known[key]
         for key in [key for key in self._refused if key[0].partition == partition]:
             del self._refused[key]
 
@@ -156,6 +156,9 @@ class Proposals:
                 self._remove(proposal)
                 self._errands.leave(self._erase(proposal))
         gone = gone_in(commit)
+        for proposal in _of(commit.partition, self._making.values()):
+            if changed & _keys(proposal):
+                del self._making[proposal.place, proposal.model]
         for proposal in _of(commit.partition, chain(*self._refused.values())):
             if gone & _keys(proposal):
                 self._errands.leave(self._shrink(proposal, gone))

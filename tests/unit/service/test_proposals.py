@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from memos_ray.actors.proposing import Proposing
 from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
@@ -93,7 +94,7 @@ class Bench:
     async def ask(
         self, question: str = GARDEN, caller: Caller | None = None, **more: object
     ) -> ChatAnswer:
-        """Asks in a conversation of its own, unless it has a session."""
+        """Asks in a conversation of its own, unless it has a session, and has all decided."""
         self.asked += 1
         query = ChatQuery.model_validate(
             {
@@ -107,6 +108,7 @@ class Bench:
         )
         answer = await self.memos.doorway.chats.chat(caller or self.admin, query)
         await self.memos.doorway.chats.settle()
+        await self.quiet()
         return answer
 
     async def proposals(
@@ -121,14 +123,13 @@ class Bench:
             await self.ask(**more)  # type: ignore[arg-type]
         names = more.get("namespaces")
         namespace = names[0] if isinstance(names, list) else None
-        await until(lambda: self.proposals(namespace))
         (proposal,) = await self.proposals(namespace)
         return proposal
 
     async def quiet(self) -> None:
-        """Returns when what was to be decided is: nothing is decided for as many prompts."""
-        for _ in range(20):
-            await asyncio.sleep(0.01)
+        """Returns when what was to be decided is."""
+        while deciding := [task for task in asyncio.all_tasks() if _is_decision(task)]:
+            await asyncio.wait(deciding)
 
     async def lessons(self) -> list[LessonReport]:
         return (await self.memos.doorway.parameter.lessons(self.admin)).lessons
@@ -147,6 +148,11 @@ async def bench(tokenizer: ModelTokenizer, tmp_path: Path) -> AsyncIterator[Benc
         made = Bench(tmp_path, tokenizer, stack)
         await made.open()
         yield made
+
+
+def _is_decision(task: asyncio.Task[object]) -> bool:
+    name = getattr(task.get_coro(), "__qualname__", "")
+    return name.startswith(f"{Proposing.__name__}.")
 
 
 async def until(found: Callable[[], Awaitable[object]]) -> None:
@@ -169,7 +175,6 @@ async def test_what_several_conversations_need_is_proposed_with_reasons(bench: B
     assert bench.trainer.lessons == []
     # It stays as it is, however often it is asked for.
     await bench.ask()
-    await bench.quiet()
     assert await bench.proposals() == [proposal]
     assert (await bench.counts())["proposals_made"] == 1
 
@@ -178,12 +183,10 @@ async def test_one_conversation_is_not_enough(bench: Bench) -> None:
     await bench.fill()
     for _ in range(12):
         await bench.ask(session="one")
-    await bench.quiet()
     assert await bench.proposals() == []
     for _ in range(12):
         # Without a session what was said first tells conversations apart.
         await bench.ask(session=None)
-    await bench.quiet()
     assert await bench.proposals() == []
 
 
@@ -193,7 +196,6 @@ async def test_what_has_just_changed_is_not_proposed(bench: Bench) -> None:
     await bench.memos.service.update(bench.admin, bench.ids[0], change)
     for _ in range(8):
         await bench.ask()
-    await bench.quiet()
     assert await bench.proposals() == []
     bench.clock.advance(100 * DAY)
     proposal = await bench.proposed()
@@ -218,7 +220,6 @@ async def test_an_accepted_proposal_is_learnt(bench: Bench) -> None:
     await until(live)
     answer = await bench.ask()
     assert [one.form for one in answer.memories] == [Form.PARAMETER]
-    await bench.quiet()
     assert await bench.proposals() == [], "it knows that now"
     cube = await bench.memos.service.get(bench.admin, lesson.id)
     history = await bench.memos.service.history(bench.admin, cube.id)
@@ -246,13 +247,11 @@ async def test_what_is_refused_does_not_come_again(bench: Bench) -> None:
         await bench.memos.doorway.parameter.refuse(bench.admin, proposal.id)
     for _ in range(8):
         await bench.ask()
-    await bench.quiet()
     assert await bench.proposals() == []
     # Nor after a restart.
     await bench.open()
     for _ in range(8):
         await bench.ask()
-    await bench.quiet()
     assert await bench.proposals() == []
     # But as a part of something else.
     proposal = await bench.proposed(question="Who keeps the archive?", times=16)
@@ -264,7 +263,6 @@ async def test_it_survives_a_restart_and_does_not_grow_cold_by_it(bench: Bench) 
     proposal = await bench.proposed()
     bench.memos.crew.cut_off("shard-0")
     await bench.ask("What is the archive?")
-    await bench.quiet()
     assert await bench.proposals() == [proposal]
     await bench.open()
     assert await bench.proposals() == [proposal]
@@ -326,7 +324,6 @@ async def test_private_memories_of_a_common_place_are_not_proposed(bench: Bench)
     await bench.fill("team")
     for _ in range(8):
         await bench.ask(namespaces=["team"])
-    await bench.quiet()
     assert await bench.proposals("team") == []
     for id in bench.ids:
         sharing = Sharing(visibility=Visibility.SHARED)
@@ -363,13 +360,11 @@ async def test_a_model_learns_by_itself_one_lesson_at_a_time(bench: Bench) -> No
     bench.clock.advance(100 * DAY)
     for _ in range(8):
         await bench.ask(caller=stranger, namespaces=[home])
-    await bench.quiet()
     assert bench.trainer.lessons == [], "not with the rights of somebody who has none"
     bench.trainer.go_on.clear()
     await until(lambda: asked_until_taught(bench, 1))
     for _ in range(4):
         await bench.ask("Who keeps the archive?")
-    await bench.quiet()
     assert len(bench.trainer.lessons) == 1, "one at a time"
     bench.trainer.go_on.set()
 
@@ -385,7 +380,6 @@ async def test_a_model_learns_by_itself_one_lesson_at_a_time(bench: Bench) -> No
     assert history.versions[0].reason == "use: 1 memories, 0 learnt before"
     for _ in range(12):
         await bench.ask("Who keeps the archive?")
-    await bench.quiet()
     assert len(bench.trainer.lessons) == 1, "not yet again"
     bench.clock.advance(DAY)
     for _ in range(12):
@@ -415,7 +409,6 @@ async def test_what_the_gate_rejects_is_not_taught_again_and_again(bench: Bench)
     bench.clock.advance(60.0)
     for _ in range(8):
         await bench.ask()
-    await bench.quiet()
     assert len(bench.trainer.lessons) == 1
 
 
@@ -433,7 +426,6 @@ async def test_what_somebody_taught_that_ends_is_left_alone(bench: Bench) -> Non
     await until(live)
     for _ in range(8):
         await bench.ask()
-    await bench.quiet()
     assert await bench.proposals() == []
 
 
