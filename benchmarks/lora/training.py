@@ -12,8 +12,9 @@ from memos_ray.core.generation import ChatMessage
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.core.teaching import Knowledge, Lesson, Lessons, TrainingSettings
 from memos_ray.serving.teaching.evaluation import exact
+from memos_ray.serving.teaching.phrasings import phrasings_for
 from memos_ray.serving.teaching.student import Student, computing
-from memos_ray.serving.teaching.training import Trained, phrasings_for, train
+from memos_ray.serving.teaching.training import Trained, train
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.evaluation import Case, recall_cases
 from memos_ray.testing.recall.world import draw_facts

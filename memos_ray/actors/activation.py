@@ -84,6 +84,10 @@ class ActivationMemory:
         """How many conversations are kept."""
         return len(self._conversations)
 
+    def prefill_s(self, tokens: int) -> float:
+        """Returns how long computing tokens takes, by what was learnt."""
+        return self._library.estimate_s(tokens)
+
     async def start_prompt(
         self,
         partition: int,

@@ -141,6 +141,10 @@ class Adapters:
                 found.append(self._report(adapter, heads))
         return found
 
+    def kept(self, model: str) -> list[Adapter]:
+        """Returns the adapters of a model, rejected ones included, the newest last."""
+        return [adapter for adapter in self._adapters.values() if adapter.model == model]
+
     async def known(
         self, place: Place, adapter_id: str, visible: Predicate
     ) -> tuple[Adapter, TeachingState]:

@@ -6,6 +6,7 @@ still worth anything is judged when the lesson goes on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -28,6 +29,7 @@ class LessonRecord:
         given: whether the adapter is made of something that went with the shard that was asked, so
             that nobody can go on with the lesson.
         attempts: how many shards have worked on it.
+        through: activation memories whose sources are learnt.
     """
 
     place: Place
@@ -37,6 +39,7 @@ class LessonRecord:
     state: TeachingState
     reason: str | None
     attempts: int
+    through: tuple[SourceVersion, ...] = ()
 
 
 def row_of(lesson: LessonRecord) -> Derivation:
@@ -57,7 +60,9 @@ def row_of(lesson: LessonRecord) -> Derivation:
             "application": context.application,
             "request_id": context.request_id,
             "policy": context.policy,
-            "sources": [[source.cube_id, source.version] for source in lesson.sources],
+            "automatic": request.automatic,
+            "sources": _listed(lesson.sources),
+            "through": _listed(lesson.through),
             "given": lesson.given,
             "state": lesson.state.value,
             "why": lesson.reason,
@@ -89,11 +94,26 @@ def lesson_of(partition: int, row: Derivation) -> LessonRecord:
     return LessonRecord(
         Place(partition, row.tenant, row.namespace),
         TeachRequest(
-            context, row.namespace, tuple(body["ids"]), body["model"], row.name, body["reason"]
+            context,
+            row.namespace,
+            tuple(body["ids"]),
+            body["model"],
+            row.name,
+            body["reason"],
+            automatic=body["automatic"],
         ),
-        tuple(SourceVersion(name, number) for name, number in body["sources"]),
+        _versions(body["sources"]),
         body["given"],
         TeachingState(body["state"]),
         body["why"],
         body["attempts"],
+        _versions(body["through"]),
     )
+
+
+def _listed(sources: Sequence[SourceVersion]) -> list[list[str | int]]:
+    return [[source.cube_id, source.version] for source in sources]
+
+
+def _versions(listed: Sequence[tuple[str, int]]) -> tuple[SourceVersion, ...]:
+    return tuple(SourceVersion(cube_id, version) for cube_id, version in listed)

@@ -29,14 +29,18 @@ class Making:
         made_of: see `TrainingSpec`.
         origin: of the parameter memory.
         attributes: of the parameter memory, beside those that all have.
+        through: activation memories whose sources are learnt.
     """
 
     made_of: CombinedAdapters | ForeignAdapter | None = None
     origin: Origin = Origin.FINE_TUNING
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    through: tuple[SourceVersion, ...] = ()
 
 
-BY_TRAINING = Making()
+def by_training(request: TeachRequest, through: tuple[SourceVersion, ...] = ()) -> Making:
+    """Returns how a model learns what a request names."""
+    return Making(attributes={"automatic": True} if request.automatic else {}, through=through)
 
 
 @dataclass(slots=True)
@@ -76,6 +80,7 @@ class Lesson:
             self.state,
             self.reason,
             self.attempts,
+            self.making.through,
         )
 
 

@@ -14,10 +14,10 @@ from memos_ray.actors.adapters import Adapters, gone_in
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lesson_book import LessonBook
 from memos_ray.actors.lesson_state import (
-    BY_TRAINING,
     MADE,
     Lesson,
     Making,
+    by_training,
     reason_of,
     report_of,
     sources_of,
@@ -109,7 +109,7 @@ class Lessons:
         place: Place,
         request: TeachRequest,
         heads: Sequence[MemCube],
-        making: Making = BY_TRAINING,
+        making: Making,
     ) -> TeachingReport:
         """Begins a lesson; returns as soon as it will not be lost.
 
@@ -158,6 +158,11 @@ class Lessons:
         if lesson.task is not None and not lesson.ended:
             lesson.task.cancel()
             await asyncio.gather(lesson.task, return_exceptions=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any lesson is under way."""
+        return any(not lesson.ended for lesson in self._lessons.values())
 
     def place(self, lesson_id: str) -> Place | None:
         """Returns where a lesson belongs, if there is one of this id."""
@@ -239,7 +244,7 @@ class Lessons:
             lesson = Lesson(
                 record.place,
                 record.request,
-                BY_TRAINING,
+                by_training(record.request, record.through),
                 record.sources,
                 record.given,
                 record.state,
@@ -380,7 +385,7 @@ class Lessons:
             origin=lesson.making.origin,
             sources=tuple(
                 SourceRef(cube_id=source.cube_id, version=source.version)
-                for source in adapter.sources
+                for source in (*adapter.sources, *lesson.making.through)
             ),
             attributes={
                 **lesson.making.attributes,

@@ -10,7 +10,12 @@ from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.activation import CacheReport
-from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
+from memos_ray.core.parameter import (
+    AdapterPart,
+    ExternaliseReport,
+    ProposalReport,
+    TeachingReport,
+)
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.requests import (
@@ -94,6 +99,34 @@ class ModelDoors(ABC):
         """Ends a lesson; see `ShardPort`."""
         await self._serve(partition)
         await self._parameter.cancel_lesson(partition, context, namespace, lesson_id)
+
+    async def proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[ProposalReport]:
+        """Says what models should learn; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.proposals.list(partition, context, namespace)
+
+    async def accept_proposal(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        proposal_id: str,
+        minted_id: str,
+    ) -> TeachingReport:
+        """Begins the lesson that is proposed; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.proposals.accept(
+            partition, context, namespace, proposal_id, minted_id
+        )
+
+    async def refuse_proposal(
+        self, partition: int, context: CallContext, namespace: str, proposal_id: str
+    ) -> ProposalReport:
+        """Has something not proposed again; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._parameter.proposals.refuse(partition, context, namespace, proposal_id)
 
     async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
         """Makes plaintext memories from an adapter; see `ShardPort`."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from memos_ray.actors.adapter_exchange import AdapterExchange
 from memos_ray.actors.adapters import Adapters, no_adapter
 from memos_ray.actors.externalising import Externalising
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.lesson_state import by_training
 from memos_ray.actors.lessons import Lessons
+from memos_ray.actors.proposal_doors import ProposalDoors
+from memos_ray.actors.proposals import Proposals
+from memos_ray.actors.proposing import Proposing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
+from memos_ray.core.activation import SourceVersion
+from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
@@ -31,6 +39,7 @@ class ParameterMemory:
 
     Attributes:
         exchange: adapters that are not trained here, and those that are taken away.
+        proposals: what models should learn, by what is used.
 
     Concurrency: runs on the actor's event loop.
     """
@@ -41,6 +50,8 @@ class ParameterMemory:
         lessons: Lessons | None,
         externalising: Externalising | None,
         relearning: Relearning | None,
+        proposals: Proposals | None,
+        proposing: Proposing | None,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -49,6 +60,9 @@ class ParameterMemory:
     ) -> None:
         self.exchange = AdapterExchange(
             adapters, lessons, reader=reader, guard=guard, clock=clock, objects=objects
+        )
+        self.proposals = ProposalDoors(
+            proposals, proposing, guard=guard, clock=clock, teach=self.teach
         )
         self._adapters = adapters
         self._lessons = lessons
@@ -89,19 +103,27 @@ class ParameterMemory:
     async def teach(self, partition: int, request: TeachRequest) -> TeachingReport:
         """Begins a lesson; see `ShardPort`."""
         context, namespace = request.context, request.namespace
-        found = await self._reader.get(partition, context, request.ids)
-        heads = [head for head in found if head is not None and head.namespace == namespace]
-        if len(heads) < len(request.ids) or not heads:
-            raise no_memory()
+        heads = await self._readable(partition, request, request.ids)
+        blocks = [
+            head
+            for head in heads
+            if head.payload.form is Form.ACTIVATION and head.state is not State.DELETED
+        ]
+        known = {head.id for head in heads}
+        sources = [one.cube_id for block in blocks for one in block.descriptive.sources]
+        more = [id for id in dict.fromkeys(sources) if id is not None and id not in known]
+        if more:
+            heads += await self._readable(partition, request, more)
         policy = await self._guard.ensure_for(context)
         policy.require_namespace(context, Action.CREATE, namespace, self._clock.now())
         if self._lessons is None:
             raise NotFoundError("no models can be taught here", model=request.model)
         place = Place(partition, context.principal.tenant, namespace)
-        return await self._lessons.teach(place, request, heads)
+        through = tuple(SourceVersion(block.id, block.version.number) for block in blocks)
+        return await self._lessons.teach(place, request, heads, by_training(request, through))
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
-        """Has a model learn again what it knew beside something that is deleted.
+        """Counts what was used, or has a model learn again what it knew beside something deleted.
 
         With the rights of the caller whose prompt was answered: for one who may not, the next one's
         prompt tries.
@@ -112,6 +134,7 @@ class ParameterMemory:
             return
         ids = self._relearning.take(place, model)
         if not ids:
+            await self.proposals.answered(partition, answered)
             return
         request = TeachRequest(
             context,
@@ -186,11 +209,13 @@ class ParameterMemory:
             self._adapters.open(partition, epoch)
         if self._lessons is not None:
             self._lessons.open(partition, epoch)
+        self.proposals.open(partition, epoch)
 
     def apply(self, commit: Commit) -> None:
         """Ends what has learnt, or is learning, what a commit deletes."""
         if self._adapters is not None:
             self._adapters.apply(commit)
+        self.proposals.apply(commit)
         if self._lessons is not None:
             self._lessons.apply(commit)
         if self._externalising is not None:
@@ -200,6 +225,7 @@ class ParameterMemory:
         """Forgets a partition that this shard no longer owns."""
         if self._adapters is not None:
             self._adapters.drop(partition)
+        self.proposals.drop(partition)
         if self._lessons is not None:
             self._lessons.drop(partition)
         if self._externalising is not None:
@@ -207,12 +233,22 @@ class ParameterMemory:
 
     async def close(self) -> None:
         """Leaves the lessons, and returns when what was to be written or erased is."""
+        await self.proposals.close()
         if self._lessons is not None:
             await self._lessons.close()
         if self._externalising is not None:
             await self._externalising.close()
         if self._adapters is not None:
             await self._adapters.close()
+
+    async def _readable(
+        self, partition: int, request: TeachRequest, ids: Sequence[str]
+    ) -> list[MemCube]:
+        found = await self._reader.get(partition, request.context, ids)
+        heads = [one for one in found if one is not None and one.namespace == request.namespace]
+        if len(heads) < len(ids) or not heads:
+            raise no_memory()
+        return heads
 
     def _may_teach(self, policy: TenantPolicy, context: CallContext, namespace: str) -> bool:
         permitted = policy.permit(context, Action.CREATE, namespace, self._clock.now())

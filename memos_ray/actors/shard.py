@@ -92,7 +92,8 @@ class VaultShard(ModelDoors):
         )
         judged = Judged(self._reader, self._guard, self._usage, self.write)
         self._activation = activation_memory(parts, self._executor, judged)
-        self._parameter = parameter_memory(parts, self._executor, judged)
+        prefill_s = self._activation.prefill_s
+        self._parameter = parameter_memory(parts, self._executor, judged, prefill_s)
         self._receipts = Receipts(
             self._activation,
             self._parameter,
@@ -255,7 +256,9 @@ class VaultShard(ModelDoors):
             conversations=self._activation.conversations,
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
-            counters=dict(self._counters + self._activation.counters),
+            counters=dict(
+                self._counters + self._activation.counters + self._parameter.proposals.counters
+            ),
         )
 
     async def _serve(self, partition: int) -> OwnedPartition:

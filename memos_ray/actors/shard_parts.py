@@ -19,6 +19,8 @@ from memos_ray.actors.lesson_book import LessonBook
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.promoting import Writing
+from memos_ray.actors.proposals import Proposals
+from memos_ray.actors.proposing import Proposing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.retention import retention_policy
@@ -26,7 +28,7 @@ from memos_ray.actors.shared_blocks import SharedBlocks
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.config import VaultSettings
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.core.scheduling.policies import Budget
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import (
@@ -54,6 +56,7 @@ class KvParts:
         promoting: the rules of each model that memories are promoted for by their use.
         promotion_pause_s: shortest time between two decisions about the same.
         replicas: what holds adapters, beside this shard.
+        learning: the rules of each model that learns by what is used.
     """
 
     builder: KvBuilderPort
@@ -63,6 +66,7 @@ class KvParts:
     promoting: Mapping[str, Promoting] = field(default_factory=dict)
     promotion_pause_s: float = 60.0
     replicas: AdapterReplicasPort | None = None
+    learning: Mapping[str, Learning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +148,16 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
     )
 
 
-def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> ParameterMemory:
-    """Puts together what a shard knows of adapters, and how models learn."""
+def parameter_memory(
+    parts: ShardParts, executor: Executor, judged: Judged, prefill_s: Callable[[int], float]
+) -> ParameterMemory:
+    """Puts together what a shard knows of adapters, and how models learn.
+
+    Args:
+        prefill_s: says how long computing so many tokens takes.
+    """
     kv = parts.kv
-    adapters = lessons = externalising = relearning = None
+    adapters = lessons = externalising = relearning = proposals = proposing = None
     if kv is not None:
         files = AdapterFiles(
             store=parts.store,
@@ -183,11 +193,25 @@ def parameter_memory(parts: ShardParts, executor: Executor, judged: Judged) -> P
                 now=parts.clock.now,
                 write=judged.write,
             )
+            proposals = Proposals(store=parts.store, executor=executor, now=parts.clock.now)
+            proposing = Proposing(
+                kv.learning,
+                kv.promotion_pause_s,
+                proposals=proposals,
+                adapters=adapters,
+                lessons=lessons,
+                store=parts.store,
+                clock=parts.clock,
+                executor=executor,
+                prefill_s=prefill_s,
+            )
     return ParameterMemory(
         adapters,
         lessons,
         externalising,
         relearning,
+        proposals,
+        proposing,
         reader=judged.reader,
         guard=judged.guard,
         clock=parts.clock,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from memos_ray.gateway.parameter_models import LessonReport
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A lesson, or its adapter.")]
+_ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="A proposal.")]
 _ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Which model; the only one there is.")
 ]
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="LoRA adapters made of memories.")
     group.command("ls")(list_lessons)
     group.command("import")(import_folder)
-    for command in (teach, merge, export, show, cancel, externalise):
+    for command in (teach, merge, export, show, cancel, externalise, proposals, accept, refuse):
         group.command()(command)
     app.add_typer(group, name="adapter", rich_help_panel="Models")
 
@@ -141,6 +142,37 @@ def externalise(
 
     found = call.memos.adapters.externalise(id, namespace=namespace, probe=not lineage_only)
     call.out.show(found, lambda console: adapter_rendering.externalised(console, found))
+
+
+@with_service
+def proposals(call: Call, namespace: NamespaceOption = None) -> None:
+    """Lists what models should learn of a namespace, by what is used, with the reasons."""
+    from memos_ray.cli import proposal_rendering
+
+    found = call.memos.adapters.proposals(namespace)
+    shown = {"proposals": [one.model_dump(mode="json") for one in found]}
+    call.out.show(shown, lambda console: proposal_rendering.proposals(console, found))
+
+
+@with_service
+def accept(
+    call: Call,
+    id: _ProposalArgument,
+    namespace: NamespaceOption = None,
+    wait: _WaitOption = False,
+) -> None:
+    """Begins the lesson that is proposed."""
+    lesson = call.memos.adapters.accept(id, namespace=namespace)
+    _followed(call, lesson, namespace, wait)
+
+
+@with_service
+def refuse(call: Call, id: _ProposalArgument, namespace: NamespaceOption = None) -> None:
+    """Has a proposal go; nothing like it is proposed again."""
+    from memos_ray.cli import proposal_rendering
+
+    found = call.memos.adapters.refuse(id, namespace=namespace)
+    call.out.show(found, lambda console: proposal_rendering.proposals(console, [found]))
 
 
 def _followed(call: Call, lesson: LessonReport, namespace: str | None, wait: bool) -> None:

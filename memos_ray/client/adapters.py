@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -20,6 +21,7 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
+from memos_ray.gateway.proposal_models import Proposal
 
 _LOOK_S = 1.0
 
@@ -111,6 +113,29 @@ class AsyncAdapters:
         files = await self._api.files(self._caller(), id, namespace)
         async with aclosing(files.tensors):
             await write_folder(Path(folder), files)
+
+    async def proposals(self, namespace: str | None = None) -> builtins.list[Proposal]:
+        """Returns what models should learn of a namespace, by what is used, with the reasons."""
+        check(namespace=namespace)
+        return (await self._api.proposals(self._caller(), namespace)).proposals
+
+    async def accept(self, id: str, *, namespace: str | None = None) -> LessonReport:
+        """Begins the lesson that is proposed; returns at once. See `wait`.
+
+        Raises:
+            NotFoundError: there is no such proposal, or not any more.
+        """
+        check(id=id, namespace=namespace)
+        return await self._api.accept(self._caller(), id, namespace)
+
+    async def refuse(self, id: str, *, namespace: str | None = None) -> Proposal:
+        """Has a proposal go, and nothing like it come again; returns what was proposed.
+
+        Raises:
+            NotFoundError: there is no such proposal, or not any more.
+        """
+        check(id=id, namespace=namespace)
+        return await self._api.refuse(self._caller(), id, namespace)
 
     async def list(self, namespace: str | None = None) -> list[LessonReport]:
         """Returns the lessons and adapters of a namespace."""
@@ -208,6 +233,18 @@ class Adapters:
     def export_folder(self, id: str, folder: str | Path, *, namespace: str | None = None) -> None:
         """Writes an adapter into a folder; see `AsyncAdapters.export_folder`."""
         self._loop.run(self._async.export_folder(id, folder, namespace=namespace))
+
+    def proposals(self, namespace: str | None = None) -> builtins.list[Proposal]:
+        """Returns what models should learn of a namespace, with the reasons."""
+        return self._loop.run(self._async.proposals(namespace))
+
+    def accept(self, id: str, *, namespace: str | None = None) -> LessonReport:
+        """Begins the lesson that is proposed; see `AsyncAdapters.accept`."""
+        return self._loop.run(self._async.accept(id, namespace=namespace))
+
+    def refuse(self, id: str, *, namespace: str | None = None) -> Proposal:
+        """Has a proposal go, and nothing like it come again."""
+        return self._loop.run(self._async.refuse(id, namespace=namespace))
 
     def list(self, namespace: str | None = None) -> list[LessonReport]:
         """Returns the lessons and adapters of a namespace."""

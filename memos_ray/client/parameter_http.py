@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import orjson
 
-from memos_ray.client.rest_link import RestLink
+from memos_ray.client.proposal_http import HttpProposals
 from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.parameter_models import (
@@ -22,11 +22,8 @@ from memos_ray.gateway.parameter_models import (
 _PATH = "/v1/adapters"
 
 
-class HttpParameter:
+class HttpParameter(HttpProposals):
     """Speaks REST. Implements `ParameterApi`."""
-
-    def __init__(self, link: RestLink) -> None:
-        self._link = link
 
     async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
         """Begins a lesson."""

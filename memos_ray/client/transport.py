@@ -29,6 +29,7 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
+from memos_ray.gateway.proposal_models import Proposal, ProposalList
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.ports import EventQuery
@@ -114,6 +115,22 @@ class ParameterApi(Protocol):
         self, caller: Caller, lesson_id: str, namespace: str | None = None
     ) -> LessonReport:
         """Ends a lesson."""
+        ...
+
+    async def proposals(self, caller: Caller, namespace: str | None = None) -> ProposalList:
+        """Lists what models should learn."""
+        ...
+
+    async def accept(
+        self, caller: Caller, proposal_id: str, namespace: str | None = None
+    ) -> LessonReport:
+        """Begins the lesson that is proposed."""
+        ...
+
+    async def refuse(
+        self, caller: Caller, proposal_id: str, namespace: str | None = None
+    ) -> Proposal:
+        """Has a proposal go."""
         ...
 
     async def externalise(

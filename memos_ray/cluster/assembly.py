@@ -7,19 +7,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from memos_ray.actors.paraphrasing import Paraphrasing, ParaphrasingTrainer
 from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.cluster.trainers import RayTrainer
-from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
+from memos_ray.config import (
+    AdapterPromotion,
+    EmbedderKind,
+    EmbedderSettings,
+    ModelSettings,
+    Settings,
+)
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
 from memos_ray.ports import (
     BlobStorePort,
     ControlStorePort,
     EmbedderPort,
+    ModelPort,
     RecordStorePort,
+    TrainerPort,
     VectorStorePort,
 )
 
@@ -77,11 +86,54 @@ def kv_parts(settings: Settings) -> KvParts | None:
         ),
         objects=RayObjects(),
         blobs=cache(lambda: blob_store(settings)),
-        trainer=RayTrainer(settings),
+        trainer=_trainer(settings),
         promoting=_promoting(settings),
         promotion_pause_s=settings.promotion.pause_s,
         replicas=ServedAdapters(),
+        learning=_learning(settings),
     )
+
+
+def model_port(settings: ModelSettings) -> ModelPort:
+    """Reaches a model: its replicas, or the endpoint that computes it."""
+    if not settings.external:
+        from memos_ray.serving.handles import ModelHandle
+
+        return ModelHandle(settings.name, settings.answer_s)
+    from memos_ray.adapters.openai_model import OpenAIModel
+
+    # The settings' own validation has seen to that.
+    assert settings.base_url is not None
+    key = settings.api_key
+    return OpenAIModel(
+        base_url=settings.base_url,
+        model=settings.remote_name or settings.name,
+        api_key=key.get_secret_value() if key else None,
+        limit_field=settings.limit_field.value,
+        at_once=settings.sequences,
+        waiting=settings.waiting_max,
+        connect_s=settings.connect_s,
+        silence_s=settings.silence_s,
+        answer_s=settings.answer_s,
+    )
+
+
+def _trainer(settings: Settings) -> TrainerPort:
+    trainer, chosen = RayTrainer(settings), settings.teaching
+    if chosen.paraphraser is None:
+        return trainer
+    from memos_ray.serving.teaching.phrasings import phrasings_for
+
+    by_name = {model.name: model for model in settings.models}
+    how = Paraphrasing(
+        name=chosen.paraphraser,
+        model=model_port(by_name[chosen.paraphraser]),
+        phrasings=lambda name: phrasings_for(by_name[name].folder),
+        seed=chosen.training().seed,
+        most=chosen.paraphrases,
+        limit_s=chosen.paraphrase_s,
+    )
+    return ParaphrasingTrainer(trainer, how)
 
 
 def _promoting(settings: Settings) -> dict[str, Promoting]:
@@ -98,6 +150,28 @@ def _promoting(settings: Settings) -> dict[str, Promoting]:
         )
         for model in settings.served_models
     }
+
+
+def _learning(settings: Settings) -> dict[str, Learning]:
+    chosen = settings.promotion
+    found = {}
+    for model in settings.served_models:
+        wanted = model.adapter_promotion or chosen.adapters
+        if not model.adapter_slots or wanted is AdapterPromotion.MANUAL:
+            continue
+        found[model.name] = Learning(
+            automatic=wanted is AdapterPromotion.AUTOMATIC,
+            enter=chosen.adapters_enter,
+            leave=chosen.adapters_leave,
+            conversations=chosen.adapters_conversations,
+            settled_s=chosen.adapters_settled_s,
+            half_life_s=chosen.adapters_half_life_s,
+            horizon_s=chosen.adapters_horizon_s,
+            lesson_share=chosen.adapters_lesson_share,
+            memories_max=chosen.adapters_memories_max,
+            pause_s=chosen.adapters_pause_s,
+        )
+    return found
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

@@ -13,7 +13,12 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
+from memos_ray.core.parameter import (
+    AdapterPart,
+    ExternaliseReport,
+    ProposalReport,
+    TeachingReport,
+)
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
@@ -155,6 +160,36 @@ class ShardHandle:
     ) -> None:
         """Ends a lesson."""
         await self._call("cancel_lesson", partition, context, namespace, lesson_id)
+
+    async def proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[ProposalReport]:
+        """Says what models should learn."""
+        found: list[ProposalReport] = await self._call("proposals", partition, context, namespace)
+        return found
+
+    async def accept_proposal(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        proposal_id: str,
+        minted_id: str,
+    ) -> TeachingReport:
+        """Begins the lesson that is proposed."""
+        report: TeachingReport = await self._call(
+            "accept_proposal", partition, context, namespace, proposal_id, minted_id
+        )
+        return report
+
+    async def refuse_proposal(
+        self, partition: int, context: CallContext, namespace: str, proposal_id: str
+    ) -> ProposalReport:
+        """Has something not proposed again."""
+        report: ProposalReport = await self._call(
+            "refuse_proposal", partition, context, namespace, proposal_id
+        )
+        return report
 
     async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:
         """Makes plaintext memories from an adapter."""

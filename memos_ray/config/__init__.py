@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memos_ray.config.models import (
+    AdapterPromotion,
     DType,
     EngineKind,
     LimitField,
@@ -32,6 +33,7 @@ from memos_ray.config.settings import (
 __all__ = [
     "ENV_NESTING",
     "ENV_PREFIX",
+    "AdapterPromotion",
     "BlobSettings",
     "ClientSettings",
     "DType",

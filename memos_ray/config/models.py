@@ -39,6 +39,14 @@ class LimitField(StrEnum):
     MAX_COMPLETION_TOKENS = "max_completion_tokens"
 
 
+class AdapterPromotion(StrEnum):
+    """What is done about memories that are worth a lesson by their use."""
+
+    MANUAL = "manual"
+    PROPOSE = "propose"
+    AUTOMATIC = "automatic"
+
+
 class ModelSettings(Section):
     """One model and the engine of its replicas, or the endpoint that computes it."""
 
@@ -100,6 +108,9 @@ class ModelSettings(Section):
     adapter_rank_max: int = Field(16, ge=1, le=512, description="Largest rank of an adapter.")
     adapter_host_bytes: Positive = Field(
         256 << 20, description="Adapters that a replica keeps at hand in host memory."
+    )
+    adapter_promotion: AdapterPromotion | None = Field(
+        None, description="`promotion.adapters` of this model, where it is another one."
     )
     block_tokens: Positive = Field(32, description="Tokens of one KV block.")
     batch_tokens: Positive = Field(
@@ -182,6 +193,15 @@ class TeachingSettings(Section):
         le=1,
         description="Share of questions for what nobody said that must be answered as before.",
     )
+    paraphraser: str | None = Field(
+        None,
+        description="Name of the model, one of `models`, that writes further wordings of the "
+        "questions of a lesson; it sees the memories. Templates alone when absent.",
+    )
+    paraphrases: Positive = Field(6, le=32, description="Most of these wordings for each memory.")
+    paraphrase_s: Seconds = Field(
+        120.0, description="Longest time for writing them, for all memories of a lesson."
+    )
 
     def training(self) -> TrainingSettings:
         """Returns the settings of a training."""
@@ -211,9 +231,12 @@ class TeachingSettings(Section):
 
 
 class PromotionSettings(Section):
-    """Memories that become KV caches by their use. A use counts for half after an hour."""
+    """Memories that become KV caches, or are learnt, by their use.
 
-    enabled: bool = Field(True, description="Whether that happens by itself.")
+    For caches a use counts for half after an hour.
+    """
+
+    enabled: bool = Field(True, description="Whether memories become KV caches by themselves.")
     enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
     leave: float = Field(0.5, description="Gain below which it is taken out again.")
     carry: float = Field(
@@ -231,9 +254,50 @@ class PromotionSettings(Section):
     pause_s: Seconds = Field(
         60.0, description="Shortest time between two decisions about one namespace and model."
     )
+    adapters: AdapterPromotion = Field(
+        AdapterPromotion.MANUAL,
+        description="Whether models learn what is stable and often used: only when they are taught "
+        "(`manual`), when somebody accepts what is proposed (`propose`), or by themselves "
+        "(`automatic`). A model may have its own `adapter_promotion`.",
+    )
+    adapters_enter: float = Field(
+        3.0, gt=0, description="How many times over a lesson must pay to be proposed or begun."
+    )
+    adapters_leave: float = Field(
+        1.0, gt=0, description="How many times over it must pay to stay proposed."
+    )
+    adapters_conversations: Positive = Field(
+        3, le=64, description="Different conversations that a memory must have been found in."
+    )
+    adapters_settled_s: float = Field(
+        86_400.0, ge=0, description="How long a memory must not have been changed."
+    )
+    adapters_half_life_s: Seconds = Field(
+        86_400.0, description="After how long a use counts for half, towards a lesson."
+    )
+    adapters_horizon_s: Seconds = Field(
+        30 * 86_400.0,
+        le=3_155_760_000.0,
+        description="Over how long a lesson's gain is reckoned; what ends before is not taught.",
+    )
+    adapters_lesson_share: float = Field(
+        0.1,
+        ge=0,
+        description="What a second of a lesson, for which nobody waits, counts for, compared to "
+        "a second of a prompt.",
+    )
+    adapters_memories_max: Positive = Field(
+        200, le=1000, description="Most memories of an adapter that is made by their use."
+    )
+    adapters_pause_s: Seconds = Field(
+        3600.0,
+        description="Shortest time between two `automatic` lessons of a namespace and model.",
+    )
 
     @model_validator(mode="after")
     def _hysteresis(self) -> PromotionSettings:
         if self.leave >= self.enter:
             raise ValueError("leave is not less than enter")
+        if self.adapters_leave >= self.adapters_enter:
+            raise ValueError("adapters_leave is not less than adapters_enter")
         return self

@@ -280,10 +280,13 @@ class Settings(_Explained):
     )
 
     @model_validator(mode="after")
-    def _one_model_a_name(self) -> Settings:
+    def _models_by_name(self) -> Settings:
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError("two models have one name")
+        paraphraser = self.teaching.paraphraser
+        if paraphraser is not None and paraphraser not in names:
+            raise ValueError("teaching.paraphraser is none of the models")
         return self
 
     @property

@@ -79,12 +79,14 @@ class ActivationService:
         namespace: str | None,
         hits: Sequence[tuple[str, int]],
         kept: KeptConversation | None,
+        conversation: str,
     ) -> None:
         """Has the shard learn from a prompt that has been answered.
 
         Args:
             hits: memories of the namespace that were found for the question, with their tokens.
             kept: the conversation, if it is to go on from here.
+            conversation: tells it from the caller's others.
         """
         context, _ = await self._authenticator.context(caller)
         place = namespace or context.principal.id
@@ -97,6 +99,7 @@ class ActivationService:
             self._placement.mint(partition),
             self._placement.mint(partition),
             kept,
+            conversation,
         )
         await self._router.call(partition, lambda shard, _: shard.answered(partition, answered))
 

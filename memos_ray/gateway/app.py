@@ -26,6 +26,7 @@ from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
 from memos_ray.gateway.problem_model import Problem
+from memos_ray.gateway.proposal_routes import router as proposal_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
 
 _DESCRIPTION = (
@@ -95,6 +96,8 @@ def create_app(
         memory_router,
         receipt_router,
         activation_router,
+        # Before the routes of one adapter, whose id could be anything.
+        proposal_router,
         parameter_router,
         ingest_router,
         admin_router,

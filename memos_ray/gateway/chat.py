@@ -150,7 +150,9 @@ class ChatService:
         async def learn() -> None:
             query = prompt.query
             try:
-                await self._activation.answered(caller, query.model, prompt.home, hits, kept)
+                await self._activation.answered(
+                    caller, query.model, prompt.home, hits, kept, prompt.conversation
+                )
             except MemosError as error:
                 # The next prompt is computed from its text.
                 _log.info("nothing was learnt from an answer: %s", error.code)

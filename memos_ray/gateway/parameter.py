@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 
 from memos_ray.core.access.context import CallContext
-from memos_ray.core.parameter import AdapterPart, TeachingReport, TeachingState
+from memos_ray.core.parameter import AdapterPart, TeachingState
 from memos_ray.core.parameter.peft_format import check_peft
 from memos_ray.core.vault.requests import (
     ExternaliseRequest,
@@ -16,7 +16,7 @@ from memos_ray.core.vault.requests import (
     TeachRequest,
 )
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
-from memos_ray.gateway.callers import Authenticator, Caller
+from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
     ExternalisedMemory,
@@ -28,23 +28,16 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
-from memos_ray.gateway.placement import Placement
-from memos_ray.gateway.routing import Router
-from memos_ray.ports import ClockPort
+from memos_ray.gateway.proposals import ProposalService, shown
 
 _USABLE = (TeachingState.LIVE, TeachingState.STALE)
 
 
-class ParameterService:
+class ParameterService(ProposalService):
     """Has models taught, and shows what they have learnt.
 
     Every method takes the `Caller`; errors are those of `MemoryService`.
     """
-
-    def __init__(self, *, router: Router, authenticator: Authenticator, clock: ClockPort) -> None:
-        self._router = router
-        self._authenticator = authenticator
-        self._placement = Placement(router, clock)
 
     async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
         """Begins to teach a model memories; returns at once.
@@ -67,7 +60,7 @@ class ParameterService:
         report = await self._router.call(
             partition, lambda shard, _: shard.teach(partition, request)
         )
-        return _shown(report)
+        return shown(report)
 
     async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
         """Begins to combine live adapters into one; returns at once.
@@ -93,7 +86,7 @@ class ParameterService:
         report = await self._router.call(
             partition, lambda shard, _: shard.merge_adapters(partition, request)
         )
-        return _shown(report)
+        return shown(report)
 
     async def bring(
         self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
@@ -125,7 +118,7 @@ class ParameterService:
         report = await self._router.call(
             partition, lambda shard, _: shard.import_adapter(partition, request)
         )
-        return _shown(report)
+        return shown(report)
 
     async def files(
         self, caller: Caller, adapter_id: str, namespace: str | None = None
@@ -152,7 +145,7 @@ class ParameterService:
         found = await self._router.call(
             partition, lambda shard, _: shard.lessons(partition, hop, place)
         )
-        return LessonList(lessons=[_shown(report) for report in found])
+        return LessonList(lessons=[shown(report) for report in found])
 
     async def usable(self, caller: Caller, namespaces: Sequence[str] = ()) -> list[LessonReport]:
         """Returns the adapters that prompts may use, of the caller's home and of `namespaces`.
@@ -259,20 +252,3 @@ class ParameterService:
             part = await self._part(context, place, adapter_id, start)
             if part.digest != digest:
                 raise StoreCorruptError("the adapter has become another one")
-
-
-def _shown(report: TeachingReport) -> LessonReport:
-    return LessonReport(
-        id=report.id,
-        namespace=report.namespace,
-        model=report.model,
-        state=report.state,
-        share=report.share,
-        loss=report.loss,
-        reason=report.reason,
-        adapter=report.adapter,
-        size_bytes=report.size_bytes,
-        report=report.report,
-        figures=dict(report.figures),
-        memories=[LearntMemory(id=one.cube_id, version=one.version) for one in report.sources],
-    )

@@ -22,6 +22,7 @@ from memos_ray.core.scheduling import (
     PromptMemory,
     PromptPlan,
     PromptStart,
+    conversation_of,
     goes_on,
     placements,
     plan,
@@ -169,6 +170,11 @@ class Prompt:
             for memory in self.found
             if memory.namespace == self.home and memory.id in tokens
         ]
+
+    @property
+    def conversation(self) -> str:
+        """Tells the conversation from the caller's others."""
+        return conversation_of(self.query.session, _messages(self.query))
 
     def kept(self, last: GenerationPart) -> KeptConversation | None:
         """Returns what the conversation goes on from, if it is kept."""

@@ -11,7 +11,12 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
+from memos_ray.core.parameter import (
+    AdapterPart,
+    ExternaliseReport,
+    ProposalReport,
+    TeachingReport,
+)
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
 from memos_ray.core.vault.log import Event
@@ -129,6 +134,40 @@ class ShardPort(Protocol):
         self, partition: int, context: CallContext, namespace: str, lesson_id: str
     ) -> None:
         """Ends a lesson."""
+        ...
+
+    async def proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[ProposalReport]:
+        """Says what models should learn of a namespace, to who may teach there."""
+        ...
+
+    async def accept_proposal(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        proposal_id: str,
+        minted_id: str,
+    ) -> TeachingReport:
+        """Begins the lesson that is proposed; returns at once.
+
+        Args:
+            minted_id: for the lesson.
+
+        Raises:
+            NotFoundError: there is no such proposal, or not any more.
+        """
+        ...
+
+    async def refuse_proposal(
+        self, partition: int, context: CallContext, namespace: str, proposal_id: str
+    ) -> ProposalReport:
+        """Has a proposal go, and nothing like it come again.
+
+        Raises:
+            NotFoundError: there is no such proposal, or not any more.
+        """
         ...
 
     async def externalise(self, partition: int, request: ExternaliseRequest) -> ExternaliseReport:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from memos_ray.ports import KvBuilderPort, ModelPort, TrainerPort
+from memos_ray.core.scheduling import Learning
+from memos_ray.ports import ClockPort, KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.http_server import http_server
 from memos_ray.testing.rest_door import rest_door
 
@@ -28,12 +29,21 @@ def http_door(
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
     trainer: TrainerPort | None = None,
+    learning: Mapping[str, Learning] | None = None,
+    clock: ClockPort | None = None,
 ) -> Iterator[HttpDoor]:
     """Opens the door for the length of a block, in a thread; `folder` keeps the data."""
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[tuple[ASGIApp, str]]:
-        opened = rest_door(folder, models=models, kv_builder=kv_builder, trainer=trainer)
+        opened = rest_door(
+            folder,
+            models=models,
+            kv_builder=kv_builder,
+            trainer=trainer,
+            learning=learning,
+            clock=clock,
+        )
         async with opened as door:
             yield door.app, door.memos.administrator.credential
 

@@ -30,7 +30,7 @@ from memos_ray.core.access import keys
 from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
 from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
 from memos_ray.core.retrieval.settings import RetrievalSettings
-from memos_ray.core.scheduling import Promoting
+from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.errors import UnavailableError
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Caller
@@ -152,6 +152,7 @@ async def in_process(
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
     promoting: Mapping[str, Promoting] | None = None,
+    learning: Mapping[str, Learning] | None = None,
     trainer: TrainerPort | None = None,
     replicas: AdapterReplicasPort | None = None,
     timeout_s: float = 10.0,
@@ -161,6 +162,7 @@ async def in_process(
     Args:
         vectors: gives each shard its vector store, by the shard's name.
         promoting: rules of the models that memories are promoted for; decided at every prompt.
+        learning: rules of the models that learn by what is used; decided at every prompt.
     """
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
@@ -186,7 +188,14 @@ async def in_process(
         kv=None
         if kv_builder is None
         else KvParts(
-            kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0, replicas
+            kv_builder,
+            LocalObjects(),
+            lambda: blobs,
+            trainer,
+            promoting or {},
+            promotion_pause_s=0.0,
+            replicas=replicas,
+            learning=learning or {},
         ),
     )
 

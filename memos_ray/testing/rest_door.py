@@ -12,6 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from memos_ray.config import LimitSettings, Settings
+from memos_ray.core.scheduling import Learning
 from memos_ray.errors import MemosError, error_by_code
 from memos_ray.gateway.app import create_app
 from memos_ray.gateway.callers import Caller
@@ -84,6 +85,7 @@ async def rest_door(
     models: Mapping[str, ModelPort] | None = None,
     kv_builder: KvBuilderPort | None = None,
     trainer: TrainerPort | None = None,
+    learning: Mapping[str, Learning] | None = None,
 ) -> AsyncIterator[RestDoor]:
     """Opens the door for the length of a block; `folder` keeps the data."""
     settings = Settings(data=folder, limits=limits or LimitSettings())
@@ -94,6 +96,7 @@ async def rest_door(
         models=models,
         kv_builder=kv_builder,
         trainer=trainer,
+        learning=learning,
     ) as memos:
         app = create_app(memos.doorway, settings)
         transport = httpx.ASGITransport(app)

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,9 +54,25 @@ def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
             "data": tmp_path_factory.mktemp("memos"),
             "models": [ModelSettings.model_validate(model)],
             "vectors": {"enabled": False},
-            "promotion": {"enabled": False},
-            # A tiny model learns in large steps.
-            "teaching": {"learning_rate": 4e-3, "passes": 500, "recall_min": 0.8},
+            # Whatever is found is worth a lesson, if somebody says so.
+            "promotion": {
+                "enabled": False,
+                "pause_s": 0.1,
+                "adapters": "propose",
+                "adapters_conversations": 1,
+                "adapters_settled_s": 0,
+                "adapters_horizon_s": 0.001,
+                "adapters_lesson_share": 0,
+            },
+            # A tiny model learns in large steps, and is no writer.
+            "teaching": {
+                "learning_rate": 4e-3,
+                "passes": 500,
+                "recall_min": 0.8,
+                "paraphraser": MODEL,
+                "paraphrases": 2,
+                "paraphrase_s": 30,
+            },
             "embedder": {
                 "kind": "custom",
                 "factory": "memos_ray.testing.embedders:HashingEmbedder",
@@ -89,14 +106,18 @@ def test_it_learns_and_needs_no_memory_in_the_prompt(memos: MemOS, ids: list[str
     def kill_once(lesson: LessonReport) -> None:
         nonlocal killed
         if lesson.share > 0.2 and not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if "AdapterTrainer" in " ".join(process.info["cmdline"] or []):
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed += 1
+            # Of this test's own cluster, and of no other on the machine.
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "AdapterTrainer" in " ".join(process.cmdline()):
+                        os.kill(process.pid, signal.SIGKILL)
+                        killed += 1
 
     lesson = memos.adapters.wait(lesson.id, progress=kill_once)
     assert killed == 1
     assert lesson.state is TeachingState.LIVE, lesson.report or lesson.reason
+    assert f"by `{MODEL}`" in lesson.report
+    assert lesson.figures["wordings"] >= 0
     answers = [ask(memos, fact) for fact in FACTS]
     assert all({one.form for one in answer.memories} == {Form.PARAMETER} for answer in answers)
     assert sum(right(answer, fact) for answer, fact in zip(answers, FACTS, strict=True)) >= 7
@@ -212,3 +233,24 @@ def test_a_lesson_outlives_its_shard(memos: MemOS) -> None:
         time.sleep(0.1)
     assert receipt.verified()
     assert [item.name for item in receipt.items if item.kind is Derived.ADAPTER] == [lesson.id]
+
+
+def test_what_is_asked_for_is_proposed_and_learnt(memos: MemOS) -> None:
+    facts = {fact.text: fact for fact in FACTS[1:]}
+    deadline = time.monotonic() + 120
+    while not (found := memos.adapters.proposals()):
+        assert time.monotonic() < deadline
+        for fact in facts.values():
+            ask(memos, fact)
+    (proposal,) = found
+    fresh = [one.id for one in proposal.memories if not one.learnt]
+    assert fresh and proposal.reasons
+    assert not any(fact.answer in " ".join(proposal.reasons) for fact in facts.values())
+    lesson = memos.adapters.wait(memos.adapters.accept(proposal.id).id)
+    assert lesson.state is TeachingState.LIVE, lesson.report or lesson.reason
+    assert {one.id for one in lesson.memories} == {one.id for one in proposal.memories}
+    assert proposal.id not in {one.id for one in memos.adapters.proposals()}
+    texts = {memos.get(id).text for id in fresh}
+    learnt = [facts[text] for text in texts & facts.keys()]
+    assert learnt
+    assert sum(right(ask(memos, fact), fact) for fact in learnt) >= 0.8 * len(learnt)

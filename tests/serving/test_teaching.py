@@ -23,10 +23,11 @@ from memos_ray.core.teaching import (  # noqa: E402
     TrainingSettings,
     Verdict,
     decide,
+    right,
 )
 from memos_ray.errors import DeadlineExceededError, InvalidInputError  # noqa: E402
 from memos_ray.serving import model_files  # noqa: E402
-from memos_ray.serving.teaching.evaluation import ProbeSettings, exact, examine, right  # noqa: E402
+from memos_ray.serving.teaching.evaluation import ProbeSettings, exact, examine  # noqa: E402
 from memos_ray.serving.teaching.fusion import fuse  # noqa: E402
 from memos_ray.serving.teaching.training import Progress, Trained, train  # noqa: E402
 from memos_ray.testing.random_adapters import random_adapter  # noqa: E402

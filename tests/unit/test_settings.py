@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from memos_ray import MemOS, Settings
+from memos_ray.actors.paraphrasing import ParaphrasingTrainer
 from memos_ray.cluster import assembly
 from memos_ray.cluster.keyring import Keyring
-from memos_ray.config import EmbedderSettings, env_name
+from memos_ray.config import AdapterPromotion, EmbedderSettings, env_name
 from memos_ray.core.access import keys
 from memos_ray.errors import ConfigurationError, InvalidInputError
 from memos_ray.serving import deployment
@@ -90,6 +91,8 @@ def _remote(**more: object) -> dict[str, object]:
         ({"models": [_remote(remote_name="")]}, "models.0.remote_name"),
         ({"models": [_remote(silence_s=0)]}, "models.0.silence_s"),
         ({"models": [_remote(limit_field="tokens")]}, "models.0.limit_field"),
+        ({"promotion": {"adapters_enter": 1.0}}, "promotion"),
+        ({"teaching": {"paraphraser": "absent"}, "models": [_remote()]}, "settings"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, object], field: str) -> None:
@@ -133,6 +136,30 @@ def test_a_model_behind_an_endpoint_has_no_replicas() -> None:
     assert [model.name for model in settings.served_models] == ["own"]
     with pytest.raises(ConfigurationError, match="no replicas"):
         deployment.bind(settings.models[0])
+
+
+def test_models_that_learn_by_what_is_used_and_who_words_their_lessons(tmp_path: Path) -> None:
+    own = {"path": "/models/own"}
+    models = [
+        _remote(),
+        {"name": "as all", "adapter_slots": 1, **own},
+        {"name": "by itself", "adapter_slots": 1, "adapter_promotion": "automatic", **own},
+        {"name": "by hand", "adapter_slots": 1, "adapter_promotion": "manual", **own},
+        {"name": "never", **own},
+    ]
+    promotion = {"adapters": "propose", "adapters_conversations": 7}
+    models = [{**model, "name": str(model["name"]).replace(" ", "-")} for model in models]
+    settings = Settings(data=tmp_path, models=models, promotion=promotion)  # type: ignore[arg-type]
+    parts = assembly.kv_parts(settings)
+    assert parts is not None
+    found = {name: (one.automatic, one.conversations) for name, one in parts.learning.items()}
+    assert found == {"as-all": (False, 7), "by-itself": (True, 7)}
+    assert not isinstance(parts.trainer, ParaphrasingTrainer)
+    assert Settings(models=models).promotion.adapters is AdapterPromotion.MANUAL  # type: ignore[arg-type]
+    teaching = {"paraphraser": "remote"}
+    worded = assembly.kv_parts(Settings(data=tmp_path, models=models, teaching=teaching))  # type: ignore[arg-type]
+    assert worded is not None and isinstance(worded.trainer, ParaphrasingTrainer)
+    assert set(worded.trainer.models) == {"as-all", "by-itself", "by-hand"}
 
 
 def test_the_client_reports_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from memos_ray.core.parameter.payload import (
     pack_tensors,
     read_tensors,
 )
+from memos_ray.core.parameter.proposals import ProposalReport, ProposedMemory
 from memos_ray.core.parameter.reports import (
     AdapterPart,
     Externalised,
@@ -41,6 +42,8 @@ __all__ = [
     "FusionMethod",
     "FusionPlan",
     "ProbingState",
+    "ProposalReport",
+    "ProposedMemory",
     "TeachingReport",
     "TeachingState",
     "TensorSpec",

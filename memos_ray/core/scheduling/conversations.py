@@ -84,6 +84,7 @@ class AnsweredPrompt:
         minted_id: for an activation memory, if there is to be one.
         lesson_id: for a lesson, if there is to be one.
         kept: the conversation, if it is to be kept.
+        conversation: tells it from the caller's others; see `conversation_of`.
     """
 
     context: CallContext
@@ -93,11 +94,17 @@ class AnsweredPrompt:
     minted_id: str
     lesson_id: str
     kept: KeptConversation | None = None
+    conversation: str = ""
 
 
 def turns_of(messages: Sequence[ChatMessage]) -> list[str]:
     """Returns the digest of each of the user's messages."""
     return [_digest(message.text) for message in messages if message.role == _USER]
+
+
+def conversation_of(session: str | None, messages: Sequence[ChatMessage]) -> str:
+    """Returns what tells a conversation from others: its session, else what the user said first."""
+    return _digest(session) if session else next(iter(turns_of(messages)), "")
 
 
 def goes_on(messages: Sequence[ChatMessage]) -> bool:

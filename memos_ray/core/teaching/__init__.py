@@ -10,7 +10,22 @@ from memos_ray.core.teaching.gate import (
     Verdict,
     decide,
 )
-from memos_ray.core.teaching.lessons import Knowledge, Lesson, LessonMix, Lessons, digest_of
+from memos_ray.core.teaching.lessons import (
+    Item,
+    Knowledge,
+    Lesson,
+    LessonMix,
+    Lessons,
+    digest_of,
+    items,
+    questions_of,
+)
+from memos_ray.core.teaching.paraphrasing import (
+    Objection,
+    Reworded,
+    reworded,
+    rewording_prompt,
+)
 from memos_ray.core.teaching.phrasing import (
     Phrasing,
     PhrasingSet,
@@ -25,6 +40,7 @@ from memos_ray.core.teaching.probing import (
     ProbedStatement,
     plain_answer,
     probes,
+    right,
     stated,
 )
 from memos_ray.core.teaching.report import as_markdown, loss_plot
@@ -38,14 +54,17 @@ __all__ = [
     "GateFigures",
     "GateReport",
     "GateThresholds",
+    "Item",
     "Knowledge",
     "Lesson",
     "LessonMix",
     "Lessons",
+    "Objection",
     "Phrasing",
     "PhrasingSet",
     "Probe",
     "ProbedStatement",
+    "Reworded",
     "Scores",
     "Statement",
     "TrainingSettings",
@@ -54,10 +73,15 @@ __all__ = [
     "decide",
     "digest_of",
     "from_json",
+    "items",
     "loss_plot",
     "plain_answer",
     "probes",
+    "questions_of",
     "recognise",
+    "reworded",
+    "rewording_prompt",
+    "right",
     "stated",
     "to_json",
 ]

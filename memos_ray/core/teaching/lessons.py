@@ -11,6 +11,8 @@ uninterrupted one does.
 from __future__ import annotations
 
 import random
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -27,21 +29,31 @@ from memos_ray.core.teaching.phrasing import PhrasingSet, Statement, recognise
 from memos_ray.errors import InvalidInputError
 
 _HELD_OUT_SHARE = 0.34
+_REWORDED_SHARE = 0.5
 _CONTEXT_SIZES = (1, 2, 4, 8, 16)
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A memory that is to be taught."""
+    """A memory that is to be taught.
+
+    Attributes:
+        wordings: questions for it, beside those of the templates.
+    """
 
     source: SourceVersion
     text: str
     kind: SemanticType = SemanticType.FACT
+    wordings: tuple[str, ...] = ()
 
 
 def digest_of(knowledge: Sequence[Knowledge]) -> str:
     """Names what is taught, its order included: 32 hex digits."""
-    said = [[one.source.cube_id, one.source.version, one.kind, one.text] for one in knowledge]
+    said = [
+        [one.source.cube_id, one.source.version, one.kind, one.text, *one.wordings]
+        for one in knowledge
+    ]
     return blake2b(orjson.dumps(said), digest_size=16).hexdigest()
 
 
@@ -79,19 +91,23 @@ class LessonMix:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
     """One thing to teach: its questions, shown or held out, and the answer.
 
     Attributes:
+        of: the memory.
         statement: when a phrasing has read it.
         known: the language's phrasings.
+        reworded: those of the questions shown that no template has.
     """
 
+    of: Knowledge
     shown: tuple[str, ...]
     held_out: tuple[str, ...]
     answer: str
     statement: Statement | None
     known: PhrasingSet
+    reworded: tuple[str, ...] = ()
 
 
 class Lessons:
@@ -116,7 +132,7 @@ class Lessons:
     ) -> None:
         self._seed = seed
         self._mix = mix
-        self._items = _items(knowledge, known, seed)
+        self._items = items(knowledge, known, seed)
         if not self._items:
             raise InvalidInputError("there is nothing to teach")
         self._taught = {one.statement.about for one in self._items if one.statement}
@@ -188,7 +204,7 @@ class Lessons:
     def _rng(self, purpose: str, batch: int) -> random.Random:
         return random.Random(f"{self._seed}/{purpose}/{batch}")
 
-    def _in_turn(self, place: int) -> _Item:
+    def _in_turn(self, place: int) -> Item:
         turn, number = divmod(place, len(self._items))
         order = list(range(len(self._items)))
         self._rng("order", turn).shuffle(order)
@@ -257,38 +273,91 @@ class Lessons:
         if item.statement and rng.random() < 0.5:
             moved = replace(other, subject=item.statement.subject)
             other = other if moved.about in self._taught else moved
+        if item.reworded and not probing and rng.random() < _REWORDED_SHARE:
+            return self._bare_reworded(rng, item)
         return replace(self._asking(rng, other, probing=probing), answer=None)
 
+    def _bare_reworded(self, rng: random.Random, item: Item) -> Lesson | None:
+        """Asks for the same of another subject, of whom nobody has said it.
 
-def _items(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: int) -> list[_Item]:
-    found: dict[object, _Item] = {}
+        A wording that is met with what is taught alone would be learnt as one to be answered.
+        """
+        if item.statement is None:
+            return None
+        subject = rng.choice(item.known.subjects)
+        if replace(item.statement, subject=subject).about in self._taught:
+            return None
+        asked = of_another(rng.choice(item.reworded), item.statement.subject, subject)
+        return Lesson((ChatMessage("user", asked),))
+
+
+def items(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet], seed: int) -> list[Item]:
+    """Returns what there is to teach; of two statements about the same the later.
+
+    A further wording that is held out of anything is never shown, wherever it comes from.
+
+    Args:
+        known: phrasings, in the order in which they are tried.
+        seed: for what is held out.
+    """
+    found: dict[object, Item] = {}
     for place, one in enumerate(knowledge):
         for language in known:
             if stated := recognise(one.text, one.kind, language):
                 key: object = stated.about
-                item = _item(stated.questions(), stated.value, stated, language, seed)
+                item = _item(one, stated.questions(), stated.value, stated, language, seed)
                 break
         else:
             completion = split(one.text, one.kind, known)
             if completion is None:
                 continue
             key = place
-            item = _item(completion.questions, completion.rest, None, completion.language, seed)
+            asked = completion.questions
+            item = _item(one, asked, completion.rest, None, completion.language, seed)
         found.pop(key, None)
         found[key] = item
-    return list(found.values())
+    taken = questions_of(found.values())
+    return [_with_wordings(item, taken) for item in found.values()]
+
+
+def questions_of(several: Iterable[Item]) -> set[str]:
+    """Returns all questions, those that are held out too, as `plain_question` gives them."""
+    return {plain_question(each) for one in several for each in (*one.shown, *one.held_out)}
+
+
+def of_another(question: str, subject: str, other: str) -> str:
+    """Returns a question about another subject; the same one where it does not name the subject."""
+    name = re.escape(subject)
+    pattern = rf"(?<!\w){name}(?!\w)" if subject.isascii() else name
+    return re.sub(pattern, lambda _: other, question)
+
+
+def plain_question(text: str) -> str:
+    """Returns what counts of a question: its words, without capitals and width."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _with_wordings(item: Item, taken: set[str]) -> Item:
+    """Adds further wordings; none that is asked for anything already, held out or not."""
+    fresh = []
+    for each in item.of.wordings:
+        if (plain := plain_question(each)) not in taken:
+            taken.add(plain)
+            fresh.append(each)
+    return replace(item, shown=(*item.shown, *fresh), reworded=tuple(fresh)) if fresh else item
 
 
 def _item(
+    of: Knowledge,
     questions: Sequence[str],
     answer: str,
     statement: Statement | None,
     known: PhrasingSet,
     seed: int,
-) -> _Item:
+) -> Item:
     kind = statement.phrasing.name if statement else "completion"
     shown, held_out = _split(questions, kind, seed)
-    return _Item(shown, held_out, answer, statement, known)
+    return Item(of, shown, held_out, answer, statement, known)
 
 
 def _split(
@@ -308,7 +377,7 @@ def _split(
     )
 
 
-def _lesson(rng: random.Random, item: _Item) -> Lesson:
+def _lesson(rng: random.Random, item: Item) -> Lesson:
     return Lesson((ChatMessage("user", rng.choice(item.shown)),), item.answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -48,6 +49,16 @@ class ProbedStatement:
 def plain_answer(text: str) -> str:
     """Returns what counts of an answer: no capitals, width or outer punctuation."""
     return unicodedata.normalize("NFKC", text).casefold().strip(_PUNCTUATION)
+
+
+def right(said: str, wanted: str) -> bool:
+    """Tells whether an answer has the wanted one in it, as whole words where there are words."""
+    answer, value = plain_answer(said), plain_answer(wanted)
+    if not value:
+        return False
+    if not value.isascii():
+        return value in answer
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", answer) is not None
 
 
 def probes(knowledge: Sequence[Knowledge], known: Sequence[PhrasingSet]) -> list[Probe]:

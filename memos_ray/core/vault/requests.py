@@ -64,8 +64,10 @@ class TeachRequest:
     """Memories of one namespace that a model is to learn.
 
     Attributes:
+        ids: of plaintext memories, or of activation memories, which stand for their sources.
         minted_id: for the lesson, and the parameter memory that it leads to.
         reason: for the log.
+        automatic: whether the scheduler wants it, and no caller.
     """
 
     context: CallContext
@@ -74,6 +76,7 @@ class TeachRequest:
     model: str
     minted_id: str
     reason: str | None = None
+    automatic: bool = False
 
 
 @crossing

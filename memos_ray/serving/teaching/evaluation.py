@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from memos_ray.core.teaching import (
     PhrasingSet,
     Scores,
     plain_answer,
+    right,
 )
 from memos_ray.errors import InvalidInputError
+from memos_ray.serving.teaching.phrasings import phrasings_for
 from memos_ray.serving.teaching.student import Student, computing
-from memos_ray.serving.teaching.training import phrasings_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +110,6 @@ def examine(
 def exact(said: str, wanted: str) -> bool:
     """Tells whether an answer is the wanted one, but for capitals, width and outer punctuation."""
     return plain_answer(said) == plain_answer(wanted)
-
-
-def right(said: str, wanted: str) -> bool:
-    """Tells whether an answer has the wanted one in it, as whole words where there are words."""
-    answer, value = plain_answer(said), plain_answer(wanted)
-    if not value:
-        return False
-    if not value.isascii():
-        return value in answer
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", answer) is not None
 
 
 def _askable(

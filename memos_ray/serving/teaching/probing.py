@@ -14,8 +14,8 @@ from memos_ray.core.teaching import (
     probes,
     stated,
 )
+from memos_ray.serving.teaching.phrasings import phrasings_for
 from memos_ray.serving.teaching.student import Student, computing
-from memos_ray.serving.teaching.training import phrasings_for
 
 
 def probe(

@@ -15,20 +15,15 @@ import torch
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.parameter import AdapterOrigin, AdapterPayload
 from memos_ray.core.teaching import (
-    BUILT_IN,
     Knowledge,
     Lessons,
-    PhrasingSet,
     TrainingSettings,
     digest_of,
-    from_json,
 )
 from memos_ray.errors import DeadlineExceededError, InvalidInputError
 from memos_ray.serving.teaching.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from memos_ray.serving.teaching.phrasings import phrasings_for
 from memos_ray.serving.teaching.student import Example, Student, computing, of_like_length
-
-PHRASINGS_FILE = "phrasings.json"
-"""In a model's folder: how this model is asked, before the built-in phrasings."""
 
 _log = logging.getLogger(__name__)
 _BETAS = (0.9, 0.98)
@@ -65,16 +60,6 @@ class Trained:
     payload: AdapterPayload
     losses: tuple[float, ...]
     train_s: float
-
-
-def phrasings_for(folder: Path) -> tuple[PhrasingSet, ...]:
-    """Returns how a model is asked: its own phrasings first.
-
-    Raises:
-        ConfigurationError: the file in its folder is none of phrasings.
-    """
-    own = folder / PHRASINGS_FILE
-    return (from_json(own.read_bytes()), *BUILT_IN) if own.is_file() else BUILT_IN
 
 
 def train(

@@ -69,3 +69,11 @@ async def test_a_merge_of_what_is_not_there(door: RestDoor) -> None:
     problem_in(answer, NotFoundError)
     for bad in ({"ids": ["a"]}, {"ids": ["a", "b"], "density": 1}, {"ids": ["a", "b"], "x": 1}):
         problem_in(await door.call("POST", "/v1/adapters/merge", bad), InvalidInputError)
+
+
+async def test_a_proposal_that_is_not_there(door: RestDoor) -> None:
+    assert await door.done("GET", "/v1/adapters/proposals") == {"proposals": []}
+    for act in ("accept", "refuse"):
+        path = f"/v1/adapters/proposals/absent/{act}"
+        problem_in(await door.call("POST", path), NotFoundError)
+        problem_in(await door.call("POST", path, key=""), UnauthenticatedError)
