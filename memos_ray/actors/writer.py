@@ -30,10 +30,14 @@ _SETTLE_RETRY_S = 1.0
 
 @dataclass(slots=True)
 class _Call:
-    """One caller's writes: `taken` of them are in a transaction, `outcomes` are known."""
+    """One caller's writes: `taken` of them are in a transaction, `outcomes` are known.
+
+    Those of a `whole` call have a transaction of their own, and all of them an effect or none.
+    """
 
     submissions: Sequence[Submission]
     done: asyncio.Future[Outcomes]
+    whole: bool = False
     taken: int = 0
     outcomes: Outcomes = field(default_factory=list)
 
@@ -112,8 +116,11 @@ class PartitionWriter:
         """
         return self._seen_lsn
 
-    async def submit(self, submissions: Sequence[Submission]) -> Outcomes:
+    async def submit(self, submissions: Sequence[Submission], *, whole: bool = False) -> Outcomes:
         """Commits writes and returns one outcome for each, in order.
+
+        Args:
+            whole: whether none is to have an effect when one cannot have it.
 
         Raises:
             OverloadedError: too many writes wait already; none of these was accepted.
@@ -125,7 +132,7 @@ class PartitionWriter:
             raise OverloadedError("too many writes wait", partition=self.partition)
         if not submissions:
             return []
-        call = _Call(submissions, asyncio.get_running_loop().create_future())
+        call = _Call(submissions, asyncio.get_running_loop().create_future(), whole)
         self._waiting.append(call)
         self._queued += len(submissions)
         self._start()
@@ -150,7 +157,7 @@ class PartitionWriter:
                 group = self._take_group()
                 writes = [write for part in group for write in part.submissions]
                 try:
-                    outcomes = await self._commit(writes)
+                    outcomes = await self._commit(writes, group[0].call.whole)
                 except MemosError as error:
                     outcomes = [error] * len(writes)
                     self._failed(error)
@@ -172,7 +179,12 @@ class PartitionWriter:
                 self._start()
 
     def _take_group(self) -> list[_Slice]:
-        calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
+        calls = [self._waiting.popleft()]
+        if calls[0].whole:
+            calls[0].taken = len(calls[0].submissions)
+            return [_Slice(calls[0], calls[0].submissions)]
+        while self._waiting and len(calls) < self._batch and not self._waiting[0].whole:
+            calls.append(self._waiting.popleft())
         shares = _shares([len(call.submissions) - call.taken for call in calls], self._batch)
         group: list[_Slice] = []
         for call, share in zip(calls, shares, strict=True):
@@ -182,7 +194,7 @@ class PartitionWriter:
                 self._waiting.append(call)
         return group
 
-    async def _commit(self, writes: Sequence[Submission]) -> Outcomes:
+    async def _commit(self, writes: Sequence[Submission], whole: bool) -> Outcomes:
         if self._fenced is not None:
             raise self._fenced
         loop = asyncio.get_running_loop()
@@ -191,7 +203,7 @@ class PartitionWriter:
             last_lsn = await self._settle() if self._last_lsn is None else self._last_lsn
             try:
                 commit, outcomes = await loop.run_in_executor(
-                    self._executor, self._transactions.run, writes, last_lsn, trust_minted
+                    self._executor, self._transactions.run, writes, last_lsn, trust_minted, whole
                 )
             except AlreadyExistsError:
                 # The plan was made from less than the store holds: an id minted twice, or a commit

@@ -11,7 +11,7 @@ from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.cluster.trainers import RayTrainer
-from memos_ray.config import EmbedderKind, EmbedderSettings, Settings
+from memos_ray.config import EmbedderKind, EmbedderSettings, ModelSettings, Settings
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import Promoting
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
@@ -19,6 +19,7 @@ from memos_ray.ports import (
     BlobStorePort,
     ControlStorePort,
     EmbedderPort,
+    ModelPort,
     RecordStorePort,
     VectorStorePort,
 )
@@ -96,6 +97,34 @@ def _promoting(settings: Settings) -> dict[str, Promoting]:
         )
         for model in settings.served_models
     }
+
+
+def models(settings: Settings) -> dict[str, ModelPort]:
+    """Makes the models that answer conversations, by name."""
+    return {model.name: _model(model) for model in settings.models}
+
+
+def _model(settings: ModelSettings) -> ModelPort:
+    if not settings.external:
+        from memos_ray.serving.handles import ModelHandle
+
+        return ModelHandle(settings.name, settings.answer_s)
+    from memos_ray.adapters.openai_model import OpenAIModel
+
+    # The settings' own validation has seen to that.
+    assert settings.base_url is not None
+    key = settings.api_key
+    return OpenAIModel(
+        base_url=settings.base_url,
+        model=settings.remote_name or settings.name,
+        api_key=key.get_secret_value() if key else None,
+        limit_field=settings.limit_field.value,
+        at_once=settings.sequences,
+        waiting=settings.waiting_max,
+        connect_s=settings.connect_s,
+        silence_s=settings.silence_s,
+        answer_s=settings.answer_s,
+    )
 
 
 def embedder(settings: EmbedderSettings) -> EmbedderPort:

@@ -10,6 +10,7 @@ from memos_ray.config.models import (
     PromotionSettings,
     TeachingSettings,
 )
+from memos_ray.config.pipelines import PipelineSettings
 from memos_ray.config.settings import (
     ENV_NESTING,
     ENV_PREFIX,
@@ -44,6 +45,7 @@ __all__ = [
     "LimitField",
     "LimitSettings",
     "ModelSettings",
+    "PipelineSettings",
     "PromotionSettings",
     "RecordSettings",
     "RetrievalTuning",

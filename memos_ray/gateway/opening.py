@@ -7,10 +7,10 @@ from functools import cache
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import SystemClock
 from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
-from memos_ray.config import ModelSettings, Settings
+from memos_ray.cluster.pipeline_handle import PipelineHandle
+from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
-from memos_ray.ports import BlobStorePort, EmbedderPort, ModelPort, ShardPort
-from memos_ray.serving.handles import ModelHandle
+from memos_ray.ports import BlobStorePort, EmbedderPort, ShardPort
 
 
 def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
@@ -36,27 +36,7 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         blobs=blobs,
         public_key=public_key,
         clock=SystemClock(),
-        models={model.name: _model(model) for model in settings.models},
+        models=assembly.models(settings),
+        pipelines=PipelineHandle(settings.namespace),
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)
-
-
-def _model(settings: ModelSettings) -> ModelPort:
-    if not settings.external:
-        return ModelHandle(settings.name, settings.answer_s)
-    from memos_ray.adapters.openai_model import OpenAIModel
-
-    # The settings' own validation has seen to that.
-    assert settings.base_url is not None
-    key = settings.api_key
-    return OpenAIModel(
-        base_url=settings.base_url,
-        model=settings.remote_name or settings.name,
-        api_key=key.get_secret_value() if key else None,
-        limit_field=settings.limit_field.value,
-        at_once=settings.sequences,
-        waiting=settings.waiting_max,
-        connect_s=settings.connect_s,
-        silence_s=settings.silence_s,
-        answer_s=settings.answer_s,
-    )

@@ -44,6 +44,10 @@ class ShardPort(Protocol):
         """Commits writes; one outcome each, in order."""
         ...
 
+    async def write_all(self, partition: int, submissions: Sequence[Submission]) -> list[Written]:
+        """Commits writes in one transaction, all or none; raises the first error among them."""
+        ...
+
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:
@@ -219,6 +223,14 @@ class CrewPort(Protocol):
 
         Raises:
             UnavailableError: when it does not come up.
+        """
+        ...
+
+    async def start_pipelines(self) -> None:
+        """Starts the runner of pipelines unless it runs, and has it resume what it finds.
+
+        Raises:
+            UnavailableError: it does not come up.
         """
         ...
 

@@ -40,6 +40,7 @@ from memos_ray.ports import (
     ClockPort,
     ControlStorePort,
     EmbedderPort,
+    HookPort,
     KvBuilderPort,
     ModelPort,
     RecordStorePort,
@@ -48,6 +49,7 @@ from memos_ray.ports import (
     VectorStorePort,
 )
 from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.pipelines import runner_over
 
 
 class LocalObjects:
@@ -71,6 +73,9 @@ class Crew:
     dead: list[VaultShard] = field(default_factory=list)
 
     async def start_governance(self) -> None:
+        """It runs already."""
+
+    async def start_pipelines(self) -> None:
         """It runs already."""
 
     async def start_shard(self, name: str) -> None:
@@ -111,6 +116,7 @@ class InProcess:
     control: ControlStorePort
     clock: ClockPort
     administrator: Caller
+    backend: Backend
     administrator_id: str = "user:admin"
 
     @property
@@ -152,6 +158,7 @@ async def in_process(
     kv_builder: KvBuilderPort | None = None,
     promoting: Mapping[str, Promoting] | None = None,
     trainer: TrainerPort | None = None,
+    hooks: HookPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -201,6 +208,8 @@ async def in_process(
         clock=time,
         models=models or {},
     )
+    runner = runner_over(backend, documents, hooks=hooks, timeout_s=timeout_s)
+    backend = replace(backend, pipelines=runner)
     doorway = Doorway(backend, limits or LimitSettings(), timeout_s)
     try:
         await supervisor.boot()
@@ -213,8 +222,10 @@ async def in_process(
             documents,
             time,
             Caller(admin_key),
+            backend,
         )
     finally:
+        await runner.close()
         await supervisor.close()
         await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])
