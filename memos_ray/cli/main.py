@@ -18,6 +18,7 @@ from memos_ray.cli import (
     ingest_command,
     kv_commands,
     memory_commands,
+    pipeline_commands,
 )
 from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.output import Output
@@ -61,6 +62,7 @@ for commands in (
     chat_command,
     kv_commands,
     adapter_commands,
+    pipeline_commands,
     admin_commands,
 ):
     commands.register(app)

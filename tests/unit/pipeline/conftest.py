@@ -78,7 +78,7 @@ class Bench:
         who = caller or self.memos.administrator
 
         async with asyncio.timeout(60):
-            while (report := await pipelines.status(who, run_id)).state not in ENDED:
+            while (report := await pipelines.status(who, run_id)).state not in ENDED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return report
 

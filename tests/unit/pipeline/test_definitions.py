@@ -55,8 +55,11 @@ def test_PIPE_1_steps_follow_one_another_unless_they_say_what_they_need() -> Non
         ([{"kind": "launch", "id": "x"}], "kind"),
         ([{**FIND, "shell": "rm"}], "Extra inputs"),
         (
-            [FIND, {"kind": "augment", "id": "a", "template": "x"}]
-            + [{"kind": "delete", "id": "d", "of": "a"}],
+            [
+                FIND,
+                {"kind": "augment", "id": "a", "template": "x"},
+                {"kind": "delete", "id": "d", "of": "a"},
+            ],
             "no memories",
         ),
         (

@@ -203,17 +203,16 @@ async def test_PIPE_2_runs_do_not_reach_further_than_their_callers(bench: Bench)
     reach = {"kind": "retrieve", "id": "x", "filter": "tags:fact", "namespace": "user:admin"}
     empty = await bench.done(reach, caller=ann)
     assert (empty.state, empty.steps[0].memories) == (RunState.DONE, 0)
-    run = await bench.done({**reach, "query": "lease"}, caller=ann)
+    named = {"kind": "retrieve", "id": "x", "ids": ["f1"], "namespace": "user:admin"}
+    run = await bench.done(named, caller=ann)
     assert (run.state, run.reason) == (RunState.FAILED, "not_found")
     other = await bench.done(FACTS)
     with pytest.raises(NotFoundError):
         await bench.memos.doorway.pipelines.status(ann, other.id)
     with pytest.raises(NotFoundError):
         await bench.memos.doorway.pipelines.cancel(ann, other.id)
-    assert [one.id for one in (await bench.memos.doorway.pipelines.runs(ann)).runs] == [
-        run.id,
-        empty.id,
-    ]
+    seen = (await bench.memos.doorway.pipelines.runs(ann)).runs
+    assert [one.id for one in seen] == [run.id, empty.id]
 
 
 async def test_PIPE_2_hooks_are_called_after_the_commit_and_tried_again(bench: Bench) -> None:
