@@ -31,7 +31,7 @@ from memos_ray.core.pipeline.definition import (
     Teach,
     Update,
 )
-from memos_ray.core.pipeline.effects import Effect, EffectKind, FollowUp
+from memos_ray.core.pipeline.effects import Content, Effect, EffectKind, FollowUp
 from memos_ray.core.pipeline.run import MemoryRef, Run, StepRecord, StepState
 from memos_ray.core.pipeline.templates import ITEM, PARAMS, Scope, paths_in, render
 from memos_ray.core.vault.operations import UpdateMode
@@ -198,11 +198,8 @@ class StepWork:
 
     async def _changes(self, step: Update | AddTags | Delete) -> tuple[Effect, ...]:
         context, effects = self.run.context, []
-        earlier = {
-            effect.cube_id
-            for name in self.run.spec.earlier(step.id)
-            for effect in self.run.record(name).effects
-        }
+        earlier = self.run.spec.earlier(step.id)
+        staged = [effect for effect in self.run.effects() if effect.step in earlier]
         for index, ref in enumerate(self.run.record(step.of).memories):
             fresh = ref.version == 0
             item = None if fresh else (await self._memories(step.of))[index]
@@ -215,7 +212,7 @@ class StepWork:
                 ref.namespace,
                 ref.cube_id,
                 ref.version,
-                chained=fresh or ref.cube_id in earlier,
+                chained=any(one.cube_id == ref.cube_id for one in staged),
             )
             if isinstance(step, Update):
                 text = render(step.text, await self._named(step.text, item=item))
@@ -223,7 +220,12 @@ class StepWork:
             elif isinstance(step, AddTags):
                 scope = await self._named(*step.tags, item=item)
                 effect = replace(effect, tags=tuple(render(tag, scope) for tag in step.tags))
-            effects.append(effect)
+            content = Content(item.text, frozenset(item.descriptive.tags)) if item else _NOTHING
+            for one in staged:
+                content = content.after(one) if one.cube_id == ref.cube_id else content
+            # The vault refuses an update that changes nothing.
+            if isinstance(step, Delete) or content.after(effect) != content:
+                effects.append(effect)
         return tuple(effects)
 
     async def _lesson(self, step: Convert | Teach) -> FollowUp | None:
@@ -274,6 +276,7 @@ class StepWork:
         return scope
 
 
+_NOTHING = Content(None, frozenset())
 _KINDS = {
     Update: EffectKind.UPDATE,
     AddTags: EffectKind.TAG,

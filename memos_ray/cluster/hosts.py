@@ -115,6 +115,10 @@ class PipelineHost(PipelineRunner):
             )
         )
 
+    async def pid(self) -> int:
+        """Returns the id of this process."""
+        return os.getpid()
+
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `PipelinesPort` with packed arguments; packs its answer."""
         return pack(await getattr(self, method)(*unpack(packed)))

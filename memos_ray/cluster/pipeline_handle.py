@@ -25,6 +25,11 @@ class PipelineHandle:
         """Has it go on with what it finds."""
         await self._call("resume")
 
+    async def pid(self) -> int:
+        """Returns the process id of the runner."""
+        pid: int = await self._call("pid")
+        return pid
+
     async def start(
         self, context: CallContext, spec: PipelineSpec, params: Mapping[str, Scalar], key: str
     ) -> Run:

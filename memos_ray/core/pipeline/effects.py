@@ -111,6 +111,30 @@ class FollowUp:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a memory says at a point of a run."""
+
+    text: str | None
+    tags: frozenset[str]
+
+    def after(self, effect: Effect) -> Content:
+        """Returns the content behind one more effect."""
+        match effect.kind, effect.mode:
+            case (EffectKind.CREATE, _):
+                return Content(effect.text, frozenset(effect.tags))
+            case (EffectKind.TAG, _):
+                return replace(self, tags=self.tags | set(effect.tags))
+            case (EffectKind.UPDATE, UpdateMode.OVERWRITE):
+                return Content(effect.text, frozenset())
+            case (EffectKind.UPDATE, UpdateMode.APPEND):
+                return replace(self, text=f"{self.text or ''}\n{effect.text}")
+            case (EffectKind.UPDATE, _):
+                return replace(self, text=effect.text)
+            case _:
+                return self
+
+
 def inverses(run: str, effects: Sequence[Effect], versions: Sequence[int]) -> list[Write]:
     """Returns what undoes committed effects of one partition, memory by memory.
 

@@ -93,6 +93,17 @@ async def test_PIPE_1_a_step_is_mapped_over_memories_and_filtered(bench: Bench) 
     assert deleted.state.value == "deleted"
 
 
+async def test_PIPE_1_what_changes_nothing_is_left_out(bench: Bench) -> None:
+    mark = {"kind": "tag", "id": "mark", "of": "old", "tags": ["t"]}
+    note = {"kind": "create", "id": "note", "text": "x", "tags": ["t"]}
+    again = [{**mark, "id": "again"}, note, {**mark, "id": "new", "of": "note"}]
+    first = await bench.done(FACTS, SUMMARY, WRITE, mark, *again)
+    assert first.state is RunState.DONE, first
+    assert [len(step.effects) for step in first.steps] == [0, 0, 1, 1, 0, 1, 0]
+    second = await bench.done(FACTS, SUMMARY, WRITE, mark)
+    assert [len(step.effects) for step in second.steps] == [0, 0, 0, 0]
+
+
 async def test_PIPE_2_nothing_is_written_when_a_step_fails(bench: Bench) -> None:
     run = await bench.done(
         FACTS, SUMMARY, WRITE, {"kind": "augment", "id": "ask", "model": "gone", "template": "x"}
