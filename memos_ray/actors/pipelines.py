@@ -20,7 +20,9 @@ from memos_ray.actors.pipeline_vault import PipelineVault
 from memos_ray.config.pipelines import PipelineSettings
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.access.policy import no_namespace
 from memos_ray.core.cube.identity import digest
+from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.pipeline.definition import PipelineSpec, Scalar, Step
 from memos_ray.core.pipeline.run import ENDED, Run, RunState, StepRecord, StepState, pause_s
@@ -40,6 +42,7 @@ from memos_ray.ports import HookPort, ModelPort
 _log = logging.getLogger(__name__)
 _ID_CHARS = 32
 _RETRY_S = 1.0
+_SHARED = {"visibility": Visibility.SHARED.value, "owner": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,9 @@ class PipelineRunner:
     async def _stored(self, context: CallContext, namespace: str) -> list[StoredPipeline]:
         policy = await self._parts.vault.guard.ensure_for(context)
         now = self._parts.vault.clock.now()
-        policy.require_namespace(context, Action.READ, namespace, now)
+        # Being named on single memories is no admission: who reads what is shared there is let in.
+        if not policy.decide(context, Action.READ, _SHARED, namespace, now).allowed:
+            raise no_namespace(namespace)
         tenant = context.principal.tenant
         return await asyncio.to_thread(self._parts.journal.stored, tenant, namespace)
 

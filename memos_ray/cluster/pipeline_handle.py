@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,19 +13,28 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.pipeline.definition import PipelineSpec, Scalar
 from memos_ray.core.pipeline.run import Run
 from memos_ray.core.pipeline.stored import StoredPipeline
+from memos_ray.errors import DeadlineExceededError, OverloadedError, UnavailableError
 
 PIPELINES = "pipelines"
 
 
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.2
+
+
 class PipelineHandle:
-    """The remote runner. Implements `ports.PipelinesPort`."""
+    """The remote runner. Implements `ports.PipelinesPort`.
+
+    A call that finds it away, as while Ray starts it again, is repeated for a while: a run has a
+    key, and everything else but `keep` does the same twice as once.
+    """
 
     def __init__(self, namespace: str) -> None:
         self._actor = RemoteActor(PIPELINES, namespace)
 
     async def resume(self) -> None:
         """Has it go on with what it finds."""
-        await self._call("resume")
+        await self._actor.call("call", "resume", pack(()))
 
     async def pid(self) -> int:
         """Returns the process id of the runner."""
@@ -74,4 +85,13 @@ class PipelineHandle:
         return stored
 
     async def _call(self, method: str, *args: Any) -> Any:
-        return unpack(await self._actor.call("call", method, pack(args)))
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return unpack(await self._actor.call("call", method, pack(args)))
+            except (OverloadedError, DeadlineExceededError):
+                raise
+            except UnavailableError:
+                if method == "keep" or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
