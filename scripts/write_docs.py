@@ -6,6 +6,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else is 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.synchronous import Admin, MemOS
 from memos_ray.config import ModelSettings, Settings, env_name
 from memos_ray.core.cube.facets import FIELDS
+from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.errors import all_errors
 from memos_ray.gateway.app import create_app
 from memos_ray.gateway.chat import ChatService
@@ -181,8 +183,14 @@ def renewed(text: str) -> str:
     )
 
 
+def pipeline_schema() -> str:
+    """The JSON schema of pipelines."""
+    return json.dumps(PipelineSpec.model_json_schema(), indent=2) + "\n"
+
+
 def main() -> None:
     """Renews all documents."""
+    (DOCS / "pipeline.schema.json").write_text(pipeline_schema())
     for path in sorted(DOCS.glob("*.md")):
         old = path.read_text()
         new = renewed(old)

@@ -25,6 +25,7 @@ from memos_ray.actors.shard_parts import (
     activation_memory,
     parameter_memory,
 )
+from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
@@ -158,6 +159,13 @@ class VaultShard(ModelDoors):
         """Returns the receipt of an erasure; see `ShardPort`."""
         await self._serve(partition)
         return await self._receipts.show(partition, context, cube_id)
+
+    async def write_all(self, partition: int, submissions: Sequence[Submission]) -> list[Written]:
+        """Commits writes, all or none; see `ShardPort`."""
+        owned = await self._serve(partition)
+        await self._guard.ensure_each(submission.context for submission in submissions)
+        self._counters["writes"] += len(submissions)
+        return settled(await owned.writer.submit(submissions, whole=True))
 
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]

@@ -73,6 +73,7 @@ class Supervisor:
             if set(ring.owners) != set(names):
                 ring = await self._move(ring, names)
         await asyncio.gather(*(self._serve(name) for name in names))
+        await self._crew.start_pipelines()
         if self._loop is None:
             self._loop = asyncio.create_task(self._reconcile_forever())
         return ring
@@ -182,3 +183,4 @@ class Supervisor:
             wanted = set(self._ring.owned_by(name))
             if status is None or wanted - set(status.partitions):
                 await self._serve(name)
+        await self._crew.start_pipelines()

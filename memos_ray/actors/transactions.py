@@ -29,9 +29,16 @@ class Transactions:
     clock: ClockPort
 
     def run(
-        self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
+        self,
+        submissions: Sequence[Submission],
+        last_lsn: int,
+        trust_minted: bool,
+        whole: bool = False,
     ) -> tuple[Commit, Outcomes]:
         """Commits writes; returns the commit, empty when none had an effect, and their outcomes.
+
+        Args:
+            whole: whether none is to have an effect when one cannot have it.
 
         Raises:
             AlreadyExistsError: `last_lsn` is not the newest, or a minted id is taken.
@@ -58,7 +65,8 @@ class Transactions:
             },
         )
         outcomes = [planner.add(submission) for submission in submissions]
-        commit = planner.commit()
+        failed = whole and any(isinstance(outcome, MemosError) for outcome in outcomes)
+        commit = planner.denials() if failed else planner.commit()
         if commit.events:
             store.commit(commit)
         return commit, outcomes
@@ -82,3 +90,17 @@ class Transactions:
         erased = tuple(dict.fromkeys(key for key, operation in done if operation == ERASE))
         cubes = tuple(heads.values())
         return last, Commit(self.partition, self.epoch, cubes, erased, tuple(events))
+
+
+def settled(outcomes: Outcomes) -> list[Written]:
+    """Returns the outcomes of writes that went all or none.
+
+    Raises:
+        MemosError: the first error among them; none had an effect.
+    """
+    done = []
+    for outcome in outcomes:
+        if isinstance(outcome, MemosError):
+            raise outcome
+        done.append(outcome)
+    return done

@@ -30,10 +30,14 @@ _SETTLE_RETRY_S = 1.0
 
 @dataclass(slots=True)
 class _Call:
-    """One caller's writes: `taken` of them are in a transaction, `outcomes` are known."""
+    """One caller's writes: `taken` of them are in a transaction, `outcomes` are known.
+
+    Those of a `whole` call have a transaction of their own, and all of them an effect or none.
+    """
 
     submissions: Sequence[Submission]
     done: asyncio.Future[Outcomes]
+    whole: bool = False
     taken: int = 0
     outcomes: Outcomes = field(default_factory=list)
 
@@ -84,6 +88,8 @@ class PartitionWriter:
         self._on_commit = on_commit
         self._on_fenced = on_fenced
         self._waiting: FairQueue[_Call] = FairQueue()
+        # Its turn has come, in a transaction of its own.
+        self._alone: _Call | None = None
         self._queued = 0
         # Unknown at first and after a failure; then `_settle` asks the store before all else.
         self._last_lsn: int | None = None
@@ -112,8 +118,11 @@ class PartitionWriter:
         """
         return self._seen_lsn
 
-    async def submit(self, submissions: Sequence[Submission]) -> Outcomes:
+    async def submit(self, submissions: Sequence[Submission], *, whole: bool = False) -> Outcomes:
         """Commits writes and returns one outcome for each, in order.
+
+        Args:
+            whole: whether none is to have an effect when one cannot have it.
 
         Raises:
             OverloadedError: too many writes wait already; none of these was accepted.
@@ -125,7 +134,7 @@ class PartitionWriter:
             raise OverloadedError("too many writes wait", partition=self.partition)
         if not submissions:
             return []
-        call = _Call(submissions, asyncio.get_running_loop().create_future())
+        call = _Call(submissions, asyncio.get_running_loop().create_future(), whole)
         self._wait(call)
         self._queued += len(submissions)
         self._start()
@@ -146,11 +155,11 @@ class PartitionWriter:
 
     async def _run(self) -> None:
         try:
-            while len(self._waiting):
+            while self._waits:
                 group = self._take_group()
                 writes = [write for part in group for write in part.submissions]
                 try:
-                    outcomes = await self._commit(writes)
+                    outcomes = await self._commit(writes, group[0].call.whole)
                 except MemosError as error:
                     outcomes = [error] * len(writes)
                     self._failed(error)
@@ -168,15 +177,31 @@ class PartitionWriter:
                 await self._settle_now()
         finally:
             self._running = None
-            if len(self._waiting):
+            if self._waits:
                 self._start()
+
+    def _next(self) -> _Call:
+        alone, self._alone = self._alone, None
+        return self._waiting.pop()[1] if alone is None else alone
+
+    @property
+    def _waits(self) -> bool:
+        return self._alone is not None or len(self._waiting) > 0
 
     def _wait(self, call: _Call) -> None:
         self._waiting.push(call.submissions[0].context.principal.tenant, call)
 
     def _take_group(self) -> list[_Slice]:
-        most = min(len(self._waiting), self._batch)
-        calls = [self._waiting.pop()[1] for _ in range(most)]
+        calls = [self._next()]
+        if calls[0].whole:
+            calls[0].taken = len(calls[0].submissions)
+            return [_Slice(calls[0], calls[0].submissions)]
+        while len(self._waiting) and len(calls) < self._batch and self._alone is None:
+            call = self._next()
+            if call.whole:
+                self._alone = call
+            else:
+                calls.append(call)
         shares = _shares([len(call.submissions) - call.taken for call in calls], self._batch)
         group: list[_Slice] = []
         for call, share in zip(calls, shares, strict=True):
@@ -186,7 +211,7 @@ class PartitionWriter:
                 self._wait(call)
         return group
 
-    async def _commit(self, writes: Sequence[Submission]) -> Outcomes:
+    async def _commit(self, writes: Sequence[Submission], whole: bool) -> Outcomes:
         if self._fenced is not None:
             raise self._fenced
         loop = asyncio.get_running_loop()
@@ -195,7 +220,7 @@ class PartitionWriter:
             last_lsn = await self._settle() if self._last_lsn is None else self._last_lsn
             try:
                 commit, outcomes = await loop.run_in_executor(
-                    self._executor, self._transactions.run, writes, last_lsn, trust_minted
+                    self._executor, self._transactions.run, writes, last_lsn, trust_minted, whole
                 )
             except AlreadyExistsError:
                 # The plan was made from less than the store holds: an id minted twice, or a commit

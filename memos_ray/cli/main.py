@@ -18,6 +18,7 @@ from memos_ray.cli import (
     ingest_command,
     kv_commands,
     memory_commands,
+    pipeline_commands,
     receipt_command,
     watching_commands,
 )
@@ -65,6 +66,7 @@ for commands in (
     chat_command,
     kv_commands,
     adapter_commands,
+    pipeline_commands,
     admin_commands,
 ):
     commands.register(app)

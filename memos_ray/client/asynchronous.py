@@ -12,6 +12,7 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
+from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
@@ -142,6 +143,11 @@ class AsyncMemOS(AsyncReads):
     def adapters(self) -> AsyncAdapters:
         """What models have learnt of memories, and lessons."""
         return AsyncAdapters(self._transport.parameter, self._caller, self._only_model)
+
+    @property
+    def pipelines(self) -> AsyncPipelines:
+        """Memory pipelines and their runs."""
+        return AsyncPipelines(self._transport.pipelines, self._caller)
 
     @property
     def kv(self) -> AsyncKv:

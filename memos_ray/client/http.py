@@ -15,6 +15,7 @@ from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.parameter_http import HttpParameter
+from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
 from memos_ray.client.rest_link import RestLink, error_of
 from memos_ray.client.transport import Item
@@ -56,6 +57,7 @@ class HttpTransport:
         self.activation = HttpActivation(self._link)
         self.receipts = HttpReceipts(self._link)
         self.parameter = HttpParameter(self._link)
+        self.pipelines = HttpPipelines(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

@@ -38,6 +38,7 @@ class LocalTransport:
         self.activation = doorway.activation
         self.receipts = doorway.receipts
         self.parameter = doorway.parameter
+        self.pipelines = doorway.pipelines
         self._stop = stop
 
     async def add(

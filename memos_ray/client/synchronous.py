@@ -13,6 +13,7 @@ from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
+from memos_ray.client.pipelines import Pipelines
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
 from memos_ray.core.cube.metadata import Visibility
@@ -77,6 +78,11 @@ class MemOS:
     def adapters(self) -> Adapters:
         """What models have learnt of memories, and lessons."""
         return Adapters(self._async.adapters, self._loop)
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """Memory pipelines and their runs."""
+        return Pipelines(self._async.pipelines, self._loop)
 
     @property
     def kv(self) -> Kv:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.core.access.administration import AdminOperation
+from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
 from memos_ray.gateway.admin_models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
@@ -28,6 +29,14 @@ from memos_ray.gateway.parameter_models import (
     LessonReport,
     Merging,
     Teaching,
+)
+from memos_ray.gateway.pipeline_models import (
+    PipelineOrder,
+    RunList,
+    RunReport,
+    RunRequest,
+    StoredPipelineInfo,
+    StoredPipelineList,
 )
 from memos_ray.gateway.proposal_models import Proposal, ProposalList
 from memos_ray.gateway.receipt_models import ErasureReceipt
@@ -144,6 +153,40 @@ class ParameterApi(Protocol):
         ...
 
 
+class PipelinesApi(Protocol):
+    """The verbs of pipelines; every method raises the errors of `memos_ray.errors`."""
+
+    async def validate(self, caller: Caller, definition: PipelineSpec) -> PipelineOrder:
+        """Checks a pipeline."""
+        ...
+
+    async def run(self, caller: Caller, wanted: RunRequest) -> RunReport:
+        """Begins a run."""
+        ...
+
+    async def status(self, caller: Caller, run_id: str) -> RunReport:
+        """Shows a run."""
+        ...
+
+    async def runs(self, caller: Caller) -> RunList:
+        """Lists runs."""
+        ...
+
+    async def cancel(self, caller: Caller, run_id: str) -> RunReport:
+        """Ends a run."""
+        ...
+
+    async def keep(
+        self, caller: Caller, name: str, definition: PipelineSpec, namespace: str | None = None
+    ) -> StoredPipelineInfo:
+        """Stores a new version of a named pipeline."""
+        ...
+
+    async def templates(self, caller: Caller, namespace: str | None = None) -> StoredPipelineList:
+        """Lists the pipelines of a namespace."""
+        ...
+
+
 class Transport(Protocol):
     """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
 
@@ -160,6 +203,11 @@ class Transport(Protocol):
     @property
     def parameter(self) -> ParameterApi:
         """The verbs of parameter memory."""
+        ...
+
+    @property
+    def pipelines(self) -> PipelinesApi:
+        """The verbs of pipelines."""
         ...
 
     async def add(

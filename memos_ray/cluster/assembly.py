@@ -174,6 +174,11 @@ def _learning(settings: Settings) -> dict[str, Learning]:
     return found
 
 
+def models(settings: Settings) -> dict[str, ModelPort]:
+    """Makes the models that answer conversations, by name."""
+    return {model.name: model_port(model) for model in settings.models}
+
+
 def embedder(settings: EmbedderSettings) -> EmbedderPort:
     """Makes the embedder.
 

@@ -8,8 +8,9 @@ from typing import Any
 import ray
 
 from memos_ray.cluster.handles import GOVERNANCE, ShardHandle
-from memos_ray.cluster.hosts import GovernanceHost, ShardHost
+from memos_ray.cluster.hosts import GovernanceHost, PipelineHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
+from memos_ray.cluster.pipeline_handle import PIPELINES, PipelineHandle
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.config import Settings
 from memos_ray.core.access import keys
@@ -48,6 +49,7 @@ class Crew:
         self._settings = settings
         self._public_key = Keyring(settings).public_key()
         self._shards: dict[str, ShardHandle] = {}
+        self._pipelines = PipelineHandle(settings.namespace)
 
     async def start_governance(self) -> None:
         """Starts the policy authority and waits until it answers."""
@@ -57,6 +59,14 @@ class Crew:
         actor = RemoteActor(GOVERNANCE, self._settings.namespace, _START_TIMEOUT_S)
         proof = keys.parse(Keyring(self._settings).admin_key())
         await actor.call("bootstrap", self._settings.governance.default_tenant, proof)
+
+    async def start_pipelines(self) -> None:
+        """Starts the runner of pipelines and has it resume what it finds."""
+        settings = without_keys(self._settings)
+        await asyncio.to_thread(
+            start_actor, PipelineHost, PIPELINES, settings, settings, self._public_key
+        )
+        await self._pipelines.resume()
 
     async def start_shard(self, name: str) -> None:
         """Starts a shard unless it runs."""

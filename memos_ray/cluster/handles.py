@@ -57,6 +57,11 @@ class ShardHandle:
         outcomes: list[Written | MemosError] = await self._call("write", partition, submissions)
         return outcomes
 
+    async def write_all(self, partition: int, submissions: Sequence[Submission]) -> list[Written]:
+        """Commits writes, all or none."""
+        written: list[Written] = await self._call("write_all", partition, submissions)
+        return written
+
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:

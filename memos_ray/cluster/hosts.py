@@ -9,15 +9,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import cache
 from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.pipeline_journal import PipelineJournal
+from memos_ray.actors.pipeline_vault import PipelineVault
+from memos_ray.actors.pipelines import PipelineRunner, RunnerParts
+from memos_ray.actors.routing import Router
 from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.supervisor import load_ring
+from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.cluster.handles import PolicyHandle
+from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings
@@ -69,6 +76,46 @@ class ShardHost(VaultShard):
 
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `ShardPort` with packed arguments; packs its answer."""
+        return pack(await getattr(self, method)(*unpack(packed)))
+
+
+class PipelineHost(PipelineRunner):
+    """The runner of pipelines on the control store."""
+
+    def __init__(self, settings: Settings, public_key: bytes) -> None:
+        configure_process()
+        clock = SystemClock()
+        supervisor = SupervisorHandle(settings.namespace)
+        router = Router(
+            supervisor,
+            cache(lambda name: ShardHandle(name, settings.namespace)),
+            clock,
+            settings.gateway.timeout_s,
+        )
+        super().__init__(
+            RunnerParts(
+                journal=PipelineJournal(
+                    assembly.control_store(settings), clock, settings.pipelines.kept
+                ),
+                vault=PipelineVault(
+                    router,
+                    PolicyGuard(public_key, PolicyHandle(settings.namespace), clock),
+                    cache(lambda: assembly.embedder(settings.embedder)),
+                    clock,
+                    os.urandom,
+                ),
+                models=assembly.models(settings),
+                hooks=HttpHooks(settings.pipelines.hooks),
+                settings=settings.pipelines,
+            )
+        )
+
+    async def pid(self) -> int:
+        """Returns the id of this process."""
+        return os.getpid()
+
+    async def call(self, method: str, packed: Packed) -> Packed:
+        """Calls a method of `PipelinesPort` with packed arguments; packs its answer."""
         return pack(await getattr(self, method)(*unpack(packed)))
 
 

@@ -11,6 +11,7 @@ from memos_ray.config.models import (
     PromotionSettings,
     TeachingSettings,
 )
+from memos_ray.config.pipelines import PipelineSettings
 from memos_ray.config.settings import (
     ENV_NESTING,
     ENV_PREFIX,
@@ -46,6 +47,7 @@ __all__ = [
     "LimitField",
     "LimitSettings",
     "ModelSettings",
+    "PipelineSettings",
     "PromotionSettings",
     "RecordSettings",
     "RetrievalTuning",

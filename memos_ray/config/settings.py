@@ -30,6 +30,7 @@ from memos_ray.config.fields import (
     Section,
 )
 from memos_ray.config.models import ModelSettings, PromotionSettings, TeachingSettings
+from memos_ray.config.pipelines import PipelineSettings
 from memos_ray.errors import ConfigurationError
 
 ENV_PREFIX = "MEMOS_"
@@ -275,6 +276,7 @@ class Settings(_Explained):
     retrieval: RetrievalTuning = RetrievalTuning()
     promotion: PromotionSettings = PromotionSettings()
     teaching: TeachingSettings = TeachingSettings()
+    pipelines: PipelineSettings = PipelineSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )

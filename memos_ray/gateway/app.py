@@ -25,6 +25,7 @@ from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
+from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
@@ -99,6 +100,7 @@ def create_app(
         # Before the routes of one adapter, whose id could be anything.
         proposal_router,
         parameter_router,
+        pipeline_router,
         ingest_router,
         admin_router,
         openai_router,

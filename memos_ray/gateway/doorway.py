@@ -16,6 +16,7 @@ from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.parameter import ParameterService
+from memos_ray.gateway.pipelines import PipelineService
 from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
@@ -26,6 +27,7 @@ from memos_ray.ports import (
     EmbedderPort,
     GovernancePort,
     ModelPort,
+    PipelinesPort,
     ShardPort,
     SupervisorPort,
 )
@@ -40,6 +42,7 @@ class Backend:
         embedder: loads the embedding model at its first call.
         blobs: opens the blob store at its first call.
         models: the models that answer conversations, by name.
+        pipelines: the runner, where there is one.
         public_key: verifies policy snapshots.
     """
 
@@ -51,6 +54,7 @@ class Backend:
     public_key: bytes
     clock: ClockPort
     models: Mapping[str, ModelPort] = field(default_factory=dict)
+    pipelines: PipelinesPort | None = None
 
 
 class Doorway:
@@ -82,6 +86,7 @@ class Doorway:
             clock=clock,
             public_key=backend.public_key,
         )
+        self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -7,6 +7,7 @@ from functools import cache
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import SystemClock
 from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
+from memos_ray.cluster.pipeline_handle import PipelineHandle
 from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
 from memos_ray.ports import BlobStorePort, EmbedderPort, ShardPort
@@ -35,6 +36,7 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         blobs=blobs,
         public_key=public_key,
         clock=SystemClock(),
-        models={model.name: assembly.model_port(model) for model in settings.models},
+        models=assembly.models(settings),
+        pipelines=PipelineHandle(settings.namespace),
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)

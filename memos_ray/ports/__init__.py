@@ -20,6 +20,7 @@ from memos_ray.ports.models import (
     TokenizerPort,
 )
 from memos_ray.ports.objects import ObjectsPort
+from memos_ray.ports.pipelines import HookPort, PipelinesPort
 from memos_ray.ports.records import (
     ControlStorePort,
     Derivation,
@@ -53,10 +54,12 @@ __all__ = [
     "EventQuery",
     "ForeignAdapter",
     "GovernancePort",
+    "HookPort",
     "KvBuilderPort",
     "ModelPort",
     "NamespaceSize",
     "ObjectsPort",
+    "PipelinesPort",
     "ProbingSpec",
     "ProcessProbePort",
     "RecordStorePort",

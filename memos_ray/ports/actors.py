@@ -50,6 +50,10 @@ class ShardPort(Protocol):
         """Commits writes; one outcome each, in order."""
         ...
 
+    async def write_all(self, partition: int, submissions: Sequence[Submission]) -> list[Written]:
+        """Commits writes in one transaction, all or none; raises the first error among them."""
+        ...
+
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:
@@ -267,6 +271,14 @@ class CrewPort(Protocol):
 
         Raises:
             UnavailableError: when it does not come up.
+        """
+        ...
+
+    async def start_pipelines(self) -> None:
+        """Starts the runner of pipelines unless it runs, and has it resume what it finds.
+
+        Raises:
+            UnavailableError: it does not come up.
         """
         ...
 

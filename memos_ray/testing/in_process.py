@@ -41,6 +41,7 @@ from memos_ray.ports import (
     ClockPort,
     ControlStorePort,
     EmbedderPort,
+    HookPort,
     KvBuilderPort,
     ModelPort,
     RecordStorePort,
@@ -49,6 +50,7 @@ from memos_ray.ports import (
     VectorStorePort,
 )
 from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.pipelines import runner_over
 
 
 class LocalObjects:
@@ -72,6 +74,9 @@ class Crew:
     dead: list[VaultShard] = field(default_factory=list)
 
     async def start_governance(self) -> None:
+        """It runs already."""
+
+    async def start_pipelines(self) -> None:
         """It runs already."""
 
     async def start_shard(self, name: str) -> None:
@@ -112,6 +117,7 @@ class InProcess:
     control: ControlStorePort
     clock: ClockPort
     administrator: Caller
+    backend: Backend
     administrator_id: str = "user:admin"
 
     @property
@@ -155,6 +161,7 @@ async def in_process(
     learning: Mapping[str, Learning] | None = None,
     trainer: TrainerPort | None = None,
     replicas: AdapterReplicasPort | None = None,
+    hooks: HookPort | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -214,6 +221,8 @@ async def in_process(
         clock=time,
         models=models or {},
     )
+    runner = runner_over(backend, documents, hooks=hooks, timeout_s=timeout_s)
+    backend = replace(backend, pipelines=runner)
     doorway = Doorway(backend, limits or LimitSettings(), timeout_s)
     try:
         await supervisor.boot()
@@ -226,8 +235,10 @@ async def in_process(
             documents,
             time,
             Caller(admin_key),
+            backend,
         )
     finally:
+        await runner.close()
         await supervisor.close()
         await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])

@@ -10,10 +10,11 @@ import pytest
 
 from memos_ray.config import Settings
 from memos_ray.core.cube.filters import syntax
+from memos_ray.core.pipeline.definition import Step
 from memos_ray.core.reader.formats import Format
 from memos_ray.errors import all_errors
 from memos_ray.gateway.ingestion import IngestOptions
-from scripts.write_docs import DOCS, TABLES, renewed
+from scripts.write_docs import DOCS, TABLES, pipeline_schema, renewed
 
 ROOT = DOCS.parent
 PAGES = sorted(DOCS.glob("*.md"))
@@ -24,6 +25,17 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)", re.DOTALL)
 def test_tables_follow_from_the_code(page: Path) -> None:
     text = page.read_text()
     assert renewed(text) == text, "run `make docs`"
+
+
+def test_PIPE_1_the_schema_of_pipelines_follows_from_the_code() -> None:
+    assert (DOCS / "pipeline.schema.json").read_text() == pipeline_schema(), "run `make docs`"
+
+
+def test_PIPE_1_every_step_and_each_of_its_fields_is_explained() -> None:
+    text = (DOCS / "pipelines.md").read_text()
+    for step in get_args(Step):
+        assert f"| `{step.model_fields['kind'].default}` |" in text
+        assert [name for name in step.model_fields if f"`{name}`" not in text] == ["kind"]
 
 
 def test_every_table_is_somewhere() -> None:

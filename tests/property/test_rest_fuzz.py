@@ -121,6 +121,31 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", "/v1/adapters/import"): [{"ids": ["x"], "model": "quoting"}],
     ("POST", "/v1/adapters/{id}/externalise"): [{"probe": False}],
+    ("POST", "/v1/pipelines/validate"): [
+        {
+            "name": "p",
+            "parameters": {"x": {"default": 1}},
+            "steps": [
+                {"kind": "retrieve", "id": "a", "query": "{params.x}", "filter": "tags:a"},
+                {"kind": "augment", "id": "b", "template": "{a.text}", "when": "a.count > 0"},
+                {"kind": "tag", "id": "c", "of": "a", "tags": ["t"], "needs": ["a"]},
+            ],
+        }
+    ],
+    ("POST", "/v1/pipelines/runs"): [
+        {
+            "definition": {
+                "name": "p",
+                "steps": [{"kind": "augment", "id": "b", "template": "x"}],
+            },
+            "params": {},
+            "idempotency_key": "k",
+        },
+        {"template": "p", "version": 1, "namespace": "user:admin", "params": {"x": 1}},
+    ],
+    ("PUT", "/v1/pipelines/templates/{name}"): [
+        {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
+    ],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -7,7 +7,7 @@ the commit's fence check succeeds. Writes are planned in order, and each sees th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -178,6 +178,13 @@ class Planner:
             tuple(self._new_replies),
             tuple(facets for _, facets in self._cubes),
         )
+
+    def denials(self) -> Commit:
+        """Returns nothing of what was planned but the log entries of what was denied."""
+        denied = [event for event in self._events if event.outcome is Outcome.DENIED]
+        numbered = enumerate(denied, start=self.last_lsn + 1)
+        events = tuple(replace(event, lsn=lsn) for lsn, event in numbered)
+        return Commit(self.partition, self.epoch, events=events)
 
     def _replay(self, context: CallContext, write: Write, request: str) -> Written | None:
         principal, operation = context.principal, write.operation

@@ -1,0 +1,1 @@
+"""Memory pipelines: their definitions, and what is decided of their runs."""
