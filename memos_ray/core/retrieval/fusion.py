@@ -1,4 +1,5 @@
-"""Fusion: normalise the evidence, weigh it, add the priors, take the best, explain them.
+"""Fusion: normalise the evidence, weigh it, add the priors, follow the best into the graph, take
+the best again, explain them.
 
 A signal's z-score is its distance from its mean in standard deviations, taken over the permitted
 memories of this search; a memory about which it has no opinion counts as average. Unlike reciprocal
@@ -15,7 +16,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval import relevance
+from memos_ray.core.retrieval import graph, relevance
 from memos_ray.core.retrieval.query import Scored, SignalPart
 from memos_ray.core.retrieval.scope import Scope
 from memos_ray.core.retrieval.signals import EVIDENCE, PRIORS, Measured, Signal
@@ -97,6 +98,10 @@ def rank(scope: Scope) -> list[Scored]:
     for one in weighed:
         one.add_to(totals)
     ids = scope.store.frame.ids
+    expansion = _expand(scope, totals)
+    if expansion is not None:
+        expansion.add_to(totals)
+        weighed.append(expansion)
     if not query.min_relevance:
         best = _best(totals, scope.rows, ids, wanted)[query.offset :]
         return _explain(scope, weighed, np.array(best, np.int64), totals)
@@ -107,6 +112,19 @@ def rank(scope: Scope) -> list[Scored]:
         return []
     best = _best(totals[kept], scope.rows[kept], ids, wanted)[query.offset :]
     return _explain(scope, weighed, kept[best], totals)
+
+
+def _expand(scope: Scope, totals: FloatArray) -> _Weighed | None:
+    """What the best so far lead to in the graph; nothing when that is switched off."""
+    weight = scope.weights.graph
+    if not weight:
+        return None
+    best = _best(totals, scope.rows, scope.store.frame.ids, min(graph.SEEDS, len(totals)))
+    seeds = scope.rows[best].tolist()
+    walked = graph.walk(scope, seeds, np.round(totals[best], _DIGITS))
+    if walked is None:
+        return None
+    return _Weighed("graph", weight, Measured(walked.values, None, walked.notes), prior=True)
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:

@@ -2,7 +2,8 @@
 
 Evidence is measured for every permitted memory, z-scored and weighed. A prior is added as it is to
 the memories that it applies to. A new signal is a class with the methods of `Signal`, a weight in
-`SignalWeights` and a place in `EVIDENCE` or `PRIORS`.
+`SignalWeights` and a place in `EVIDENCE` or `PRIORS`. The one signal that starts from what these
+say together is in `graph`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval import lexical
+from memos_ray.core.retrieval import lexical, proper
 from memos_ray.core.retrieval.columns import ABSENT
 from memos_ray.core.retrieval.scope import Scope
 
@@ -246,6 +247,20 @@ class WhenPrior:
         return Measured(values, None, lambda slots: ["tells a time"] * len(slots))
 
 
+class NamePrior:
+    """1 for what tells a name, when the query asks for one ("where", "which book")."""
+
+    name = "name"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent unless the answer is a name."""
+        if not proper.asks_name(scope.query.text):
+            return None
+        telling = scope.store.told.telling(scope.high, scope.participants)
+        values = scope.at(telling, slots).astype(np.float64)
+        return Measured(values, None, lambda slots: ["tells a name"] * len(slots))
+
+
 class QuestionPrior:
     """How much a memory asks: it repeats the words of the query and rarely holds the answer."""
 
@@ -264,5 +279,6 @@ PRIORS: tuple[Signal, ...] = (
     TagPrior(),
     DatePrior(),
     WhenPrior(),
+    NamePrior(),
     QuestionPrior(),
 )
