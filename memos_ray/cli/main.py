@@ -18,6 +18,7 @@ from memos_ray.cli import (
     ingest_command,
     kv_commands,
     memory_commands,
+    organise_commands,
 )
 from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.output import Output
@@ -58,6 +59,7 @@ for commands in (
     memory_commands,
     ingest_command,
     finding_commands,
+    organise_commands,
     chat_command,
     kv_commands,
     adapter_commands,

@@ -20,6 +20,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
+from memos_ray.gateway.organising_models import ProposalList, ProposalView
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
     ExternaliseResult,
@@ -116,6 +117,26 @@ class ParameterApi(Protocol):
         ...
 
 
+class OrganisingApi(Protocol):
+    """The verbs of organising; every method raises the errors of `memos_ray.errors`."""
+
+    async def proposals(self, caller: Caller, namespace: str | None = None) -> ProposalList:
+        """Lists what is proposed."""
+        ...
+
+    async def settle(
+        self, caller: Caller, proposal_id: str, namespace: str | None = None, *, accept: bool
+    ) -> ProposalView:
+        """Accepts or refuses a proposal."""
+        ...
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> ProposalList:
+        """Has what is sure done at once, or only proposed."""
+        ...
+
+
 class Transport(Protocol):
     """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
 
@@ -127,6 +148,11 @@ class Transport(Protocol):
     @property
     def parameter(self) -> ParameterApi:
         """The verbs of parameter memory."""
+        ...
+
+    @property
+    def organising(self) -> OrganisingApi:
+        """The verbs of organising."""
         ...
 
     async def add(

@@ -14,6 +14,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
@@ -105,6 +106,28 @@ class ShardHandle:
             *references, weights = references
             taught = replace(taught, weights=weights)
         return replace(found, references=tuple(references), taught=taught)
+
+    async def proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> OrganisingReport:
+        """Returns what is proposed."""
+        report: OrganisingReport = await self._call("proposals", partition, context, namespace)
+        return report
+
+    async def settle(
+        self, partition: int, context: CallContext, namespace: str, proposal: str, accept: bool
+    ) -> ShownProposal:
+        """Accepts or refuses a proposal."""
+        shown: ShownProposal = await self._call(
+            "settle", partition, context, namespace, proposal, accept
+        )
+        return shown
+
+    async def automate(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has what is sure done at once, or only proposed."""
+        await self._call("automate", partition, context, namespace, automatic)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""

@@ -11,6 +11,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
@@ -68,6 +69,24 @@ class ShardPort(Protocol):
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches a namespace's share in one partition."""
+        ...
+
+    async def proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> OrganisingReport:
+        """Returns what is proposed about memories that the caller may read."""
+        ...
+
+    async def settle(
+        self, partition: int, context: CallContext, namespace: str, proposal: str, accept: bool
+    ) -> ShownProposal:
+        """Accepts or refuses a proposal, with the caller's rights."""
+        ...
+
+    async def automate(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has what is sure done at once, or only proposed."""
         ...
 
     async def start_prompt(

@@ -121,6 +121,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", "/v1/adapters/import"): [{"ids": ["x"], "model": "quoting"}],
     ("POST", "/v1/adapters/{id}/externalise"): [{"probe": False}],
+    ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

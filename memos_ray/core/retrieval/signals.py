@@ -23,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 _NEVER = np.iinfo(np.int64).min
+_FOREVER = int(np.iinfo(np.int64).max)
 _DAY = 86_400 * 1_000_000
 _YEAR = 365 * _DAY
 
@@ -186,7 +187,7 @@ class TagPrior:
 
 
 class DatePrior:
-    """1 for what was said, or speaks of something, in the time that the query names."""
+    """1 for what was said, speaks of something, or held for a while, in the time of the query."""
 
     name = "date"
 
@@ -200,14 +201,20 @@ class DatePrior:
         inside = (times >= start) & (times < end)
         if yearly:
             inside = _in_season(times, start, end) & (times != _NEVER)
+        frame = scope.store.frame
+        ends = frame.times(slots, ("valid_to",), int(_NEVER))
+        ended = np.flatnonzero(ends != _NEVER)
+        if len(ended):
+            begins = frame.times(slots[ended], ("valid_from", "event_time", "created_at"), _FOREVER)
+            inside[ended] |= (begins < end) & (ends[ended] > start)
         mentions = scope.store.mentions
         if mentions:
             place = {slot: at for at, slot in enumerate(slots.tolist())}
             for slot in mentions.keys() & place.keys():
                 spans = np.array(mentions[slot], np.int64)
                 if yearly:
-                    ends = np.concatenate((spans[:, 0], spans[:, 1] - 1))
-                    inside[place[slot]] |= bool(_in_season(ends, start, end).any())
+                    edges = np.concatenate((spans[:, 0], spans[:, 1] - 1))
+                    inside[place[slot]] |= bool(_in_season(edges, start, end).any())
                 elif any(low < end and high > start for low, high in mentions[slot]):
                     inside[place[slot]] = True
         return Measured(inside.astype(np.float64), None, lambda slots: ["in time"] * len(slots))
