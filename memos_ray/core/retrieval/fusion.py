@@ -98,20 +98,22 @@ def rank(scope: Scope) -> list[Scored]:
     for one in weighed:
         one.add_to(totals)
     ids = scope.store.frame.ids
-    expansion = _expand(scope, totals)
+    # Company does not make a memory relevant: the graph ranks, and what was said decides.
+    judged, expansion = totals, _expand(scope, totals)
     if expansion is not None:
+        totals = totals.copy()
         expansion.add_to(totals)
         weighed.append(expansion)
     if not query.min_relevance:
         best = _best(totals, scope.rows, ids, wanted)[query.offset :]
-        return _explain(scope, weighed, np.array(best, np.int64), totals)
-    likely = relevance.of_scores(scope, scope.rows, np.round(totals, _DIGITS))
+        return _explain(scope, weighed, np.array(best, np.int64), totals, judged)
+    likely = relevance.of_scores(scope, scope.rows, np.round(judged, _DIGITS))
     kept = np.flatnonzero(likely >= query.min_relevance)
     wanted = min(wanted, len(kept))
     if wanted <= query.offset:
         return []
     best = _best(totals[kept], scope.rows[kept], ids, wanted)[query.offset :]
-    return _explain(scope, weighed, kept[best], totals)
+    return _explain(scope, weighed, kept[best], totals, judged)
 
 
 def _expand(scope: Scope, totals: FloatArray) -> _Weighed | None:
@@ -190,12 +192,17 @@ def _newest(scope: Scope, wanted: int) -> list[Scored]:
 
 
 def _explain(
-    scope: Scope, weighed: Sequence[_Weighed], places: IntArray, totals: FloatArray
+    scope: Scope,
+    weighed: Sequence[_Weighed],
+    places: IntArray,
+    totals: FloatArray,
+    judged: FloatArray,
 ) -> list[Scored]:
     slots = scope.rows[places].tolist()
     ids = [scope.store.frame.ids[slot] for slot in slots]
     scores = np.round(totals[places], _DIGITS)
-    likely = relevance.of_scores(scope, scope.rows[places], scores).tolist()
+    evident = np.round(judged[places], _DIGITS)
+    likely = relevance.of_scores(scope, scope.rows[places], evident).tolist()
     told: Iterable[tuple[SignalPart | None, ...]] = repeat(())
     if scope.query.explain:
         told = zip(*(one.parts(places, slots) for one in weighed), strict=True)
