@@ -74,6 +74,8 @@ class ProposalBook:
     async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
         """Removes everything about memories that are gone."""
         gone = set(keys)
+        if not gone:
+            return
         held = await self._rows(partition)
         for (tenant, id), one in list(held.items()):
             if gone & {CubeKey(tenant, one.older), CubeKey(tenant, one.newer)}:
