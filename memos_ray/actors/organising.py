@@ -91,6 +91,8 @@ class Organiser:
             if cube.descriptive.valid_to is None and not cube.frozen:
                 await self._compare(Place(partition, cube.tenant, cube.namespace), cube, courtesy)
                 await courtesy.turn()
+                # Searches get their turn, too.
+                await asyncio.sleep(0)
 
     async def report(self, place: Place, context: CallContext, lag: int) -> OrganisingReport:
         """Returns what is proposed about memories that the caller may read.
@@ -162,8 +164,10 @@ class Organiser:
         index = await self._residency.index(place, courtesy)
         if index is None:
             return
-        near = index.alike(cube.id, _ALIKE)
-        for statement in statements(cube.text, cube.descriptive.setting.speaker):
+        setting = cube.descriptive.setting
+        # A turn is nothing's duplicate.
+        near = index.alike(cube.id, _ALIKE) if setting.position is None else []
+        for statement in statements(cube.text, setting.speaker):
             near += index.worded(statement.cues, _RIVALS)
         keys = [CubeKey(cube.tenant, id) for id in dict.fromkeys(near) if id != cube.id]
         if not keys:
