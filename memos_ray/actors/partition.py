@@ -12,6 +12,7 @@ from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
+from memos_ray.actors.organising import OrganiseConsumer, Organiser
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Residency
@@ -26,6 +27,7 @@ from memos_ray.ports import ClockPort, EmbedderPort, RecordStorePort, VectorStor
 
 EMBED_FEED = "embed"
 INDEX_FEED = "index"
+ORGANISE_FEED = "organise"
 _LOOK_S = 30.0
 
 
@@ -48,6 +50,7 @@ class OwnedPartition:
         activation: ActivationMemory,
         parameter: ParameterMemory,
         receipts: Receipts,
+        organiser: Organiser,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -64,11 +67,15 @@ class OwnedPartition:
         self._activation = activation
         self._parameter = parameter
         self._receipts = receipts
+        self._organiser = organiser
+        self._last_lsn = lambda: store.last_lsn(number)
+        self._executor = executor
         # A call that was under way when the partition went away may have filled the caches since,
         # with what another owner has changed.
         self._forget()
         activation.open(number, epoch)
         parameter.open(number, epoch)
+        organiser.book.open(number, epoch)
         self.writer = PartitionWriter(
             number,
             epoch,
@@ -108,6 +115,24 @@ class OwnedPartition:
             on_fenced=on_fenced,
             on_error=on_error,
         )
+        politely = Courtesy(pressing)
+        self.organise_feed = LogFeed(
+            ORGANISE_FEED,
+            number,
+            epoch,
+            cursor=ORGANISE_FEED,
+            store=store,
+            executor=executor,
+            consumer=OrganiseConsumer(number, organiser, politely),
+            # What to compare with is asked of the resident index, too.
+            ceiling=lambda: self.writer.seen_lsn,
+            # It is woken when memories have been embedded, so that no write meets both at once; it
+            # needs no vectors, and goes on without.
+            look_s=_LOOK_S,
+            courtesy=politely,
+            on_fenced=on_fenced,
+            on_error=on_error,
+        )
         self.index_feed: LogFeed | None = None
         if vectors is not None:
             self.index_feed = LogFeed(
@@ -135,6 +160,12 @@ class OwnedPartition:
         """How far the vector store has come, if there is one."""
         return 0 if self.index_feed is None else self.index_feed.position
 
+    async def unorganised(self) -> int:
+        """How many log entries have not been looked at for duplicates and overtaken facts."""
+        loop = asyncio.get_running_loop()
+        last = await loop.run_in_executor(self._executor, self._last_lsn)
+        return last - self.organise_feed.position
+
     def doubt_index(self) -> None:
         """Has the feed of the vector store look whether everything is still there."""
         if self.index_feed is not None:
@@ -143,7 +174,11 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = [self.embed_feed, *([self.index_feed] if self.index_feed else [])]
+        feeds = [
+            self.embed_feed,
+            self.organise_feed,
+            *([self.index_feed] if self.index_feed else []),
+        ]
         await asyncio.gather(*(feed.close() for feed in feeds))
         self._forget()
 
@@ -154,6 +189,7 @@ class OwnedPartition:
         self._activation.drop(self.number)
         self._parameter.drop(self.number)
         self._receipts.drop(self.number)
+        self._organiser.book.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._receipts.note(commit)
@@ -165,5 +201,6 @@ class OwnedPartition:
         self.embed_feed.notify()
 
     def _on_embedded(self) -> None:
+        self.organise_feed.notify()
         if self.index_feed is not None:
             self.index_feed.notify()

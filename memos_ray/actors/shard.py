@@ -14,6 +14,8 @@ from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
+from memos_ray.actors.organise_doors import OrganiseDoors
+from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
@@ -49,7 +51,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors):
+class VaultShard(ModelDoors, OrganiseDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -103,6 +105,15 @@ class VaultShard(ModelDoors):
             governance=parts.governance,
             clock=parts.clock,
             executor=self._executor,
+        )
+        self._organiser = Organiser(
+            store=parts.store,
+            residency=self._residency,
+            reader=self._reader,
+            guard=self._guard,
+            clock=parts.clock,
+            executor=self._executor,
+            write=self.write,
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -292,6 +303,7 @@ class VaultShard(ModelDoors):
             activation=self._activation,
             parameter=self._parameter,
             receipts=self._receipts,
+            organiser=self._organiser,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

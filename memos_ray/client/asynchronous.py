@@ -12,6 +12,7 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
+from memos_ray.client.organising import AsyncOrganise
 from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
@@ -153,6 +154,11 @@ class AsyncMemOS(AsyncReads):
     def kv(self) -> AsyncKv:
         """The KV caches of activation memories."""
         return AsyncKv(self._transport.activation, self._caller, self._single)
+
+    @property
+    def organise(self) -> AsyncOrganise:
+        """Duplicates, and facts that newer ones have overtaken."""
+        return AsyncOrganise(self._transport.organising, self._caller)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
+from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
 from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
@@ -58,6 +59,7 @@ class HttpTransport:
         self.receipts = HttpReceipts(self._link)
         self.parameter = HttpParameter(self._link)
         self.pipelines = HttpPipelines(self._link)
+        self.organising = HttpOrganising(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

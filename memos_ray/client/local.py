@@ -39,6 +39,7 @@ class LocalTransport:
         self.receipts = doorway.receipts
         self.parameter = doorway.parameter
         self.pipelines = doorway.pipelines
+        self.organising = doorway.organising
         self._stop = stop
 
     async def add(

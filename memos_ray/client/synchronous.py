@@ -13,6 +13,7 @@ from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
+from memos_ray.client.organising import Organise
 from memos_ray.client.pipelines import Pipelines
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
@@ -88,6 +89,11 @@ class MemOS:
     def kv(self) -> Kv:
         """The KV caches of activation memories."""
         return Kv(self._async.kv, self._loop)
+
+    @property
+    def organise(self) -> Organise:
+        """Duplicates, and facts that newer ones have overtaken."""
+        return Organise(self._async.organise, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

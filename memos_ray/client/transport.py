@@ -21,6 +21,7 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
+from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
 from memos_ray.gateway.parameter_models import (
     AdapterFiles,
     ExternaliseResult,
@@ -187,6 +188,26 @@ class PipelinesApi(Protocol):
         ...
 
 
+class OrganisingApi(Protocol):
+    """The verbs of organising; every method raises the errors of `memos_ray.errors`."""
+
+    async def proposals(self, caller: Caller, namespace: str | None = None) -> OrganisingList:
+        """Lists what is proposed."""
+        ...
+
+    async def settle(
+        self, caller: Caller, proposal_id: str, namespace: str | None = None, *, accept: bool
+    ) -> OrganisingProposal:
+        """Accepts or refuses a proposal."""
+        ...
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> OrganisingList:
+        """Has what is sure done at once, or only proposed."""
+        ...
+
+
 class Transport(Protocol):
     """The verbs of the memory API; every method raises the errors of `memos_ray.errors`."""
 
@@ -208,6 +229,11 @@ class Transport(Protocol):
     @property
     def pipelines(self) -> PipelinesApi:
         """The verbs of pipelines."""
+        ...
+
+    @property
+    def organising(self) -> OrganisingApi:
+        """The verbs of organising."""
         ...
 
     async def add(

@@ -13,6 +13,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import (
     AdapterPart,
     ExternaliseReport,
@@ -111,6 +112,30 @@ class ShardHandle:
         )
         found: PromptStart = unpack(packed)
         return found.together(references)
+
+    async def organising_proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> OrganisingReport:
+        """Returns what is proposed."""
+        report: OrganisingReport = await self._call(
+            "organising_proposals", partition, context, namespace
+        )
+        return report
+
+    async def settle_organising(
+        self, partition: int, context: CallContext, namespace: str, proposal: str, accept: bool
+    ) -> ShownProposal:
+        """Accepts or refuses a proposal."""
+        shown: ShownProposal = await self._call(
+            "settle_organising", partition, context, namespace, proposal, accept
+        )
+        return shown
+
+    async def automate_organising(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has what is sure done at once, or only proposed."""
+        await self._call("automate_organising", partition, context, namespace, automatic)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""

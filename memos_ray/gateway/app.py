@@ -24,6 +24,7 @@ from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
+from memos_ray.gateway.organising_routes import router as organising_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
@@ -101,6 +102,7 @@ def create_app(
         proposal_router,
         parameter_router,
         pipeline_router,
+        organising_router,
         ingest_router,
         admin_router,
         openai_router,

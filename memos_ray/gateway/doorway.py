@@ -15,6 +15,7 @@ from memos_ray.gateway.admission import CallRates
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
+from memos_ray.gateway.organising import OrganisingService
 from memos_ray.gateway.parameter import ParameterService
 from memos_ray.gateway.pipelines import PipelineService
 from memos_ray.gateway.receipts import ReceiptService
@@ -87,6 +88,7 @@ class Doorway:
             public_key=backend.public_key,
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
+        self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -84,7 +84,7 @@ class MemorySearch:
             predicate=all_of(
                 filter_of(query.filter, query.tags, self._clock.now()),
                 _span(query),
-                Everything() if query.include_ended else _holds(query.as_of or self._clock.now()),
+                Everything() if query.include_ended else self._holding(query, understood),
             ),
             hints=understood.hints,
             k=limit + 1 if single else offset + limit + 1,
@@ -109,6 +109,11 @@ class MemorySearch:
             understood=understood.report if query.explain else {},
             request_id=context.request_id,
         )
+
+    def _holding(self, query: SearchQuery, understood: Understood) -> Predicate:
+        """What holds at the moment asked for, or has held in the time that the query names."""
+        at, named = query.as_of or self._clock.now(), understood.hints.time_range
+        return _holds(at if named is None else min(at, named.start))
 
     async def _search_in(
         self, request: SearchRequest, namespace: str, token: dict[int, int]

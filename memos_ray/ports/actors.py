@@ -11,6 +11,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import (
     AdapterPart,
     ExternaliseReport,
@@ -78,6 +79,24 @@ class ShardPort(Protocol):
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches a namespace's share in one partition."""
+        ...
+
+    async def organising_proposals(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> OrganisingReport:
+        """Returns what is proposed about memories that the caller may read."""
+        ...
+
+    async def settle_organising(
+        self, partition: int, context: CallContext, namespace: str, proposal: str, accept: bool
+    ) -> ShownProposal:
+        """Accepts or refuses a proposal, with the caller's rights."""
+        ...
+
+    async def automate_organising(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has what is sure done at once, or only proposed."""
         ...
 
     async def start_prompt(

@@ -146,6 +146,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ("PUT", "/v1/pipelines/templates/{name}"): [
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
+    ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -1,4 +1,5 @@
-"""Fusion: normalise the evidence, weigh it, add the priors, take the best, explain them.
+"""Fusion: normalise the evidence, weigh it, add the priors, follow the best into the graph, take
+the best again, explain them.
 
 A signal's z-score is its distance from its mean in standard deviations, taken over the permitted
 memories of this search; a memory about which it has no opinion counts as average. Unlike reciprocal
@@ -15,7 +16,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval import relevance
+from memos_ray.core.retrieval import graph, relevance
 from memos_ray.core.retrieval.query import Scored, SignalPart
 from memos_ray.core.retrieval.scope import Scope
 from memos_ray.core.retrieval.signals import EVIDENCE, PRIORS, Measured, Signal
@@ -97,16 +98,35 @@ def rank(scope: Scope) -> list[Scored]:
     for one in weighed:
         one.add_to(totals)
     ids = scope.store.frame.ids
+    # Company does not make a memory relevant: the graph ranks, and what was said decides.
+    judged, expansion = totals, _expand(scope, totals)
+    if expansion is not None:
+        totals = totals.copy()
+        expansion.add_to(totals)
+        weighed.append(expansion)
     if not query.min_relevance:
         best = _best(totals, scope.rows, ids, wanted)[query.offset :]
-        return _explain(scope, weighed, np.array(best, np.int64), totals)
-    likely = relevance.of_scores(scope, scope.rows, np.round(totals, _DIGITS))
+        return _explain(scope, weighed, np.array(best, np.int64), totals, judged)
+    likely = relevance.of_scores(scope, scope.rows, np.round(judged, _DIGITS))
     kept = np.flatnonzero(likely >= query.min_relevance)
     wanted = min(wanted, len(kept))
     if wanted <= query.offset:
         return []
     best = _best(totals[kept], scope.rows[kept], ids, wanted)[query.offset :]
-    return _explain(scope, weighed, kept[best], totals)
+    return _explain(scope, weighed, kept[best], totals, judged)
+
+
+def _expand(scope: Scope, totals: FloatArray) -> _Weighed | None:
+    """What the best so far lead to in the graph; nothing when that is switched off."""
+    weight = scope.weights.graph
+    if not weight:
+        return None
+    best = _best(totals, scope.rows, scope.store.frame.ids, min(graph.SEEDS, len(totals)))
+    seeds = scope.rows[best].tolist()
+    walked = graph.walk(scope, seeds, np.round(totals[best], _DIGITS))
+    if walked is None:
+        return None
+    return _Weighed("graph", weight, Measured(walked.values, None, walked.notes), prior=True)
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:
@@ -172,12 +192,17 @@ def _newest(scope: Scope, wanted: int) -> list[Scored]:
 
 
 def _explain(
-    scope: Scope, weighed: Sequence[_Weighed], places: IntArray, totals: FloatArray
+    scope: Scope,
+    weighed: Sequence[_Weighed],
+    places: IntArray,
+    totals: FloatArray,
+    judged: FloatArray,
 ) -> list[Scored]:
     slots = scope.rows[places].tolist()
     ids = [scope.store.frame.ids[slot] for slot in slots]
     scores = np.round(totals[places], _DIGITS)
-    likely = relevance.of_scores(scope, scope.rows[places], scores).tolist()
+    evident = np.round(judged[places], _DIGITS)
+    likely = relevance.of_scores(scope, scope.rows[places], evident).tolist()
     told: Iterable[tuple[SignalPart | None, ...]] = repeat(())
     if scope.query.explain:
         told = zip(*(one.parts(places, slots) for one in weighed), strict=True)

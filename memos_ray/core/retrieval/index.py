@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.core.cube.predicate import OneOf, Predicate, all_of
-from memos_ray.core.retrieval import fusion
+from memos_ray.core.retrieval import fusion, related
 from memos_ray.core.retrieval.query import IndexedMemory, RetrievalQuery, Scored
 from memos_ray.core.retrieval.scope import CorpusStatistics, Scope
 from memos_ray.core.retrieval.settings import RetrievalSettings
@@ -116,6 +116,14 @@ class ResidentIndex:
             DimensionMismatchError: the query vector is of another embedding space.
         """
         return fusion.rank(Scope(self._store, query, statistics))
+
+    def alike(self, id: str, most: int) -> list[str]:
+        """Ids of memories in nearly the words of one, the newest first; not judged by policy."""
+        return related.alike(self._store, id, most)
+
+    def worded(self, alternatives: Sequence[Sequence[str]], most: int) -> list[str]:
+        """Ids of memories with all words of one of the alternatives, the newest first; as above."""
+        return related.worded(self._store, alternatives, most)
 
     def statistics(self) -> CorpusStatistics:
         """How common words are here, to rank candidates after this index has been evicted."""

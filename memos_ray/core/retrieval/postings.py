@@ -7,6 +7,7 @@ number, the dead entries are skipped, and they are swept out once they outnumber
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Postings:
 
     Invariants: a slot has at most one document number; numbers are never reused between sweeps.
     Complexity: `add` is linear in the terms of the text, `drop` constant, a sweep linear in
-    everything and at most once per as many drops as there are live texts. Memory: eight bytes an
+    everything and at most once per as many drops as there are live texts. Memory: sixteen bytes an
     entry and some 250 a distinct term.
     """
 
@@ -52,6 +53,7 @@ class Postings:
         self.vocabulary = Vocabulary()
         self._slot_of = np.empty(256, np.int64)
         self._numbers = array("q")
+        self._terms: list[tuple[str, ...]] = []
         self._live = 0
         self._next = 0
         self._entries = 0
@@ -66,6 +68,7 @@ class Postings:
         self._live += 1
         while slot >= len(self._numbers):
             self._numbers.append(_NONE)
+            self._terms.append(())
         if number == len(self._slot_of):
             self._slot_of.resize(2 * number, refcheck=False)
         self._slot_of[number] = slot
@@ -73,7 +76,8 @@ class Postings:
         self._entries += len(terms)
         base = number << _COUNT_BITS
         lists = self._lists
-        for term, count in terms.items():
+        held = self._terms[slot] = tuple(map(sys.intern, terms))
+        for term, count in zip(held, terms.values(), strict=True):
             entry = base | (count if count <= _COUNT_MASK else _COUNT_MASK)
             entries = lists.get(term)
             if entries is None:
@@ -88,6 +92,7 @@ class Postings:
         if number == _NONE:
             return
         self._numbers[slot] = _NONE
+        self._terms[slot] = ()
         self._slot_of[number] = _NONE
         self._live -= 1
         if self._next - self._live > max(_SWEEP_FROM, self._live):
@@ -110,6 +115,11 @@ class Postings:
             live = slots >= 0
             which, slots, counts = which[live], slots[live], counts[live]
         return Occurrences(which, slots, counts)
+
+    def rarer(self, slot: int, most: int) -> list[str]:
+        """Terms of a slot, without those that more than `most` live memories are known to hold."""
+        limit = most + self._next - self._live
+        return [term for term in self._terms[slot] if len(self._lists[term]) <= limit]
 
     def frequencies(self) -> dict[str, int]:
         """In how many live memories each term occurs."""
@@ -144,8 +154,8 @@ class Postings:
     def memory_bytes(self) -> int:
         """Estimated size: entries, terms, numbers."""
         return (
-            9 * self._entries
+            17 * self._entries
             + 260 * len(self._lists)
             + self._slot_of.nbytes
-            + 9 * len(self._numbers)
+            + 65 * len(self._numbers)
         )

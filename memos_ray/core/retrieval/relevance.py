@@ -7,10 +7,11 @@ memory in `n` is expected to matter:
 
     logit(relevance) = SLOPE * score + BASE - ln(n)
 
-Both constants were fitted once to dialogues of friends, to chats with an assistant, and to some in
-German and Chinese, each data set weighing the same. Fitted to one of them alone, the slope stays
-between 0.7 and 1.05, so that it belongs to the scores rather than to a data set. A memory that
-bears a tag which the query names competes with the other bearers only.
+The score is taken without the signal `graph`: in whose company a memory is says how to order it,
+and not whether it is meant. Both constants were fitted once to dialogues of friends, to chats with
+an assistant, and to some in German and Chinese, each data set weighing the same. Fitted to one of
+them alone, the slope stays between 0.7 and 1.05, so that it belongs to the scores rather than to a
+data set. A memory that bears a tag which the query names competes with the other bearers only.
 
 Small namespaces tell little about what is usual, and there relevance stays low unless a prior (a
 name, a tag, a date) speaks for a memory.

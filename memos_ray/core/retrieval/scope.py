@@ -13,9 +13,10 @@ import numpy.typing as npt
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Everything, HasAny
 from memos_ray.core.retrieval import cues, languages, vectors
-from memos_ray.core.retrieval.columns import Mask
+from memos_ray.core.retrieval.columns import ABSENT, Mask
 from memos_ray.core.retrieval.names import Naming
 from memos_ray.core.retrieval.postings import Occurrences
+from memos_ray.core.retrieval.proper import words_of
 from memos_ray.core.retrieval.query import RetrievalQuery
 from memos_ray.core.retrieval.settings import RetrievalSettings, SignalWeights
 from memos_ray.core.retrieval.store import MemoryStore
@@ -107,14 +108,15 @@ class Scope:
     @cached_property
     def _matched(self) -> tuple[dict[str, str], Occurrences]:
         terms = self.store.analyzer.query_terms(self.naming.words, self._spoken)
-        found = self._find(terms)
+        found = self.find(terms)
         known = np.bincount(found.terms, minlength=len(terms)) > 0
         if known.all():
             return terms, found
         corrected = self._corrected(terms, known.tolist())
-        return (terms, found) if corrected == terms else (corrected, self._find(corrected))
+        return (terms, found) if corrected == terms else (corrected, self.find(corrected))
 
-    def _find(self, terms: Iterable[str]) -> Occurrences:
+    def find(self, terms: Iterable[str]) -> Occurrences:
+        """Where terms occur, within the basis."""
         found = self.store.postings.find(terms)
         if self.whole:
             return found
@@ -133,9 +135,18 @@ class Scope:
         near = tuple(self.store.postings.vocabulary.near(term))
         if not near:
             return term
-        counts = np.bincount(self._find(near).terms, minlength=len(near)).tolist()
+        counts = np.bincount(self.find(near).terms, minlength=len(near)).tolist()
         count, other = min((-count, other) for count, other in zip(counts, near, strict=True))
         return other if count else term
+
+    @cached_property
+    def participants(self) -> frozenset[str]:
+        """Words of the names of those who speak in the basis."""
+        column = self.store.frame.coded("speaker")
+        if column is None:
+            return frozenset()
+        codes = np.unique(column.codes[: self.high][self.basis]).tolist()
+        return words_of(str(column.value(code)) for code in codes if code != ABSENT)
 
     @cached_property
     def tags(self) -> list[str]:

@@ -29,7 +29,9 @@ class SignalWeights:
     tag: float = 2.5
     date: float = 3.0
     when: float = 1.0
+    name: float = 1.0
     question: float = -0.75
+    graph: float = 1.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Evidence is measured for every permitted memory, z-scored and weighed. A prior is added as it is to
 the memories that it applies to. A new signal is a class with the methods of `Signal`, a weight in
-`SignalWeights` and a place in `EVIDENCE` or `PRIORS`.
+`SignalWeights` and a place in `EVIDENCE` or `PRIORS`. The one signal that starts from what these
+say together is in `graph`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval import lexical
+from memos_ray.core.retrieval import lexical, proper
 from memos_ray.core.retrieval.columns import ABSENT
 from memos_ray.core.retrieval.scope import Scope
 
@@ -22,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 _NEVER = np.iinfo(np.int64).min
+_FOREVER = int(np.iinfo(np.int64).max)
 _DAY = 86_400 * 1_000_000
 _YEAR = 365 * _DAY
 
@@ -185,7 +187,7 @@ class TagPrior:
 
 
 class DatePrior:
-    """1 for what was said, or speaks of something, in the time that the query names."""
+    """1 for what was said, speaks of something, or held for a while, in the time of the query."""
 
     name = "date"
 
@@ -199,14 +201,20 @@ class DatePrior:
         inside = (times >= start) & (times < end)
         if yearly:
             inside = _in_season(times, start, end) & (times != _NEVER)
+        frame = scope.store.frame
+        ends = frame.times(slots, ("valid_to",), int(_NEVER))
+        ended = np.flatnonzero(ends != _NEVER)
+        if len(ended):
+            begins = frame.times(slots[ended], ("valid_from", "event_time", "created_at"), _FOREVER)
+            inside[ended] |= (begins < end) & (ends[ended] > start)
         mentions = scope.store.mentions
         if mentions:
             place = {slot: at for at, slot in enumerate(slots.tolist())}
             for slot in mentions.keys() & place.keys():
                 spans = np.array(mentions[slot], np.int64)
                 if yearly:
-                    ends = np.concatenate((spans[:, 0], spans[:, 1] - 1))
-                    inside[place[slot]] |= bool(_in_season(ends, start, end).any())
+                    edges = np.concatenate((spans[:, 0], spans[:, 1] - 1))
+                    inside[place[slot]] |= bool(_in_season(edges, start, end).any())
                 elif any(low < end and high > start for low, high in mentions[slot]):
                     inside[place[slot]] = True
         return Measured(inside.astype(np.float64), None, lambda slots: ["in time"] * len(slots))
@@ -246,6 +254,20 @@ class WhenPrior:
         return Measured(values, None, lambda slots: ["tells a time"] * len(slots))
 
 
+class NamePrior:
+    """1 for what tells a name, when the query asks for one ("where", "which book")."""
+
+    name = "name"
+
+    def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
+        """Silent unless the answer is a name."""
+        if not proper.asks_name(scope.query.text):
+            return None
+        telling = scope.store.told.telling(scope.high, scope.participants)
+        values = scope.at(telling, slots).astype(np.float64)
+        return Measured(values, None, lambda slots: ["tells a name"] * len(slots))
+
+
 class QuestionPrior:
     """How much a memory asks: it repeats the words of the query and rarely holds the answer."""
 
@@ -264,5 +286,6 @@ PRIORS: tuple[Signal, ...] = (
     TagPrior(),
     DatePrior(),
     WhenPrior(),
+    NamePrior(),
     QuestionPrior(),
 )

@@ -16,6 +16,7 @@ from memos_ray.core.retrieval.frame import AttributeFrame
 from memos_ray.core.retrieval.names import Names
 from memos_ray.core.retrieval.neighbours import NONE, Neighbours
 from memos_ray.core.retrieval.postings import Postings
+from memos_ray.core.retrieval.proper import ToldNames, names_in
 from memos_ray.core.retrieval.query import IndexedMemory
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.retrieval.tags import Tags
@@ -60,6 +61,7 @@ class MemoryStore:
         self.neighbours = Neighbours(settings.context_reach, settings.context_words, max_gap)
         self.names = Names()
         self.tags = Tags(analyzer)
+        self.told = ToldNames()
         self.own = SlotVectors(dim, 0)
         self.extra = ExtraVectors(dim)
         self.context = SlotVectors(dim, 0)
@@ -99,6 +101,7 @@ class MemoryStore:
             self._tag(slot, ())
             self.frame.remove(id)
             self.postings.drop(slot)
+            self.told.put(slot, ())
             self.neighbours.remove(slot)
             self.languages.put(slot, None)
             self.lengths[slot] = 0
@@ -165,6 +168,7 @@ class MemoryStore:
             self.neighbours,
             self.names,
             self.tags,
+            self.told,
             self.own,
             self.extra,
             self.context,
@@ -183,6 +187,7 @@ class MemoryStore:
         for part in (
             self.frame,
             self.neighbours,
+            self.told,
             self.own,
             self.context,
             self.languages,
@@ -238,6 +243,7 @@ class MemoryStore:
         analysis = self.analyzer.analyse(memory.text, memory.language)
         self.postings.drop(slot)
         self.postings.add(slot, analysis.terms)
+        self.told.put(slot, names_in(memory.text, analysis.language))
         self.lengths[slot] = analysis.length
         self.languages.put(slot, analysis.language)
         self.tells_time[slot] = cues.tells_time(analysis.words, memory.text)

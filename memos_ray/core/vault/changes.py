@@ -252,6 +252,7 @@ def _update(operation: Update, step: _Step) -> MemCube:
         event_time=operation.event_time or old.event_time,
         valid_from=operation.valid_from or old.valid_from,
         valid_to=operation.valid_to or old.valid_to,
+        sources=tuple(dict.fromkeys((*old.sources, *operation.sources))),
     )
     rules = replace(
         head.governance,

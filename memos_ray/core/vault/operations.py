@@ -90,6 +90,7 @@ class Update:
     Attributes:
         expected: version that must be current (compare-and-set); any when absent.
         merged_from: further parents, for a version that unites several memories.
+        sources: added to those that there are.
     """
 
     cube_id: str
@@ -106,6 +107,7 @@ class Update:
     priority: int | None = None
     expected: int | None = None
     merged_from: tuple[tuple[str, int], ...] = ()
+    sources: tuple[SourceRef, ...] = ()
 
 
 @crossing

@@ -68,7 +68,9 @@ def test_relevance_grows_with_the_score_and_shrinks_with_the_crowd() -> None:
     for memories in ([said("a", "A kettle."), *FILLER], [said("a", "A kettle."), *crowd]):
         found = indexed(memories).search(replace(asked("kettle"), k=1000))
         for one in found:
-            expected = 1 / (1 + exp(-(0.8 * one.score - 1.3 - log(len(memories)))))
+            company = sum(part.contribution for part in one.parts if part.signal == "graph")
+            score = one.score - company
+            expected = 1 / (1 + exp(-(0.8 * score - 1.3 - log(len(memories)))))
             assert one.relevance == pytest.approx(expected)
 
 

@@ -274,3 +274,59 @@ def test_quantised_cosines_are_close() -> None:
     exact = np.array([cosine("kettle 1 word", text) for text in texts])
     measured = np.array([found[f"m{i}"] for i in range(50)])
     assert np.abs(exact - measured).max() < 0.01
+
+
+CAMPS = (
+    said("camp", "We went camping by the lake with the telescope."),
+    said("stars", "The telescope showed us the rings of Saturn."),
+    said("other", "The rings were lost on a walk."),
+    *(said(f"f{i}", f"Nothing but weather {i}.") for i in range(20)),
+)
+
+
+def test_OPER_1_and_2_the_best_lead_to_what_shares_their_uncommon_words() -> None:
+    index = indexed(CAMPS)
+    told = parts(index, replace(asked("Where did we go camping?"), k=100))
+    led = told["stars"]["graph"]
+    assert led.note == "telescop, ring"
+    assert led.raw > 0
+    assert "graph" not in told["f3"]
+    assert led.contribution == pytest.approx(1.5 * led.raw)
+    order = [one.id for one in index.search(asked("Where did we go camping?"))]
+    assert order[:2] == ["camp", "stars"]
+
+
+def test_OPER_2_nothing_hidden_leads_anywhere() -> None:
+    """A hidden memory neither passes a walk on, nor makes a word more or less common."""
+    hidden = [
+        said("secret", "A telescope for camping.", owner="user:bob"),
+        *(said(f"s{i}", "The telescope of Bob.", owner="user:bob") for i in range(30)),
+    ]
+    query = replace(asked("Where did we go camping?"), visible=OneOf("owner", ("user:ann",)))
+    assert parts(indexed([*CAMPS, *hidden]), query) == parts(indexed(CAMPS), query)
+
+
+def test_OPER_2_a_walk_does_not_depend_on_what_has_been_there() -> None:
+    index = indexed(CAMPS)
+    index.upsert([said(f"g{i}", "A telescope, a lake, Saturn.") for i in range(30)])
+    index.remove([f"g{i}" for i in range(30)])
+    query = asked("Where did we go camping?")
+    assert parts(index, query) == parts(indexed(CAMPS), query)
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "told"),
+    [
+        ("Where did she grow up?", "I grew up near Bergen, you know.", 1.0),
+        ("Which book did she read?", "I read the whole of Emma twice.", 1.0),
+        ("他最近看了什么书?", "昨天我看完了《平凡的世界》。", 1.0),
+        ("Where did she grow up?", "Oh, thanks, Tom!", 0.0),
+        ("Where did she grow up?", "On the coast, last May.", 0.0),
+        ("What did she do?", "I grew up near Bergen.", None),
+    ],
+)
+def test_names_are_preferred_when_a_name_is_asked_for(
+    query: str, text: str, told: float | None
+) -> None:
+    index = indexed([said("a", text, speaker="Maria"), said("b", "So it is.", speaker="Tom")])
+    assert raw(index, asked(query), "name").get("a", 0.0 if told is not None else None) == told

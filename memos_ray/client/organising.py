@@ -1,0 +1,74 @@
+"""Order among memories: `memos.organise`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from memos_ray.client.arguments import check
+from memos_ray.client.loop_thread import LoopThread
+from memos_ray.client.transport import OrganisingApi
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
+
+
+class AsyncOrganise:
+    """Duplicates, and facts that newer ones have overtaken."""
+
+    def __init__(self, api: OrganisingApi, caller: Callable[[], Caller]) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def list(self, namespace: str | None = None) -> OrganisingList:
+        """Returns what is proposed in a namespace, the surest first."""
+        check(namespace=namespace)
+        return await self._api.proposals(self._caller(), namespace)
+
+    async def accept(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
+        """Does what is proposed; nothing is deleted.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+            IllegalStateError: it has been decided, or does not hold any more.
+        """
+        check(id=id, namespace=namespace)
+        return await self._api.settle(self._caller(), id, namespace, accept=True)
+
+    async def refuse(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
+        """Leaves the memories as they are; it is not proposed again. Raises as `accept`."""
+        check(id=id, namespace=namespace)
+        return await self._api.settle(self._caller(), id, namespace, accept=False)
+
+    async def automate(
+        self, automatic: bool = True, *, namespace: str | None = None
+    ) -> OrganisingList:
+        """Has what is sure done at once from now on, with the caller's rights, or only proposed.
+
+        Raises:
+            PermissionDeniedError: the caller does not administer the namespace.
+        """
+        check(namespace=namespace)
+        return await self._api.automate(self._caller(), namespace, automatic=automatic)
+
+
+class Organise:
+    """Duplicates, and facts that newer ones have overtaken; see `AsyncOrganise`."""
+
+    def __init__(self, organise: AsyncOrganise, loop: LoopThread) -> None:
+        self._async = organise
+        self._loop = loop
+
+    def list(self, namespace: str | None = None) -> OrganisingList:
+        """Returns what is proposed in a namespace, the surest first."""
+        return self._loop.run(self._async.list(namespace))
+
+    def accept(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
+        """Does what is proposed; see `AsyncOrganise.accept`."""
+        return self._loop.run(self._async.accept(id, namespace=namespace))
+
+    def refuse(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
+        """Leaves the memories as they are; see `AsyncOrganise.refuse`."""
+        return self._loop.run(self._async.refuse(id, namespace=namespace))
+
+    def automate(self, automatic: bool = True, *, namespace: str | None = None) -> OrganisingList:
+        """Has what is sure done at once, or only proposed; see `AsyncOrganise.automate`."""
+        return self._loop.run(self._async.automate(automatic, namespace=namespace))
