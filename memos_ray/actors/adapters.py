@@ -17,9 +17,10 @@ from memos_ray.actors.adapter_rows import KIND, Adapter, adapter_of, row_of
 from memos_ray.actors.errands import Errands
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.predicate import Predicate, evaluate
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import PromptMemory, Taught, holds, prompt_memory
 from memos_ray.core.vault.log import Commit, CubeKey
@@ -304,7 +305,7 @@ class Adapters:
             keys = [CubeKey(row.tenant, one.cube_id) for one in adapter.sources]
             keys.append(CubeKey(row.tenant, adapter.id))
             heads = await self._run(self._store.heads, partition, keys)
-            there = {key for key, head in heads.items() if head.state is not State.DELETED}
+            there = {key for key, head in heads.items() if head.state not in GONE}
             if there >= set(keys):
                 self._adapters.setdefault(adapter.id, adapter)
             else:
@@ -358,5 +359,5 @@ def no_adapter(adapter_id: str) -> NotFoundError:
 
 def gone_in(commit: Commit) -> set[CubeKey]:
     """Returns the memories that a commit deletes or erases."""
-    deleted = [cube for cube in commit.cubes if cube.state is State.DELETED]
+    deleted = [cube for cube in commit.cubes if cube.state in GONE]
     return {CubeKey(cube.tenant, cube.id) for cube in deleted}.union(commit.erased)

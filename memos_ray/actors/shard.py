@@ -24,6 +24,7 @@ from memos_ray.actors.shard_parts import (
     activation_memory,
     parameter_memory,
 )
+from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
@@ -46,7 +47,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors):
+class VaultShard(ModelDoors, LifecycleDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -133,6 +134,7 @@ class VaultShard(ModelDoors):
     ) -> list[Written | MemosError]:
         """Commits writes; see `ShardPort`."""
         owned = await self._serve(partition)
+        refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))

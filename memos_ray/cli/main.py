@@ -17,6 +17,7 @@ from memos_ray.cli import (
     finding_commands,
     ingest_command,
     kv_commands,
+    lifecycle_commands,
     memory_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -60,6 +61,7 @@ for commands in (
     finding_commands,
     chat_command,
     kv_commands,
+    lifecycle_commands,
     adapter_commands,
     admin_commands,
 ):

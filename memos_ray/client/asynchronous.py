@@ -12,6 +12,7 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
+from memos_ray.client.lifecycle import AsyncLifecycle
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
@@ -141,6 +142,11 @@ class AsyncMemOS(AsyncReads):
     def kv(self) -> AsyncKv:
         """The KV caches of activation memories."""
         return AsyncKv(self._transport.activation, self._caller, self._single)
+
+    @property
+    def lifecycle(self) -> AsyncLifecycle:
+        """How memories age, and what is put away."""
+        return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
+from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.parameter_http import HttpParameter
 from memos_ray.client.rest_link import RestLink, error_of
 from memos_ray.client.transport import Item
@@ -54,6 +55,7 @@ class HttpTransport:
         self._link = RestLink(url, timeout_s, attempts)
         self.activation = HttpActivation(self._link)
         self.parameter = HttpParameter(self._link)
+        self.lifecycle = HttpLifecycle(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

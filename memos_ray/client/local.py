@@ -37,6 +37,7 @@ class LocalTransport:
         self._doorway = doorway
         self.activation = doorway.activation
         self.parameter = doorway.parameter
+        self.lifecycle = doorway.lifecycle
         self._stop = stop
 
     async def add(

@@ -11,6 +11,7 @@ from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
+from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.synchronous_admin import Admin
@@ -77,6 +78,11 @@ class MemOS:
     def kv(self) -> Kv:
         """The KV caches of activation memories."""
         return Kv(self._async.kv, self._loop)
+
+    @property
+    def lifecycle(self) -> LifecycleVerbs:
+        """How memories age, and what is put away."""
+        return LifecycleVerbs(self._async.lifecycle, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
 from memos_ray.gateway.admin_models import Change, Documents, Who
@@ -127,6 +128,11 @@ class Transport(Protocol):
     @property
     def parameter(self) -> ParameterApi:
         """The verbs of parameter memory."""
+        ...
+
+    @property
+    def lifecycle(self) -> LifecycleApi:
+        """The verbs of the lifecycle."""
         ...
 
     async def add(

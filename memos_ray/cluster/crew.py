@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.handles import GOVERNANCE, ShardHandle
-from memos_ray.cluster.hosts import GovernanceHost, ShardHost
+from memos_ray.cluster.handles import GOVERNANCE, LIFECYCLE, ShardHandle
+from memos_ray.cluster.hosts import GovernanceHost, LifecycleHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.config import Settings
@@ -57,6 +57,12 @@ class Crew:
         actor = RemoteActor(GOVERNANCE, self._settings.namespace, _START_TIMEOUT_S)
         proof = keys.parse(Keyring(self._settings).admin_key())
         await actor.call("bootstrap", self._settings.governance.default_tenant, proof)
+
+    async def start_lifecycle(self) -> None:
+        """Starts the lifecycle unless it runs."""
+        settings = without_keys(self._settings)
+        actor = await asyncio.to_thread(start_actor, LifecycleHost, LIFECYCLE, settings, settings)
+        actor.start.remote()
 
     async def start_shard(self, name: str) -> None:
         """Starts a shard unless it runs."""

@@ -14,6 +14,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
@@ -34,9 +35,11 @@ from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
 
 GOVERNANCE = "governance"
+LIFECYCLE = "lifecycle"
 SUPERVISOR = "supervisor"
 _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
+_SWEEP_TIMEOUT_S = 3600.0
 
 
 class ShardHandle:
@@ -184,6 +187,11 @@ class ShardHandle:
         found: list[Event] = await self._call("events", partition, context, query, after, limit)
         return found
 
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due."""
+        report: SweepReport = await self._call("sweep", partition, request)
+        return report
+
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over."""
         await self._call("own", partitions, timeout_s=_BOOT_TIMEOUT_S)
@@ -241,6 +249,23 @@ class PolicyHandle:
         """Returns control events."""
         found: list[Event] = await self._actor.call("events", context, query, after, limit)
         return found
+
+
+class LifecycleHandle:
+    """The remote lifecycle. Implements `ports.LifecyclePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(LIFECYCLE, namespace)
+
+    async def status(self) -> LifecycleStatus:
+        """Says how the lifecycle stands."""
+        status: LifecycleStatus = await self._actor.call("status")
+        return status
+
+    async def sweep(self) -> LifecycleStatus:
+        """Sweeps all partitions."""
+        status: LifecycleStatus = await self._actor.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
+        return status
 
 
 class SupervisorHandle:

@@ -10,15 +10,17 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.supervisor import load_ring
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.cluster.handles import PolicyHandle
+from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings
@@ -88,4 +90,18 @@ class GovernanceHost(MemGovernance):
             entropy=os.urandom,
             signing_key=Keyring(settings).signing_key(),
             lease_s=settings.governance.lease_s,
+        )
+
+
+class LifecycleHost(MemLifecycle):
+    """The lifecycle's schedule on the control store, over all shards."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure_process()
+        super().__init__(
+            assembly.control_store(settings),
+            SupervisorHandle(settings.namespace),
+            cache(lambda name: ShardHandle(name, settings.namespace)),
+            SystemClock(),
+            settings.lifecycle,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import (
     DType,
     EngineKind,
@@ -41,6 +42,7 @@ __all__ = [
     "GatewaySettings",
     "GovernanceSettings",
     "KvRetention",
+    "LifecycleSettings",
     "LimitField",
     "LimitSettings",
     "ModelSettings",

@@ -29,6 +29,7 @@ from memos_ray.config.fields import (
     Seconds,
     Section,
 )
+from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import ModelSettings, PromotionSettings, TeachingSettings
 from memos_ray.errors import ConfigurationError
 
@@ -256,6 +257,7 @@ class Settings(_Explained):
     retrieval: RetrievalTuning = RetrievalTuning()
     promotion: PromotionSettings = PromotionSettings()
     teaching: TeachingSettings = TeachingSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )

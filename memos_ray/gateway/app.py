@@ -20,6 +20,7 @@ from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
+from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
@@ -96,6 +97,7 @@ def create_app(
         parameter_router,
         ingest_router,
         admin_router,
+        lifecycle_router,
         openai_router,
     ):
         v1.include_router(router)

@@ -14,6 +14,7 @@ from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
+from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.parameter import ParameterService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
@@ -23,6 +24,7 @@ from memos_ray.ports import (
     ClockPort,
     EmbedderPort,
     GovernancePort,
+    LifecyclePort,
     ModelPort,
     ShardPort,
     SupervisorPort,
@@ -43,6 +45,7 @@ class Backend:
 
     supervisor: SupervisorPort
     governance: GovernancePort
+    lifecycle: LifecyclePort
     shard: Callable[[str], ShardPort]
     embedder: Callable[[], EmbedderPort]
     blobs: Callable[[], BlobStorePort]
@@ -74,6 +77,7 @@ class Doorway:
         )
         self._models = backend.models
         self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
+        self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -7,7 +7,14 @@ port in `tests/contract` runs on every adapter.
 
 from __future__ import annotations
 
-from memos_ray.ports.actors import CrewPort, GovernancePort, RingPort, ShardPort, SupervisorPort
+from memos_ray.ports.actors import (
+    CrewPort,
+    GovernancePort,
+    LifecyclePort,
+    RingPort,
+    ShardPort,
+    SupervisorPort,
+)
 from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
@@ -52,6 +59,7 @@ __all__ = [
     "ForeignAdapter",
     "GovernancePort",
     "KvBuilderPort",
+    "LifecyclePort",
     "ModelPort",
     "NamespaceSize",
     "ObjectsPort",

@@ -11,6 +11,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
@@ -150,6 +151,10 @@ class ShardPort(Protocol):
         """Returns log entries of the caller's tenant."""
         ...
 
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due by their age and use; looks at a bounded number."""
+        ...
+
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over, each under an epoch above its last one; those held stay."""
         ...
@@ -195,6 +200,18 @@ class GovernancePort(Protocol):
         ...
 
 
+class LifecyclePort(Protocol):
+    """The schedule by which memories age."""
+
+    async def status(self) -> LifecycleStatus:
+        """Says how the lifecycle stands."""
+        ...
+
+    async def sweep(self) -> LifecycleStatus:
+        """Sweeps all partitions now and returns how that went."""
+        ...
+
+
 class RingPort(Protocol):
     """Where the ring comes from."""
 
@@ -220,6 +237,10 @@ class CrewPort(Protocol):
         Raises:
             UnavailableError: when it does not come up.
         """
+        ...
+
+    async def start_lifecycle(self) -> None:
+        """Starts the lifecycle unless it runs; does not wait."""
         ...
 
     async def start_shard(self, name: str) -> None:

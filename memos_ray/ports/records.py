@@ -143,6 +143,14 @@ class RecordStorePort(Protocol):
         """
         ...
 
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """Lists heads of all tenants, soft-deleted ones included, by tenant and id.
+
+        Args:
+            after: the last cube of the page before.
+        """
+        ...
+
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:

@@ -165,6 +165,10 @@ class FaultyRecordStore:
             lambda: self._store.scan(partition, tenant, namespace, predicate, after, limit),
         )
 
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        return self._call("walk", lambda: self._store.walk(partition, after, limit))
+
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:

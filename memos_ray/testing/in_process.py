@@ -18,6 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.shard_parts import KvParts, ShardParts
 from memos_ray.actors.supervisor import Supervisor, load_ring
@@ -25,7 +26,7 @@ from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.config import LimitSettings, VaultSettings
+from memos_ray.config import LifecycleSettings, LimitSettings, VaultSettings
 from memos_ray.core.access import keys
 from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
 from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
@@ -72,6 +73,9 @@ class Crew:
 
     async def start_governance(self) -> None:
         """It runs already."""
+
+    async def start_lifecycle(self) -> None:
+        """It is asked by tests, and does nothing by itself."""
 
     async def start_shard(self, name: str) -> None:
         """Makes a shard unless there is one."""
@@ -145,6 +149,7 @@ async def in_process(
     vectors: Callable[[str], VectorStorePort] | None = None,
     settings: VaultSettings | None = None,
     limits: LimitSettings | None = None,
+    lifecycle: LifecycleSettings | None = None,
     clock: ClockPort | None = None,
     store: RecordStorePort | None = None,
     control: ControlStorePort | None = None,
@@ -191,9 +196,13 @@ async def in_process(
 
     crew = Crew(make)
     supervisor = Supervisor(documents, crew, vault)
+    schedule = MemLifecycle(
+        documents, supervisor, crew.shard, time, lifecycle or LifecycleSettings(enabled=False)
+    )
     backend = Backend(
         supervisor=supervisor,
         governance=governance,
+        lifecycle=schedule,
         shard=crew.shard,
         embedder=lambda: model,
         blobs=lambda: blobs,
@@ -215,6 +224,7 @@ async def in_process(
             Caller(admin_key),
         )
     finally:
+        await schedule.close()
         await supervisor.close()
         await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])

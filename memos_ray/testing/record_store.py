@@ -128,6 +128,14 @@ class MemoryRecordStore:
         ]
         return found[:limit]
 
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        last = ("", "") if after is None else (after.tenant, after.id)
+        with self._lock:
+            chains = self._part(partition).chains
+            keys = sorted((key.tenant, key.id) for key in chains if (key.tenant, key.id) > last)
+            return [chains[CubeKey(*key)].head() for key in keys[:limit]]
+
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[Row]:

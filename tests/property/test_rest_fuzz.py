@@ -56,6 +56,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
             "expected_version": 1,
         }
     ],
+    ("POST", "/v1/memories/{id}/archive"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/restore"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/rollback"): [{"to": 1, "expected_version": 2, "reason": "r"}],
     ("POST", "/v1/memories/{id}/share"): [

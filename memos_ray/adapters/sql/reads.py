@@ -68,6 +68,17 @@ HEADS = select(*_head_columns(cube, cube.c.number)).where(
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
 
+WALK = (
+    select(*_head_columns(cube, cube.c.number))
+    .where(
+        cube.c.partition == bindparam("p"),
+        tuple_(cube.c.tenant, cube.c.id) > tuple_(bindparam("t"), bindparam("i")),
+    )
+    .order_by(cube.c.tenant, cube.c.id)
+    .limit(bindparam("limit"))
+)
+"""Heads of all tenants by key: `p`, and `t`, `i` of the last one, `limit`."""
+
 _in_namespace = (
     cube.c.partition == bindparam("p"),
     cube.c.tenant == bindparam("t"),

@@ -165,6 +165,12 @@ class SqlRecordStore:
             found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
         return [rows.head_of(row) for row in found]
 
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        last = after or CubeKey("", "")
+        values = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
+        return [rows.head_of(row) for row in self._rows(partition, reads.WALK, values)]
+
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:

@@ -16,13 +16,16 @@ import orjson
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import CHANGES, Revision, create, revise
-from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome, Reply
+from memos_ray.core.vault.changes import Revision, create, revise
+from memos_ray.core.vault.entries import Detail, move_told, verb_of
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
+    Age,
+    Archive,
     Create,
     Delete,
     Freeze,
@@ -52,6 +55,7 @@ _ACTIONS: Mapping[type[Operation], Action] = {
     Restore: Action.UPDATE,
     Rollback: Action.UPDATE,
     Freeze: Action.UPDATE,
+    Archive: Action.UPDATE,
 }
 
 
@@ -201,18 +205,20 @@ class Planner:
         key = CubeKey(context.principal.tenant, operation.cube_id)
         cube: MemCube | None
         facets: Facets = {}
+        detail: Detail = {}
         if isinstance(operation, Create):
             namespace = write.namespace
             cube, facets = self._create(context, write, operation, key)
         else:
             head = self._head(write, key)
             namespace, cube = head.namespace, self._revise(context, write, operation, head)
+            detail = move_told(operation, head, cube)
             if cube is not None:
                 facets = facets_of(cube)
         if cube is not None:
             storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
-        lsn = self._log(context, write, namespace, Outcome.DONE, cube, {})
+        lsn = self._log(context, write, namespace, Outcome.DONE, cube, detail)
         if cube is None:
             del self.heads[key]
             self._cubes = [c for c in self._cubes if CubeKey(c[0].tenant, c[0].id) != key]
@@ -257,8 +263,9 @@ class Planner:
     def _revise(
         self, context: CallContext, write: Write, operation: Revision, head: MemCube
     ) -> MemCube | None:
-        action = _ACTIONS[type(operation)]
-        self.guard.check(context, action, head.namespace, facets_of(head), self.now)
+        if not isinstance(operation, Age):
+            action = _ACTIONS[type(operation)]
+            self.guard.check(context, action, head.namespace, _judged(operation, head), self.now)
         return revise(
             operation,
             head,
@@ -292,7 +299,7 @@ class Planner:
         namespace: str,
         outcome: Outcome,
         cube: MemCube | None,
-        detail: dict[str, str | int | float | bool | None],
+        detail: Detail,
     ) -> int:
         lsn = self._next_lsn()
         operation = write.operation
@@ -303,7 +310,7 @@ class Planner:
                 tenant=context.principal.tenant,
                 namespace=namespace,
                 principal=context.principal.id,
-                operation=_verb(operation),
+                operation=verb_of(operation),
                 cube_id=operation.cube_id,
                 version=cube.version.number if cube else None,
                 outcome=outcome,
@@ -362,14 +369,12 @@ def _checked(context: CallContext, write: Write) -> str:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
 
 
-def _verb(operation: Operation) -> str:
-    """Names an operation in the log, by what it makes or would have made."""
-    match operation:
-        case Update(mode=mode):
-            return CHANGES[mode].value
-        case Delete(hard=True):
-            return ERASE
-        case Freeze(frozen=False):
-            return Change.UNFREEZE.value
-        case _:
-            return type(operation).__name__.lower()
+def _judged(operation: Revision, head: MemCube) -> Facets:
+    """Returns the facets that the policy decides by.
+
+    What has expired may be brought back, or thawed, by whoever might change it before.
+    """
+    facets = facets_of(head)
+    if isinstance(operation, Restore) or (isinstance(operation, Freeze) and not operation.frozen):
+        facets.pop("expires_at", None)
+    return facets
