@@ -266,6 +266,7 @@ class VaultShard(ModelDoors, LifecycleDoors):
             retrieval=parts.retrieval,
             executor=self._executor,
             embed_executor=self._embed_executor,
+            blobs=parts.blobs,
             pressing=lambda: self._pressure.pressing,
             on_fenced=self._on_fenced,
             on_error=self._on_error,

@@ -55,6 +55,7 @@ class ShardHost(VaultShard):
                 settings=settings.vault,
                 retrieval=assembly.retrieval_settings(settings),
                 kv=assembly.kv_parts(settings),
+                blobs=cache(lambda: assembly.blob_store(settings)),
             ),
         )
 

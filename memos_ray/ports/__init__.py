@@ -27,6 +27,7 @@ from memos_ray.ports.models import (
 )
 from memos_ray.ports.objects import ObjectsPort
 from memos_ray.ports.records import (
+    ContentsPort,
     ControlStorePort,
     Derivation,
     EventQuery,
@@ -50,6 +51,7 @@ __all__ = [
     "BlobStorePort",
     "ClockPort",
     "CombinedAdapters",
+    "ContentsPort",
     "ControlStorePort",
     "CrewPort",
     "Derivation",

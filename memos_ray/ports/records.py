@@ -77,6 +77,14 @@ class NamespaceSize:
     text_bytes: int
 
 
+class ContentsPort(Protocol):
+    """Where the content of archived versions is, as record stores see it."""
+
+    def fill(self, cube: MemCube) -> MemCube:
+        """Returns a version with its content; without it when that cannot be had now."""
+        ...
+
+
 class RecordStorePort(Protocol):
     """The truth: cubes, versions, the log, vectors, usage, idempotency, fences.
 
@@ -148,6 +156,23 @@ class RecordStorePort(Protocol):
 
         Args:
             after: the last cube of the page before.
+        """
+        ...
+
+    def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
+        """Returns every version of each cube, oldest first, as stored: archived content is absent.
+
+        All other reads put it in its place.
+        """
+        ...
+
+    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+        """Replaces stored versions by equal ones whose content is elsewhere.
+
+        Versions that are not there, or have another digest, are skipped.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
         """
         ...
 

@@ -22,6 +22,7 @@ from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.shard_parts import KvParts, ShardParts
 from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.records import SqlRecordStore
@@ -168,13 +169,14 @@ async def in_process(
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
     vault = settings or VaultSettings(partitions=4)
-    records = store or SqlRecordStore.embedded(folder / "records")
+    blobs = BlobStore.local(folder / "blobs")
+    contents = ArchivedContents(lambda: blobs)
+    records = store or SqlRecordStore.embedded(folder / "records", contents)
     documents = control or SqlControlStore.embedded(folder / "records")
     signing_key = Ed25519PrivateKey.generate()
     governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
-    blobs = BlobStore.local(folder / "blobs")
     parts = ShardParts(
         store=records,
         vectors=None,
@@ -186,6 +188,7 @@ async def in_process(
         probe=OwnProcess(),
         settings=vault,
         retrieval=RetrievalSettings(),
+        blobs=lambda: blobs,
         kv=None
         if kv_builder is None
         else KvParts(kv_builder, LocalObjects(), lambda: blobs, trainer, promoting or {}, 0.0),

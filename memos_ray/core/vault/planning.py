@@ -19,8 +19,10 @@ from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import Revision, create, revise
+from memos_ray.core.vault.changes import Revision, create, move_of, revise
 from memos_ray.core.vault.entries import Detail, move_told, verb_of
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
@@ -45,6 +47,7 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
+    UnavailableError,
 )
 
 _ACTIONS: Mapping[type[Operation], Action] = {
@@ -266,13 +269,17 @@ class Planner:
         if not isinstance(operation, Age):
             action = _ACTIONS[type(operation)]
             self.guard.check(context, action, head.namespace, _judged(operation, head), self.now)
+        target = self._target(operation, head) if isinstance(operation, Rollback) else None
+        if move_of(operation) not in (Move.ERASE, Move.COLLECT):
+            _check_content(head)
+            _check_content(target)
         return revise(
             operation,
             head,
             author=context.principal.id,
             now=self.now,
             reason=write.reason,
-            target=self._target(operation, head) if isinstance(operation, Rollback) else None,
+            target=target,
             lsn=self._next_lsn(),
         )
 
@@ -367,6 +374,11 @@ def _checked(context: CallContext, write: Write) -> str:
         return write.digest()
     except TypeError:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
+
+
+def _check_content(cube: MemCube | None) -> None:
+    if cube is not None and isinstance(cube.payload, ArchivedRef):
+        raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)
 
 
 def _judged(operation: Revision, head: MemCube) -> Facets:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.sweeping import LIFECYCLE
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.lifecycle.archive import bodies
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
@@ -27,6 +31,7 @@ from memos_ray.gateway.lifecycle_models import Lifecycle
 from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0
@@ -288,3 +293,84 @@ async def test_LIFE_2_a_lost_answer_is_asked_for_again_and_nothing_moves_twice(
     assert (await again.sweep()).moves == {}
     history = await memos.service.history(memos.administrator, memory_id)
     assert [one.change for one in history.versions] == ["archive", "create"]
+
+
+def _at_rest(folder: Path, word: bytes) -> set[str]:
+    """Where a word is, of what lies in the data folder: the kinds of files."""
+    for file in (folder / "records").glob("p*.sqlite"):
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    found = set()
+    for file in folder.rglob("*"):
+        if not file.is_file():
+            continue
+        data = file.read_bytes()
+        if file.parts[-4:-3] == ("blobs",):
+            data = b"".join(bodies(data))
+        if word in data:
+            found.add("blob" if "blobs" in file.parts else "record")
+    return found
+
+
+async def test_VAULT_4_archived_content_rests_in_a_file_and_is_read_from_there(
+    memos: InProcess, tmp_path: Path
+) -> None:
+    admin, lifecycle = memos.administrator, memos.doorway.lifecycle
+    memory_id = await add(memos, "the walrus of Lisbon")
+    other_id = await add(memos, "the walrus of Porto")
+    change = MemoryChange(text="the walrus of Sintra")
+    await memos.service.update(admin, memory_id, change)
+    then = memos.clock.now()
+    for one in (memory_id, other_id):
+        await lifecycle.archive(admin, one, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    memory = await memos.service.get(admin, memory_id)
+    assert (memory.state, memory.text) == ("archived", "the walrus of Sintra")
+    old = await memos.service.get(admin, memory_id, version=1)
+    assert old.text == "the walrus of Lisbon"
+    listed = await memos.service.list(admin, filter="state:archived")
+    assert {one.text for one in listed.memories} == {"the walrus of Sintra", "the walrus of Porto"}
+    diff = await memos.service.diff(admin, memory_id, 1, 2)
+    assert "Lisbon" in diff.text and "Sintra" in diff.text
+    past = await memos.service.search(admin, SearchQuery(query="walrus", as_of=then))
+    assert past.hits == []
+    await memos.service.rollback(admin, memory_id, 1)
+    assert await found(memos, "walrus") == [memory_id]
+    await memos.service.restore(admin, other_id)
+    assert set(await found(memos, "walrus")) == {memory_id, other_id}
+
+
+async def test_GOV_9_erasure_reaches_into_archive_files(memos: InProcess, tmp_path: Path) -> None:
+    admin = memos.administrator
+    ids = [await add(memos, f"the {word} of Lisbon") for word in ("walrus", "heron")]
+    for one in ids:
+        await memos.doorway.lifecycle.archive(admin, one, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    await eventually(lambda: _at_rest(tmp_path, b"heron") == {"blob"})
+    await memos.service.delete(admin, ids[0], hard=True)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == set())
+    assert (await memos.service.get(admin, ids[1])).text == "the heron of Lisbon"
+
+
+async def test_VAULT_4_a_lost_file_is_an_error_and_touches_no_other_memory(
+    memos: InProcess, tmp_path: Path
+) -> None:
+    admin = memos.administrator
+    lost, kept = await add(memos, "the walrus of Lisbon"), await add(memos, "the heron")
+    await memos.doorway.lifecycle.archive(admin, lost, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    for file in (tmp_path / "blobs").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(UnavailableError):
+        await memos.service.get(admin, lost)
+    outcomes = await asyncio.gather(
+        memos.service.restore(admin, lost),
+        memos.service.update(admin, kept, MemoryChange(tags=["x"])),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], UnavailableError)
+    assert not isinstance(outcomes[1], BaseException)
+    await memos.service.delete(admin, lost, hard=True)
+    with pytest.raises(NotFoundError):
+        await memos.service.get(admin, lost)
