@@ -15,6 +15,7 @@ from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.past import PastDoors
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
@@ -47,7 +48,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, LifecycleDoors):
+class VaultShard(ModelDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);

@@ -19,6 +19,7 @@ from memos_ray.cli import (
     kv_commands,
     lifecycle_commands,
     memory_commands,
+    past_commands,
 )
 from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.output import Output
@@ -62,6 +63,7 @@ for commands in (
     chat_command,
     kv_commands,
     lifecycle_commands,
+    past_commands,
     adapter_commands,
     admin_commands,
 ):

@@ -13,6 +13,7 @@ from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
 from memos_ray.client.lifecycle import AsyncLifecycle
+from memos_ray.client.past import AsyncPast
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
@@ -147,6 +148,11 @@ class AsyncMemOS(AsyncReads):
     def lifecycle(self) -> AsyncLifecycle:
         """How memories age, and what is put away."""
         return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
+
+    @property
+    def past(self) -> AsyncPast:
+        """Snapshots, earlier moments of a namespace, and the way back."""
+        return AsyncPast(self._transport.past, self._caller)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -16,6 +16,7 @@ from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.parameter_http import HttpParameter
+from memos_ray.client.past_http import HttpPast
 from memos_ray.client.rest_link import RestLink, error_of
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
@@ -56,6 +57,7 @@ class HttpTransport:
         self.activation = HttpActivation(self._link)
         self.parameter = HttpParameter(self._link)
         self.lifecycle = HttpLifecycle(self._link)
+        self.past = HttpPast(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

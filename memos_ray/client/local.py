@@ -38,6 +38,7 @@ class LocalTransport:
         self.activation = doorway.activation
         self.parameter = doorway.parameter
         self.lifecycle = doorway.lifecycle
+        self.past = doorway.past
         self._stop = stop
 
     async def add(

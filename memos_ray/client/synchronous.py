@@ -14,6 +14,7 @@ from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
+from memos_ray.client.past import Past
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
 from memos_ray.core.cube.metadata import Visibility
@@ -83,6 +84,11 @@ class MemOS:
     def lifecycle(self) -> LifecycleVerbs:
         """How memories age, and what is put away."""
         return LifecycleVerbs(self._async.lifecycle, self._loop)
+
+    @property
+    def past(self) -> Past:
+        """Snapshots, earlier moments of a namespace, and the way back."""
+        return Past(self._async.past, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.client.lifecycle import LifecycleApi
+from memos_ray.client.past import PastApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
 from memos_ray.gateway.admin_models import Change, Documents, Who
@@ -133,6 +134,11 @@ class Transport(Protocol):
     @property
     def lifecycle(self) -> LifecycleApi:
         """The verbs of the lifecycle."""
+        ...
+
+    @property
+    def past(self) -> PastApi:
+        """The verbs of the past."""
         ...
 
     async def add(

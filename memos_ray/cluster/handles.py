@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
@@ -14,6 +15,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.parameter import AdapterPart, ExternaliseReport, TeachingReport
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
@@ -191,6 +193,51 @@ class ShardHandle:
         """Moves memories on that are due."""
         report: SweepReport = await self._call("sweep", partition, request)
         return report
+
+    async def past_get(
+        self, partition: int, context: CallContext, cube_id: str, at: datetime
+    ) -> MemCube:
+        """Returns a memory as it was."""
+        cube: MemCube = await self._call("past_get", partition, context, cube_id, at)
+        return cube
+
+    async def past_page(self, partition: int, request: PastPage) -> list[MemCube]:
+        """Returns a page of a namespace as it was."""
+        cubes: list[MemCube] = await self._call("past_page", partition, request)
+        return cubes
+
+    async def past_differences(self, partition: int, request: PastPage) -> Differences:
+        """Compares two moments."""
+        found: Differences = await self._call("past_differences", partition, request)
+        return found
+
+    async def go_back(self, partition: int, request: PastPage) -> Returned:
+        """Takes memories back to a moment."""
+        done: Returned = await self._call("go_back", partition, request)
+        return done
+
+    async def snapshots(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[Snapshot]:
+        """Lists the named moments of a namespace."""
+        found: list[Snapshot] = await self._call("snapshots", partition, context, namespace)
+        return found
+
+    async def take_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str, reason: str | None
+    ) -> Snapshot:
+        """Names this moment."""
+        made: Snapshot = await self._call(
+            "take_snapshot", partition, context, namespace, name, reason
+        )
+        return made
+
+    async def forget_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str
+    ) -> Snapshot:
+        """Forgets a name."""
+        gone: Snapshot = await self._call("forget_snapshot", partition, context, namespace, name)
+        return gone
 
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over."""

@@ -26,6 +26,7 @@ from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
+from memos_ray.gateway.past_routes import router as past_router
 from memos_ray.gateway.problem_model import Problem
 
 _DESCRIPTION = (
@@ -98,6 +99,7 @@ def create_app(
         ingest_router,
         admin_router,
         lifecycle_router,
+        past_router,
         openai_router,
     ):
         v1.include_router(router)

@@ -16,6 +16,7 @@ from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.parameter import ParameterService
+from memos_ray.gateway.past import PastService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
@@ -75,6 +76,7 @@ class Doorway:
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
+        self.past = PastService(router=router, authenticator=authenticator, clock=clock)
         self._models = backend.models
         self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)

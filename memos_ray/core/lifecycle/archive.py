@@ -1,7 +1,8 @@
 """Files of archived content (VAULT-4): Parquet, in the schema of `core.cube.arrow`.
 
 A file holds whole versions of memories of one tenant and namespace. A version whose content is in a
-file keeps everything but its payload, in whose place an `ArchivedRef` names the file and the row. Arrow is loaded by those who make or read a file.
+file keeps everything but its payload, in whose place an `ArchivedRef` names the file and the row.
+Arrow is loaded by who makes or reads a file.
 """
 
 from __future__ import annotations
