@@ -203,6 +203,12 @@ def move_of(operation: Revision) -> Move:
             assert_never(never)
 
 
+def comes_back(operation: Revision, head: MemCube) -> bool:
+    """Tells whether an operation is one that an expired memory may be asked for."""
+    thaws = isinstance(operation, Freeze) and not operation.frozen
+    return isinstance(operation, Restore) or (thaws and head.frozen)
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What every new version of a memory is made from."""

@@ -7,6 +7,7 @@ the commit's fence check succeeds. Writes are planned in order, and each sees th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -22,7 +23,7 @@ from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import ArchivedRef
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import Revision, create, move_of, revise
+from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
 from memos_ray.core.vault.entries import Detail, move_told, verb_of
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
@@ -267,8 +268,7 @@ class Planner:
         self, context: CallContext, write: Write, operation: Revision, head: MemCube
     ) -> MemCube | None:
         if not isinstance(operation, Age):
-            action = _ACTIONS[type(operation)]
-            self.guard.check(context, action, head.namespace, _judged(operation, head), self.now)
+            self._judge(context, operation, head)
         target = self._target(operation, head) if isinstance(operation, Rollback) else None
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):
             _check_content(head)
@@ -282,6 +282,23 @@ class Planner:
             target=target,
             lsn=self._next_lsn(),
         )
+
+    def _judge(self, context: CallContext, operation: Revision, head: MemCube) -> None:
+        """Asks the policy.
+
+        What has expired may be brought back, or thawed, by whoever might change it before; to all
+        others it stays hidden.
+        """
+        action, facets = _ACTIONS[type(operation)], facets_of(head)
+        try:
+            self.guard.check(context, action, head.namespace, facets, self.now)
+        except (NotFoundError, PermissionDeniedError):
+            if facets.pop("expires_at", None) is None or not comes_back(operation, head):
+                raise
+            with suppress(NotFoundError, PermissionDeniedError):
+                self.guard.check(context, action, head.namespace, facets, self.now)
+                return
+            raise
 
     def _target(self, operation: Rollback, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
@@ -379,14 +396,3 @@ def _checked(context: CallContext, write: Write) -> str:
 def _check_content(cube: MemCube | None) -> None:
     if cube is not None and isinstance(cube.payload, ArchivedRef):
         raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)
-
-
-def _judged(operation: Revision, head: MemCube) -> Facets:
-    """Returns the facets that the policy decides by.
-
-    What has expired may be brought back, or thawed, by whoever might change it before.
-    """
-    facets = facets_of(head)
-    if isinstance(operation, Restore) or (isinstance(operation, Freeze) and not operation.frozen):
-        facets.pop("expires_at", None)
-    return facets
