@@ -15,9 +15,10 @@ from memos_ray.actors.patience import patiently
 from memos_ray.actors.relearning import Relearning
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.predicate import Predicate, evaluate
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import PromptMemory, Taught, holds, prompt_memory
 from memos_ray.core.vault.log import Commit, CubeKey
@@ -310,7 +311,7 @@ class Adapters:
         wanted = {CubeKey(tenant, one.cube_id) for one in adapter.sources}
         wanted.add(CubeKey(tenant, adapter.id))
         heads = await self._run(self._store.heads, adapter.place.partition, list(wanted))
-        gone = wanted - {key for key, head in heads.items() if head.state is not State.DELETED}
+        gone = wanted - {key for key, head in heads.items() if head.state not in GONE}
         if gone:
             # A source is gone, or a crash came before the parameter memory was there.
             self._retire(adapter, gone)
@@ -352,5 +353,5 @@ def no_adapter(adapter_id: str) -> NotFoundError:
 
 def gone_in(commit: Commit) -> set[CubeKey]:
     """Returns the memories that a commit deletes or erases."""
-    deleted = [cube for cube in commit.cubes if cube.state is State.DELETED]
+    deleted = [cube for cube in commit.cubes if cube.state in GONE]
     return {CubeKey(cube.tenant, cube.id) for cube in deleted}.union(commit.erased)

@@ -14,13 +14,14 @@ from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ParameterRef, Plaintext
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.defects import describe_defect
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.parameter import Externalised, ExternaliseReport, ProbingState, Way
 from memos_ray.core.scheduling import holds
 from memos_ray.core.teaching import Knowledge
@@ -211,7 +212,7 @@ class Externalising:
         if (
             found is None
             or found.namespace != place.namespace
-            or found.state is State.DELETED
+            or found.state in GONE
             or not isinstance(found.payload, ParameterRef)
         ):
             raise no_adapter(request.adapter_id)
@@ -304,7 +305,7 @@ class Externalising:
                 raise outcome
         # Those of an earlier time are reported as they are now, or not at all.
         heads = await self._reader.get(partition, request.context, earlier)
-        there = {head.id: head for head in heads if head and head.state is not State.DELETED}
+        there = {head.id: head for head in heads if head and head.state not in GONE}
         return [
             _as_it_is(made, there[made.cube_id]) if made.cube_id in there else made
             for _, made in makes

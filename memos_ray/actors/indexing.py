@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from memos_ray.actors.embedding import representative, touched_keys
-from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.facets import facets_of
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.retrieval import VectorSet
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.core.vault.log import Event
@@ -56,7 +56,7 @@ class IndexConsumer:
         stored = self._store.vectors(self._partition, keys, self._space.digest)
         records = []
         for key, head in heads.items():
-            if head.state is not State.DELETED and key in stored:
+            if head.state not in GONE and key in stored:
                 body = VectorSet.from_bytes(stored[key].body)
                 records.append(
                     VectorRecord(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvManifest, SourceVersion
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.scheduling.policies import Budget, Holding, Keeper, RetentionPolicy
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import ClockPort
@@ -94,7 +95,7 @@ class KvName:
         Args:
             heads: what there is now of `keys`.
         """
-        there = {head.id: head.version.number for head in heads if head.state is not State.DELETED}
+        there = {head.id: head.version.number for head in heads if head.state not in GONE}
         if self.adapter is not None and self.adapter.id not in there:
             return False
         return all(there.get(one.cube_id) == one.version for one in self.origins)

@@ -17,9 +17,10 @@ from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.access.context import Action, CallContext, Principal
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.organising import (
     OrganisingReport,
     Proposal,
@@ -86,7 +87,7 @@ class Organiser:
         heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, partition, keys)
         await self.book.forget(partition, [key for key in keys if key not in heads])
         for cube in heads.values():
-            if cube.state is State.DELETED or not isinstance(cube.payload, Plaintext):
+            if cube.state in GONE or not isinstance(cube.payload, Plaintext):
                 continue
             if cube.descriptive.valid_to is None and not cube.frozen:
                 await self._compare(Place(partition, cube.tenant, cube.namespace), cube, courtesy)

@@ -20,9 +20,10 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import TenantPolicy, no_memory
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.parameter import ExternaliseReport, TeachingReport
 from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit, CubeKey
@@ -107,7 +108,7 @@ class ParameterMemory:
         blocks = [
             head
             for head in heads
-            if head.payload.form is Form.ACTIVATION and head.state is not State.DELETED
+            if head.payload.form is Form.ACTIVATION and head.state not in GONE
         ]
         known = {head.id for head in heads}
         sources = [one.cube_id for block in blocks for one in block.descriptive.sources]

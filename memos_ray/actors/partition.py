@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from memos_ray.actors.activation import ActivationMemory
+from memos_ray.actors.archiving import ArchiveConsumer, concerns
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
@@ -23,11 +24,12 @@ from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.planning import GuardPort
 from memos_ray.errors import MemosError
-from memos_ray.ports import ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
+from memos_ray.ports import BlobStorePort, ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
 
 EMBED_FEED = "embed"
 INDEX_FEED = "index"
 ORGANISE_FEED = "organise"
+ARCHIVE_FEED = "archive"
 _LOOK_S = 30.0
 
 
@@ -55,6 +57,7 @@ class OwnedPartition:
         retrieval: RetrievalSettings,
         executor: Executor,
         embed_executor: Executor,
+        blobs: Callable[[], BlobStorePort] | None,
         pressing: Callable[[], bool],
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
@@ -154,6 +157,23 @@ class OwnedPartition:
             )
 
         receipts.open(number, epoch, None if vectors is None else lambda: self.indexed_lsn)
+        self.archive_feed: LogFeed | None = None
+        if blobs is not None:
+            self.archive_feed = LogFeed(
+                ARCHIVE_FEED,
+                number,
+                epoch,
+                cursor=ARCHIVE_FEED,
+                store=store,
+                executor=executor,
+                consumer=ArchiveConsumer(
+                    number, epoch, store=store, blobs=blobs, executor=executor
+                ),
+                ceiling=lambda: None,
+                courtesy=Courtesy(pressing),
+                on_fenced=on_fenced,
+                on_error=on_error,
+            )
 
     @property
     def indexed_lsn(self) -> int:
@@ -174,12 +194,8 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = [
-            self.embed_feed,
-            self.organise_feed,
-            *([self.index_feed] if self.index_feed else []),
-        ]
-        await asyncio.gather(*(feed.close() for feed in feeds))
+        feeds = (self.embed_feed, self.organise_feed, self.index_feed, self.archive_feed)
+        await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
         self._forget()
 
     def _forget(self) -> None:
@@ -199,6 +215,8 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
+        if self.archive_feed is not None and concerns(commit):
+            self.archive_feed.notify()
 
     def _on_embedded(self) -> None:
         self.organise_feed.notify()

@@ -10,10 +10,11 @@ from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.routing import Router
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.predicate import Between, Not, Predicate, all_of
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.pipeline.run import MemoryRef
 from memos_ray.core.retrieval.requests import SearchRequest
 from memos_ray.core.vault.operations import Write, Written
@@ -104,7 +105,7 @@ class PipelineVault:
             partition, lambda shard, _: shard.get(partition, context.hop(), ids)
         )
         cubes = [cube for cube in found if cube is not None and cube.namespace == namespace]
-        if len(cubes) < len(ids) or any(cube.state is State.DELETED for cube in cubes):
+        if len(cubes) < len(ids) or any(cube.state in GONE for cube in cubes):
             raise no_memory()
         return cubes
 

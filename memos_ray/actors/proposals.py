@@ -21,7 +21,8 @@ from memos_ray.actors.adapters import gone_in
 from memos_ray.actors.errands import Errands
 from memos_ray.actors.proposal_rows import KIND, Proposal, proposal_of, row_of
 from memos_ray.actors.residency import Place
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.scheduling import alike, holds
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import NotOwnerError
@@ -206,7 +207,7 @@ class Proposals:
             await self.found(place)
         for proposal in _of(partition, chain(*self._refused.values())):
             heads = await self._heads(proposal)
-            alive = [head for head in heads if head.state is not State.DELETED]
+            alive = [head for head in heads if head.state not in GONE]
             gone = _keys(proposal) - {CubeKey(head.tenant, head.id) for head in alive}
             if gone:
                 await self._shrink(proposal, gone)

@@ -10,8 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from memos_ray.actors.courtesy import Courtesy
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import NotOwnerError
@@ -291,7 +292,7 @@ def _decayed(resident: _Resident, now: float) -> float:
 
 def _indexed(cube: MemCube) -> bool:
     # Only texts are searched; other forms are found by their sources.
-    return cube.state is not State.DELETED and isinstance(cube.payload, Plaintext)
+    return cube.state in LIVE and isinstance(cube.payload, Plaintext)
 
 
 def _deltas(commit: Commit) -> dict[Place, _Delta]:

@@ -12,10 +12,11 @@ from datetime import datetime
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.residency import Place, Residency
-from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.payload import Form, Plaintext
-from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
+from memos_ray.core.cube.predicate import OneOf, Predicate, all_of, evaluate
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import (
     IndexedMemory,
     ResidentIndex,
@@ -35,7 +36,7 @@ _PAST_INDEXES = 4
 _NEAREST = 400
 _LATE = 512
 _ALIVE: Predicate = all_of(
-    Not(OneOf("state", (State.DELETED.value,))), OneOf("form", (Form.PLAINTEXT.value,))
+    OneOf("state", tuple(state.value for state in LIVE)), OneOf("form", (Form.PLAINTEXT.value,))
 )
 
 
@@ -198,7 +199,7 @@ class Searcher:
             )
             for head in heads.values():
                 # It may have been deleted, or closed, while the store was asked.
-                if head.state is not State.DELETED:
+                if head.state in LIVE:
                     self._bodies.put(place.partition, head, generation)
                     if evaluate(visible, facets_of(head)):
                         cubes[head.id] = head
@@ -296,7 +297,7 @@ class Searcher:
             place.partition, place.tenant, place.namespace, at, self._space.digest
         )
         for cube, stored in rows:
-            if not isinstance(cube.payload, Plaintext):
+            if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
                 continue
             cubes[cube.id] = cube
             if stored is not None:

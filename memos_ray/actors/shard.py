@@ -17,6 +17,7 @@ from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.organise_doors import OrganiseDoors
 from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.past import PastDoors
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
@@ -27,6 +28,7 @@ from memos_ray.actors.shard_parts import (
     activation_memory,
     parameter_memory,
 )
+from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
@@ -51,7 +53,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors):
+class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -158,6 +160,7 @@ class VaultShard(ModelDoors, OrganiseDoors):
     ) -> list[Written | MemosError]:
         """Commits writes; see `ShardPort`."""
         owned = await self._serve(partition)
+        refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))
@@ -308,6 +311,7 @@ class VaultShard(ModelDoors, OrganiseDoors):
             retrieval=parts.retrieval,
             executor=self._executor,
             embed_executor=self._embed_executor,
+            blobs=parts.blobs,
             pressing=lambda: self._pressure.pressing,
             on_fenced=self._on_fenced,
             on_error=self._on_error,

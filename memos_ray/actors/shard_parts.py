@@ -71,7 +71,11 @@ class KvParts:
 
 @dataclass(frozen=True, slots=True)
 class ShardParts:
-    """What a shard works with; the boot code injects it."""
+    """What a shard works with; the boot code injects it.
+
+    Attributes:
+        blobs: opens the blob store at its first call; without one, archived content stays put.
+    """
 
     store: RecordStorePort
     vectors: VectorStorePort | None
@@ -84,6 +88,7 @@ class ShardParts:
     settings: VaultSettings
     retrieval: RetrievalSettings
     kv: KvParts | None = None
+    blobs: Callable[[], BlobStorePort] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from memos_ray.core.activation import (
     CacheState,
     KvManifest,
 )
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ActivationRef, Form
 from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.scheduling import (
     PromptStart,
     Taught,
@@ -45,7 +46,8 @@ PINNED = "pinned"
 """Attribute of an activation memory: whether its cache stays whatever else is needed."""
 
 _BLOCKS = all_of(
-    OneOf("form", (Form.ACTIVATION.value,)), Not(OneOf("state", (State.DELETED.value,)))
+    OneOf("form", (Form.ACTIVATION.value,)),
+    Not(OneOf("state", tuple(state.value for state in GONE))),
 )
 _MOST = 16
 

@@ -74,6 +74,7 @@ class Supervisor:
                 ring = await self._move(ring, names)
         await asyncio.gather(*(self._serve(name) for name in names))
         await self._crew.start_pipelines()
+        await self._crew.start_lifecycle()
         if self._loop is None:
             self._loop = asyncio.create_task(self._reconcile_forever())
         return ring
@@ -178,6 +179,7 @@ class Supervisor:
         if self._moving.locked() or self._ring is None:
             return
         await self._crew.start_governance()
+        await self._crew.start_lifecycle()
         for name in sorted(set(self._ring.owners)):
             status = await self._look(name)
             wanted = set(self._ring.owned_by(name))

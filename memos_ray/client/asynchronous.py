@@ -12,7 +12,9 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
+from memos_ray.client.lifecycle import AsyncLifecycle
 from memos_ray.client.organising import AsyncOrganise
+from memos_ray.client.past import AsyncPast
 from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.transport import Item
@@ -159,6 +161,16 @@ class AsyncMemOS(AsyncReads):
     def organise(self) -> AsyncOrganise:
         """Duplicates, and facts that newer ones have overtaken."""
         return AsyncOrganise(self._transport.organising, self._caller)
+
+    @property
+    def lifecycle(self) -> AsyncLifecycle:
+        """How memories age, and what is put away."""
+        return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
+
+    @property
+    def past(self) -> AsyncPast:
+        """Snapshots, earlier moments of a namespace, and the way back."""
+        return AsyncPast(self._transport.past, self._caller)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

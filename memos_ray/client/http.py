@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
+from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
+from memos_ray.client.past_http import HttpPast
 from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
 from memos_ray.client.rest_link import RestLink, error_of
@@ -60,6 +62,8 @@ class HttpTransport:
         self.parameter = HttpParameter(self._link)
         self.pipelines = HttpPipelines(self._link)
         self.organising = HttpOrganising(self._link)
+        self.lifecycle = HttpLifecycle(self._link)
+        self.past = HttpPast(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

@@ -40,6 +40,8 @@ class LocalTransport:
         self.parameter = doorway.parameter
         self.pipelines = doorway.pipelines
         self.organising = doorway.organising
+        self.lifecycle = doorway.lifecycle
+        self.past = doorway.past
         self._stop = stop
 
     async def add(

@@ -11,9 +11,11 @@ from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
+from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.organising import Organise
+from memos_ray.client.past import Past
 from memos_ray.client.pipelines import Pipelines
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
@@ -94,6 +96,16 @@ class MemOS:
     def organise(self) -> Organise:
         """Duplicates, and facts that newer ones have overtaken."""
         return Organise(self._async.organise, self._loop)
+
+    @property
+    def lifecycle(self) -> LifecycleVerbs:
+        """How memories age, and what is put away."""
+        return LifecycleVerbs(self._async.lifecycle, self._loop)
+
+    @property
+    def past(self) -> Past:
+        """Snapshots, earlier moments of a namespace, and the way back."""
+        return Past(self._async.past, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.lifecycle import LifecycleApi
+from memos_ray.client.past import PastApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
@@ -234,6 +236,16 @@ class Transport(Protocol):
     @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
+        ...
+
+    @property
+    def lifecycle(self) -> LifecycleApi:
+        """The verbs of the lifecycle."""
+        ...
+
+    @property
+    def past(self) -> PastApi:
+        """The verbs of the past."""
         ...
 
     async def add(

@@ -35,11 +35,13 @@ from memos_ray.ports import (
 
 def record_store(settings: Settings) -> RecordStorePort:
     """Opens the record store: PostgreSQL when a URL is set, else SQLite in the data folder."""
+    from memos_ray.adapters.archived_contents import ArchivedContents
     from memos_ray.adapters.sql.records import SqlRecordStore
 
+    contents = ArchivedContents(cache(lambda: blob_store(settings)))
     if settings.records.url is not None:
-        return SqlRecordStore.clustered(settings.records.url.get_secret_value())
-    return SqlRecordStore.embedded(DataFolder(settings.data).records)
+        return SqlRecordStore.clustered(settings.records.url.get_secret_value(), contents)
+    return SqlRecordStore.embedded(DataFolder(settings.data).records, contents)
 
 
 def control_store(settings: Settings) -> ControlStorePort:

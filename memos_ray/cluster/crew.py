@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.handles import GOVERNANCE, ShardHandle
-from memos_ray.cluster.hosts import GovernanceHost, PipelineHost, ShardHost
+from memos_ray.cluster.handles import GOVERNANCE, LIFECYCLE, ShardHandle
+from memos_ray.cluster.hosts import GovernanceHost, LifecycleHost, PipelineHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.pipeline_handle import PIPELINES, PipelineHandle
 from memos_ray.cluster.remote import RemoteActor
@@ -67,6 +67,12 @@ class Crew:
             start_actor, PipelineHost, PIPELINES, settings, settings, self._public_key
         )
         await self._pipelines.resume()
+
+    async def start_lifecycle(self) -> None:
+        """Starts the lifecycle unless it runs."""
+        settings = without_keys(self._settings)
+        actor = await asyncio.to_thread(start_actor, LifecycleHost, LIFECYCLE, settings, settings)
+        actor.start.remote()
 
     async def start_shard(self, name: str) -> None:
         """Starts a shard unless it runs."""

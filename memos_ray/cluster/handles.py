@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
@@ -13,6 +14,8 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
+from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import (
     AdapterPart,
@@ -40,9 +43,11 @@ from memos_ray.errors import MemosError
 from memos_ray.ports import EventQuery
 
 GOVERNANCE = "governance"
+LIFECYCLE = "lifecycle"
 SUPERVISOR = "supervisor"
 _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
+_SWEEP_TIMEOUT_S = 3600.0
 
 
 class ShardHandle:
@@ -250,6 +255,56 @@ class ShardHandle:
         found: list[Event] = await self._call("events", partition, context, query, after, limit)
         return found
 
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due."""
+        report: SweepReport = await self._call("sweep", partition, request)
+        return report
+
+    async def past_get(
+        self, partition: int, context: CallContext, cube_id: str, at: datetime
+    ) -> MemCube:
+        """Returns a memory as it was."""
+        cube: MemCube = await self._call("past_get", partition, context, cube_id, at)
+        return cube
+
+    async def past_page(self, partition: int, request: PastPage) -> list[MemCube]:
+        """Returns a page of a namespace as it was."""
+        cubes: list[MemCube] = await self._call("past_page", partition, request)
+        return cubes
+
+    async def past_differences(self, partition: int, request: PastPage) -> Differences:
+        """Compares two moments."""
+        found: Differences = await self._call("past_differences", partition, request)
+        return found
+
+    async def go_back(self, partition: int, request: PastPage) -> Returned:
+        """Takes memories back to a moment."""
+        done: Returned = await self._call("go_back", partition, request)
+        return done
+
+    async def snapshots(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[Snapshot]:
+        """Lists the named moments of a namespace."""
+        found: list[Snapshot] = await self._call("snapshots", partition, context, namespace)
+        return found
+
+    async def take_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str, reason: str | None
+    ) -> Snapshot:
+        """Names this moment."""
+        made: Snapshot = await self._call(
+            "take_snapshot", partition, context, namespace, name, reason
+        )
+        return made
+
+    async def forget_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str
+    ) -> Snapshot:
+        """Forgets a name."""
+        gone: Snapshot = await self._call("forget_snapshot", partition, context, namespace, name)
+        return gone
+
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over."""
         await self._call("own", partitions, timeout_s=_BOOT_TIMEOUT_S)
@@ -312,6 +367,23 @@ class PolicyHandle:
         """Returns control events."""
         found: list[Event] = await self._actor.call("events", context, query, after, limit)
         return found
+
+
+class LifecycleHandle:
+    """The remote lifecycle. Implements `ports.LifecyclePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(LIFECYCLE, namespace)
+
+    async def status(self) -> LifecycleStatus:
+        """Says how the lifecycle stands."""
+        status: LifecycleStatus = await self._actor.call("status")
+        return status
+
+    async def sweep(self) -> LifecycleStatus:
+        """Sweeps all partitions."""
+        status: LifecycleStatus = await self._actor.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
+        return status
 
 
 class SupervisorHandle:

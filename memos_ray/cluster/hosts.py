@@ -14,6 +14,7 @@ from typing import Any
 
 from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.pipeline_journal import PipelineJournal
 from memos_ray.actors.pipeline_vault import PipelineVault
 from memos_ray.actors.pipelines import PipelineRunner, RunnerParts
@@ -59,6 +60,7 @@ class ShardHost(VaultShard):
                 settings=settings.vault,
                 retrieval=assembly.retrieval_settings(settings),
                 kv=assembly.kv_parts(settings),
+                blobs=cache(lambda: assembly.blob_store(settings)),
             ),
         )
 
@@ -130,4 +132,18 @@ class GovernanceHost(MemGovernance):
             entropy=os.urandom,
             signing_key=Keyring(settings).signing_key(),
             lease_s=settings.governance.lease_s,
+        )
+
+
+class LifecycleHost(MemLifecycle):
+    """The lifecycle's schedule on the control store, over all shards."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure_process()
+        super().__init__(
+            assembly.control_store(settings),
+            SupervisorHandle(settings.namespace),
+            cache(lambda name: ShardHandle(name, settings.namespace)),
+            SystemClock(),
+            settings.lifecycle,
         )

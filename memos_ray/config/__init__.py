@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import (
     AdapterPromotion,
     DType,
@@ -44,6 +45,7 @@ __all__ = [
     "GatewaySettings",
     "GovernanceSettings",
     "KvRetention",
+    "LifecycleSettings",
     "LimitField",
     "LimitSettings",
     "ModelSettings",

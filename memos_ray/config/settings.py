@@ -29,6 +29,7 @@ from memos_ray.config.fields import (
     Seconds,
     Section,
 )
+from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import ModelSettings, PromotionSettings, TeachingSettings
 from memos_ray.config.pipelines import PipelineSettings
 from memos_ray.errors import ConfigurationError
@@ -277,6 +278,7 @@ class Settings(_Explained):
     promotion: PromotionSettings = PromotionSettings()
     teaching: TeachingSettings = TeachingSettings()
     pipelines: PipelineSettings = PipelineSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )

@@ -20,12 +20,14 @@ from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
+from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.organising_routes import router as organising_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
+from memos_ray.gateway.past_routes import router as past_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
@@ -105,6 +107,8 @@ def create_app(
         organising_router,
         ingest_router,
         admin_router,
+        lifecycle_router,
+        past_router,
         openai_router,
     ):
         v1.include_router(router)

@@ -15,8 +15,10 @@ from memos_ray.gateway.admission import CallRates
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
+from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.organising import OrganisingService
 from memos_ray.gateway.parameter import ParameterService
+from memos_ray.gateway.past import PastService
 from memos_ray.gateway.pipelines import PipelineService
 from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
@@ -27,6 +29,7 @@ from memos_ray.ports import (
     ClockPort,
     EmbedderPort,
     GovernancePort,
+    LifecyclePort,
     ModelPort,
     PipelinesPort,
     ShardPort,
@@ -49,6 +52,7 @@ class Backend:
 
     supervisor: SupervisorPort
     governance: GovernancePort
+    lifecycle: LifecyclePort
     shard: Callable[[str], ShardPort]
     embedder: Callable[[], EmbedderPort]
     blobs: Callable[[], BlobStorePort]
@@ -79,6 +83,7 @@ class Doorway:
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
+        self.past = PastService(router=router, authenticator=authenticator, clock=clock)
         self._models = backend.models
         self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
         self.receipts = ReceiptService(
@@ -89,6 +94,7 @@ class Doorway:
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
+        self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)

@@ -17,11 +17,11 @@ from memos_ray.core.cube.metadata import (
     SourceRef,
     TimeSpan,
 )
-from memos_ray.core.cube.payload import Attachment, Plaintext
+from memos_ray.core.cube.payload import ArchivedRef, Attachment, Plaintext
 from memos_ray.core.retrieval.requests import Hit
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Create, Share, Update, Written
-from memos_ray.errors import MemosError
+from memos_ray.errors import MemosError, UnavailableError
 from memos_ray.gateway import paging
 from memos_ray.gateway.models import (
     AttachmentRef,
@@ -127,6 +127,8 @@ def memory_of(cube: MemCube) -> Memory:
     """Shows a cube to the outside."""
     about, rules, usage = cube.descriptive, cube.governance, cube.usage
     setting, lifespan, payload = about.setting, rules.lifespan, cube.payload
+    if isinstance(payload, ArchivedRef):
+        raise UnavailableError("the archived content cannot be read now", id=cube.id)
     plain = payload if isinstance(payload, Plaintext) else Plaintext("")
     # Stored cubes were validated on the way in; validating them again would cost most of a read.
     return Memory.model_construct(

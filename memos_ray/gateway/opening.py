@@ -6,7 +6,7 @@ from functools import cache
 
 from memos_ray.cluster import assembly
 from memos_ray.cluster.clock import SystemClock
-from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
+from memos_ray.cluster.handles import LifecycleHandle, PolicyHandle, ShardHandle, SupervisorHandle
 from memos_ray.cluster.pipeline_handle import PipelineHandle
 from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
@@ -31,6 +31,7 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
     backend = Backend(
         supervisor=SupervisorHandle(settings.namespace),
         governance=PolicyHandle(settings.namespace),
+        lifecycle=LifecycleHandle(settings.namespace),
         shard=shard,
         embedder=embedder,
         blobs=blobs,

@@ -17,6 +17,7 @@ from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.vault.operations import (
+    Archive,
     Delete,
     Freeze,
     Operation,
@@ -160,8 +161,20 @@ class MemoryService:
         reason: str | None = None,
         idempotency_key: str | None = None,
     ) -> WriteReport:
-        """Undoes a soft delete."""
+        """Undoes a soft delete, an expiry or an archiving."""
         return await self._write(caller, namespace, Restore(memory_id), idempotency_key, reason)
+
+    async def archive(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None = None,
+        *,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteReport:
+        """Puts a memory away: it can be read, but searches leave it out."""
+        return await self._write(caller, namespace, Archive(memory_id), idempotency_key, reason)
 
     async def rollback(
         self,

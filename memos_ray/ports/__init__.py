@@ -7,7 +7,14 @@ port in `tests/contract` runs on every adapter.
 
 from __future__ import annotations
 
-from memos_ray.ports.actors import CrewPort, GovernancePort, RingPort, ShardPort, SupervisorPort
+from memos_ray.ports.actors import (
+    CrewPort,
+    GovernancePort,
+    LifecyclePort,
+    RingPort,
+    ShardPort,
+    SupervisorPort,
+)
 from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
@@ -22,6 +29,7 @@ from memos_ray.ports.models import (
 from memos_ray.ports.objects import ObjectsPort
 from memos_ray.ports.pipelines import HookPort, PipelinesPort
 from memos_ray.ports.records import (
+    ContentsPort,
     ControlStorePort,
     Derivation,
     EventQuery,
@@ -46,6 +54,7 @@ __all__ = [
     "BlobStorePort",
     "ClockPort",
     "CombinedAdapters",
+    "ContentsPort",
     "ControlStorePort",
     "CrewPort",
     "Derivation",
@@ -56,6 +65,7 @@ __all__ = [
     "GovernancePort",
     "HookPort",
     "KvBuilderPort",
+    "LifecyclePort",
     "ModelPort",
     "NamespaceSize",
     "ObjectsPort",

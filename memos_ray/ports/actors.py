@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from memos_ray.core.access.administration import AdminOperation, Changed
@@ -11,6 +12,8 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
+from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
 from memos_ray.core.parameter import (
     AdapterPart,
@@ -217,6 +220,46 @@ class ShardPort(Protocol):
         """Returns log entries of the caller's tenant."""
         ...
 
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due by their age and use; looks at a bounded number."""
+        ...
+
+    async def past_get(
+        self, partition: int, context: CallContext, cube_id: str, at: datetime
+    ) -> MemCube:
+        """Returns a memory as it was at a moment."""
+        ...
+
+    async def past_page(self, partition: int, request: PastPage) -> list[MemCube]:
+        """Returns a page of a namespace as it was, newest first."""
+        ...
+
+    async def past_differences(self, partition: int, request: PastPage) -> Differences:
+        """Compares two moments, for a bounded number of memories."""
+        ...
+
+    async def go_back(self, partition: int, request: PastPage) -> Returned:
+        """Takes a bounded number of memories back to a moment; doing it twice changes nothing."""
+        ...
+
+    async def snapshots(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> list[Snapshot]:
+        """Lists the named moments of a namespace, oldest first."""
+        ...
+
+    async def take_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str, reason: str | None
+    ) -> Snapshot:
+        """Names this moment of a namespace."""
+        ...
+
+    async def forget_snapshot(
+        self, partition: int, context: CallContext, namespace: str, name: str
+    ) -> Snapshot:
+        """Forgets the name of a moment; its author may, and who administers the namespace."""
+        ...
+
     async def own(self, partitions: Sequence[int]) -> None:
         """Takes partitions over, each under an epoch above its last one; those held stay."""
         ...
@@ -266,6 +309,18 @@ class GovernancePort(Protocol):
         ...
 
 
+class LifecyclePort(Protocol):
+    """The schedule by which memories age."""
+
+    async def status(self) -> LifecycleStatus:
+        """Says how the lifecycle stands."""
+        ...
+
+    async def sweep(self) -> LifecycleStatus:
+        """Sweeps all partitions now and returns how that went."""
+        ...
+
+
 class RingPort(Protocol):
     """Where the ring comes from."""
 
@@ -299,6 +354,10 @@ class CrewPort(Protocol):
         Raises:
             UnavailableError: it does not come up.
         """
+        ...
+
+    async def start_lifecycle(self) -> None:
+        """Starts the lifecycle unless it runs; does not wait."""
         ...
 
     async def start_shard(self, name: str) -> None:

@@ -77,6 +77,14 @@ class NamespaceSize:
     text_bytes: int
 
 
+class ContentsPort(Protocol):
+    """Where the content of archived versions is, as record stores see it."""
+
+    def fill(self, cube: MemCube) -> MemCube:
+        """Returns a version with its content; without it when that cannot be had now."""
+        ...
+
+
 class RecordStorePort(Protocol):
     """The truth: cubes, versions, the log, vectors, usage, idempotency, fences.
 
@@ -140,6 +148,31 @@ class RecordStorePort(Protocol):
 
         Args:
             after: (`created_at` in microseconds, id) of the last cube of the page before.
+        """
+        ...
+
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """Lists heads of all tenants, soft-deleted ones included, by tenant and id.
+
+        Args:
+            after: the last cube of the page before.
+        """
+        ...
+
+    def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
+        """Returns every version of each cube, oldest first, as stored: archived content is absent.
+
+        All other reads put it in its place.
+        """
+        ...
+
+    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+        """Replaces stored versions by equal ones whose content is elsewhere.
+
+        Versions that are not there, or have another digest, are skipped.
+
+        Raises:
+            FencedError: another epoch holds the partition; nothing was written.
         """
         ...
 

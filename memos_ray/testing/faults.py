@@ -165,6 +165,18 @@ class FaultyRecordStore:
             lambda: self._store.scan(partition, tenant, namespace, predicate, after, limit),
         )
 
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        return self._call("walk", lambda: self._store.walk(partition, after, limit))
+
+    def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
+        """See `RecordStorePort.histories`."""
+        return self._call("histories", lambda: self._store.histories(partition, keys))
+
+    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+        """See `RecordStorePort.stow`."""
+        self._call("stow", lambda: self._store.stow(partition, epoch, cubes))
+
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:

@@ -18,14 +18,16 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.shard_parts import KvParts, ShardParts
 from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.config import LimitSettings, VaultSettings
+from memos_ray.config import LifecycleSettings, LimitSettings, VaultSettings
 from memos_ray.core.access import keys
 from memos_ray.core.access.administration import IssueKey, PutNamespace, PutPrincipal
 from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
@@ -78,6 +80,9 @@ class Crew:
 
     async def start_pipelines(self) -> None:
         """It runs already."""
+
+    async def start_lifecycle(self) -> None:
+        """It is asked by tests, and does nothing by itself."""
 
     async def start_shard(self, name: str) -> None:
         """Makes a shard unless there is one."""
@@ -152,6 +157,7 @@ async def in_process(
     vectors: Callable[[str], VectorStorePort] | None = None,
     settings: VaultSettings | None = None,
     limits: LimitSettings | None = None,
+    lifecycle: LifecycleSettings | None = None,
     clock: ClockPort | None = None,
     store: RecordStorePort | None = None,
     control: ControlStorePort | None = None,
@@ -174,13 +180,14 @@ async def in_process(
     time = clock or SystemClock()
     model = embedder or HashingEmbedder()
     vault = settings or VaultSettings(partitions=4)
-    records = store or SqlRecordStore.embedded(folder / "records")
+    blobs = BlobStore.local(folder / "blobs")
+    contents = ArchivedContents(lambda: blobs)
+    records = store or SqlRecordStore.embedded(folder / "records", contents)
     documents = control or SqlControlStore.embedded(folder / "records")
     signing_key = Ed25519PrivateKey.generate()
     governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
-    blobs = BlobStore.local(folder / "blobs")
     parts = ShardParts(
         store=records,
         vectors=None,
@@ -192,6 +199,7 @@ async def in_process(
         probe=OwnProcess(),
         settings=vault,
         retrieval=RetrievalSettings(),
+        blobs=lambda: blobs,
         kv=None
         if kv_builder is None
         else KvParts(
@@ -211,9 +219,13 @@ async def in_process(
 
     crew = Crew(make)
     supervisor = Supervisor(documents, crew, vault)
+    schedule = MemLifecycle(
+        documents, supervisor, crew.shard, time, lifecycle or LifecycleSettings(enabled=False)
+    )
     backend = Backend(
         supervisor=supervisor,
         governance=governance,
+        lifecycle=schedule,
         shard=crew.shard,
         embedder=lambda: model,
         blobs=lambda: blobs,
@@ -239,6 +251,7 @@ async def in_process(
         )
     finally:
         await runner.close()
+        await schedule.close()
         await supervisor.close()
         await doorway.close()
         await _close([*crew.shards.values(), *crew.dead])

@@ -15,7 +15,7 @@ from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import FencedError, StoreError
-from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
 from memos_ray.testing.partition_records import (
     Chain,
     PartitionRecords,
@@ -33,7 +33,8 @@ class MemoryRecordStore:
     Concurrency: one lock around every method; a commit is all or nothing. Iterators walk a copy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, contents: ContentsPort | None = None) -> None:
+        self._fill = contents.fill if contents else _as_stored
         self._partitions: dict[int, PartitionRecords] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -86,7 +87,7 @@ class MemoryRecordStore:
         """See `RecordStorePort.heads`."""
         with self._lock:
             chains = self._part(partition).chains
-            return {key: chains[key].head() for key in keys if key in chains}
+            return {key: self._fill(chains[key].head()) for key in keys if key in chains}
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
@@ -107,7 +108,8 @@ class MemoryRecordStore:
     def version(self, partition: int, key: CubeKey, number: int) -> MemCube | None:
         """See `RecordStorePort.version`."""
         with self._lock:
-            return self._part(partition).chains.get(key, Chain()).versions.get(number)
+            found = self._part(partition).chains.get(key, Chain()).versions.get(number)
+        return None if found is None else self._fill(found)
 
     def scan(
         self,
@@ -126,7 +128,35 @@ class MemoryRecordStore:
             for cube in sorted(heads, key=_age, reverse=True)
             if (after is None or _age(cube) < after) and evaluate(predicate, facets_of(cube))
         ]
-        return found[:limit]
+        return [self._fill(cube) for cube in found[:limit]]
+
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        last = ("", "") if after is None else (after.tenant, after.id)
+        with self._lock:
+            chains = self._part(partition).chains
+            keys = sorted((key.tenant, key.id) for key in chains if (key.tenant, key.id) > last)
+            return [chains[CubeKey(*key)].head() for key in keys[:limit]]
+
+    def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
+        """See `RecordStorePort.histories`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            return {
+                key: [cube for _, cube in sorted(chains[key].versions.items())]
+                for key in keys
+                if key in chains
+            }
+
+    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+        """See `RecordStorePort.stow`."""
+        with self._lock:
+            chains = self._held(partition, epoch).chains
+            for cube in cubes:
+                versions = chains.get(CubeKey(cube.tenant, cube.id), Chain()).versions
+                held = versions.get(cube.version.number)
+                if held is not None and held.version.digest == cube.version.digest:
+                    versions[cube.version.number] = replace(held, payload=cube.payload)
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
@@ -142,7 +172,8 @@ class MemoryRecordStore:
                 if cube.namespace == namespace and cube.state is not State.DELETED:
                     row = cube, chain.vectors_of(space, cube.version.number)
                     found.append((_age(cube), row))
-        yield from (row for _, row in sorted(found, key=lambda pair: pair[0]))
+        for _, (cube, stored) in sorted(found, key=lambda pair: pair[0]):
+            yield self._fill(cube), stored
 
     def load(self, partition: int, tenant: str, namespace: str, space: str) -> Iterator[Row]:
         """See `RecordStorePort.load`."""
@@ -152,7 +183,7 @@ class MemoryRecordStore:
                 (cube, chains[CubeKey(tenant, cube.id)].vectors_of(space, cube.version.number))
                 for cube in sorted(self._heads_of(partition, tenant, namespace), key=_age)
             ]
-        yield from found
+        yield from ((self._fill(cube), stored) for cube, stored in found)
 
     def vectors(
         self, partition: int, keys: Sequence[CubeKey], space: str
@@ -295,6 +326,10 @@ class MemoryRecordStore:
             if key.tenant == tenant
         )
         return [cube for cube in heads if cube.namespace == namespace]
+
+
+def _as_stored(cube: MemCube) -> MemCube:
+    return cube
 
 
 def _age(cube: MemCube) -> tuple[int, str]:

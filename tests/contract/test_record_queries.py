@@ -309,3 +309,26 @@ class TestSizes:
             NamespaceSize("acme", "notes", 1, 7),
             NamespaceSize("umbrella", "notes", 1, 1),
         ]
+
+
+def test_LIFE_2_heads_are_walked_by_tenant_and_id(records: RecordStorePort, owner: Owner) -> None:
+    partition = owner.partition
+    made = [
+        make_cube(f"{tenant} {name}", id=name, tenant=tenant)
+        for tenant in ("b", "a", "Z")
+        for name in ("2", "10", "é")
+    ]
+    owner.commit(*made)
+    changed = replace(next_version(made[0], text="newer"), state=State.DELETED)
+    owner.commit(changed)
+    expected = sorted((cube.tenant, cube.id) for cube in made)
+    whole = records.walk(partition, None, 100)
+    assert [(cube.tenant, cube.id) for cube in whole] == expected
+    assert next(c for c in whole if key_of(c) == key_of(changed)).text == "newer"
+    found: list[tuple[str, str]] = []
+    after = None
+    while page := records.walk(partition, after, 2):
+        found += [(cube.tenant, cube.id) for cube in page]
+        after = key_of(page[-1])
+    assert found == expected
+    assert records.walk(partition + 1, None, 100) == []

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Setting, Usage
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.archive import stub
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
@@ -572,3 +573,44 @@ def test_a_closed_store_refuses(backend: Backend) -> None:
     again.close()
     with pytest.raises(StoreError):
         again.fence(1)
+
+
+class TestArchived:
+    """VAULT-4: versions whose content is elsewhere."""
+
+    def test_VAULT_4_every_version_is_told_as_stored(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        first, other = make_cube("one", id="a"), make_cube("two", id="b", tenant="zeta")
+        second = next_version(first, text="more")
+        owner.commit(first, other)
+        owner.commit(second)
+        keys = [key_of(first), key_of(other), CubeKey("acme", "nobody")]
+        found = records.histories(owner.partition, keys)
+        texts = {key.id: [cube.text for cube in chain] for key, chain in found.items()}
+        assert texts == {"a": ["one", "more"], "b": ["two"]}
+        assert [c.version.lsn for c in found[key_of(first)]] == [1, 3]
+
+    def test_VAULT_4_a_stowed_version_says_the_same_but_for_its_content(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        first = make_cube("one", id="a", tags=("t",))
+        owner.commit(first)
+        owner.commit(next_version(first, text="more"))
+        (old, new) = records.histories(owner.partition, [key_of(first)])[key_of(first)]
+        kept = stub(old, "ab" * 32, 7)
+        wrong = replace(stub(new, "cd" * 32, 1), version=replace(new.version, digest="00"))
+        absent = stub(make_cube("x", id="nobody"), "ef" * 32, 1)
+        records.stow(owner.partition, owner.epoch, [kept, wrong, absent])
+        assert records.histories(owner.partition, [key_of(first)]) == {key_of(first): [kept, new]}
+        assert records.heads(owner.partition, [key_of(first)])[key_of(first)].text == "more"
+        infos = records.versions(owner.partition, key_of(first), 10, 10)
+        assert [info.digest for info in infos] == [new.version.digest, old.version.digest]
+
+    def test_VAULT_4_only_the_owner_stows(self, records: RecordStorePort, owner: Owner) -> None:
+        cube = make_cube("one", id="a")
+        owner.commit(cube)
+        with pytest.raises(FencedError):
+            records.stow(owner.partition, owner.epoch + 1, [stub(cube, "ab" * 32, 0)])
+        (kept,) = records.histories(owner.partition, [key_of(cube)])[key_of(cube)]
+        assert kept.text == "one"

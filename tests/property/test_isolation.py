@@ -50,7 +50,7 @@ from memos_ray.core.access.model import (
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
-from memos_ray.core.cube.metadata import ExpiresAt, Visibility
+from memos_ray.core.cube.metadata import ExpiresAt, Forever, Visibility
 from memos_ray.core.vault.log import CubeKey, Event
 from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import (
@@ -307,7 +307,7 @@ class Isolation(RuleBasedStateMachine):
         if question is None:
             return
         head = self.head(memory) if tenant == memory.tenant else None
-        allowed = head is not None and self.allowed(question, CHANGES[verb], head)
+        allowed = head is not None and self.may_change(question, verb, head)
         try:
             self.run(self.do(question.caller, memory, verb, names, tags, visibility))
         except MemosError as error:
@@ -392,7 +392,7 @@ class Isolation(RuleBasedStateMachine):
         for verb in ("get", "history", "diff", *CHANGES):
             action = CHANGES.get(verb)
             head = self.head(memory) if tenant == memory.tenant else None
-            if action is not None and head is not None and self.allowed(question, action, head):
+            if action is not None and head is not None and self.may_change(question, verb, head):
                 continue
             for place in (memory.namespace, None):
                 hidden = self.refusal(question.caller, memory, verb, place)
@@ -573,6 +573,15 @@ class Isolation(RuleBasedStateMachine):
             head.namespace,
             self.clock.now(),
         )
+
+    def may_change(self, question: Question, verb: str, head: MemCube) -> bool:
+        """As the policy says; what has expired comes back for who might change it before."""
+        if self.allowed(question, CHANGES[verb], head):
+            return True
+        if verb != "restore" and not (verb == "thaw" and head.frozen):
+            return False
+        lasting = replace(head, governance=replace(head.governance, lifespan=Forever()))
+        return self.allowed(question, CHANGES[verb], lasting)
 
     def some_readable(self, question: Question, namespace: str) -> bool:
         return any(cube.namespace == namespace for cube in question.readable.values())

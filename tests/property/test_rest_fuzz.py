@@ -56,6 +56,9 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
             "expected_version": 1,
         }
     ],
+    ("POST", "/v1/snapshots"): [{"name": "first", "namespace": "user:admin", "reason": "r"}],
+    ("POST", "/v1/past/rollback"): [{"to": "2023-05-01T10:00:00Z", "namespace": "user:admin"}],
+    ("POST", "/v1/memories/{id}/archive"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/restore"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/rollback"): [{"to": 1, "expected_version": 2, "reason": "r"}],
     ("POST", "/v1/memories/{id}/share"): [

@@ -25,7 +25,16 @@ from sqlalchemy import (
 
 from memos_ray.adapters.sql.predicates import attribute_one_of, compile_predicate, has_any
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS, AnyRow
-from memos_ray.adapters.sql.schema import cube, label, vector, version
+from memos_ray.adapters.sql.schema import (
+    cube,
+    cursor,
+    derivation,
+    fence,
+    label,
+    reply,
+    vector,
+    version,
+)
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX
 from memos_ray.core.cube.predicate import AllOf, HasAny, OneOf, Predicate
@@ -67,6 +76,17 @@ HEADS = select(*_head_columns(cube, cube.c.number)).where(
     cube.c.id.in_(bindparam("ids", expanding=True)),
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
+
+WALK = (
+    select(*_head_columns(cube, cube.c.number))
+    .where(
+        cube.c.partition == bindparam("p"),
+        tuple_(cube.c.tenant, cube.c.id) > tuple_(bindparam("t"), bindparam("i")),
+    )
+    .order_by(cube.c.tenant, cube.c.id)
+    .limit(bindparam("limit"))
+)
+"""Heads of all tenants by key: `p`, and `t`, `i` of the last one, `limit`."""
 
 _in_namespace = (
     cube.c.partition == bindparam("p"),
@@ -157,6 +177,17 @@ VERSIONS = (
 )
 """Version records of a cube, newest first: `p`, `t`, `i`, `before`, `limit`."""
 
+HISTORIES = (
+    select(version.c.cube_id, version.c.lsn, version.c.body)
+    .where(
+        version.c.partition == bindparam("p"),
+        version.c.tenant == bindparam("t"),
+        version.c.cube_id.in_(bindparam("ids", expanding=True)),
+    )
+    .order_by(version.c.cube_id, version.c.number)
+)
+"""Every version of one tenant's cubes, oldest first: `p`, `t`, `ids`."""
+
 VERSION = select(version.c.lsn, version.c.body).where(
     version.c.partition == bindparam("p"),
     version.c.tenant == bindparam("t"),
@@ -206,6 +237,30 @@ SIZE = select(
     func.count().label("cubes"), func.coalesce(func.sum(cube.c.text_bytes), 0).label("text_bytes")
 ).where(*_in_namespace, cube.c.state != _DELETED)
 """Size of one namespace: `p`, `t`, `ns`."""
+
+
+FENCE = select(fence).where(fence.c.partition == bindparam("p"))
+"""Who writes a partition: `p`."""
+
+CURSOR = select(cursor.c.lsn).where(
+    cursor.c.partition == bindparam("p"), cursor.c.name == bindparam("n")
+)
+"""How far a consumer has come: `p`, `n`."""
+
+DERIVATIONS = (
+    select(derivation)
+    .where(derivation.c.partition == bindparam("p"), derivation.c.kind == bindparam("k"))
+    .order_by(derivation.c.tenant, derivation.c.name)
+)
+"""What was made of memories, of one kind: `p`, `k`."""
+
+REPLIES = select(reply).where(
+    reply.c.partition == bindparam("p"),
+    reply.c.tenant == bindparam("t"),
+    reply.c.scope == bindparam("s"),
+    reply.c.key.in_(bindparam("keys", expanding=True)),
+)
+"""Stored replies of one caller: `p`, `t`, `s`, `keys`."""
 
 
 def scan(

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.rows import AnyRow
-from memos_ray.adapters.sql.schema import access, cursor, derivation, event, fence, reply
+from memos_ray.adapters.sql.schema import access, event
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import to_micros
@@ -23,27 +23,11 @@ from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import StoreError
-from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
 
 T = TypeVar("T")
 
 _PAGE = 128
-
-_FENCE = select(fence).where(fence.c.partition == bindparam("p"))
-_CURSOR = select(cursor.c.lsn).where(
-    cursor.c.partition == bindparam("p"), cursor.c.name == bindparam("n")
-)
-_DERIVATIONS = (
-    select(derivation)
-    .where(derivation.c.partition == bindparam("p"), derivation.c.kind == bindparam("k"))
-    .order_by(derivation.c.tenant, derivation.c.name)
-)
-_REPLIES = select(reply).where(
-    reply.c.partition == bindparam("p"),
-    reply.c.tenant == bindparam("t"),
-    reply.c.scope == bindparam("s"),
-    reply.c.key.in_(bindparam("keys", expanding=True)),
-)
 
 
 class SqlRecordStore:
@@ -60,8 +44,14 @@ class SqlRecordStore:
     as soon as no reader bars it. PostgreSQL keeps dead rows until autovacuum has passed.
     """
 
-    def __init__(self, opened: Callable[[int], Database], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        opened: Callable[[int], Database],
+        folder: Path | None = None,
+        contents: ContentsPort | None = None,
+    ) -> None:
         self._open = opened
+        self._fill = contents.fill if contents else _as_stored
         self._folder = folder
         self._databases: dict[int, Database] = {}
         self._lock = threading.Lock()
@@ -69,14 +59,14 @@ class SqlRecordStore:
         self._closed = False
 
     @classmethod
-    def embedded(cls, folder: Path | str) -> Self:
+    def embedded(cls, folder: Path | str, contents: ContentsPort | None = None) -> Self:
         """Opens a store of SQLite files `<folder>/p0007.sqlite`, each made at its first use."""
         root = Path(folder)
 
-        return cls(lambda partition: open_home(root, f"p{partition:04}"), root)
+        return cls(lambda partition: open_home(root, f"p{partition:04}"), root, contents)
 
     @classmethod
-    def clustered(cls, url: str) -> Self:
+    def clustered(cls, url: str, contents: ContentsPort | None = None) -> Self:
         """Opens a store in a PostgreSQL database that holds nothing else.
 
         Raises:
@@ -85,14 +75,14 @@ class SqlRecordStore:
             StoreVersionError: the database holds something else, or is of a newer version.
         """
         database = revisions.prepare(open_server(url), revisions.CLUSTER)
-        store = cls(lambda partition: database)
+        store = cls(lambda partition: database, None, contents)
         # It is open from now on, so `close` must know it.
         store._databases[0] = database
         return store
 
     def fence(self, partition: int) -> Fence:
         """See `RecordStorePort.fence`."""
-        row = self._row(partition, _FENCE, {"p": partition})
+        row = self._row(partition, reads.FENCE, {"p": partition})
         return Fence(partition, 0, "") if row is None else Fence(partition, row.epoch, row.owner)
 
     def take(self, partition: int, owner: str, epoch: int) -> None:
@@ -103,7 +93,7 @@ class SqlRecordStore:
 
     def last_lsn(self, partition: int) -> int:
         """See `RecordStorePort.last_lsn`."""
-        row = self._row(partition, _FENCE, {"p": partition})
+        row = self._row(partition, reads.FENCE, {"p": partition})
         return 0 if row is None else int(row.lsn)
 
     def commit(self, commit: Commit) -> None:
@@ -126,7 +116,7 @@ class SqlRecordStore:
             for tenant, ids in in_chunks(keys):
                 values = {"p": partition, "t": tenant, "ids": ids}
                 found.extend(connection.execute(reads.HEADS, values))
-        return {CubeKey(row.tenant, row.id): rows.head_of(row) for row in found}
+        return {CubeKey(row.tenant, row.id): self._fill(rows.head_of(row)) for row in found}
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
@@ -136,7 +126,7 @@ class SqlRecordStore:
         with self._database(partition).read() as connection:
             for _, part in in_chunks(CubeKey(tenant, key) for key in keys):
                 values = {"p": partition, "t": tenant, "s": scope, "keys": part}
-                for row in connection.execute(_REPLIES, values):
+                for row in connection.execute(reads.REPLIES, values):
                     found[row.key] = rows.reply_of(row)
         return found
 
@@ -149,7 +139,7 @@ class SqlRecordStore:
         """See `RecordStorePort.version`."""
         values = {"p": partition, "t": key.tenant, "i": key.id, "n": number}
         row = self._row(partition, reads.VERSION, values)
-        return None if row is None else decode(row.body, lsn=row.lsn)
+        return None if row is None else self._fill(decode(row.body, lsn=row.lsn))
 
     def scan(
         self,
@@ -163,7 +153,33 @@ class SqlRecordStore:
         """See `RecordStorePort.scan`."""
         with self._database(partition).read() as connection:
             found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
-        return [rows.head_of(row) for row in found]
+        return [self._fill(rows.head_of(row)) for row in found]
+
+    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
+        """See `RecordStorePort.walk`."""
+        last = after or CubeKey("", "")
+        values = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
+        return [rows.head_of(row) for row in self._rows(partition, reads.WALK, values)]
+
+    def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
+        """See `RecordStorePort.histories`."""
+        found: dict[CubeKey, list[MemCube]] = {}
+        with self._database(partition).read() as connection:
+            for tenant, ids in in_chunks(keys):
+                values = {"p": partition, "t": tenant, "ids": ids}
+                for row in connection.execute(reads.HISTORIES, values):
+                    cube = decode(row.body, lsn=row.lsn)
+                    found.setdefault(CubeKey(tenant, row.cube_id), []).append(cube)
+        return found
+
+    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+        """See `RecordStorePort.stow`."""
+
+        def stow(connection: Connection) -> None:
+            writes.hold(connection, partition, epoch)
+            writes.stow(connection, partition, cubes)
+
+        self._transact(partition, stow)
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
@@ -171,7 +187,7 @@ class SqlRecordStore:
         """See `RecordStorePort.as_of`."""
         values = {"t": tenant, "ns": namespace, "space": space, "moment": to_micros(at)}
         for row in self._pages(partition, reads.AS_OF, values):
-            yield decode(row.body, lsn=row.lsn), _vectors(row)
+            yield self._fill(decode(row.body, lsn=row.lsn)), _vectors(row)
 
     def load(
         self, partition: int, tenant: str, namespace: str, space: str
@@ -179,7 +195,7 @@ class SqlRecordStore:
         """See `RecordStorePort.load`."""
         values = {"t": tenant, "ns": namespace, "space": space}
         for row in self._pages(partition, reads.LOAD, values):
-            yield rows.head_of(row), _vectors(row)
+            yield self._fill(rows.head_of(row)), _vectors(row)
 
     def vectors(
         self, partition: int, keys: Sequence[CubeKey], space: str
@@ -206,7 +222,7 @@ class SqlRecordStore:
     def derivations(self, partition: int, kind: str) -> list[Derivation]:
         """See `RecordStorePort.derivations`."""
         storable.check_texts(kind=kind)
-        found = self._rows(partition, _DERIVATIONS, {"p": partition, "k": kind})
+        found = self._rows(partition, reads.DERIVATIONS, {"p": partition, "k": kind})
         return [rows.derivation_of(row) for row in found]
 
     def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
@@ -231,7 +247,7 @@ class SqlRecordStore:
 
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""
-        row = self._row(partition, _CURSOR, {"p": partition, "n": name})
+        row = self._row(partition, reads.CURSOR, {"p": partition, "n": name})
         return 0 if row is None else int(row.lsn)
 
     def advance(self, partition: int, epoch: int, name: str, lsn: int) -> None:
@@ -370,6 +386,10 @@ class SqlRecordStore:
             .limit(limit)
         )
         return [rows.event_of(row) for row in self._rows(partition, statement, {})]
+
+
+def _as_stored(cube: MemCube) -> MemCube:
+    return cube
 
 
 def _vectors(row: AnyRow) -> StoredVectors | None:

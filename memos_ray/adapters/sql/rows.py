@@ -67,6 +67,18 @@ def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
     }
 
 
+def stowed(partition: int, cube: MemCube) -> Values:
+    """Builds what replaces the body of a version."""
+    return {
+        "p": partition,
+        "t": cube.tenant,
+        "i": cube.id,
+        "n": cube.version.number,
+        "d": cube.version.digest,
+        "b": _body(cube),
+    }
+
+
 def _body(cube: MemCube) -> bytes:
     try:
         return wire.to_json(cube)

@@ -164,6 +164,24 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     bulk(connection, _ADD_LABELS, labels)
 
 
+_STOW = (
+    update(version)
+    .where(
+        version.c.partition == bindparam("p"),
+        version.c.tenant == bindparam("t"),
+        version.c.cube_id == bindparam("i"),
+        version.c.number == bindparam("n"),
+        version.c.digest == bindparam("d"),
+    )
+    .values(body=bindparam("b"))
+)
+
+
+def stow(connection: Connection, partition: int, cubes: Sequence[MemCube]) -> None:
+    """Replaces the bodies of versions."""
+    bulk(connection, _STOW, [rows.stowed(partition, one) for one in cubes])
+
+
 def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredVectors]) -> None:
     """Stores vectors of versions that are (still) there, and sketches of heads."""
     there: set[tuple[CubeKey, int]] = set()

@@ -13,7 +13,7 @@ from memos_ray.core.cube.payload import Payload
 
 
 class State(StrEnum):
-    """Lifecycle state (LIFE-1); `DELETED` is a soft delete that `restore` undoes."""
+    """Lifecycle state (LIFE-1); see `core.lifecycle.states` for what each means."""
 
     GENERATED = "generated"
     ACTIVATED = "activated"
@@ -36,6 +36,9 @@ class Change(StrEnum):
     RESTORE = "restore"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    ACTIVATE = "activate"
+    ARCHIVE = "archive"
+    EXPIRE = "expire"
 
 
 @crossing

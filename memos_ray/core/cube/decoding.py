@@ -32,7 +32,15 @@ from memos_ray.core.cube.metadata import (
     Usage,
     Visibility,
 )
-from memos_ray.core.cube.payload import ActivationRef, Attachment, ParameterRef, Payload, Plaintext
+from memos_ray.core.cube.payload import (
+    ActivationRef,
+    ArchivedRef,
+    Attachment,
+    Form,
+    ParameterRef,
+    Payload,
+    Plaintext,
+)
 from memos_ray.errors import StoreCorruptError
 
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -99,6 +107,8 @@ def _optional_time(value: str | None) -> datetime | None:
 
 
 def _payload(flat: _Json) -> Payload:
+    if "row" in flat:
+        return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
     match flat["form"]:
         case "plaintext":
             attachments = flat["attachments"]

@@ -78,4 +78,20 @@ class ParameterRef:
     form: Literal[Form.PARAMETER] = Form.PARAMETER
 
 
-Payload = Plaintext | ActivationRef | ParameterRef
+@crossing
+@dataclass(frozen=True, slots=True)
+class ArchivedRef:
+    """Stands in a store for content that rests in an archive file; readers get the content.
+
+    Attributes:
+        blob: digest of the file.
+        row: the version's place in it.
+        form: of the content.
+    """
+
+    blob: str
+    row: int
+    form: Form
+
+
+Payload = Plaintext | ActivationRef | ParameterRef | ArchivedRef

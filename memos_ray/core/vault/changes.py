@@ -14,12 +14,18 @@ from memos_ray.core.cube.metadata import (
     Attribute,
     Descriptive,
     ExpiresAt,
+    Forever,
     Governance,
+    Origin,
     Usage,
     Visibility,
 )
 from memos_ray.core.cube.payload import Payload, Plaintext
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.operations import (
+    Age,
+    Archive,
     Create,
     Delete,
     Freeze,
@@ -29,15 +35,9 @@ from memos_ray.core.vault.operations import (
     Update,
     UpdateMode,
 )
-from memos_ray.errors import (
-    FrozenError,
-    IllegalStateError,
-    InvalidInputError,
-    LegalHoldError,
-    VersionConflictError,
-)
+from memos_ray.errors import InvalidInputError, VersionConflictError
 
-Revision = Update | Share | Delete | Restore | Rollback | Freeze
+Revision = Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
 
 CHANGES = {
     UpdateMode.APPEND: Change.APPEND,
@@ -45,6 +45,13 @@ CHANGES = {
     UpdateMode.OVERWRITE: Change.OVERWRITE,
 }
 """The kind of version that each mode of an update makes."""
+
+_OF_AGE = {
+    Move.ACTIVATE: Change.ACTIVATE,
+    Move.ARCHIVE: Change.ARCHIVE,
+    Move.EXPIRE: Change.EXPIRE,
+}
+_MACHINE_MADE = (Origin.INFERENCE, Origin.CONVERSION)
 
 
 def create(
@@ -114,6 +121,7 @@ def create(
         governance=rules,
         version=version,
         fingerprint=Fingerprint(_simhash(payload)),
+        state=State.GENERATED if operation.origin in _MACHINE_MADE else State.ACTIVATED,
     )
 
 
@@ -144,24 +152,61 @@ def revise(
         InvalidInputError: nothing to change, a target version that is not there, or a value that
             cannot be stored.
     """
-    _check(operation, head)
-    step = _Step(head, author, now, reason, lsn)
+    _check_expected(operation, head)
+    cause = operation.cause if isinstance(operation, Age) else Cause.REQUEST
+    state = moved(head, move_of(operation), now, cause)
+    if state is None:
+        return None
+    step = _Step(head, author, now, reason, lsn, state)
     match operation:
         case Update():
             return _update(operation, step)
         case Share():
             return _next(step, Change.SHARE, rules=_shared(operation, head))
-        case Delete(hard=hard):
-            return None if hard else _next(step, Change.DELETE, state=State.DELETED)
+        case Delete():
+            return _next(step, Change.DELETE)
         case Restore():
-            return _next(step, Change.RESTORE, state=State.ACTIVATED)
+            over = lifespan_over(head, now)
+            rules = replace(head.governance, lifespan=Forever()) if over else None
+            return _next(step, Change.RESTORE, rules=rules)
         case Rollback(to=to):
             return _rolled_back(to, target, step)
         case Freeze(frozen=frozen):
             change = Change.FREEZE if frozen else Change.UNFREEZE
             return _next(step, change, frozen=frozen)
+        case Archive():
+            return _next(step, Change.ARCHIVE)
+        case Age(move=move):
+            return _next(step, _OF_AGE[move])
         case _ as never:
             assert_never(never)
+
+
+def move_of(operation: Revision) -> Move:
+    """Names the move of the state machine that an operation is."""
+    match operation:
+        case Update(merged_from=parents):
+            return Move.UNITE if parents else Move.REVISE
+        case Share() | Rollback():
+            return Move.REVISE
+        case Delete(hard=hard):
+            return Move.ERASE if hard else Move.DELETE
+        case Restore():
+            return Move.RESTORE
+        case Freeze(frozen=frozen):
+            return Move.FREEZE if frozen else Move.UNFREEZE
+        case Archive():
+            return Move.ARCHIVE
+        case Age(move=move):
+            return move
+        case _ as never:
+            assert_never(never)
+
+
+def comes_back(operation: Revision, head: MemCube) -> bool:
+    """Tells whether an operation is one that an expired memory may be asked for."""
+    thaws = isinstance(operation, Freeze) and not operation.frozen
+    return isinstance(operation, Restore) or (thaws and head.frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +218,10 @@ class _Step:
     now: datetime
     reason: str | None
     lsn: int
+    state: State
 
 
-def _check(operation: Revision, head: MemCube) -> None:
+def _check_expected(operation: Revision, head: MemCube) -> None:
     if operation.expected is not None and operation.expected != head.version.number:
         raise VersionConflictError(
             "the memory has moved on",
@@ -183,18 +229,6 @@ def _check(operation: Revision, head: MemCube) -> None:
             expected=operation.expected,
             current=head.version.number,
         )
-    if head.frozen and not (isinstance(operation, Freeze) and not operation.frozen):
-        raise FrozenError("the memory is frozen", cube_id=head.id)
-    if isinstance(operation, Freeze) and operation.frozen == head.frozen:
-        raise IllegalStateError("the memory is not frozen", cube_id=head.id)
-    if isinstance(operation, Delete) and head.governance.legal_hold:
-        raise LegalHoldError("the memory is under legal hold", cube_id=head.id)
-    deleted = head.state is State.DELETED
-    if isinstance(operation, Restore) and not deleted:
-        raise IllegalStateError("the memory is not deleted", cube_id=head.id)
-    erasing = isinstance(operation, Delete) and operation.hard
-    if deleted and not erasing and not isinstance(operation, Restore):
-        raise IllegalStateError("the memory is deleted; restore it first", cube_id=head.id)
 
 
 def _digest(payload: Payload, about: Descriptive, rules: Governance) -> str:
@@ -317,7 +351,6 @@ def _next(
     payload: Payload | None = None,
     about: Descriptive | None = None,
     rules: Governance | None = None,
-    state: State | None = None,
     frozen: bool | None = None,
     parents: tuple[ParentRef, ...] = (),
 ) -> MemCube:
@@ -345,7 +378,7 @@ def _next(
         descriptive=about,
         governance=rules,
         version=version,
-        state=state or head.state,
+        state=step.state,
         frozen=head.frozen if frozen is None else frozen,
         fingerprint=head.fingerprint if same else Fingerprint(_simhash(payload)),
         usage=Usage(),

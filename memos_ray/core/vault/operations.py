@@ -24,6 +24,7 @@ from memos_ray.core.cube.metadata import (
     Visibility,
 )
 from memos_ray.core.cube.payload import Payload
+from memos_ray.core.lifecycle.moves import Cause, Move
 
 
 @crossing
@@ -137,7 +138,10 @@ class Delete:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Undoes a soft delete."""
+    """Undoes a soft delete, an expiry or an archiving.
+
+    A lifespan that is over ends with it: the memory lives until somebody says otherwise.
+    """
 
     cube_id: str
     expected: int | None = None
@@ -163,7 +167,33 @@ class Freeze:
     expected: int | None = None
 
 
-Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze
+@crossing
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Puts a memory away: it is kept and can be read, but searches leave it out."""
+
+    cube_id: str
+    expected: int | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
+
+    Attributes:
+        move: `ACTIVATE`, `ARCHIVE`, `EXPIRE` or `COLLECT`.
+        expected: the version that the decision was made for; when there is a newer one, none is
+            made.
+    """
+
+    cube_id: str
+    move: Move
+    cause: Cause
+    expected: int
+
+
+Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
 
 
 @crossing

@@ -7,6 +7,7 @@ the commit's fence check succeeds. Writes are planned in order, and each sees th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -16,13 +17,18 @@ import orjson
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import CHANGES, Revision, create, revise
-from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome, Reply
+from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
+from memos_ray.core.vault.entries import Detail, move_told, verb_of
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
+    Age,
+    Archive,
     Create,
     Delete,
     Freeze,
@@ -42,6 +48,7 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
+    UnavailableError,
 )
 
 _ACTIONS: Mapping[type[Operation], Action] = {
@@ -52,6 +59,7 @@ _ACTIONS: Mapping[type[Operation], Action] = {
     Restore: Action.UPDATE,
     Rollback: Action.UPDATE,
     Freeze: Action.UPDATE,
+    Archive: Action.UPDATE,
 }
 
 
@@ -208,18 +216,20 @@ class Planner:
         key = CubeKey(context.principal.tenant, operation.cube_id)
         cube: MemCube | None
         facets: Facets = {}
+        detail: Detail = {}
         if isinstance(operation, Create):
             namespace = write.namespace
             cube, facets = self._create(context, write, operation, key)
         else:
             head = self._head(write, key)
             namespace, cube = head.namespace, self._revise(context, write, operation, head)
+            detail = move_told(operation, head, cube)
             if cube is not None:
                 facets = facets_of(cube)
         if cube is not None:
             storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
-        lsn = self._log(context, write, namespace, Outcome.DONE, cube, {})
+        lsn = self._log(context, write, namespace, Outcome.DONE, cube, detail)
         if cube is None:
             del self.heads[key]
             self._cubes = [c for c in self._cubes if CubeKey(c[0].tenant, c[0].id) != key]
@@ -264,17 +274,38 @@ class Planner:
     def _revise(
         self, context: CallContext, write: Write, operation: Revision, head: MemCube
     ) -> MemCube | None:
-        action = _ACTIONS[type(operation)]
-        self.guard.check(context, action, head.namespace, facets_of(head), self.now)
+        if not isinstance(operation, Age):
+            self._judge(context, operation, head)
+        target = self._target(operation, head) if isinstance(operation, Rollback) else None
+        if move_of(operation) not in (Move.ERASE, Move.COLLECT):
+            _check_content(head)
+            _check_content(target)
         return revise(
             operation,
             head,
             author=context.principal.id,
             now=self.now,
             reason=write.reason,
-            target=self._target(operation, head) if isinstance(operation, Rollback) else None,
+            target=target,
             lsn=self._next_lsn(),
         )
+
+    def _judge(self, context: CallContext, operation: Revision, head: MemCube) -> None:
+        """Asks the policy.
+
+        What has expired may be brought back, or thawed, by whoever might change it before; to all
+        others it stays hidden.
+        """
+        action, facets = _ACTIONS[type(operation)], facets_of(head)
+        try:
+            self.guard.check(context, action, head.namespace, facets, self.now)
+        except (NotFoundError, PermissionDeniedError):
+            if facets.pop("expires_at", None) is None or not comes_back(operation, head):
+                raise
+            with suppress(NotFoundError, PermissionDeniedError):
+                self.guard.check(context, action, head.namespace, facets, self.now)
+                return
+            raise
 
     def _target(self, operation: Rollback, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
@@ -299,7 +330,7 @@ class Planner:
         namespace: str,
         outcome: Outcome,
         cube: MemCube | None,
-        detail: dict[str, str | int | float | bool | None],
+        detail: Detail,
     ) -> int:
         lsn = self._next_lsn()
         operation = write.operation
@@ -310,7 +341,7 @@ class Planner:
                 tenant=context.principal.tenant,
                 namespace=namespace,
                 principal=context.principal.id,
-                operation=_verb(operation),
+                operation=verb_of(operation),
                 cube_id=operation.cube_id,
                 version=cube.version.number if cube else None,
                 outcome=outcome,
@@ -369,14 +400,6 @@ def _checked(context: CallContext, write: Write) -> str:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
 
 
-def _verb(operation: Operation) -> str:
-    """Names an operation in the log, by what it makes or would have made."""
-    match operation:
-        case Update(mode=mode):
-            return CHANGES[mode].value
-        case Delete(hard=True):
-            return ERASE
-        case Freeze(frozen=False):
-            return Change.UNFREEZE.value
-        case _:
-            return type(operation).__name__.lower()
+def _check_content(cube: MemCube | None) -> None:
+    if cube is not None and isinstance(cube.payload, ArchivedRef):
+        raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)

@@ -24,6 +24,7 @@ from memos_ray.core.cube.metadata import (
 from memos_ray.core.cube.payload import Attachment, ParameterRef, Plaintext
 from memos_ray.core.vault.changes import Revision, create, revise
 from memos_ray.core.vault.operations import (
+    Archive,
     Create,
     Delete,
     Freeze,
@@ -82,7 +83,10 @@ FIRST = make_cube("one", id="c-1", tags=("a",), attributes={"n": 1})
 LIVE = next_version(FIRST, text="two", tags=("a", "b"))
 STATES = {
     "live": LIVE,
+    "generated": replace(LIVE, state=State.GENERATED),
+    "merged": replace(LIVE, state=State.MERGED),
     "archived": replace(LIVE, state=State.ARCHIVED),
+    "expired": replace(LIVE, state=State.EXPIRED),
     "frozen": replace(LIVE, frozen=True),
     "deleted": replace(LIVE, state=State.DELETED),
     "held": replace(LIVE, governance=replace(LIVE.governance, legal_hold=True)),
@@ -102,11 +106,30 @@ OPERATIONS: dict[str, Revision] = {
     "rollback": Rollback("c-1", to=1),
     "freeze": Freeze("c-1"),
     "unfreeze": Freeze("c-1", frozen=False),
+    "archive": Archive("c-1"),
+    "unite": update(merged_from=(("c-2", 1),)),
 }
-CHANGING = ("append", "merge", "overwrite", "share", "delete", "erase", "rollback", "freeze")
+CHANGING = (
+    "append",
+    "merge",
+    "overwrite",
+    "share",
+    "delete",
+    "erase",
+    "rollback",
+    "freeze",
+    "archive",
+    "unite",
+)
 REFUSED: dict[str, dict[str, type[MemosError]]] = {
     "live": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
-    "archived": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
+    "generated": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
+    "merged": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
+    "archived": {"archive": IllegalStateError, "unfreeze": IllegalStateError},
+    "expired": dict.fromkeys(
+        (name for name in OPERATIONS if name not in ("restore", "erase", "delete")),
+        IllegalStateError,
+    ),
     "frozen": dict.fromkeys((*CHANGING, "restore"), FrozenError),
     "deleted": dict.fromkeys(
         (name for name in OPERATIONS if name not in ("restore", "erase")), IllegalStateError
@@ -143,7 +166,8 @@ def test_every_operation_in_every_state(name: str, state: str) -> None:
         return
     assert cube is not None
     version = cube.version
-    assert (version.number, version.change) == (3, Change(name))
+    change = Change.MERGE if name == "unite" else Change(name)
+    assert (version.number, version.change) == (3, change)
     assert (version.author, version.created_at, version.reason) == ("user:bob", LATER, "because")
     assert version.parents[0] == ParentRef("c-1", 2)
     wire.check_digest(cube)
@@ -156,8 +180,15 @@ def test_every_operation_in_every_state(name: str, state: str) -> None:
         head.namespace,
         head.governance.owner,
     )
-    states = {"delete": State.DELETED, "restore": State.ACTIVATED}
-    assert cube.state is states.get(name, head.state)
+    states = {
+        "delete": State.DELETED,
+        "restore": State.ACTIVATED,
+        "archive": State.ARCHIVED,
+        "unite": State.MERGED,
+        "freeze": head.state,
+    }
+    kept = State.MERGED if head.state is State.MERGED else State.ACTIVATED
+    assert cube.state is states.get(name, kept)
     assert cube.frozen is (name == "freeze")
     assert cube.governance.legal_hold == head.governance.legal_hold
 
@@ -400,7 +431,7 @@ class TestRollback:
             writers=("user:eve",),
             priority=9,
             tags=("old",),
-            lifespan=ExpiresAt(LATER),
+            lifespan=ExpiresAt(LATER + timedelta(hours=1)),
         )
         head = replace(
             next_version(target, text="new", tags=("new",)),

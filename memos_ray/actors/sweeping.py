@@ -1,0 +1,102 @@
+"""What a shard is asked about the life of its memories: it sweeps, for it is their only writer."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from memos_ray.actors.courtesy import Courtesy, Pressure
+from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.shard_parts import ShardParts
+from memos_ray.actors.upkeep import Upkeep
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.reports import FAILED, HELD, SweepReport, SweepRequest
+from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.operations import Age, Write, Written
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import PermissionDeniedError
+
+LIFECYCLE = "service:lifecycle"
+"""Who the log says has moved memories by their age."""
+
+_PAGE = 128
+
+
+class LifecycleDoors(ABC):
+    """The part of `ports.ShardPort` that is about the life of memories; a shard is the rest."""
+
+    _parts: ShardParts
+    _executor: Executor
+    _pressure: Pressure
+    _upkeep: Upkeep
+    _counters: Counter[str]
+
+    @abstractmethod
+    async def _serve(self, partition: int) -> OwnedPartition:
+        """Returns a partition that this shard owns."""
+
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due; see `ShardPort`."""
+        owned = await self._serve(partition)
+        # What was read a moment ago counts as used.
+        await self._upkeep.flush(owned)
+        courtesy = Courtesy(lambda: self._pressure.pressing)
+        loop, store = asyncio.get_running_loop(), self._parts.store
+        after = CubeKey(*request.after) if request.after else None
+        seen, moves = 0, Counter[str]()
+        while True:
+            await courtesy.turn()
+            limit = min(_PAGE, request.limit - seen)
+            page = await loop.run_in_executor(self._executor, store.walk, partition, after, limit)
+            seen += len(page)
+            moves += await self._move(owned, page, request)
+            if page:
+                after = CubeKey(page[-1].tenant, page[-1].id)
+            done = len(page) < limit
+            if done or seen >= request.limit:
+                break
+        for name, count in moves.items():
+            self._counters[f"lifecycle_{name.partition('/')[0]}"] += count
+        place = None if done or after is None else (after.tenant, after.id)
+        return SweepReport(seen, dict(moves), place)
+
+    async def _move(
+        self, owned: OwnedPartition, page: Sequence[MemCube], request: SweepRequest
+    ) -> Counter[str]:
+        now = self._parts.clock.now()
+        moves = Counter[str]()
+        due: list[tuple[MemCube, Verdict]] = []
+        for cube in page:
+            verdict = decide(cube, now, request.rules)
+            if verdict is None:
+                continue
+            if verdict.held:
+                moves[HELD] += 1
+            else:
+                due.append((cube, verdict))
+        outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in due])
+        for (_, verdict), outcome in zip(due, outcomes, strict=True):
+            done = isinstance(outcome, Written)
+            moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
+        return moves
+
+
+def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
+    """Sees that nobody outside asks for what only age may bring about.
+
+    Raises:
+        PermissionDeniedError: somebody does.
+    """
+    if any(isinstance(one.write.operation, Age) for one in submissions):
+        raise PermissionDeniedError("memories age by themselves")
+
+
+def _submission(cube: MemCube, verdict: Verdict) -> Submission:
+    context = CallContext(Principal(cube.tenant, LIFECYCLE))
+    operation = Age(cube.id, verdict.move, verdict.cause, cube.version.number)
+    return Submission(context, Write(cube.namespace, operation, reason=verdict.cause.value))

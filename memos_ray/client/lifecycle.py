@@ -1,0 +1,102 @@
+"""How memories age, and what is put away: `memos.lifecycle`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from memos_ray.client.arguments import check
+from memos_ray.client.loop_thread import LoopThread
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.lifecycle_models import Lifecycle
+from memos_ray.gateway.models import WriteReport, WriteResult
+
+
+class LifecycleApi(Protocol):
+    """The verbs of the lifecycle; every method raises the errors of `memos_ray.errors`."""
+
+    async def status(self, caller: Caller) -> Lifecycle:
+        """Says how the lifecycle stands."""
+        ...
+
+    async def sweep(self, caller: Caller) -> Lifecycle:
+        """Sweeps all memories."""
+        ...
+
+    async def archive(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None,
+        reason: str | None,
+        key: str | None,
+    ) -> WriteReport:
+        """Puts a memory away."""
+        ...
+
+
+class AsyncLifecycle:
+    """The life of memories."""
+
+    def __init__(
+        self,
+        api: LifecycleApi,
+        caller: Callable[[], Caller],
+        single: Callable[[WriteReport], WriteResult],
+    ) -> None:
+        self._api = api
+        self._caller = caller
+        self._single = single
+
+    async def status(self) -> Lifecycle:
+        """Says how memories age: the last sweep, and what it has moved; for operators."""
+        return await self._api.status(self._caller())
+
+    async def sweep(self) -> Lifecycle:
+        """Sweeps all memories now: expires, archives and collects what is due; for operators."""
+        return await self._api.sweep(self._caller())
+
+    async def archive(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Puts a memory away: it can be read, but searches leave it out."""
+        check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
+        caller = self._caller()
+        report = await self._api.archive(caller, id, namespace, reason, idempotency_key)
+        return self._single(report)
+
+
+class LifecycleVerbs:
+    """The life of memories; see `AsyncLifecycle`."""
+
+    def __init__(self, lifecycle: AsyncLifecycle, loop: LoopThread) -> None:
+        self._async = lifecycle
+        self._loop = loop
+
+    def status(self) -> Lifecycle:
+        """Says how memories age; see `AsyncLifecycle.status`."""
+        return self._loop.run(self._async.status())
+
+    def sweep(self) -> Lifecycle:
+        """Sweeps all memories now; see `AsyncLifecycle.sweep`."""
+        return self._loop.run(self._async.sweep())
+
+    def archive(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Puts a memory away; see `AsyncLifecycle.archive`."""
+        return self._loop.run(
+            self._async.archive(
+                id, namespace=namespace, reason=reason, idempotency_key=idempotency_key
+            )
+        )

@@ -1,0 +1,227 @@
+"""The past of a namespace, and the way back: `memos.past`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from memos_ray.client.arguments import check, valid
+from memos_ray.client.loop_thread import LoopThread
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.models import Memory, MemoryPage
+from memos_ray.gateway.past_models import (
+    GoBack,
+    NamespaceDiff,
+    NewSnapshot,
+    SnapshotList,
+    SnapshotRecord,
+    WentBack,
+)
+from memos_ray.gateway.record_models import History
+
+When = datetime | str
+"""An aware moment, or the name of a snapshot."""
+
+_Snapshots = list[SnapshotRecord]
+
+
+class PastApi(Protocol):
+    """The verbs of the past; every method raises the errors of `memos_ray.errors`."""
+
+    async def take(self, caller: Caller, new: NewSnapshot) -> SnapshotRecord:
+        """Names this moment."""
+        ...
+
+    async def snapshots(self, caller: Caller, namespace: str | None = None) -> SnapshotList:
+        """Lists snapshots."""
+        ...
+
+    async def forget(
+        self, caller: Caller, name: str, namespace: str | None = None
+    ) -> SnapshotRecord:
+        """Forgets a snapshot."""
+        ...
+
+    async def get(
+        self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
+    ) -> Memory:
+        """Returns a memory as it was."""
+        ...
+
+    async def history(
+        self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
+    ) -> History:
+        """Returns the versions that a memory had."""
+        ...
+
+    async def list(
+        self,
+        caller: Caller,
+        at: str,
+        namespace: str | None = None,
+        *,
+        filter: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MemoryPage:
+        """Lists a namespace as it was."""
+        ...
+
+    async def diff(
+        self,
+        caller: Caller,
+        since: str,
+        until: str | None = None,
+        namespace: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> NamespaceDiff:
+        """Compares two moments."""
+        ...
+
+    async def go_back(self, caller: Caller, wanted: GoBack) -> WentBack:
+        """Takes a namespace back."""
+        ...
+
+
+class AsyncPast:
+    """Earlier moments of a namespace. A moment is aware, or the name of a snapshot."""
+
+    def __init__(self, api: PastApi, caller: Callable[[], Caller]) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def snapshot(
+        self, name: str, *, namespace: str | None = None, reason: str | None = None
+    ) -> SnapshotRecord:
+        """Names this moment of a namespace."""
+        new = valid(NewSnapshot, name=name, namespace=namespace, reason=reason)
+        return await self._api.take(self._caller(), new)
+
+    async def snapshots(self, namespace: str | None = None) -> _Snapshots:
+        """Returns the snapshots of a namespace, oldest first."""
+        check(namespace=namespace)
+        return (await self._api.snapshots(self._caller(), namespace)).snapshots
+
+    async def forget(self, name: str, *, namespace: str | None = None) -> SnapshotRecord:
+        """Forgets a snapshot; nothing else changes."""
+        valid(NewSnapshot, name=name, namespace=namespace)
+        return await self._api.forget(self._caller(), name, namespace)
+
+    async def get(self, id: str, at: When, *, namespace: str | None = None) -> Memory:
+        """Returns a memory as it was."""
+        check(id=id, namespace=namespace)
+        return await self._api.get(self._caller(), id, _text(at), namespace)
+
+    async def history(self, id: str, at: When, *, namespace: str | None = None) -> History:
+        """Returns the versions that a memory had, newest first."""
+        check(id=id, namespace=namespace)
+        return await self._api.history(self._caller(), id, _text(at), namespace)
+
+    async def list(
+        self,
+        at: When,
+        *,
+        namespace: str | None = None,
+        filter: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MemoryPage:
+        """Returns one page of a namespace as it was, newest first."""
+        check(namespace=namespace, cursor=cursor, limit=limit)
+        return await self._api.list(
+            self._caller(), _text(at), namespace, filter=filter, cursor=cursor, limit=limit
+        )
+
+    async def diff(
+        self,
+        since: When,
+        until: When | None = None,
+        *,
+        namespace: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> NamespaceDiff:
+        """Says which memories were added, removed and changed between two moments."""
+        check(namespace=namespace, cursor=cursor, limit=limit)
+        later = None if until is None else _text(until)
+        return await self._api.diff(
+            self._caller(), _text(since), later, namespace, cursor=cursor, limit=limit
+        )
+
+    async def rollback(
+        self, to: When, *, namespace: str | None = None, reason: str | None = None
+    ) -> WentBack:
+        """Takes a namespace back to a moment; asking again goes on where it stopped."""
+        wanted = valid(GoBack, to=_text(to), namespace=namespace, reason=reason)
+        return await self._api.go_back(self._caller(), wanted)
+
+
+class Past:
+    """Earlier moments of a namespace; see `AsyncPast`."""
+
+    def __init__(self, past: AsyncPast, loop: LoopThread) -> None:
+        self._async = past
+        self._loop = loop
+
+    def snapshot(
+        self, name: str, *, namespace: str | None = None, reason: str | None = None
+    ) -> SnapshotRecord:
+        """Names this moment; see `AsyncPast.snapshot`."""
+        return self._loop.run(self._async.snapshot(name, namespace=namespace, reason=reason))
+
+    def snapshots(self, namespace: str | None = None) -> _Snapshots:
+        """Returns the snapshots of a namespace; see `AsyncPast.snapshots`."""
+        return self._loop.run(self._async.snapshots(namespace))
+
+    def forget(self, name: str, *, namespace: str | None = None) -> SnapshotRecord:
+        """Forgets a snapshot; see `AsyncPast.forget`."""
+        return self._loop.run(self._async.forget(name, namespace=namespace))
+
+    def get(self, id: str, at: When, *, namespace: str | None = None) -> Memory:
+        """Returns a memory as it was; see `AsyncPast.get`."""
+        return self._loop.run(self._async.get(id, at, namespace=namespace))
+
+    def history(self, id: str, at: When, *, namespace: str | None = None) -> History:
+        """Returns the versions that a memory had; see `AsyncPast.history`."""
+        return self._loop.run(self._async.history(id, at, namespace=namespace))
+
+    def list(
+        self,
+        at: When,
+        *,
+        namespace: str | None = None,
+        filter: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MemoryPage:
+        """Returns one page of a namespace as it was; see `AsyncPast.list`."""
+        return self._loop.run(
+            self._async.list(at, namespace=namespace, filter=filter, cursor=cursor, limit=limit)
+        )
+
+    def diff(
+        self,
+        since: When,
+        until: When | None = None,
+        *,
+        namespace: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> NamespaceDiff:
+        """Compares two moments; see `AsyncPast.diff`."""
+        return self._loop.run(
+            self._async.diff(since, until, namespace=namespace, cursor=cursor, limit=limit)
+        )
+
+    def rollback(
+        self, to: When, *, namespace: str | None = None, reason: str | None = None
+    ) -> WentBack:
+        """Takes a namespace back to a moment; see `AsyncPast.rollback`."""
+        return self._loop.run(self._async.rollback(to, namespace=namespace, reason=reason))
+
+
+def _text(at: When) -> str:
+    return at if isinstance(at, str) else at.isoformat()

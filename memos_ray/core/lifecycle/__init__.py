@@ -1,0 +1,1 @@
+"""The life of a memory: its states, the moves between them, and when they are made."""

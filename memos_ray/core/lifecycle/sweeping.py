@@ -1,0 +1,92 @@
+"""When a memory moves on by itself (LIFE-2, GOV-3): a memory and a moment in, a verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from memos_ray.core.crossing import crossing
+from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.metadata import Decay
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
+class SweepRules:
+    """What the operator has chosen; nothing means that it never happens.
+
+    Attributes:
+        cold_heat: a memory whose lifespan is a decay is archived below this heat.
+        unused_s: a memory is archived when nobody has read or changed it for that long.
+        deleted_s: a deleted memory is collected after that long.
+        expired_s: an expired memory is collected after that long.
+    """
+
+    cold_heat: float = 0.05
+    unused_s: float | None = None
+    deleted_s: float | None = None
+    expired_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One move, and why; `held`: legal hold forbids it, so that it is not made."""
+
+    move: Move
+    cause: Cause
+    held: bool = False
+
+
+def heat(cube: MemCube, now: datetime) -> float | None:
+    """Returns what is left of a decaying memory's heat; nothing for other lifespans.
+
+    A new memory has a heat of 1, each use adds to it, and half of it is lost in every half-life
+    since the memory was last read or changed.
+    """
+    lifespan = cube.governance.lifespan
+    if not isinstance(lifespan, Decay):
+        return None
+    age_s = (now - _touched(cube)).total_seconds()
+    return float((1.0 + cube.usage.frequency) * 0.5 ** (max(age_s, 0.0) / lifespan.half_life_s))
+
+
+def decide(cube: MemCube, now: datetime, rules: SweepRules) -> Verdict | None:
+    """Returns the move that a memory is due for; nothing when it stays as it is.
+
+    Frozen memories stay, whatever their age. Reads that have not been counted yet are not seen.
+    """
+    if cube.frozen:
+        return None
+    if cube.state in GONE:
+        return _collected(cube, now, rules)
+    if lifespan_over(cube, now):
+        return Verdict(Move.EXPIRE, Cause.LIFESPAN)
+    if cube.state not in LIVE:
+        return None
+    left = heat(cube, now)
+    if left is not None and left < rules.cold_heat:
+        return Verdict(Move.ARCHIVE, Cause.DECAY)
+    if _longer_ago(rules.unused_s, _touched(cube), now):
+        return Verdict(Move.ARCHIVE, Cause.UNUSED)
+    if cube.state is State.GENERATED and cube.usage.access_count:
+        return Verdict(Move.ACTIVATE, Cause.USED)
+    return None
+
+
+def _collected(cube: MemCube, now: datetime, rules: SweepRules) -> Verdict | None:
+    kept_s = rules.deleted_s if cube.state is State.DELETED else rules.expired_s
+    if not _longer_ago(kept_s, cube.version.created_at, now):
+        return None
+    return Verdict(Move.COLLECT, Cause.RETENTION, held=cube.governance.legal_hold)
+
+
+def _touched(cube: MemCube) -> datetime:
+    read = cube.usage.last_access_at
+    changed = cube.version.created_at
+    return changed if read is None else max(read, changed)
+
+
+def _longer_ago(limit_s: float | None, moment: datetime, now: datetime) -> bool:
+    return limit_s is not None and (now - moment).total_seconds() >= limit_s

@@ -1,0 +1,297 @@
+"""VAULT-4: archive files, and moving content into, out of and between them, whatever dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memos_ray.actors.archiving import ArchiveConsumer
+from memos_ray.adapters.archived_contents import ArchivedContents
+from memos_ray.core.cube import wire
+from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.lifecycle.archive import (
+    KIND,
+    ROWS_MAX,
+    Contents,
+    bodies,
+    encode,
+    filled,
+    in_files,
+    movable,
+    stub,
+)
+from memos_ray.core.vault.log import ERASE, CubeKey
+from memos_ray.errors import NotFoundError, StoreCorruptError, UnavailableError
+from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version
+from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.strategies import cubes
+
+PARTITION, EPOCH, ALL = 3, 1, 10**6
+
+
+class Died(BaseException):
+    """The process is gone: nobody catches this."""
+
+
+class Blobs:
+    """Blobs in memory, of which any call may be the last."""
+
+    def __init__(self, life: Life) -> None:
+        self.held: dict[str, bytes] = {}
+        self._life = life
+
+    def put(self, data: bytes) -> str:
+        from hashlib import blake2b
+
+        digest = blake2b(data, digest_size=32).hexdigest()
+        self._life.step()
+        self.held[digest] = data
+        self._life.step()
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        if digest not in self.held:
+            raise NotFoundError("there is no such blob", digest=digest)
+        return self.held[digest]
+
+    def delete(self, digest: str) -> None:
+        self._life.step()
+        self.held.pop(digest, None)
+        self._life.step()
+
+
+class Life:
+    """Counts the steps of a process and ends it at one of them."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.taken = 0
+
+    def step(self) -> None:
+        self.taken += 1
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Died
+
+
+class MortalStore(MemoryRecordStore):
+    """A record store whose process may die before and after each write."""
+
+    def __init__(self, life: Life, contents: ArchivedContents) -> None:
+        super().__init__(contents)
+        self._life = life
+
+    def stow(self, partition: int, epoch: int, cubes: object) -> None:
+        self._life.step()
+        super().stow(partition, epoch, cubes)  # type: ignore[arg-type]
+        self._life.step()
+
+    def save_derivation(self, partition: int, epoch: int, row: object) -> None:
+        self._life.step()
+        super().save_derivation(partition, epoch, row)  # type: ignore[arg-type]
+        self._life.step()
+
+    def forget_derivations(self, *call: object) -> None:
+        self._life.step()
+        super().forget_derivations(*call)  # type: ignore[arg-type]
+        self._life.step()
+
+
+class Bench:
+    """A partition whose log is consumed, and whose process may die and come back."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.life = Life()
+        self.blobs = Blobs(self.life)
+        self.store = MortalStore(self.life, ArchivedContents(lambda: self.blobs))
+        self.store.take(PARTITION, "shard", EPOCH)
+        self.executor = executor
+
+    def commit(self, *made: MemCube, erased: tuple[MemCube, ...] = ()) -> None:
+        after = self.store.last_lsn(PARTITION)
+        self.store.commit(
+            make_commit(made, after=after, partition=PARTITION, epoch=EPOCH, erased=erased)
+        )
+
+    async def consume(self) -> None:
+        """A new process follows the log, from wherever its cursor was."""
+        consumer = ArchiveConsumer(
+            PARTITION, EPOCH, store=self.store, blobs=lambda: self.blobs, executor=self.executor
+        )
+        await consumer.consume(self.store.events(PARTITION, 0, ALL))
+
+    def stored(self, cube: MemCube) -> list[MemCube]:
+        return self.store.histories(PARTITION, [key_of(cube)]).get(key_of(cube), [])
+
+    def check(self) -> None:
+        """No file is forgotten, none is missing, and nothing refers to what is not there."""
+        rows = self.store.derivations(PARTITION, KIND)
+        assert {row.blob for row in rows} == set(self.blobs.held)
+        assert not any(Contents.from_bytes(row.body).pending for row in rows)
+        heads = self.store.walk(PARTITION, None, ALL)
+        referred = {
+            (one.payload.blob, one.payload.row)
+            for head in heads
+            for one in self.stored(head)
+            if isinstance(one.payload, ArchivedRef)
+        }
+        rows_held = {
+            (digest, row)
+            for digest, file in self.blobs.held.items()
+            for row in range(len(bodies(file)))
+        }
+        assert referred == rows_held
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with ThreadPoolExecutor(1) as executor:
+        yield Bench(executor)
+
+
+def put_away(cube: MemCube) -> MemCube:
+    away = replace(next_version(cube), state=State.ARCHIVED)
+    return replace(away, version=replace(away.version, change=Change.ARCHIVE))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(cubes(), min_size=1, max_size=4))
+def test_VAULT_4_a_file_gives_back_what_was_put_into_it(made: list[MemCube]) -> None:
+    file = encode(made)
+    assert encode(made) == file
+    for row, (cube, body) in enumerate(zip(made, bodies(file), strict=True)):
+        kept = stub(cube, "ab" * 32, row)
+        assert filled(kept, body) == cube
+        again = wire.from_json(wire.to_json(kept))
+        assert again == kept
+        assert again.payload.form is cube.payload.form
+
+
+def test_VAULT_4_files_are_of_one_namespace_and_bounded() -> None:
+    made = [make_cube(f"t{n}", id=f"c{n}", namespace=f"n{n % 2}") for n in range(2 * ROWS_MAX + 2)]
+    files = list(in_files(made))
+    assert sorted(len(file) for file in files) == [1, 1, ROWS_MAX, ROWS_MAX]
+    assert all(len({cube.namespace for cube in file}) == 1 for file in files)
+    assert sorted(c.id for file in files for c in file) == sorted(c.id for c in made)
+    large = [make_cube("x" * (5 << 20), id=f"l{n}") for n in range(3)]
+    assert [len(file) for file in in_files(large)] == [1, 1, 1]
+
+
+def test_VAULT_4_damaged_files_and_foreign_rows_are_refused() -> None:
+    with pytest.raises(StoreCorruptError):
+        bodies(b"no parquet")
+    one, other = make_cube("one", id="a"), make_cube("two", id="b")
+    with pytest.raises(StoreCorruptError):
+        filled(stub(one, "ab" * 32, 0), bodies(encode([other]))[0])
+
+
+async def test_VAULT_4_content_moves_and_every_read_is_as_before(bench: Bench) -> None:
+    first = make_cube("tea at four", id="a")
+    second = next_version(first, text="tea at five")
+    away, live = put_away(second), make_cube("in use", id="b")
+    bench.commit(first, live)
+    bench.commit(second)
+    before = [bench.store.version(PARTITION, key_of(first), number) for number in (1, 2)]
+    bench.commit(away)
+    head = bench.store.heads(PARTITION, [key_of(first)])
+    await bench.consume()
+    assert [isinstance(one.payload, ArchivedRef) for one in bench.stored(first)] == [True] * 3
+    assert [one.payload for one in bench.stored(live)] == [live.payload]
+    assert bench.store.heads(PARTITION, [key_of(first)]) == head
+    numbers = (1, 2)
+    assert [bench.store.version(PARTITION, key_of(first), n) for n in numbers] == before
+    wire.check_digest(head[key_of(first)])
+    bench.check()
+    # Again, it changes nothing.
+    files = dict(bench.blobs.held)
+    await bench.consume()
+    assert bench.blobs.held == files
+
+
+async def test_VAULT_4_without_the_file_nothing_pretends_to_be_content(bench: Bench) -> None:
+    cube = make_cube("tea", id="a")
+    bench.commit(cube)
+    bench.commit(put_away(cube))
+    await bench.consume()
+    bench.blobs.held.clear()
+    contents = ArchivedContents(lambda: bench.blobs)
+    held = bench.stored(cube)[-1]
+    assert contents.fill(held) == held
+    away = ArchivedContents(_unreachable)
+    assert away.fill(held) == held
+
+
+def _unreachable() -> Blobs:
+    raise UnavailableError("the blob store does not answer")
+
+
+async def test_GOV_9_an_erased_memory_leaves_its_file_and_the_others_stay(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(4)]
+    bench.commit(*made)
+    bench.commit(*map(put_away, made))
+    await bench.consume()
+    before = bench.store.heads(PARTITION, [key_of(one) for one in made[1:]])
+    bench.commit(erased=(made[0],))
+    await bench.consume()
+    bench.check()
+    texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
+    assert b"secret 0" not in texts and b"secret 1" in texts
+    fresh = MemoryRecordStore.heads(bench.store, PARTITION, [key_of(one) for one in made[1:]])
+    assert fresh == before
+    bench.commit(erased=tuple(made[1:]))
+    await bench.consume()
+    assert bench.blobs.held == {}
+    assert bench.store.derivations(PARTITION, KIND) == []
+
+
+async def story(bench: Bench, die_at: int | None) -> None:
+    """Archives, then erases one and restores another; the process dies at one step."""
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    bench.commit(*map(put_away, made))
+    bench.life.left = die_at
+    try:
+        await bench.consume()
+        bench.commit(erased=(made[0],))
+        await bench.consume()
+    except Died:
+        bench.life.left = None
+    # Whatever died: all that is there can be read.
+    for head in bench.store.walk(PARTITION, None, ALL):
+        for one in bench.stored(head):
+            kept = bench.store.version(PARTITION, key_of(head), one.version.number)
+            assert kept is not None and movable(kept)
+            wire.check_digest(kept)
+    bench.life.left = None
+    if bench.store.heads(PARTITION, [key_of(made[0])]):
+        bench.commit(erased=(made[0],))
+    back = bench.store.heads(PARTITION, [key_of(made[1])])[key_of(made[1])]
+    bench.commit(replace(next_version(back), state=State.ACTIVATED))
+    await bench.consume()
+    bench.check()
+    texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
+    assert b"secret 0" not in texts
+    assert {head.id: head.state for head in bench.store.walk(PARTITION, None, ALL)} == {
+        "c1": State.ACTIVATED,
+        "c2": State.ARCHIVED,
+    }
+    heads = bench.store.heads(PARTITION, [CubeKey("acme", id) for id in ("c1", "c2")])
+    assert sorted(head.text for head in heads.values()) == ["secret 1", "secret 2"]
+    assert any(event.operation == ERASE for event in bench.store.events(PARTITION, 0, ALL))
+
+
+async def test_VAULT_4_a_death_at_any_step_loses_nothing_and_forgets_no_file() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        whole = Bench(executor)
+        await story(whole, None)
+        steps = whole.life.taken
+        assert steps > 12
+        for step in range(steps):
+            await story(Bench(executor), step)

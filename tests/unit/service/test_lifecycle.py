@@ -1,0 +1,376 @@
+"""LIFE-1, LIFE-2, LIFE-4, GOV-3: memories age, are put away, come back, and are collected."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from memos_ray.actors.lifecycle import MemLifecycle
+from memos_ray.actors.sweeping import LIFECYCLE
+from memos_ray.config import LifecycleSettings, VaultSettings
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.lifecycle.archive import bodies
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.vault.operations import Age, Write
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import (
+    FrozenError,
+    IllegalStateError,
+    LegalHoldError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+from memos_ray.gateway.lifecycle_models import Lifecycle
+from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
+
+HOUR_S = 3600.0
+DAY_S = 86_400.0
+SETTINGS = LifecycleSettings(
+    enabled=False, batch=2, unused_s=30 * DAY_S, deleted_s=7 * DAY_S, expired_s=DAY_S
+)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def memos(tmp_path: Path, clock: ManualClock) -> AsyncIterator[InProcess]:
+    vault = VaultSettings(partitions=4)
+    async with in_process(tmp_path, settings=vault, lifecycle=SETTINGS, clock=clock) as running:
+        yield running
+
+
+async def add(memos: InProcess, text: str = "tea at four", **given: object) -> str:
+    new = NewMemory.model_validate({"text": text, **given})
+    report = await memos.service.add(memos.administrator, [new])
+    assert not report.failed
+    return report.results[0].id or ""
+
+
+async def sweep(memos: InProcess) -> Lifecycle:
+    return await memos.doorway.lifecycle.sweep(memos.administrator)
+
+
+async def state(memos: InProcess, memory_id: str) -> str:
+    return (await memos.service.get(memos.administrator, memory_id)).state
+
+
+async def found(memos: InProcess, text: str = "tea") -> list[str]:
+    result = await memos.service.search(memos.administrator, SearchQuery(query=text))
+    return [hit.memory.id for hit in result.hits]
+
+
+async def story(memos: InProcess, memory_id: str) -> list[tuple[str, str, object]]:
+    page = await memos.service.log(memos.administrator, limit=1000)
+    return [
+        (entry.operation, entry.principal, entry.detail.get("cause"))
+        for entry in page.entries
+        if entry.memory_id == memory_id
+    ]
+
+
+async def test_LIFE_2_what_is_over_is_unreadable_at_once_and_expired_by_the_sweep(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    until = clock.now() + timedelta(hours=1)
+    memory_id = await add(memos, expires_at=until.isoformat())
+    assert (await sweep(memos)).moves == {}
+    clock.advance(HOUR_S)
+    with pytest.raises(NotFoundError):
+        await state(memos, memory_id)
+    assert await found(memos) == []
+    assert (await sweep(memos)).moves == {"expire/lifespan": 1}
+    assert (await sweep(memos)).moves == {}
+    clock.advance(DAY_S)
+    assert (await sweep(memos)).moves == {"collect/retention": 1}
+    assert await story(memos, memory_id) == [
+        ("create", "user:admin", None),
+        ("expire", LIFECYCLE, "lifespan"),
+        ("erase", LIFECYCLE, "retention"),
+    ]
+
+
+async def test_LIFE_1_what_has_expired_comes_back_whether_swept_or_not(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    until = (clock.now() + timedelta(hours=1)).isoformat()
+    first, second = [await add(memos, expires_at=until) for _ in range(2)]
+    clock.advance(HOUR_S)
+    await memos.service.restore(memos.administrator, first)
+    await sweep(memos)
+    await memos.service.restore(memos.administrator, second)
+    clock.advance(10 * HOUR_S)
+    await sweep(memos)
+    assert [await state(memos, one) for one in (first, second)] == ["activated"] * 2
+    stranger = await memos.caller("user:eve")
+    with pytest.raises(NotFoundError):
+        await memos.service.restore(stranger, first)
+
+
+async def test_LIFE_2_a_cold_memory_is_archived_read_all_the_same_and_warmed_by_a_change(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    memory_id = await add(memos, half_life_s=HOUR_S)
+    assert await found(memos) == [memory_id]
+    clock.advance(20 * HOUR_S)
+    assert (await sweep(memos)).moves == {"archive/decay": 1}
+    memory = await memos.service.get(memos.administrator, memory_id)
+    assert (memory.state, memory.text) == ("archived", "tea at four")
+    page = await memos.service.list(memos.administrator)
+    assert [one.id for one in page.memories] == [memory_id]
+    assert await found(memos) == []
+    before = await memos.service.search(
+        memos.administrator, SearchQuery(query="tea", as_of=clock.now() - timedelta(hours=1))
+    )
+    assert [hit.memory.id for hit in before.hits] == [memory_id]
+    await memos.service.update(memos.administrator, memory_id, MemoryChange(tags=["warm"]))
+    assert await state(memos, memory_id) == "activated"
+    assert await found(memos) == [memory_id]
+    assert (await sweep(memos)).moves == {}
+
+
+async def test_LIFE_1_a_caller_puts_a_memory_away_and_brings_it_back(memos: InProcess) -> None:
+    memory_id = await add(memos)
+    lifecycle, admin = memos.doorway.lifecycle, memos.administrator
+    await lifecycle.archive(admin, memory_id, None, "seldom wanted", None)
+    assert await found(memos) == []
+    with pytest.raises(IllegalStateError) as caught:
+        await lifecycle.archive(admin, memory_id, None, None, None)
+    assert caught.value.details["from"] == "archived"
+    await memos.service.restore(admin, memory_id)
+    assert await found(memos) == [memory_id]
+    history = await memos.service.history(admin, memory_id)
+    assert [one.change for one in history.versions] == ["restore", "archive", "create"]
+    stranger = await memos.caller("user:eve")
+    with pytest.raises(NotFoundError):
+        await lifecycle.archive(stranger, memory_id, None, None, None)
+
+
+async def test_GOV_3_what_nobody_reads_is_archived_and_a_read_that_is_not_flushed_counts(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    idle, read = await add(memos), await add(memos)
+    clock.advance(29 * DAY_S)
+    await state(memos, read)
+    clock.advance(DAY_S)
+    assert (await sweep(memos)).moves == {"archive/unused": 1}
+    assert [await state(memos, one) for one in (idle, read)] == ["archived", "activated"]
+
+
+async def test_LIFE_1_a_generated_memory_is_activated_by_use(memos: InProcess) -> None:
+    memory_id = await add(memos, origin="inference")
+    assert await state(memos, memory_id) == "generated"
+    assert (await sweep(memos)).moves == {"activate/used": 1}
+    assert await state(memos, memory_id) == "activated"
+
+
+async def test_LIFE_2_a_legal_hold_keeps_what_is_due_and_is_counted(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    until = clock.now() + timedelta(hours=1)
+    memory_id = await add(memos, expires_at=until.isoformat(), legal_hold=True)
+    for hard in (False, True):
+        with pytest.raises(LegalHoldError):
+            await memos.service.delete(memos.administrator, memory_id, hard=hard)
+    clock.advance(HOUR_S)
+    await sweep(memos)
+    clock.advance(100 * DAY_S)
+    assert (await sweep(memos)).moves == {"held": 1}
+    await memos.service.restore(memos.administrator, memory_id)
+    assert await state(memos, memory_id) == "activated"
+
+
+async def test_LIFE_2_a_deleted_memory_is_erased_after_its_retention(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    memory_id = await add(memos)
+    await memos.service.delete(memos.administrator, memory_id)
+    clock.advance(7 * DAY_S - 1)
+    assert (await sweep(memos)).moves == {}
+    clock.advance(1)
+    assert (await sweep(memos)).moves == {"collect/retention": 1}
+    with pytest.raises(NotFoundError):
+        await memos.service.restore(memos.administrator, memory_id)
+
+
+async def test_LIFE_4_age_does_not_touch_a_frozen_memory(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    until = (clock.now() + timedelta(hours=1)).isoformat()
+    ids = [await add(memos, half_life_s=HOUR_S), await add(memos, expires_at=until)]
+    for one in ids:
+        await memos.service.freeze(memos.administrator, one)
+    clock.advance(400 * DAY_S)
+    assert (await sweep(memos)).moves == {}
+    with pytest.raises(FrozenError):
+        await memos.doorway.lifecycle.archive(memos.administrator, ids[0], None, None, None)
+    with pytest.raises(FrozenError):
+        await memos.service.restore(memos.administrator, ids[1])
+    for one in ids:
+        await memos.service.freeze(memos.administrator, one, frozen=False)
+    # Each begins to age from its thaw, except where the clock has decided already.
+    assert (await sweep(memos)).moves == {"expire/lifespan": 1}
+
+
+async def test_LIFE_2_only_the_sweep_itself_ages_memories(memos: InProcess) -> None:
+    memory_id = await add(memos)
+    context = CallContext(Principal("default", LIFECYCLE))
+    age = Age(memory_id, Move.ARCHIVE, Cause.DECAY, 1)
+    shard = memos.crew.shard("shard-0")
+    with pytest.raises(PermissionDeniedError):
+        await shard.write(0, [Submission(context, Write("user:admin", age))])
+    assert await state(memos, memory_id) == "activated"
+
+
+async def test_LIFE_2_only_who_runs_the_cluster_steers_it(memos: InProcess) -> None:
+    stranger = await memos.caller("user:eve")
+    for verb in (memos.doorway.lifecycle.status, memos.doorway.lifecycle.sweep):
+        with pytest.raises(PermissionDeniedError):
+            await verb(stranger)
+
+
+async def test_LIFE_2_a_sweep_goes_on_where_it_was_interrupted(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    ids = [await add(memos, f"tea {place}", half_life_s=HOUR_S) for place in range(9)]
+    clock.advance(20 * HOUR_S)
+
+    class Flaky:
+        """The shard, of which the third piece of a sweep gets no answer."""
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        async def sweep(self, *call: object) -> object:
+            self.calls += 1
+            if self.calls == 3:
+                raise UnavailableError("the actor is away")
+            return await memos.crew.shard("shard-0").sweep(*call)  # type: ignore[arg-type]
+
+    flaky = Flaky()
+
+    def schedule() -> MemLifecycle:
+        return MemLifecycle(
+            memos.control,
+            memos.supervisor,
+            lambda name: flaky,  # type: ignore[arg-type, return-value]
+            clock,
+            SETTINGS,
+        )
+
+    first = schedule()
+    with pytest.raises(UnavailableError):
+        await first.sweep()
+    interrupted = await first.status()
+    assert (interrupted.error, interrupted.sweeping) == ("unavailable", False)
+    # Another process takes over, which knows only what is stored.
+    second = await schedule().sweep()
+    assert interrupted.seen + second.seen == len(ids)
+    assert interrupted.moves.get("archive/decay", 0) + second.moves["archive/decay"] == len(ids)
+    assert (second.error, second.partitions_left, second.finished_at) == (None, 0, clock.now())
+    assert {await state(memos, one) for one in ids} == {"archived"}
+
+
+async def test_LIFE_2_a_lost_answer_is_asked_for_again_and_nothing_moves_twice(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    memory_id = await add(memos, half_life_s=HOUR_S)
+    clock.advance(20 * HOUR_S)
+    await sweep(memos)
+    again = MemLifecycle(memos.control, memos.supervisor, memos.crew.shard, clock, SETTINGS)
+    assert (await again.sweep()).moves == {}
+    history = await memos.service.history(memos.administrator, memory_id)
+    assert [one.change for one in history.versions] == ["archive", "create"]
+
+
+def _at_rest(folder: Path, word: bytes) -> set[str]:
+    """Where a word is, of what lies in the data folder: the kinds of files."""
+    for file in (folder / "records").glob("p*.sqlite"):
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    found = set()
+    for file in folder.rglob("*"):
+        if not file.is_file():
+            continue
+        data = file.read_bytes()
+        if file.parts[-4:-3] == ("blobs",):
+            data = b"".join(bodies(data))
+        if word in data:
+            found.add("blob" if "blobs" in file.parts else "record")
+    return found
+
+
+async def test_VAULT_4_archived_content_rests_in_a_file_and_is_read_from_there(
+    memos: InProcess, tmp_path: Path
+) -> None:
+    admin, lifecycle = memos.administrator, memos.doorway.lifecycle
+    memory_id = await add(memos, "the walrus of Lisbon")
+    other_id = await add(memos, "the walrus of Porto")
+    change = MemoryChange(text="the walrus of Sintra")
+    await memos.service.update(admin, memory_id, change)
+    then = memos.clock.now()
+    for one in (memory_id, other_id):
+        await lifecycle.archive(admin, one, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    memory = await memos.service.get(admin, memory_id)
+    assert (memory.state, memory.text) == ("archived", "the walrus of Sintra")
+    old = await memos.service.get(admin, memory_id, version=1)
+    assert old.text == "the walrus of Lisbon"
+    listed = await memos.service.list(admin, filter="state:archived")
+    assert {one.text for one in listed.memories} == {"the walrus of Sintra", "the walrus of Porto"}
+    diff = await memos.service.diff(admin, memory_id, 1, 2)
+    assert "Lisbon" in diff.text and "Sintra" in diff.text
+    past = await memos.service.search(admin, SearchQuery(query="walrus", as_of=then))
+    assert past.hits == []
+    await memos.service.rollback(admin, memory_id, 1)
+    assert await found(memos, "walrus") == [memory_id]
+    await memos.service.restore(admin, other_id)
+    assert set(await found(memos, "walrus")) == {memory_id, other_id}
+
+
+async def test_GOV_9_erasure_reaches_into_archive_files(memos: InProcess, tmp_path: Path) -> None:
+    admin = memos.administrator
+    ids = [await add(memos, f"the {word} of Lisbon") for word in ("walrus", "heron")]
+    for one in ids:
+        await memos.doorway.lifecycle.archive(admin, one, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    await eventually(lambda: _at_rest(tmp_path, b"heron") == {"blob"})
+    await memos.service.delete(admin, ids[0], hard=True)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == set())
+    assert (await memos.service.get(admin, ids[1])).text == "the heron of Lisbon"
+
+
+async def test_VAULT_4_a_lost_file_is_an_error_and_touches_no_other_memory(
+    memos: InProcess, tmp_path: Path
+) -> None:
+    admin = memos.administrator
+    lost, kept = await add(memos, "the walrus of Lisbon"), await add(memos, "the heron")
+    await memos.doorway.lifecycle.archive(admin, lost, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"walrus") == {"blob"})
+    for file in (tmp_path / "blobs").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(UnavailableError):
+        await memos.service.get(admin, lost)
+    outcomes = await asyncio.gather(
+        memos.service.restore(admin, lost),
+        memos.service.update(admin, kept, MemoryChange(tags=["x"])),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], UnavailableError)
+    assert not isinstance(outcomes[1], BaseException)
+    await memos.service.delete(admin, lost, hard=True)
+    with pytest.raises(NotFoundError):
+        await memos.service.get(admin, lost)
