@@ -12,8 +12,9 @@ import ray
 
 from memos_ray.cluster import assembly
 from memos_ray.cluster.announcement import withdraw
+from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.cluster.folder import DataFolder, FolderLock
-from memos_ray.cluster.handles import ShardHandle, SupervisorHandle
+from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.scratch import scratch_folder
 from memos_ray.cluster.supervision import start_supervisor

@@ -7,7 +7,8 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.handles import GOVERNANCE, LIFECYCLE, ShardHandle
+from memos_ray.cluster.authorities import GOVERNANCE, LIFECYCLE
+from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.hosts import GovernanceHost, LifecycleHost, PipelineHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.pipeline_handle import PIPELINES, PipelineHandle

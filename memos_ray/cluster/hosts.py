@@ -24,8 +24,9 @@ from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.supervisor import load_ring
 from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
+from memos_ray.cluster.authorities import PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.cluster.handles import PolicyHandle, ShardHandle, SupervisorHandle
+from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from memos_ray.actors.supervisor import Supervisor
 from memos_ray.cluster import assembly
+from memos_ray.cluster.authorities import SUPERVISOR
 from memos_ray.cluster.crew import Crew, start_actor
-from memos_ray.cluster.handles import SUPERVISOR
 from memos_ray.cluster.hosts import configure_process
 from memos_ray.config import Settings
 

@@ -11,7 +11,7 @@ router = APIRouter(route_class=JsonRoute, tags=["organising"])
 
 
 @router.get("/organise")
-async def list_proposals(
+async def organising_proposals(
     caller: CallerDep, doorway: DoorwayDep, namespace: Namespace = None
 ) -> OrganisingList:
     """Lists duplicates, and facts that newer ones have overtaken, the surest first."""
@@ -19,7 +19,7 @@ async def list_proposals(
 
 
 @router.post("/organise/{id}/accept")
-async def accept_proposal(
+async def accept_organising(
     id: Id, caller: CallerDep, doorway: DoorwayDep, namespace: Namespace = None
 ) -> OrganisingProposal:
     """Does what is proposed; nothing is deleted."""
@@ -27,7 +27,7 @@ async def accept_proposal(
 
 
 @router.post("/organise/{id}/refuse")
-async def refuse_proposal(
+async def refuse_organising(
     id: Id, caller: CallerDep, doorway: DoorwayDep, namespace: Namespace = None
 ) -> OrganisingProposal:
     """Leaves the memories as they are; it is not proposed again."""

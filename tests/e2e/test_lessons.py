@@ -19,7 +19,7 @@ pytest.importorskip("vllm")
 pytest.importorskip("peft")
 
 from memos_ray import MemOS
-from memos_ray.cluster.handles import SupervisorHandle
+from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form

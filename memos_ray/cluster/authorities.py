@@ -1,0 +1,109 @@
+"""Typed handles of the authorities: their ports, carried by Ray."""
+
+from __future__ import annotations
+
+from memos_ray.cluster.remote import RemoteActor
+from memos_ray.core.access.administration import AdminOperation, Changed
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.lifecycle.reports import LifecycleStatus
+from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.requests import (
+    ShardStatus,
+)
+from memos_ray.core.vault.ring import Ring
+from memos_ray.ports import EventQuery
+
+GOVERNANCE = "governance"
+LIFECYCLE = "lifecycle"
+SUPERVISOR = "supervisor"
+_BOOT_TIMEOUT_S = 120.0
+_SWEEP_TIMEOUT_S = 3600.0
+
+
+class PolicyHandle:
+    """The remote policy authority. Implements `ports.GovernancePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(GOVERNANCE, namespace)
+
+    async def snapshot(self, tenant: str) -> SignedSnapshot:
+        """Returns the newest policy."""
+        found: SignedSnapshot = await self._actor.call("snapshot", tenant)
+        return found
+
+    async def wait_for_newer(
+        self, tenant: str, version: int, timeout_s: float
+    ) -> SignedSnapshot | SignedLease:
+        """Returns a newer policy, or a renewed lease."""
+        news: SignedSnapshot | SignedLease = await self._actor.call(
+            "wait_for_newer", tenant, version, timeout_s, timeout_s=timeout_s + 10.0
+        )
+        return news
+
+    async def attest(self, tenant: str, receipt_digest: str) -> bytes:
+        """Signs the digest of a receipt."""
+        signature: bytes = await self._actor.call("attest", tenant, receipt_digest)
+        return signature
+
+    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+        """Carries out an administrator's request."""
+        changed: Changed = await self._actor.call("change", context, operation)
+        return changed
+
+    async def documents(self, context: CallContext, namespace: str) -> TenantDocuments:
+        """Lists policy documents."""
+        found: TenantDocuments = await self._actor.call("documents", context, namespace)
+        return found
+
+    async def events(
+        self, context: CallContext, query: EventQuery, after: int, limit: int
+    ) -> list[Event]:
+        """Returns control events."""
+        found: list[Event] = await self._actor.call("events", context, query, after, limit)
+        return found
+
+
+class LifecycleHandle:
+    """The remote lifecycle. Implements `ports.LifecyclePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(LIFECYCLE, namespace)
+
+    async def status(self) -> LifecycleStatus:
+        """Says how the lifecycle stands."""
+        status: LifecycleStatus = await self._actor.call("status")
+        return status
+
+    async def sweep(self) -> LifecycleStatus:
+        """Sweeps all partitions."""
+        status: LifecycleStatus = await self._actor.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
+        return status
+
+
+class SupervisorHandle:
+    """The remote supervisor. Implements `ports.RingPort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._actor = RemoteActor(SUPERVISOR, namespace)
+
+    async def boot(self) -> Ring:
+        """Starts everything."""
+        ring: Ring = await self._actor.call("boot", timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def ring(self) -> Ring:
+        """Returns the newest ring."""
+        ring: Ring = await self._actor.call("ring", timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def scale(self, shards: int) -> Ring:
+        """Changes the number of shards."""
+        ring: Ring = await self._actor.call("scale", shards, timeout_s=_BOOT_TIMEOUT_S)
+        return ring
+
+    async def status(self) -> dict[str, ShardStatus | None]:
+        """Returns what the shards say of themselves."""
+        status: dict[str, ShardStatus | None] = await self._actor.call("status")
+        return status
