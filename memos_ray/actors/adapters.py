@@ -100,7 +100,7 @@ class Adapters:
         Args:
             visible: what the caller may read.
         """
-        for adapter in reversed(self._adapters.values()):
+        for adapter in reversed(list(self._adapters.values())):
             found = await self._known(adapter, place, model, visible)
             if found is not None and (weights := await self._weights(adapter, _PATIENCE_S)):
                 return replace(found, weights=weights)

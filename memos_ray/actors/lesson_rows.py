@@ -100,14 +100,14 @@ def lesson_of(partition: int, row: Derivation) -> LessonRecord:
             body["model"],
             row.name,
             body["reason"],
-            automatic=body["automatic"],
+            automatic=body.get("automatic", False),
         ),
         _versions(body["sources"]),
         body["given"],
         TeachingState(body["state"]),
         body["why"],
         body["attempts"],
-        _versions(body["through"]),
+        _versions(body.get("through", ())),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -315,14 +316,18 @@ class Lessons:
         request, place = lesson.request, lesson.place
         policy = await self._guard.ensure_for(request.context)
         policy.require_namespace(request.context, Action.CREATE, place.namespace, self._now())
-        found = await self._reader.get(place.partition, request.context, request.ids)
+        # Those asked for may stand for others: activation memories do.
+        ids = list(dict.fromkeys([*request.ids, *(one.cube_id for one in lesson.sources)]))
+        found = await self._reader.get(place.partition, request.context, ids)
         heads = [one for one in found if one is not None and one.namespace == place.namespace]
         held = {one.id for one in self._holding(heads)}
         if any(source.cube_id not in held for source in lesson.sources):
             raise NotFoundError("a memory is gone, or may not be learnt any more")
         lesson.sources = sources_of(self._holding(heads))
-        lesson.attempts += 1
-        await self._book.write(lesson.record)
+        # Counted once it is written: this is tried again when it cannot be.
+        record = replace(lesson.record, attempts=lesson.attempts + 1)
+        await self._book.write(record)
+        lesson.attempts = record.attempts
         return heads
 
     def _holding(self, heads: Sequence[MemCube]) -> list[MemCube]:

@@ -29,7 +29,7 @@ from memos_ray.core.scheduling import AnsweredPrompt, Taught
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.receipts import Derived, ErasedThing
 from memos_ray.core.vault.requests import ExternaliseRequest, TeachRequest
-from memos_ray.errors import MemosError, NotFoundError
+from memos_ray.errors import InvalidInputError, MemosError, NotFoundError
 from memos_ray.ports import ClockPort, ObjectsPort
 
 _log = logging.getLogger(__name__)
@@ -147,11 +147,18 @@ class ParameterMemory:
         )
         try:
             await self.teach(partition, request)
+        except InvalidInputError:
+            # None of it is a text that holds any more.
+            self._relearning.done(place, model, ids)
         except MemosError as error:
             _log.info("nothing is learnt again: %s", error.code)
-            self._relearning.put_back(place, model, ids)
+            self._relearning.put_back(place, model)
+            await self.proposals.answered(partition, answered)
+        except BaseException:
+            self._relearning.put_back(place, model)
+            raise
         else:
-            self._relearning.done(place, model)
+            self._relearning.done(place, model, ids)
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str

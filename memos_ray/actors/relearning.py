@@ -29,11 +29,15 @@ class Relearning:
         self._executor = executor
         self._epochs: dict[int, int] = {}
         self._wanted: dict[tuple[Place, str], tuple[str, ...]] = {}
+        self._taken: set[tuple[Place, str]] = set()
         self._errands = Errands("what is to be learnt again")
 
     def note(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
         """Remembers memories that a model is to learn again."""
-        self._wanted[place, model] = ids
+        if ids:
+            self._wanted[place, model] = ids
+        else:
+            self._wanted.pop((place, model), None)
         self._errands.leave(self._save(place, model, ids))
 
     def forget(self, partition: int, gone: Set[CubeKey]) -> None:
@@ -44,16 +48,25 @@ class Relearning:
                 self.note(place, model, left)
 
     def take(self, place: Place, model: str) -> tuple[str, ...]:
-        """Returns, once, what a model is to learn again; `done` or `put_back` follows."""
-        return self._wanted.pop((place, model), ())
+        """Returns, to one at a time, what a model is to learn; `done` or `put_back` follows."""
+        key = (place, model)
+        if key in self._taken or key not in self._wanted:
+            return ()
+        self._taken.add(key)
+        return self._wanted[key]
 
-    def put_back(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+    def put_back(self, place: Place, model: str) -> None:
         """Gives back what `take` returned and nobody could teach."""
-        self._wanted.setdefault((place, model), ids)
+        self._taken.discard((place, model))
 
-    def done(self, place: Place, model: str) -> None:
-        """Says that a lesson has begun, which is remembered by itself."""
-        if (place, model) not in self._wanted:
+    def done(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        """Says that a lesson has begun about what `take` returned, or that none can be.
+
+        The lesson is remembered by itself. One that something was deleted under is for the next.
+        """
+        self._taken.discard((place, model))
+        if self._wanted.get((place, model)) == ids:
+            del self._wanted[place, model]
             self._errands.leave(self._save(place, model, ()))
 
     async def open(self, partition: int, epoch: int) -> None:
@@ -70,6 +83,7 @@ class Relearning:
         self._epochs.pop(partition, None)
         for key in [key for key in self._wanted if key[0].partition == partition]:
             del self._wanted[key]
+            self._taken.discard(key)
 
     async def settle(self) -> None:
         """Returns when everything is written."""

@@ -156,8 +156,9 @@ class RayTrainer:
             raise UnavailableError("the trainer has died too often") from None
         finally:
             ray.kill(actor)
-            # Nobody goes on with it: a lesson that has ended is asked for anew.
-            await asyncio.to_thread(_forget, _checkpoints(self._settings) / spec.id)
+        # One that was cut off is for the next owner of the partition to go on with; whoever ends a
+        # lesson otherwise calls `forget`.
+        await self.forget(spec.id)
         figures = report.figures
         return Trained(
             manifest=(await payload).manifest,

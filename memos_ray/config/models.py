@@ -162,6 +162,8 @@ class ModelSettings(Section):
             raise ValueError("replicas_max is less than replicas_min")
         if self.tensor_parallel > 1 and not self.engine_process:
             raise ValueError("several devices need engine_process")
+        if self.adapter_promotion not in (None, AdapterPromotion.MANUAL) and not self.adapter_slots:
+            raise ValueError("adapter_promotion needs adapter_slots")
         return self
 
 

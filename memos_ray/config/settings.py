@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -77,7 +77,7 @@ class VaultSettings(Section):
         "seconds of prefill for their bytes (`cost`), those not used for longest (`lru`), those of "
         "the last label (`label`), or those least similar to the last questions (`similarity`).",
     )
-    kv_labels: tuple[str, ...] = Field(
+    kv_labels: tuple[Literal["shared", "conversation"], ...] = Field(
         ("shared", "conversation"),
         description="For `label`: which caches stay longest, those that all prompts of a namespace "
         "begin with or those of conversations.",
@@ -291,6 +291,9 @@ class Settings(_Explained):
         paraphraser = self.teaching.paraphraser
         if paraphraser is not None and paraphraser not in names:
             raise ValueError("teaching.paraphraser is none of the models")
+        for model in self.served_models:
+            if model.adapter_slots and self.teaching.rank > model.adapter_rank_max:
+                raise ValueError("teaching.rank is above adapter_rank_max of a model")
         return self
 
     @property

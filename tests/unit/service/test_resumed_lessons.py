@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from memos_ray.core.access.model import PrincipalRecord
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import TeachingState
 from memos_ray.errors import MemosError, StoreError
-from memos_ray.gateway.models import NewMemory
+from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.models import MemoryChange, NewMemory
 from memos_ray.gateway.parameter_models import LessonReport, Teaching
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from tests.unit.service.test_lessons import MODEL, Bench, bench, tokenizer, until
@@ -49,6 +51,42 @@ async def test_it_goes_on_after_a_restart(bench: Bench) -> None:
     assert first == second, "under the same id, from the same memories"
     assert bench.trainer.forgotten == []
     assert set(bench.forms(await bench.chat()).values()) == {Form.PARAMETER}
+
+
+async def test_one_about_an_activation_memory_goes_on(bench: Bench) -> None:
+    made = await bench.memos.doorway.activation.convert(
+        bench.admin, Conversion(ids=bench.ids, model=MODEL)
+    )
+    block = made.results[0].id or ""
+    bench.trainer.go_on.clear()
+    parameter = bench.memos.doorway.parameter
+    lesson = await parameter.teach(bench.admin, Teaching(ids=[block], model=MODEL))
+    await until(lambda: bool(bench.trainer.lessons))
+    await bench.open()
+    await bench.lesson(lesson.id)
+    await until(lambda: len(bench.trainer.lessons) == 2)
+    bench.trainer.go_on.set()
+    found = await ended(bench, lesson.id)
+    assert found.state is TeachingState.LIVE, found.reason
+    memory = await bench.memos.service.get(bench.admin, lesson.id)
+    assert {one.memory_id for one in memory.sources} == {block, *bench.ids}
+
+
+async def test_what_no_longer_holds_is_not_asked_for_again(bench: Bench, tmp_path: Path) -> None:
+    store = SqlRecordStore.embedded(tmp_path / "records")
+    await bench.open(store)
+    await bench.learnt()
+    ended_at = datetime(2020, 1, 1, tzinfo=UTC)
+    for id in bench.ids[1:]:
+        change = MemoryChange(valid_to=ended_at)
+        await bench.memos.service.update(bench.admin, id, change)
+    await bench.memos.service.delete(bench.admin, bench.ids[0])
+    await until(lambda: not bench.files)
+    kept = NewMemory(text="Nobody keeps the garden now.")
+    await bench.memos.service.add(bench.admin, [kept])
+    await bench.chat()
+    await bench.memos.doorway.chats.settle()
+    await until(lambda: not [row for one in range(4) for row in store.derivations(one, "relearn")])
 
 
 async def test_the_next_owner_goes_on_beside_a_zombie(bench: Bench) -> None:
