@@ -15,6 +15,7 @@ from datetime import datetime
 import orjson
 
 from memos_ray.config import LifecycleSettings
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest, added
 from memos_ray.core.lifecycle.sweeping import SweepRules
 from memos_ray.core.vault.log import ControlChange
@@ -57,7 +58,8 @@ class MemLifecycle:
 
     async def start(self) -> None:
         """Begins to sweep by itself, where the settings want that; idempotent."""
-        if self._schedule is None and self._settings.enabled:
+        ended = self._schedule is None or self._schedule.done()
+        if ended and self._settings.enabled:
             self._schedule = asyncio.create_task(self._run())
 
     async def status(self) -> LifecycleStatus:
@@ -90,6 +92,9 @@ class MemLifecycle:
             except MemosError as error:
                 _log.warning("a sweep stopped, and will go on: %s", error.code)
                 pause_s = min(_RETRY_S, self._settings.pause_s)
+            except Exception as error:
+                _log.error("a sweep failed, and will go on: %s", describe_defect(error))
+                pause_s = self._settings.pause_s
             await asyncio.sleep(pause_s)
 
     def _swept(self, sweep: asyncio.Task[LifecycleStatus]) -> None:
@@ -104,8 +109,9 @@ class MemLifecycle:
         left = [p for p in range(len(ring.owners)) if p not in progress.done]
         seen = 0
         moves: dict[str, int] = {}
-        try:
-            for place, partition in enumerate(left):
+        failed: MemosError | None = None
+        for place, partition in enumerate(left):
+            try:
                 while True:
                     self._show(True, len(left) - place, seen, moves)
                     report = await self._piece(partition, progress.after(partition))
@@ -115,9 +121,12 @@ class MemLifecycle:
                     await asyncio.to_thread(progress.store, self._control)
                     if report.after is None:
                         break
-        except MemosError as error:
-            self._show(False, len(ring.owners) - len(progress.done), seen, moves, error.code)
-            raise
+            except MemosError as error:
+                # One partition that cannot be swept does not keep the others from it.
+                failed = failed or error
+        if failed is not None:
+            self._show(False, len(ring.owners) - len(progress.done), seen, moves, failed.code)
+            raise failed
         progress.begin_anew()
         await asyncio.to_thread(progress.store, self._control)
         self._show(False, 0, seen, moves, finished_at=self._clock.now())

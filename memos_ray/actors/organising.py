@@ -20,7 +20,7 @@ from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
-from memos_ray.core.lifecycle.states import GONE
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.organising import (
     OrganisingReport,
     Proposal,
@@ -98,7 +98,7 @@ class Organiser:
         heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, partition, keys)
         await self.book.forget(partition, [key for key in keys if key not in heads])
         for cube in heads.values():
-            if cube.state in GONE or not isinstance(cube.payload, Plaintext):
+            if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
                 continue
             if cube.descriptive.valid_to is None and not cube.frozen:
                 await self._compare(Place(partition, cube.tenant, cube.namespace), cube, courtesy)

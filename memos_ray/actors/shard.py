@@ -159,15 +159,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         self, partition: int, submissions: Sequence[Submission]
     ) -> list[Written | MemosError]:
         """Commits writes; see `ShardPort`."""
-        owned = await self._serve(partition)
-        refuse_the_lifecycles_own(submissions)
-        await self._guard.ensure_each(submission.context for submission in submissions)
-        self._counters["writes"] += len(submissions)
-        self._pressure.note(len(submissions))
-        outcomes = await owned.writer.submit(submissions)
-        if any(_erases(one) for one in submissions):
-            await self._receipts.written()
-        return outcomes
+        return await self._submit(partition, submissions)
 
     async def receipt(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
         """Returns the receipt of an erasure; see `ShardPort`."""
@@ -176,10 +168,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
 
     async def write_all(self, partition: int, submissions: Sequence[Submission]) -> list[Written]:
         """Commits writes, all or none; see `ShardPort`."""
-        owned = await self._serve(partition)
-        await self._guard.ensure_each(submission.context for submission in submissions)
-        self._counters["writes"] += len(submissions)
-        return settled(await owned.writer.submit(submissions, whole=True))
+        return settled(await self._submit(partition, submissions, whole=True))
 
     async def get(
         self, partition: int, context: CallContext, ids: Sequence[str]
@@ -282,6 +271,19 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
                 self._counters + self._activation.counters + self._parameter.proposals.counters
             ),
         )
+
+    async def _submit(
+        self, partition: int, submissions: Sequence[Submission], *, whole: bool = False
+    ) -> list[Written | MemosError]:
+        owned = await self._serve(partition)
+        refuse_the_lifecycles_own(submissions)
+        await self._guard.ensure_each(submission.context for submission in submissions)
+        self._counters["writes"] += len(submissions)
+        self._pressure.note(len(submissions))
+        outcomes = await owned.writer.submit(submissions, whole=whole)
+        if any(_erases(one) for one in submissions):
+            await self._receipts.written()
+        return outcomes
 
     async def _serve(self, partition: int) -> OwnedPartition:
         self._upkeep.start(self._holdings)

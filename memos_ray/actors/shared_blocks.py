@@ -21,8 +21,8 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.metadata import Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ActivationRef, Form
-from memos_ray.core.cube.predicate import Not, OneOf, Predicate, all_of, evaluate
-from memos_ray.core.lifecycle.states import GONE
+from memos_ray.core.cube.predicate import OneOf, Predicate, all_of, evaluate
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.scheduling import (
     PromptStart,
     Taught,
@@ -47,7 +47,7 @@ PINNED = "pinned"
 
 _BLOCKS = all_of(
     OneOf("form", (Form.ACTIVATION.value,)),
-    Not(OneOf("state", tuple(state.value for state in GONE))),
+    OneOf("state", tuple(state.value for state in LIVE)),
 )
 _MOST = 16
 

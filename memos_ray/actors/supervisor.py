@@ -73,8 +73,12 @@ class Supervisor:
             if set(ring.owners) != set(names):
                 ring = await self._move(ring, names)
         await asyncio.gather(*(self._serve(name) for name in names))
-        await self._crew.start_pipelines()
-        await self._crew.start_lifecycle()
+        for start in (self._crew.start_lifecycle, self._crew.start_pipelines):
+            try:
+                await start()
+            except MemosError as error:
+                # The vault serves without them; reconciling tries again.
+                _log.warning("%s failed, will try again: %s", start.__name__, error.code)
         if self._loop is None:
             self._loop = asyncio.create_task(self._reconcile_forever())
         return ring

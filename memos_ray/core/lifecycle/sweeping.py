@@ -8,6 +8,7 @@ from datetime import datetime
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Decay
+from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
 
@@ -63,15 +64,14 @@ def decide(cube: MemCube, now: datetime, rules: SweepRules) -> Verdict | None:
         return _collected(cube, now, rules)
     if lifespan_over(cube, now):
         return Verdict(Move.EXPIRE, Cause.LIFESPAN)
-    if cube.state not in LIVE:
+    if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
+        # Caches and adapters are used without being read; they go with what they are made of.
         return None
     left = heat(cube, now)
     if left is not None and left < rules.cold_heat:
         return Verdict(Move.ARCHIVE, Cause.DECAY)
     if _longer_ago(rules.unused_s, _touched(cube), now):
         return Verdict(Move.ARCHIVE, Cause.UNUSED)
-    if cube.state is State.GENERATED and cube.usage.access_count:
-        return Verdict(Move.ACTIVATE, Cause.USED)
     return None
 
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.fingerprint import similarity
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.organising.statements import Statement, statements
 from memos_ray.core.retrieval.text import fold, split_words
 
@@ -76,7 +77,7 @@ def judge(one: MemCube, other: MemCube) -> Judgement | None:
 def _in_force(cube: MemCube) -> bool:
     return (
         isinstance(cube.payload, Plaintext)
-        and cube.state is not State.DELETED
+        and cube.state in LIVE
         and not cube.frozen
         and cube.descriptive.valid_to is None
     )

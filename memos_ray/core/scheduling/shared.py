@@ -8,10 +8,11 @@ from datetime import datetime
 
 from memos_ray.core.activation import KvManifest, SourceVersion
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.scheduling.conversations import ConversationState
 from memos_ray.core.scheduling.forms import MemoryFacts
 from memos_ray.core.scheduling.plan import PromptMemory
@@ -135,11 +136,11 @@ def memory_facts(cube: MemCube, uses_hour: float, tokens: int, now: datetime) ->
 
 
 def holds(cube: MemCube, now: datetime) -> bool:
-    """Tells whether a memory may stand in a prompt: a text, not deleted, expired or superseded."""
+    """Tells whether a memory may stand in a prompt: a text, not put away, gone or superseded."""
     lifespan, ended = cube.governance.lifespan, cube.descriptive.valid_to
     return (
         isinstance(cube.payload, Plaintext)
-        and cube.state is not State.DELETED
+        and cube.state in LIVE
         and not (isinstance(lifespan, ExpiresAt) and lifespan.at <= now)
         and not (ended is not None and ended <= now)
     )
