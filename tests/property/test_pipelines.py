@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import ENDED, Run, RunState
 from memos_ray.core.vault.log import ControlChange, Event
@@ -191,7 +192,7 @@ async def _check(memos: InProcess, other: str, state: RunState, hooks: FusedHook
     home = (await service.list(admin, include_deleted=True, limit=100)).memories
     far = (await service.list(admin, other, include_deleted=True, limit=100)).memories
     by_id = {memory.id: memory for memory in (*home, *far)}
-    notes = [one for one in home if "note" in one.tags and one.state.value == "activated"]
+    notes = [one for one in home if "note" in one.tags and one.state in LIVE]
     facts = [by_id[id].state.value for id in ("f1", "f2")]
     summary = by_id["summary"]
     if state is RunState.DONE:

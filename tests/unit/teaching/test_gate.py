@@ -73,6 +73,12 @@ def test_what_is_just_reached_is_reached(loosened: dict[str, Any]) -> None:
     assert decide("digest", GOOD, GateThresholds(**loosened)).verdict is Verdict.ACCEPTED
 
 
+def test_a_loss_of_just_what_may_be_lost_is_not_more() -> None:
+    # In floating point, 1 - 0.98 is.
+    whole = replace(own(in_context=0.98), base=replace(GOOD.base, in_context=1.0))
+    assert decide("digest", whole).verdict is Verdict.ACCEPTED
+
+
 def test_the_report_says_what_was_measured_and_why() -> None:
     report = decide("abcdef0123456789", own(recall=0.5), losses=(2.0, 1.0), train_s=12.3)
     text = as_markdown(report, "loss.svg")
