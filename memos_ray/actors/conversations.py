@@ -207,7 +207,8 @@ class Conversations:
         if len(kept) >= _MOST_PIECES:
             # In one piece again.
             kept, start = _that_fit(turn.shared, (), tokens, salt)
-        if not self._library.admits(key.name, len(tokens)):
+        begin = kept[0].manifest.start if kept else start
+        if not self._library.admits(key.name, len(tokens) - begin):
             # It would have to go at once.
             return
         manifest, reference = await self._builder.extend(
@@ -217,7 +218,7 @@ class Conversations:
             # Forgotten meanwhile. A newer turn, though, goes on from here.
             return
         made = (*kept, KvObject(manifest, reference))
-        self._library.hold(key.name, made, self._library.estimate_s(manifest.tokens))
+        self._library.hold(key.name, made, self._library.estimate_s(manifest.tokens - begin))
 
 
 def _that_fit(

@@ -12,7 +12,6 @@ from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject, ids_by_tena
 from memos_ray.actors.kv_rest import KvRest, Resting
 from memos_ray.core.activation import CacheState, KvManifest, tenant_salt
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.generation import estimated_tokens
 from memos_ray.core.scheduling.policies import Holding
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import InvalidInputError, MemosError, NotFoundError, VersionConflictError
@@ -88,8 +87,11 @@ class KvCaches:
             weights: reference to those of the name's adapter.
         """
         held = self._library.use(name, pinned=keep)
+        if self._at_rest is not None:
+            # What is hot here is what the next owner wants first.
+            self._at_rest.note(name, pinned=keep)
         resting = self.resting(name)
-        tokens = estimated_tokens(text)
+        tokens = self._library.expected_tokens(name.model, text)
         fits = resting is not None or self._library.admits(name, tokens, pinned=keep)
         if held is None and not fits:
             self.counters["kv_declined"] += 1
@@ -209,6 +211,8 @@ class KvCaches:
             held = await self._at_rest.fetch(name)
             if held is not None:
                 self.counters["kv_loads"] += 1
+                self._library.note_build(held.manifest.tokens, resting.build_s)
+                self._library.note_tokens(name.model, text, held.manifest.tokens)
                 self._hold(name, held, resting.build_s, keep)
                 return held.manifest
         if self._builder is None:
@@ -224,6 +228,7 @@ class KvCaches:
         )
         build_s = self._clock.monotonic() - started
         self._library.note_build(manifest.tokens, build_s)
+        self._library.note_tokens(name.model, text, manifest.tokens)
         self.counters["kv_builds"] += 1
         held = KvObject(manifest, reference)
         self._hold(name, held, build_s, keep)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvManifest, SourceVersion
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.generation import estimated_tokens
 from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.scheduling.policies import Budget, Holding, Keeper, RetentionPolicy
 from memos_ray.core.vault.log import CubeKey
@@ -21,6 +22,8 @@ CONVERSATION = "conversation"
 
 _TOKEN_S = 1e-3
 _LEARNING = 0.3
+# Of the estimate from above: at six bytes a token it is twice too many.
+_TOKEN_SHARE = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -132,6 +135,7 @@ class KvLibrary:
         self._keeper: Keeper[KvName] = Keeper(budget, policy, lambda name: name.kin)
         self._token_s = _TOKEN_S
         self._token_bytes: dict[str, float] = {}
+        self._token_share: dict[str, float] = {}
 
     @property
     def memory_bytes(self) -> int:
@@ -147,7 +151,7 @@ class KvLibrary:
         """Tells whether a cache would be held, before it is built.
 
         Args:
-            tokens: how long it would be, about.
+            tokens: how many it would hold, about.
         """
         each = self._token_bytes.get(name.model)
         if each is None:
@@ -201,6 +205,16 @@ class KvLibrary:
     def objects(self, name: KvName) -> tuple[KvObject, ...]:
         """Returns a cache without using it; nothing when it is not held."""
         return self._objects.get(name, ())
+
+    def expected_tokens(self, model: str, text: str) -> int:
+        """Estimates from below, by what was learnt: what would fit is not to be refused."""
+        return round(estimated_tokens(text) * self._token_share.get(model, _TOKEN_SHARE))
+
+    def note_tokens(self, model: str, text: str, tokens: int) -> None:
+        """Learns how many tokens of a model texts are: at once from few, slowly from many."""
+        share = tokens / estimated_tokens(text)
+        before = self._token_share.get(model, share)
+        self._token_share[model] = min(share, before + _LEARNING * (share - before))
 
     def note_build(self, tokens: int, took_s: float) -> None:
         """Learns how long computing tokens takes."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -23,6 +24,7 @@ import orjson
 
 from memos_ray.actors.errands import Errands
 from memos_ray.actors.kv_library import KvAdapter, KvName, KvObject
+from memos_ray.actors.patience import patiently
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.activation import files as kv_files
@@ -50,7 +52,8 @@ class KvRest:
     Eviction: by the policy, beyond `budget_bytes`.
 
     Concurrency: methods run on the actor's event loop; files are written and erased one after the
-    other on `executor`, so that a save that is overtaken by a change is erased behind it.
+    other on `executor`, so that a save that is overtaken by a change is erased behind it. Erasing
+    is tried until it works, or another shard owns the partition.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class KvRest:
         self._epochs: dict[int, int] = {}
         self._rows: dict[KvName, Resting] = {}
         self._errands = Errands("a KV cache at rest")
+        self._closing = False
 
     @property
     def memory_bytes(self) -> int:
@@ -102,6 +106,12 @@ class KvRest:
         """Returns what is known of a cache at rest, if it is there."""
         return self._rows.get(name)
 
+    def note(self, name: KvName, *, pinned: bool) -> None:
+        """Counts that a cache is wanted, hot or not; `pinned` is what its memory says now."""
+        holding = self._keeper.use(name, name.label, self._clock.monotonic())
+        if holding is not None:
+            holding.pinned = pinned
+
     def save(self, name: KvName, held: KvObject, build_s: float) -> None:
         """Lays a cache down, behind whatever else is to be written."""
         if held.manifest.size_bytes <= self._budget and name not in self._rows:
@@ -112,7 +122,6 @@ class KvRest:
         row = self._rows.get(name)
         if row is None:
             return None
-        self._keeper.use(name, name.label, self._clock.monotonic())
         try:
             payload = await self._run(self._read, row.blob)
             reference = await self._objects.put(payload)
@@ -126,12 +135,10 @@ class KvRest:
 
     def outdate(self, changed: Mapping[str, Set[str]], partition: int) -> None:
         """Erases what was computed from other versions than there are now."""
-        if self._rows:
-            self.let_go(
-                name
-                for name in list(self._rows)
-                if name.place.partition == partition and name.touches(changed)
-            )
+        for name in list(self._rows):
+            if name.place.partition == partition and name.touches(changed):
+                self.let_go([name])
+                self._keeper.outdated(name, self._clock.monotonic())
 
     def let_go(self, names: Iterable[KvName]) -> None:
         """Erases caches at rest, and never offers them from now on."""
@@ -140,48 +147,58 @@ class KvRest:
             self._errands.leave(self._erase(gone))
 
     async def settle(self) -> None:
-        """Returns when everything that was asked for is written or erased."""
+        """Returns when everything that was asked for is written or erased.
+
+        What cannot be erased now is left to the next owner.
+        """
+        self._closing = True
         await self._errands.settle()
 
     async def _take_over(self, partition: int, epoch: int) -> None:
-        outdated: list[Resting] = []
-        for one in await self._run(self._store.derivations, partition, KIND):
-            row = _resting(partition, one)
-            heads = await self._run(self._store.heads, partition, row.name.keys)
-            if not row.name.holds(heads.values()):
-                outdated.append(row)
-            elif self._epochs.get(partition) == epoch:
-                if row.name not in self._rows:
+        outdated: dict[KvName, Resting] = {}
+
+        async def adopt() -> None:
+            for one in await self._run(self._store.derivations, partition, KIND):
+                row = resting_of(partition, one)
+                heads = await self._run(self._store.heads, partition, row.name.keys)
+                if not row.name.holds(heads.values()):
+                    outdated[row.name] = row
+                elif self._epochs.get(partition) == epoch and row.name not in self._rows:
+                    self._rows[row.name] = row
                     self.let_go(self._enter(row))
-        await self._erase(outdated)
+
+        await self._until_done(partition, adopt)
+        await self._erase(outdated.values())
 
     async def _save(self, name: KvName, held: KvObject, build_s: float) -> None:
         epoch = self._epochs.get(name.place.partition)
         if epoch is None or name in self._rows:
             return
         payload = await self._objects.get(held.reference)
-        # Known from here on: a change that comes meanwhile asks for its erasure, which comes next.
         blob = await self._run(_digest, payload)
         row = Resting(name, blob, held.manifest.size_bytes, build_s)
-        going = self._enter(row)
-        heads = await self._run(self._store.heads, name.place.partition, name.keys)
-        if not name.holds(heads.values()):
-            # The change came before it was known.
-            self._take(name)
-            self.let_go(going)
-            return
+        # Known from here on: a change that comes meanwhile asks for its erasure, which comes next.
+        self._rows[name] = row
+        going: list[KvName] = []
         try:
-            await self._run(self._write, row, payload, epoch)
+            heads = await self._run(self._store.heads, name.place.partition, name.keys)
+            if not name.holds(heads.values()):
+                # The change came before it was known.
+                self._take(name)
+            elif self._rows.get(name) is row:
+                # Others go only for what is written.
+                going = self._enter(row)
+                await self._run(self._write, row, payload, epoch)
         except (MemosError, asyncio.CancelledError):
-            self._take(name)
+            # The row may be there, or a part of it all.
+            self.let_go([name])
             raise
         finally:
             self.let_go(going)
 
     def _enter(self, row: Resting) -> list[KvName]:
-        """Lists a cache; returns those that have to go for it."""
+        """Gives a listed cache its room; returns those that have to go for it."""
         name = row.name
-        self._rows[name] = row
         offered = Holding(name.place.tenant, row.size_bytes, row.build_s, label=name.label)
         return self._keeper.hold(name, offered, self._clock.monotonic())
 
@@ -191,9 +208,29 @@ class KvRest:
 
     async def _erase(self, rows: Iterable[Resting]) -> None:
         for row in rows:
-            epoch = self._epochs.get(row.name.place.partition)
-            if epoch is not None:
-                await self._run(self._remove, row, epoch)
+            await self._until_done(row.name.place.partition, partial(self._erase_one, row))
+
+    async def _erase_one(self, row: Resting) -> None:
+        epoch = self._epochs.get(row.name.place.partition)
+        if epoch is not None:
+            await self._run(self._remove, row, epoch)
+
+    async def _until_done(self, partition: int, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something for a partition, again and again while this shard owns it."""
+        epoch = self._epochs.get(partition)
+
+        async def attempt() -> None:
+            if self._epochs.get(partition) != epoch:
+                return
+            try:
+                await act()
+            except MemosError as error:
+                if error.retryable and not self._closing:
+                    raise
+                # Among them: another owner has the partition now, and does the rest.
+                _log.warning("a KV cache at rest is left to the next owner: %s", error.code)
+
+        await patiently(attempt, "a KV cache at rest")
 
     def _read(self, blob: str) -> KvPayload:
         return kv_files.read(self._open_blobs().get(blob))
@@ -243,7 +280,8 @@ def _derivation(row: Resting) -> Derivation:
     )
 
 
-def _resting(partition: int, row: Derivation) -> Resting:
+def resting_of(partition: int, row: Derivation) -> Resting:
+    """Rebuilds what is known of a cache from its row."""
     body = orjson.loads(row.body)
     adapter = None
     if "adapter" in body:

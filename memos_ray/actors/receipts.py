@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,13 +41,27 @@ _LOG_PAGE = 1000
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _RowLeft:
+    """A row of something derived.
+
+    Attributes:
+        ids: of the memories that it was made of, for whose receipts this alone is reason enough.
+    """
+
+    thing: ErasedThing
+    tenant: str
+    ids: frozenset[str] = frozenset()
+
+
 class Receipts:
     """Says of each erasure what it has retired, and when nothing of that was left.
 
     What is left is looked up, not assumed: rows go after the files that they name, and after the
-    replicas have confirmed, so that whatever has no row is gone. The log is the truth: for an
-    erasure whose receipt a crash has prevented, one is made from its entry there when somebody
-    asks.
+    replicas have confirmed, so that whatever has no row is gone. What has one and was made of the
+    memory is on its receipt, known to this shard at the erasure or not. The log is the truth:
+    for an erasure whose receipt a crash has prevented, one is made from its entry there when
+    somebody asks.
 
     Concurrency: methods run on the actor's event loop; rows are read and written on `executor`.
 
@@ -198,11 +212,12 @@ class Receipts:
 
     async def _look(self, partition: int) -> None:
         waiting = dict(self._pending[partition])
-        left = await self._left(partition)
+        rows = await self._rows_left(partition)
+        left = frozenset((row.thing.kind, row.thing.name) for row in rows)
         for key, receipt in waiting.items():
             indexed = self._indexed.get(partition)
             own = {(Derived.INDEX, key.id)} if indexed and indexed() < receipt.lsn else set()
-            found = done(receipt, left | own, self._clock.now())
+            found = done(_with(receipt, rows), left | own, self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
                 found = replace(found, signature=signature)
@@ -214,23 +229,26 @@ class Receipts:
                 else:
                     self._pending[partition][key] = found
 
-    async def _left(self, partition: int) -> frozenset[tuple[Derived, str]]:
+    async def _rows_left(self, partition: int) -> list[_RowLeft]:
         """Returns what has rows still."""
-        found: set[tuple[Derived, str]] = set()
-        for derived, kind in ((Derived.KV, kv_rest.KIND), (Derived.ADAPTER, adapter_rows.KIND)):
-            rows = await self._run(self._store.derivations, partition, kind)
-            found.update((derived, row.name) for row in rows)
-            if derived is Derived.ADAPTER:
-                # What a lesson that was cut off has laid down already.
-                found.update((Derived.LESSON, row.name) for row in rows)
-        rows = await self._run(self._store.derivations, partition, lesson_rows.KIND)
-        lessons = [lesson_rows.lesson_of(partition, row) for row in rows]
-        found.update(
-            (Derived.LESSON, one.request.minted_id)
-            for one in lessons
-            if one.state is TeachingState.TRAINING
-        )
-        return frozenset(found)
+        found = []
+        for row in await self._run(self._store.derivations, partition, kv_rest.KIND):
+            name = kv_rest.resting_of(partition, row).name
+            ids = frozenset(key.id for key in name.keys)
+            found.append(_RowLeft(ErasedThing(Derived.KV, row.name), row.tenant, ids))
+        for row in await self._run(self._store.derivations, partition, adapter_rows.KIND):
+            adapter = adapter_rows.adapter_of(partition, row)
+            ids = frozenset([adapter.id, *(source.cube_id for source in adapter.sources)])
+            thing = ErasedThing(Derived.ADAPTER, adapter.id, adapter.digest)
+            found.append(_RowLeft(thing, row.tenant, ids))
+            # What a lesson that was cut off has laid down already.
+            found.append(_RowLeft(ErasedThing(Derived.LESSON, adapter.id), row.tenant))
+        for row in await self._run(self._store.derivations, partition, lesson_rows.KIND):
+            lesson = lesson_rows.lesson_of(partition, row)
+            if lesson.state is TeachingState.TRAINING:
+                ids = frozenset(source.cube_id for source in lesson.sources)
+                found.append(_RowLeft(ErasedThing(Derived.LESSON, row.name), row.tenant, ids))
+        return found
 
     async def _rest(self, partition: int, key: CubeKey) -> Receipt | None:
         rows = await self._rows(partition)
@@ -253,6 +271,19 @@ class Receipts:
 
 def _erasure(event: Event) -> bool:
     return event.operation == ERASE and event.outcome is Outcome.DONE and event.cube_id is not None
+
+
+def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
+    """Adds what has a row that names the memory."""
+    known = {(thing.kind, thing.name) for thing in receipt.things}
+    more = [
+        row.thing
+        for row in rows
+        if row.tenant == receipt.tenant
+        and receipt.memory_id in row.ids
+        and (row.thing.kind, row.thing.name) not in known
+    ]
+    return replace(receipt, things=(*receipt.things, *more))
 
 
 def _row_of(receipt: Receipt) -> Derivation:

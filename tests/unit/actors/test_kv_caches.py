@@ -18,14 +18,15 @@ from memos_ray.actors.residency import Place
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.core.activation import CacheState, SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
-from memos_ray.core.scheduling.policies import Budget, CostBased
+from memos_ray.core.scheduling.policies import Budget, CostBased, LeastRecentlyUsed
 from memos_ray.core.vault.log import Commit
-from memos_ray.errors import VersionConflictError
+from memos_ray.errors import UnavailableError, VersionConflictError
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import make_cube, next_version
 from memos_ray.testing.engines import HASHING_SHAPES, HashingEngine
+from memos_ray.testing.faults import FaultPlan, FaultyRecordStore
 from memos_ray.testing.in_process import LocalObjects
 from memos_ray.testing.models import ReplicaModel
 from memos_ray.testing.random_adapters import random_adapter
@@ -49,32 +50,50 @@ class Bench:
 
     def __init__(self, folder: Path, tokenizer: ModelTokenizer, executor: ThreadPoolExecutor):
         self.folder = folder
-        store = MemoryRecordStore()
-        store.take(0, "shard-0", 1)
-        self.owner = Owner(store, 0)
+        self.plan = FaultPlan()
+        self.store = FaultyRecordStore(MemoryRecordStore(), self.plan)
+        self.store.take(0, "shard-0", 1)
+        self.owner = Owner(self.store, 0)
         self.inside, self.learnt, self.adapter = (make_cube(text) for text in "abc")
         self.owner.commit(self.inside, self.learnt, self.adapter)
         self.model = ReplicaModel(ModelReplica(HashingEngine(), tokenizer, 2048))
-        blobs = BlobStore.local(folder)
-        clock = ManualClock()
-        rest = KvRest(
-            store=store,
-            blobs=lambda: blobs,
+        self.clock = ManualClock()
+        self.away = 0
+        self._blobs = BlobStore.local(folder)
+        self._executor = executor
+        self.open()
+
+    def open(self, rest_bytes: int = 1 << 30) -> None:
+        """Begins as the next owner does: with what is in the stores."""
+        self.rest = KvRest(
+            store=self.store,
+            blobs=self._open_blobs,
             objects=LocalObjects(),
-            executor=executor,
-            budget_bytes=1 << 30,
-            policy=CostBased(),
-            clock=clock,
+            executor=self._executor,
+            budget_bytes=rest_bytes,
+            policy=LeastRecentlyUsed(),
+            clock=self.clock,
         )
+        self.library = KvLibrary(Budget(1 << 30, 1 << 30), CostBased(), self.clock)
         self.caches = KvCaches(
-            store=store,
+            store=self.store,
             builder=self.model,
-            library=KvLibrary(Budget(1 << 30, 1 << 30), CostBased(), clock),
-            rest=rest,
-            clock=clock,
-            executor=executor,
+            library=self.library,
+            rest=self.rest,
+            clock=self.clock,
+            executor=self._executor,
         )
         self.caches.open(0, 1)
+
+    def _open_blobs(self) -> BlobStore:
+        if self.away > 0:
+            self.away -= 1
+            raise UnavailableError("the blob store is away")
+        return self._blobs
+
+    def base(self, cube: MemCube) -> KvName:
+        """Names a cache of one memory, without an adapter."""
+        return KvName(PLACE, "hashing", (SourceVersion(cube.id, 1),))
 
     @property
     def name(self) -> KvName:

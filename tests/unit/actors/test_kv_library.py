@@ -82,3 +82,20 @@ def test_SCHED_2_the_last_questions_tell_what_is_similar() -> None:
     assert 0 < held.similarity < near
     shelf.library.asked(Place(0, "acme", "elsewhere"), ["held"])
     assert held.similarity < near, "other namespaces' questions are not about it"
+
+
+def test_SCHED_2_what_would_fit_is_not_refused_for_an_estimate_from_above() -> None:
+    library = KvLibrary(Budget(SIZE, SIZE), retention_policy(VaultSettings()), ManualClock())
+    library.hold(named("held"), cache(tokens=64), 1.0)
+    library.outdated(named("held"))
+    # 64 tokens of a little more than four bytes: estimated as 90, which would not fit.
+    text = "x" * 270
+    assert library.admits(named("held", version=2), library.expected_tokens("m", text))
+    library.note_tokens("m", text, 64)
+    assert library.expected_tokens("m", text) == 64
+    assert library.admits(named("held", version=2), library.expected_tokens("m", text))
+    assert not library.admits(named("held", version=2), library.expected_tokens("m", 2 * text))
+    library.note_tokens("m", text, 90)
+    assert 64 < library.expected_tokens("m", text) < 90
+    library.note_tokens("m", text, 48)
+    assert library.expected_tokens("m", text) == 48

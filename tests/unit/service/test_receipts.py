@@ -90,6 +90,20 @@ async def test_it_is_pending_until_replicas_have_confirmed(bench: Bench) -> None
     assert kinds(done)[Derived.ADAPTER] == [lesson.id] and done.verified()
 
 
+async def test_an_adapter_that_is_being_retired_already_is_on_it(bench: Bench) -> None:
+    lesson = await bench.learnt()
+    bench.model.fail = UnavailableError("no replica answers")
+    await bench.memos.service.delete(bench.admin, lesson.id)
+    await bench.memos.service.delete(bench.admin, bench.ids[0], hard=True)
+    async with asyncio.timeout(30):
+        while Derived.ADAPTER not in kinds(await shown(bench, bench.ids[0])):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await shown(bench, bench.ids[0])).state == "pending"
+    await bench.open()
+    done = await complete(bench, bench.ids[0])
+    assert kinds(done)[Derived.ADAPTER] == [lesson.id] and done.verified()
+
+
 async def test_a_lesson_that_was_cut_off_is_on_it(bench: Bench) -> None:
     bench.trainer.go_on.clear()
     lesson = await bench.teach()
