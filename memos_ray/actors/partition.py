@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.archiving import ArchiveConsumer, concerns
@@ -23,6 +24,7 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.planning import GuardPort
+from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import MemosError
 from memos_ray.ports import BlobStorePort, ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
 
@@ -156,7 +158,6 @@ class OwnedPartition:
                 on_error=on_error,
             )
 
-        receipts.open(number, epoch, None if vectors is None else lambda: self.indexed_lsn)
         self.archive_feed: LogFeed | None = None
         if blobs is not None:
             self.archive_feed = LogFeed(
@@ -174,6 +175,12 @@ class OwnedPartition:
                 on_fenced=on_fenced,
                 on_error=on_error,
             )
+        feeds = {Derived.INDEX: self.index_feed, Derived.ARCHIVE: self.archive_feed}
+        receipts.open(
+            number,
+            epoch,
+            {kind: partial(_position, feed) for kind, feed in feeds.items() if feed is not None},
+        )
 
     @property
     def indexed_lsn(self) -> int:
@@ -222,3 +229,7 @@ class OwnedPartition:
         self.organise_feed.notify()
         if self.index_feed is not None:
             self.index_feed.notify()
+
+
+def _position(feed: LogFeed) -> int:
+    return feed.position

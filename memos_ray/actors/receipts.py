@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -87,19 +87,21 @@ class Receipts:
         self._clock = clock
         self._executor = executor
         self._epochs: dict[int, int] = {}
-        self._indexed: dict[int, Callable[[], int] | None] = {}
+        self._followers: dict[int, Mapping[Derived, Callable[[], int]]] = {}
         self._pending: dict[int, dict[CubeKey, Receipt]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._saving: set[asyncio.Task[None]] = set()
 
-    def open(self, partition: int, epoch: int, indexed: Callable[[], int] | None) -> None:
+    def open(
+        self, partition: int, epoch: int, followers: Mapping[Derived, Callable[[], int]]
+    ) -> None:
         """Takes over a partition, and goes on with its receipts.
 
         Args:
-            indexed: how far the vector store has come, where there is one.
+            followers: how far those have come that erase what the log tells them to.
         """
         self._epochs[partition] = epoch
-        self._indexed[partition] = indexed
+        self._followers[partition] = followers
         self._pending[partition] = {}
         self._tasks[partition] = asyncio.create_task(self._follow(partition, known=False))
 
@@ -159,8 +161,7 @@ class Receipts:
             for name in self._activation.touching(partition, key)
         ]
         things += self._parameter.touching(partition, key)
-        if self._indexed.get(partition) is not None:
-            things.append(ErasedThing(Derived.INDEX, event.cube_id))
+        things += [ErasedThing(kind, event.cube_id) for kind in self._followers.get(partition, ())]
         receipt = Receipt(
             event.tenant,
             event.namespace,
@@ -215,8 +216,11 @@ class Receipts:
         rows = await self._rows_left(partition)
         left = frozenset((row.thing.kind, row.thing.name) for row in rows)
         for key, receipt in waiting.items():
-            indexed = self._indexed.get(partition)
-            own = {(Derived.INDEX, key.id)} if indexed and indexed() < receipt.lsn else set()
+            own = {
+                (kind, key.id)
+                for kind, position in self._followers[partition].items()
+                if position() < receipt.lsn
+            }
             found = done(_with(receipt, rows), left | own, self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
