@@ -190,7 +190,7 @@ class KvRest:
                 going = self._enter(row)
                 await self._run(self._write, row, payload, epoch)
         except (MemosError, asyncio.CancelledError):
-            # The row may be there, or a part of it all.
+            # The row may be there already, without its file.
             self.let_go([name])
             raise
         finally:

@@ -140,6 +140,17 @@ async def test_it_is_built_behind_who_missed_it(bench: Bench) -> None:
     await eventually(lambda: len(bench.files) == 1)
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_how_long_it_is_in_tokens_is_learnt(bench: Bench, reopened: bool) -> None:
+    manifest = await bench.caches.build(bench.base(bench.inside), TEXT)
+    if reopened:
+        await bench.caches.close()
+        bench.open()
+        await eventually(lambda: bool(bench.rest.names))
+        await bench.caches.build(bench.base(bench.inside), TEXT)
+    assert bench.library.expected_tokens("hashing", TEXT) == manifest.tokens
+
+
 @pytest.mark.parametrize("which", MEMORIES)
 async def test_nothing_is_built_of_what_is_gone_already(bench: Bench, which: str) -> None:
     """As when the memories were read before a deletion, and the cache is asked for behind it."""

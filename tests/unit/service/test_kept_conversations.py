@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 
 import itertools
 
+from memos_ray.config import VaultSettings
 from memos_ray.core.activation import KvManifest, SourceVersion
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
@@ -242,3 +243,30 @@ async def test_a_shared_beginning_is_not_kept_twice(memos: InProcess, model: Rep
     answer = await talk.say("And boats?")
     assert {one.form for one in answer.memories} == {Form.ACTIVATION}
     assert answer.usage.cached_tokens >= model.extended[0].tokens
+
+
+async def test_room_is_needed_only_for_what_is_not_shared(
+    tokenizer: ModelTokenizer, tmp_path: Path
+) -> None:
+    """The shared block, which stays, has more than half of the budget."""
+    from memos_ray.gateway.activation_models import Conversion
+
+    budget = VaultSettings().kv_bytes
+    for folder in ("measured", "tight"):
+        model = Replicas(tokenizer)
+        settings = VaultSettings(kv_bytes=budget)
+        async with in_process(
+            tmp_path / folder, models={MODEL: model}, kv_builder=model, settings=settings
+        ) as memos:
+            admin, activation = memos.administrator, memos.doorway.activation
+            facts = [NewMemory(text=f"Ana has {n} {what}.") for n in range(4) for what in WHAT]
+            await memos.service.add(admin, facts)
+            ids = [memory.id for memory in (await memos.service.list(admin, limit=50)).memories]
+            made = await activation.convert(admin, Conversion(ids=ids, model=MODEL))
+            block = made.results[0].id or ""
+            await activation.pin(admin, block)
+            talk = Talk(memos, model)
+            await talk.say("How many cats?")
+            held, size = model.extended[0], (await activation.cache(admin, block)).size_bytes
+            assert held.start > held.held_tokens > 0
+            budget = size + held.size_bytes + held.size_bytes // 2

@@ -203,21 +203,6 @@ async def test_the_budget_of_the_object_store_lets_the_file_stay(bench: Bench) -
     await until(lambda: len(bench.files) == 2)
 
 
-async def test_what_nearly_fills_the_budget_is_built_again_after_a_change(bench: Bench) -> None:
-    ids = await bench.team("team")
-    block = await bench.convert("team", ids)
-    size = (await bench.cache(block)).size_bytes
-    await until(lambda: len(bench.files) == 1)
-    await bench.open(kv_bytes=size)
-    await until_state(bench, block, CacheState.RESTING)
-    await bench.chat("team")
-    await until_state(bench, block, CacheState.HOT)
-    change = MemoryChange(text="Rule 3 of team is void.", mode="overwrite")
-    await bench.memos.service.update(bench.admin, ids[3], change)
-    await bench.chat("team")
-    await until_state(bench, block, CacheState.HOT)
-
-
 async def test_a_pinned_cache_stays_whatever_else_comes(bench: Bench) -> None:
     first = await bench.convert("one", await bench.team("one"))
     size = (await bench.cache(first)).size_bytes
