@@ -67,7 +67,7 @@ operations = st.one_of(
     st.builds(
         Age,
         ids,
-        st.sampled_from((Move.ACTIVATE, Move.ARCHIVE, Move.EXPIRE, Move.COLLECT)),
+        st.sampled_from((Move.ARCHIVE, Move.EXPIRE, Move.COLLECT)),
         st.sampled_from(Cause),
         st.integers(1, 6),
     ),

@@ -36,7 +36,6 @@ class Change(StrEnum):
     RESTORE = "restore"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
-    ACTIVATE = "activate"
     ARCHIVE = "archive"
     EXPIRE = "expire"
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 class Move(StrEnum):
     """What can happen to a memory; the names are those of the log."""
 
-    ACTIVATE = "activate"
     REVISE = "revise"
     UNITE = "unite"
     ARCHIVE = "archive"
@@ -24,13 +23,12 @@ class Move(StrEnum):
 class Cause(StrEnum):
     """Why a move was made.
 
-    `REQUEST`: a caller asked for it. The others are the lifecycle's own: `USED`, a generated memory
-    was read; `LIFESPAN`, its time is over; `DECAY`, it has lost its heat; `UNUSED`, nobody has
-    read it for long; `RETENTION`, it was deleted or expired long enough ago.
+    `REQUEST`: a caller asked for it. The others are the lifecycle's own: `LIFESPAN`, its time
+    is over; `DECAY`, it has lost its heat; `UNUSED`, nobody has read it for long; `RETENTION`, it
+    was deleted or expired long enough ago.
     """
 
     REQUEST = "request"
-    USED = "used"
     LIFESPAN = "lifespan"
     DECAY = "decay"
     UNUSED = "unused"

@@ -34,7 +34,6 @@ GONE = (State.EXPIRED, State.DELETED)
 _STAY: Mapping[State, State] = {state: state for state in (*LIVE, State.ARCHIVED)}
 
 MOVES: Mapping[Move, Mapping[State, State | None]] = {
-    Move.ACTIVATE: {State.GENERATED: State.ACTIVATED},
     Move.REVISE: {
         State.GENERATED: State.ACTIVATED,
         State.ACTIVATED: State.ACTIVATED,

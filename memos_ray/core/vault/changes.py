@@ -47,7 +47,6 @@ CHANGES = {
 """The kind of version that each mode of an update makes."""
 
 _OF_AGE = {
-    Move.ACTIVATE: Change.ACTIVATE,
     Move.ARCHIVE: Change.ARCHIVE,
     Move.EXPIRE: Change.EXPIRE,
 }

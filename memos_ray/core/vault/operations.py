@@ -182,7 +182,7 @@ class Age:
     """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
 
     Attributes:
-        move: `ACTIVATE`, `ARCHIVE`, `EXPIRE` or `COLLECT`.
+        move: `ARCHIVE`, `EXPIRE` or `COLLECT`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """

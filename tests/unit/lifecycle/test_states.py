@@ -37,11 +37,11 @@ def test_LIFE_1_a_move_is_made_if_and_only_if_the_table_has_it(state: State, mov
         assert moved(cube, move, LATER) is MOVES[move][state]
         return
     with pytest.raises(IllegalStateError) as caught:
-        moved(cube, move, LATER, Cause.USED)
+        moved(cube, move, LATER, Cause.UNUSED)
     details = caught.value.details
     assert (details["from"], details["cause"], details["move"]) == (
         state.value,
-        "used",
+        "unused",
         move.value,
     )
 

@@ -169,10 +169,11 @@ async def test_GOV_3_what_nobody_reads_is_archived_and_a_read_that_is_not_flushe
     assert [await state(memos, one) for one in (idle, read)] == ["archived", "activated"]
 
 
-async def test_LIFE_1_a_generated_memory_is_activated_by_use(memos: InProcess) -> None:
+async def test_LIFE_1_a_generated_memory_is_activated_by_a_change(memos: InProcess) -> None:
     memory_id = await add(memos, origin="inference")
     assert await state(memos, memory_id) == "generated"
-    assert (await sweep(memos)).moves == {"activate/used": 1}
+    assert (await sweep(memos)).moves == {}
+    await memos.service.update(memos.administrator, memory_id, MemoryChange(tags=["seen"]))
     assert await state(memos, memory_id) == "activated"
 
 
