@@ -21,6 +21,7 @@ from memos_ray.config import (
 )
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import Learning, Promoting
+from memos_ray.core.teaching import TrainingSettings
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
 from memos_ray.ports import (
     BlobStorePort,
@@ -131,7 +132,7 @@ def _trainer(settings: Settings) -> TrainerPort:
         name=chosen.paraphraser,
         model=model_port(by_name[chosen.paraphraser]),
         phrasings=lambda name: phrasings_for(by_name[name].folder),
-        seed=chosen.training().seed,
+        seed=TrainingSettings().seed,
         most=chosen.paraphrases,
         limit_s=chosen.paraphrase_s,
     )

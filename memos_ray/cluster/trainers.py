@@ -79,7 +79,7 @@ class AdapterTrainer:
         made = teach(
             model.folder,
             self._spec.knowledge,
-            chosen.training(),
+            chosen.training(model),
             chosen.thresholds(),
             checkpoints=checkpoints,
             watch=watch,
@@ -119,7 +119,9 @@ class AdapterTrainer:
                 assert_never(made_of)
         self._progress = TrainingProgress(_MADE_SHARE)
         knowledge = self._spec.knowledge
-        report = judge(model.folder, payload, knowledge, chosen.training(), chosen.thresholds())
+        report = judge(
+            model.folder, payload, knowledge, chosen.training(model), chosen.thresholds()
+        )
         return report, payload
 
 
@@ -244,7 +246,7 @@ def _probed(
     from memos_ray.serving.teaching.probing import probe
 
     (model,) = [one for one in settings.models if one.name == name]
-    return probe(model.folder, payload, knowledge, settings.teaching.training())
+    return probe(model.folder, payload, knowledge, settings.teaching.training(model))
 
 
 def _named(error: RayTaskError) -> MemosError:

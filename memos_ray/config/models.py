@@ -205,13 +205,15 @@ class TeachingSettings(Section):
         120.0, description="Longest time for writing them, for all memories of a lesson."
     )
 
-    def training(self) -> TrainingSettings:
-        """Returns the settings of a training."""
+    def training(self, model: ModelSettings) -> TrainingSettings:
+        """Returns the settings of a training, with a rank that the model's replicas take."""
         from memos_ray.core.teaching import TrainingSettings
 
+        rank = min(self.rank, model.adapter_rank_max)
         return TrainingSettings(
-            rank=self.rank,
-            alpha=self.alpha,
+            rank=rank,
+            # Scaled by `alpha / rank` as before.
+            alpha=self.alpha * rank / self.rank,
             learning_rate=self.learning_rate,
             passes=self.passes,
             steps_min=self.steps_min,

@@ -291,9 +291,6 @@ class Settings(_Explained):
         paraphraser = self.teaching.paraphraser
         if paraphraser is not None and paraphraser not in names:
             raise ValueError("teaching.paraphraser is none of the models")
-        for model in self.served_models:
-            if model.adapter_slots and self.teaching.rank > model.adapter_rank_max:
-                raise ValueError("teaching.rank is above adapter_rank_max of a model")
         return self
 
     @property

@@ -161,7 +161,8 @@ async def _drive(
     try:
         try:
             run = await runner.start(CONTEXT, spec, {}, "k")
-        except VersionConflictError:
+        except (VersionConflictError, UnavailableError):
+            # Told to the caller, and nothing was begun.
             return None
 
         async def look() -> Run:
