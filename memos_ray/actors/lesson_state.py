@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from memos_ray.actors.adapter_rows import Adapter
 from memos_ray.actors.lesson_rows import LessonRecord
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import Attribute, Origin
+from memos_ray.core.cube.metadata import Attribute, Origin, SourceRef, Visibility
+from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.parameter import TeachingReport, TeachingState
+from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import ClientError, MemosError
 from memos_ray.ports import CombinedAdapters, ForeignAdapter, TrainingProgress
@@ -110,4 +113,24 @@ def report_of(lesson: Lesson) -> TeachingReport:
         size_bytes=0,
         report="",
         sources=lesson.sources,
+    )
+
+
+def memory_of(lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> Create:
+    """Makes the parameter memory of an adapter: never wider open than the narrowest source."""
+    private = any(head.governance.visibility is Visibility.PRIVATE for head in heads)
+    return Create(
+        payload=ParameterRef(adapter.digest, adapter.base, adapter.rank, adapter.size_bytes),
+        minted_id=adapter.id,
+        origin=lesson.making.origin,
+        sources=tuple(
+            SourceRef(cube_id=source.cube_id, version=source.version)
+            for source in (*adapter.sources, *lesson.making.through)
+        ),
+        attributes={
+            **lesson.making.attributes,
+            "model": adapter.model,
+            "state": adapter.state.value,
+        },
+        visibility=Visibility.PRIVATE if private else None,
     )

@@ -19,6 +19,7 @@ from memos_ray.actors.lesson_state import (
     Lesson,
     Making,
     by_training,
+    memory_of,
     reason_of,
     report_of,
     sources_of,
@@ -30,14 +31,12 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import SourceRef, Visibility
-from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import holds
 from memos_ray.core.teaching import Knowledge
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.core.vault.operations import Create, Write
+from memos_ray.core.vault.operations import Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import (
@@ -383,22 +382,7 @@ class Lessons:
 
     async def _remember(self, lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> None:
         """Makes the parameter memory: never wider open than the narrowest source."""
-        private = any(head.governance.visibility is Visibility.PRIVATE for head in heads)
-        create = Create(
-            payload=ParameterRef(adapter.digest, adapter.base, adapter.rank, adapter.size_bytes),
-            minted_id=adapter.id,
-            origin=lesson.making.origin,
-            sources=tuple(
-                SourceRef(cube_id=source.cube_id, version=source.version)
-                for source in (*adapter.sources, *lesson.making.through)
-            ),
-            attributes={
-                **lesson.making.attributes,
-                "model": adapter.model,
-                "state": adapter.state.value,
-            },
-            visibility=Visibility.PRIVATE if private else None,
-        )
+        create = memory_of(lesson, adapter, heads)
         request = lesson.request
         write = Write(request.namespace, create, f"lesson:{adapter.id}", request.reason)
         partition = lesson.place.partition
