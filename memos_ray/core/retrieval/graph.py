@@ -18,7 +18,7 @@ from math import log1p
 import numpy as np
 import numpy.typing as npt
 
-from memos_ray.core.retrieval.postings import Occurrences
+from memos_ray.core.retrieval.postings import Occurrences, Postings
 from memos_ray.core.retrieval.scope import Scope
 
 IntArray = npt.NDArray[np.int64]
@@ -42,16 +42,16 @@ class Walk:
     values: FloatArray
     _found: Occurrences
     _arriving: FloatArray
-    _words: tuple[str, ...]
+    _terms: IntArray
+    _postings: Postings
 
     def notes(self, slots: Sequence[int]) -> list[str]:
         """For each slot the words that lead to it, the strongest first."""
         led: dict[int, list[tuple[float, str]]] = {slot: [] for slot in slots}
         for at in np.flatnonzero(np.isin(self._found.slots, slots)).tolist():
             term = int(self._found.terms[at])
-            led[int(self._found.slots[at])].append(
-                (-float(self._arriving[term]), self._words[term])
-            )
+            word = self._postings.word(int(self._terms[term]))
+            led[int(self._found.slots[at])].append((-float(self._arriving[term]), word))
         return [", ".join(word for _, word in sorted(led[one])[:_NOTED_WORDS]) for one in slots]
 
 
@@ -66,19 +66,15 @@ def walk(scope: Scope, seeds: Sequence[int], scores: FloatArray) -> Walk | None:
     """
     postings = scope.store.postings
     common = min(max(2, int(_COMMON_SHARE * scope.basis_size)), _COMMON_MOST)
-    hidden = len(scope.store.frame) - scope.basis_size
-    places: dict[str, int] = {}
-    edges: list[tuple[int, int]] = []
-    for seed, slot in enumerate(seeds):
-        terms = postings.rarer(slot, common + hidden)
-        edges += [(seed, places.setdefault(term, len(places))) for term in terms]
-    if not edges:
+    unseen = len(scope.store.frame) - scope.basis_size + postings.dead
+    terms, ends, starts = _edges(postings, seeds, common + unseen)
+    if not len(terms):
         return None
-    found = scope.find(places)
-    held = np.bincount(found.terms, minlength=len(places))
+    found = scope.find_numbered(terms)
+    held = np.bincount(found.terms, minlength=len(terms))
     rarity = np.log1p((scope.basis_size - held + 0.5) / (held + 0.5))
     weights = np.where((held >= 2) & (held <= common), rarity * rarity, 0.0)
-    leaving = _leaving(np.array(edges, np.int64), weights, scores)
+    leaving = _leaving(starts, ends, weights, scores)
     arriving = leaving / np.maximum(held, 1)
     kept = arriving[found.terms] > 0
     found = Occurrences(found.terms[kept], found.slots[kept], found.counts[kept])
@@ -88,16 +84,31 @@ def walk(scope: Scope, seeds: Sequence[int], scores: FloatArray) -> Walk | None:
     values: FloatArray = arrived.astype(np.float64, copy=False)
     reached = np.flatnonzero(values)
     values[reached] = np.log1p(values[reached] / _SMALL) / log1p(1 / _SMALL)
-    return Walk(scope.at(values, scope.rows), found, arriving, tuple(places))
+    return Walk(scope.at(values, scope.rows), found, arriving, terms, postings)
 
 
-def _leaving(edges: IntArray, weights: FloatArray, scores: FloatArray) -> FloatArray:
+def _edges(
+    postings: Postings, seeds: Sequence[int], most: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Numbers of the seeds' uncommon words, `[n]`; for each edge the places of word and seed."""
+    numbers, starts = postings.terms_of(seeds)
+    terms, ends = np.unique(numbers, return_inverse=True)
+    sizes = postings.sizes(terms)
+    # A word of one memory alone leads nowhere.
+    uncommon = (sizes >= 2) & (sizes <= most)
+    kept = uncommon[ends]
+    places = np.cumsum(uncommon) - 1
+    return terms[uncommon], places[ends[kept]], starts[kept]
+
+
+def _leaving(
+    starts: IntArray, ends: IntArray, weights: FloatArray, scores: FloatArray
+) -> FloatArray:
     """How much of the seeds' shares goes to each word."""
     shares = np.exp((scores - scores.max()) / _TEMPERATURE)
     shares /= shares.sum()
-    seeds, terms = edges[:, 0], edges[:, 1]
-    pulls = weights[terms]
-    sums = np.bincount(seeds, pulls, minlength=len(scores))[seeds]
-    parts = np.divide(shares[seeds] * pulls, sums, out=np.zeros(len(pulls)), where=sums > 0)
-    leaving: FloatArray = np.bincount(terms, parts, minlength=len(weights)).astype(np.float64)
+    pulls = weights[ends]
+    sums = np.bincount(starts, pulls, minlength=len(scores))[starts]
+    parts = np.divide(shares[starts] * pulls, sums, out=np.zeros(len(pulls)), where=sums > 0)
+    leaving: FloatArray = np.bincount(ends, parts, minlength=len(weights)).astype(np.float64)
     return leaving

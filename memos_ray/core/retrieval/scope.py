@@ -117,7 +117,13 @@ class Scope:
 
     def find(self, terms: Iterable[str]) -> Occurrences:
         """Where terms occur, within the basis."""
-        found = self.store.postings.find(terms)
+        return self._within_basis(self.store.postings.find(terms))
+
+    def find_numbered(self, terms: IntArray) -> Occurrences:
+        """Where terms occur, within the basis; by the numbers that the postings give them."""
+        return self._within_basis(self.store.postings.find_numbered(terms))
+
+    def _within_basis(self, found: Occurrences) -> Occurrences:
         if self.whole:
             return found
         kept = self.basis[found.slots]
