@@ -1,15 +1,16 @@
-"""A byte-bounded cache of encoded memories, so that hot hits cost no query (OPER-5)."""
+"""A byte-bounded cache of memories, so that hot hits cost neither query nor decoding (OPER-5)."""
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 
-from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.decoding import decode
+from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.log import Commit, CubeKey
 
-_OVERHEAD_BYTES = 200
+_FIXED_BYTES = 1_700
+_PART_BYTES = 130
 
 
 class BodyCache:
@@ -18,13 +19,13 @@ class BodyCache:
     Invariant: an entry is the newest version as of the last commit seen by `apply`; a head that was
     read before a commit but put after it is refused, by the partition's commit count.
 
-    Memory: the JSON bodies plus about 200 bytes an entry, at most `budget_bytes`.
+    Memory: about 1.7 KB an entry besides its texts, at most `budget_bytes`; estimated.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._bytes = 0
-        self._bodies: OrderedDict[tuple[int, CubeKey], bytes] = OrderedDict()
+        self._heads: OrderedDict[tuple[int, CubeKey], MemCube] = OrderedDict()
         self._commits: dict[int, int] = {}
 
     @property
@@ -38,16 +39,15 @@ class BodyCache:
 
     def get(self, partition: int, key: CubeKey) -> MemCube | None:
         """Returns a head, or nothing when it is not cached."""
-        body = self._bodies.get((partition, key))
-        if body is None:
-            return None
-        self._bodies.move_to_end((partition, key))
-        return decode(body)
+        head = self._heads.get((partition, key))
+        if head is not None:
+            self._heads.move_to_end((partition, key))
+        return head
 
     def put(self, partition: int, cube: MemCube, generation: int) -> None:
         """Caches a head that was read while the partition was at `generation`."""
         if generation == self.generation(partition):
-            self._store((partition, CubeKey(cube.tenant, cube.id)), wire.to_json(cube))
+            self._store((partition, CubeKey(cube.tenant, cube.id)), cube)
 
     def apply(self, commit: Commit) -> None:
         """Drops what a commit has changed."""
@@ -58,18 +58,40 @@ class BodyCache:
     def drop(self, partition: int) -> None:
         """Forgets a partition."""
         self._commits[partition] = self.generation(partition) + 1
-        for entry in [entry for entry in self._bodies if entry[0] == partition]:
+        for entry in [entry for entry in self._heads if entry[0] == partition]:
             self._discard(entry)
 
-    def _store(self, entry: tuple[int, CubeKey], body: bytes) -> None:
+    def _store(self, entry: tuple[int, CubeKey], head: MemCube) -> None:
         self._discard(entry)
-        self._bodies[entry] = body
-        self._bytes += len(body) + _OVERHEAD_BYTES
-        while self._bytes > self._budget and self._bodies:
-            _, oldest = self._bodies.popitem(last=False)
-            self._bytes -= len(oldest) + _OVERHEAD_BYTES
+        self._heads[entry] = head
+        self._bytes += _size(head)
+        while self._bytes > self._budget and self._heads:
+            _, oldest = self._heads.popitem(last=False)
+            self._bytes -= _size(oldest)
 
     def _discard(self, entry: tuple[int, CubeKey]) -> None:
-        body = self._bodies.pop(entry, None)
-        if body is not None:
-            self._bytes -= len(body) + _OVERHEAD_BYTES
+        head = self._heads.pop(entry, None)
+        if head is not None:
+            self._bytes -= _size(head)
+
+
+def _size(cube: MemCube) -> int:
+    """RAM of a memory, estimated from its texts and from how many parts it has."""
+    described, governed, payload = cube.descriptive, cube.governance, cube.payload
+    parts = (
+        described.tags,
+        described.mentions,
+        described.sources,
+        governed.readers,
+        governed.writers,
+        governed.sharers,
+        governed.sensitivity,
+        governed.compliance,
+        cube.usage.tasks,
+        cube.usage.agents,
+        cube.version.parents,
+    )
+    texts = [payload.text] if isinstance(payload, Plaintext) else []
+    texts += [value for value in described.attributes.values() if isinstance(value, str)]
+    count = sum(map(len, parts)) + len(described.attributes)
+    return _FIXED_BYTES + _PART_BYTES * count + sum(map(sys.getsizeof, texts))

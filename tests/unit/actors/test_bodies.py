@@ -1,4 +1,4 @@
-"""The cache of encoded memories: newest versions only, within its budget."""
+"""The cache of memories: newest versions only, within its budget."""
 
 from __future__ import annotations
 
