@@ -158,6 +158,11 @@ class PipelineJournal:
         )
 
 
+def runs_left(store: ControlStorePort) -> bool:
+    """Tells whether runs are under way, so that a runner is needed."""
+    return bool(store.load(_OPEN))
+
+
 def newest(stored: Sequence[StoredPipeline]) -> list[StoredPipeline]:
     """Returns the newest version of each pipeline, by name."""
     found: dict[str, StoredPipeline] = {}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from memos_ray.actors.pipeline_journal import runs_left
 from memos_ray.config import VaultSettings
 from memos_ray.core.vault.log import ControlChange
 from memos_ray.core.vault.requests import ShardStatus
@@ -57,6 +58,8 @@ class Supervisor:
         self._seen: dict[str, ShardStatus | None] = {}
         self._loop: asyncio.Task[None] | None = None
         self._moving = asyncio.Lock()
+        self._booting = asyncio.Lock()
+        self._pipelines: bool | None = None
 
     async def boot(self) -> Ring:
         """Starts everything and returns the ring once every partition is served.
@@ -65,20 +68,21 @@ class Supervisor:
             ConfigurationError: the data was created with another number of partitions.
             UnavailableError: an actor does not come up.
         """
+        async with self._booting:
+            if self._ring is None or self._loop is None:
+                return await self._boot()
+            owners = sorted(set(self._ring.owners))
+            await asyncio.gather(*(self._serve(name) for name in owners))
+            return self._ring
+
+    async def _boot(self) -> Ring:
         names = shard_names(self._settings.shards)
         ring = await asyncio.to_thread(self._load_or_build, names)
         self._ring = ring
-        await self._crew.start_governance()
         async with self._moving:
             if set(ring.owners) != set(names):
                 ring = await self._move(ring, names)
         await asyncio.gather(*(self._serve(name) for name in names))
-        for start in (self._crew.start_lifecycle, self._crew.start_pipelines):
-            try:
-                await start()
-            except MemosError as error:
-                # The vault serves without them; reconciling tries again.
-                _log.warning("%s failed, will try again: %s", start.__name__, error.code)
         if self._loop is None:
             self._loop = asyncio.create_task(self._reconcile_forever())
         return ring
@@ -103,6 +107,15 @@ class Supervisor:
             await self._crew.stop_shard(name)
             self._seen.pop(name)
         return ring
+
+    async def start_pipelines(self) -> None:
+        """Starts the runner of pipelines: an idle cluster does without one.
+
+        Raises:
+            UnavailableError: it does not come up.
+        """
+        self._pipelines = True
+        await self._crew.start_pipelines()
 
     async def status(self) -> dict[str, ShardStatus | None]:
         """Returns what each shard last said of itself; nothing for one that does not answer."""
@@ -182,11 +195,18 @@ class Supervisor:
     async def _reconcile(self) -> None:
         if self._moving.locked() or self._ring is None:
             return
-        await self._crew.start_governance()
-        await self._crew.start_lifecycle()
         for name in sorted(set(self._ring.owners)):
             status = await self._look(name)
             wanted = set(self._ring.owned_by(name))
             if status is None or wanted - set(status.partitions):
                 await self._serve(name)
-        await self._crew.start_pipelines()
+        await self._keep_pipelines()
+
+    async def _keep_pipelines(self) -> None:
+        """Has the runner run once somebody needed it, or left a run behind."""
+        if self._pipelines is None:
+            self._pipelines = await self._crew.has_pipelines() or await asyncio.to_thread(
+                runs_left, self._control
+            )
+        if self._pipelines:
+            await self._crew.start_pipelines()

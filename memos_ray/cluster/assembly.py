@@ -20,6 +20,7 @@ from memos_ray.config import (
     Settings,
 )
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.core.teaching import TrainingSettings
 from memos_ray.errors import ConfigurationError, DimensionMismatchError
@@ -191,11 +192,30 @@ def embedder(settings: EmbedderSettings) -> EmbedderPort:
         EmbedderError: the model cannot be had.
     """
     made = _EMBEDDERS[settings.kind](settings)
-    if settings.dim is not None and made.space.dim != settings.dim:
-        raise DimensionMismatchError(
-            "the model has another dimension", expected=settings.dim, found=made.space.dim
-        )
+    _check(settings, made.space)
     return made
+
+
+def prepare_embedder(settings: EmbedderSettings) -> None:
+    """Builds the bundled model where it is wanted and missing; does not load it.
+
+    Raises:
+        ConfigurationError: the package with its weights is not installed.
+        DimensionMismatchError: the model has another dimension than the settings expect.
+        EmbedderError: it could not be built or stored.
+    """
+    if settings.kind is EmbedderKind.ONNX:
+        from memos_ray.adapters.onnx_embedder import ensure_model, minilm_space
+
+        _check(settings, minilm_space())
+        ensure_model()
+
+
+def _check(settings: EmbedderSettings, space: EmbeddingSpace) -> None:
+    if settings.dim is not None and space.dim != settings.dim:
+        raise DimensionMismatchError(
+            "the model has another dimension", expected=settings.dim, found=space.dim
+        )
 
 
 def retrieval_settings(settings: Settings) -> RetrievalSettings:

@@ -1,6 +1,12 @@
-"""Typed handles of the authorities: their ports, carried by Ray."""
+"""Typed handles of the authorities: their ports, carried by Ray.
+
+The authorities share one process, the actor `control`; see `control.py`.
+"""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
 
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.core.access.administration import AdminOperation, Changed
@@ -15,53 +21,71 @@ from memos_ray.core.vault.requests import (
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import EventQuery
 
-GOVERNANCE = "governance"
-LIFECYCLE = "lifecycle"
-SUPERVISOR = "supervisor"
+CONTROL = "control"
 _BOOT_TIMEOUT_S = 120.0
 _SWEEP_TIMEOUT_S = 3600.0
+
+
+class Authority(StrEnum):
+    """Who answers a call to the control actor."""
+
+    SUPERVISOR = "supervisor"
+    GOVERNANCE = "governance"
+    LIFECYCLE = "lifecycle"
+
+
+class _RemoteAuthority:
+    """One of the authorities, wherever the control actor runs."""
+
+    def __init__(self, authority: Authority, namespace: str) -> None:
+        self._authority = authority
+        self._actor = RemoteActor(CONTROL, namespace)
+
+    async def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """Calls a method of its port; see `RemoteActor.call`."""
+        return await self._actor.call("ask", self._authority, method, *args, timeout_s=timeout_s)
 
 
 class PolicyHandle:
     """The remote policy authority. Implements `ports.GovernancePort`."""
 
     def __init__(self, namespace: str) -> None:
-        self._actor = RemoteActor(GOVERNANCE, namespace)
+        self._authority = _RemoteAuthority(Authority.GOVERNANCE, namespace)
 
     async def snapshot(self, tenant: str) -> SignedSnapshot:
         """Returns the newest policy."""
-        found: SignedSnapshot = await self._actor.call("snapshot", tenant)
+        found: SignedSnapshot = await self._authority.call("snapshot", tenant)
         return found
 
     async def wait_for_newer(
         self, tenant: str, version: int, timeout_s: float
     ) -> SignedSnapshot | SignedLease:
         """Returns a newer policy, or a renewed lease."""
-        news: SignedSnapshot | SignedLease = await self._actor.call(
+        news: SignedSnapshot | SignedLease = await self._authority.call(
             "wait_for_newer", tenant, version, timeout_s, timeout_s=timeout_s + 10.0
         )
         return news
 
     async def attest(self, tenant: str, receipt_digest: str) -> bytes:
         """Signs the digest of a receipt."""
-        signature: bytes = await self._actor.call("attest", tenant, receipt_digest)
+        signature: bytes = await self._authority.call("attest", tenant, receipt_digest)
         return signature
 
     async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
         """Carries out an administrator's request."""
-        changed: Changed = await self._actor.call("change", context, operation)
+        changed: Changed = await self._authority.call("change", context, operation)
         return changed
 
     async def documents(self, context: CallContext, namespace: str) -> TenantDocuments:
         """Lists policy documents."""
-        found: TenantDocuments = await self._actor.call("documents", context, namespace)
+        found: TenantDocuments = await self._authority.call("documents", context, namespace)
         return found
 
     async def events(
         self, context: CallContext, query: EventQuery, after: int, limit: int
     ) -> list[Event]:
         """Returns control events."""
-        found: list[Event] = await self._actor.call("events", context, query, after, limit)
+        found: list[Event] = await self._authority.call("events", context, query, after, limit)
         return found
 
 
@@ -69,16 +93,16 @@ class LifecycleHandle:
     """The remote lifecycle. Implements `ports.LifecyclePort`."""
 
     def __init__(self, namespace: str) -> None:
-        self._actor = RemoteActor(LIFECYCLE, namespace)
+        self._authority = _RemoteAuthority(Authority.LIFECYCLE, namespace)
 
     async def status(self) -> LifecycleStatus:
         """Says how the lifecycle stands."""
-        status: LifecycleStatus = await self._actor.call("status")
+        status: LifecycleStatus = await self._authority.call("status")
         return status
 
     async def sweep(self) -> LifecycleStatus:
         """Sweeps all partitions."""
-        status: LifecycleStatus = await self._actor.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
+        status: LifecycleStatus = await self._authority.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
         return status
 
 
@@ -86,24 +110,28 @@ class SupervisorHandle:
     """The remote supervisor. Implements `ports.RingPort`."""
 
     def __init__(self, namespace: str) -> None:
-        self._actor = RemoteActor(SUPERVISOR, namespace)
+        self._authority = _RemoteAuthority(Authority.SUPERVISOR, namespace)
 
     async def boot(self) -> Ring:
         """Starts everything."""
-        ring: Ring = await self._actor.call("boot", timeout_s=_BOOT_TIMEOUT_S)
+        ring: Ring = await self._authority.call("boot", timeout_s=_BOOT_TIMEOUT_S)
         return ring
 
     async def ring(self) -> Ring:
         """Returns the newest ring."""
-        ring: Ring = await self._actor.call("ring", timeout_s=_BOOT_TIMEOUT_S)
+        ring: Ring = await self._authority.call("ring", timeout_s=_BOOT_TIMEOUT_S)
         return ring
 
     async def scale(self, shards: int) -> Ring:
         """Changes the number of shards."""
-        ring: Ring = await self._actor.call("scale", shards, timeout_s=_BOOT_TIMEOUT_S)
+        ring: Ring = await self._authority.call("scale", shards, timeout_s=_BOOT_TIMEOUT_S)
         return ring
 
     async def status(self) -> dict[str, ShardStatus | None]:
         """Returns what the shards say of themselves."""
-        status: dict[str, ShardStatus | None] = await self._actor.call("status")
+        status: dict[str, ShardStatus | None] = await self._authority.call("status")
         return status
+
+    async def start_pipelines(self) -> None:
+        """Has the runner of pipelines started, unless it runs."""
+        await self._authority.call("start_pipelines", timeout_s=_BOOT_TIMEOUT_S)

@@ -13,13 +13,13 @@ import ray
 from memos_ray.cluster import assembly
 from memos_ray.cluster.announcement import withdraw
 from memos_ray.cluster.authorities import SupervisorHandle
+from memos_ray.cluster.control import start_control
 from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.scratch import scratch_folder
-from memos_ray.cluster.supervision import start_supervisor
 from memos_ray.cluster.sweeper import Sweeper
-from memos_ray.config import EmbedderKind, Settings
+from memos_ray.config import Settings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
 
@@ -79,9 +79,8 @@ class EmbeddedCluster:
         self.claim()
         try:
             Keyring(settings).ensure()
-            if settings.embedder.kind is EmbedderKind.ONNX:
-                # Exported once, here, where it can be seen, rather than in each actor.
-                assembly.embedder(settings.embedder)
+            # Once, here, where it can be seen, rather than in each actor.
+            assembly.prepare_embedder(settings.embedder)
             self._sweeper = Sweeper()
             self._started = True
             _start_ray(settings, scratch_folder(self._folder))
@@ -164,7 +163,7 @@ def boot(settings: Settings) -> Ring:
 
 
 async def _boot(settings: Settings) -> Ring:
-    await asyncio.to_thread(start_supervisor, settings)
+    await asyncio.to_thread(start_control, settings)
     return await SupervisorHandle(settings.namespace).boot()
 
 

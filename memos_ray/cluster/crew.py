@@ -7,18 +7,15 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.authorities import GOVERNANCE, LIFECYCLE
 from memos_ray.cluster.handles import ShardHandle
-from memos_ray.cluster.hosts import GovernanceHost, LifecycleHost, PipelineHost, ShardHost
+from memos_ray.cluster.hosts import PipelineHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.pipeline_handle import PIPELINES, PipelineHandle
-from memos_ray.cluster.remote import RemoteActor
 from memos_ray.config import Settings
-from memos_ray.core.access import keys
 from memos_ray.errors import MemosError, UnavailableError
 
-_START_TIMEOUT_S = 60.0
-_CONCURRENCY = 1000
+# Of calls that wait: a reader of policy holds one for each tenant that it serves.
+_CONCURRENCY = 100_000
 
 
 def start_actor(host: type, name: str, settings: Settings, *args: object) -> Any:
@@ -52,15 +49,6 @@ class Crew:
         self._shards: dict[str, ShardHandle] = {}
         self._pipelines = PipelineHandle(settings.namespace)
 
-    async def start_governance(self) -> None:
-        """Starts the policy authority and waits until it answers."""
-        await asyncio.to_thread(
-            start_actor, GovernanceHost, GOVERNANCE, self._settings, self._settings
-        )
-        actor = RemoteActor(GOVERNANCE, self._settings.namespace, _START_TIMEOUT_S)
-        proof = keys.parse(Keyring(self._settings).admin_key())
-        await actor.call("bootstrap", self._settings.governance.default_tenant, proof)
-
     async def start_pipelines(self) -> None:
         """Starts the runner of pipelines and has it resume what it finds."""
         settings = without_keys(self._settings)
@@ -69,11 +57,9 @@ class Crew:
         )
         await self._pipelines.resume()
 
-    async def start_lifecycle(self) -> None:
-        """Starts the lifecycle unless it runs."""
-        settings = without_keys(self._settings)
-        actor = await asyncio.to_thread(start_actor, LifecycleHost, LIFECYCLE, settings, settings)
-        actor.start.remote()
+    async def has_pipelines(self) -> bool:
+        """Says whether the runner of pipelines has been started."""
+        return await asyncio.to_thread(self._exists, PIPELINES)
 
     async def start_shard(self, name: str) -> None:
         """Starts a shard unless it runs."""
@@ -95,6 +81,13 @@ class Crew:
     def shard(self, name: str) -> ShardHandle:
         """Returns a shard's handle."""
         return self._shards.setdefault(name, ShardHandle(name, self._settings.namespace))
+
+    def _exists(self, name: str) -> bool:
+        try:
+            ray.get_actor(name, namespace=self._settings.namespace)
+        except ValueError:
+            return False
+        return True
 
     def _kill(self, name: str) -> None:
         try:

@@ -12,9 +12,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.guard import PolicyGuard
-from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.pipeline_journal import PipelineJournal
 from memos_ray.actors.pipeline_vault import PipelineVault
 from memos_ray.actors.pipelines import PipelineRunner, RunnerParts
@@ -27,7 +25,6 @@ from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import OwnProcess, SystemClock
 from memos_ray.cluster.handles import ShardHandle
-from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.config import Settings
 
@@ -120,31 +117,3 @@ class PipelineHost(PipelineRunner):
     async def call(self, method: str, packed: Packed) -> Packed:
         """Calls a method of `PipelinesPort` with packed arguments; packs its answer."""
         return pack(await getattr(self, method)(*unpack(packed)))
-
-
-class GovernanceHost(MemGovernance):
-    """The policy authority on the control store."""
-
-    def __init__(self, settings: Settings) -> None:
-        configure_process()
-        super().__init__(
-            store=assembly.control_store(settings),
-            clock=SystemClock(),
-            entropy=os.urandom,
-            signing_key=Keyring(settings).signing_key(),
-            lease_s=settings.governance.lease_s,
-        )
-
-
-class LifecycleHost(MemLifecycle):
-    """The lifecycle's schedule on the control store, over all shards."""
-
-    def __init__(self, settings: Settings) -> None:
-        configure_process()
-        super().__init__(
-            assembly.control_store(settings),
-            SupervisorHandle(settings.namespace),
-            cache(lambda name: ShardHandle(name, settings.namespace)),
-            SystemClock(),
-            settings.lifecycle,
-        )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.cluster.packing import pack, unpack
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.core.access.context import CallContext
@@ -16,14 +17,12 @@ from memos_ray.core.pipeline.stored import StoredPipeline
 from memos_ray.errors import DeadlineExceededError, OverloadedError, UnavailableError
 
 PIPELINES = "pipelines"
-
-
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.2
 
 
 class PipelineHandle:
-    """The remote runner. Implements `ports.PipelinesPort`.
+    """The remote runner, started when it is first needed. Implements `ports.PipelinesPort`.
 
     A call that finds it away, as while Ray starts it again, is repeated for a while: a run has a
     key, and everything else but `keep` does the same twice as once.
@@ -31,6 +30,8 @@ class PipelineHandle:
 
     def __init__(self, namespace: str) -> None:
         self._actor = RemoteActor(PIPELINES, namespace)
+        self._supervisor = SupervisorHandle(namespace)
+        self._started = False
 
     async def resume(self) -> None:
         """Has it go on with what it finds."""
@@ -88,6 +89,9 @@ class PipelineHandle:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:
+                if not self._started:
+                    await self._supervisor.start_pipelines()
+                    self._started = True
                 return unpack(await self._actor.call("call", method, pack(args)))
             except (OverloadedError, DeadlineExceededError):
                 raise

@@ -340,14 +340,6 @@ class SupervisorPort(RingPort, Protocol):
 class CrewPort(Protocol):
     """The actors that the supervisor starts and looks after, by name."""
 
-    async def start_governance(self) -> None:
-        """Starts the policy authority unless it runs, and waits until it answers.
-
-        Raises:
-            UnavailableError: when it does not come up.
-        """
-        ...
-
     async def start_pipelines(self) -> None:
         """Starts the runner of pipelines unless it runs, and has it resume what it finds.
 
@@ -356,8 +348,8 @@ class CrewPort(Protocol):
         """
         ...
 
-    async def start_lifecycle(self) -> None:
-        """Starts the lifecycle unless it runs; does not wait."""
+    async def has_pipelines(self) -> bool:
+        """Says whether the runner of pipelines has been started."""
         ...
 
     async def start_shard(self, name: str) -> None:

@@ -29,8 +29,7 @@ _ENVIRONMENT = {
 }
 _PARTS = {
     "shard": "ray::ShardHost",
-    "supervisor": "ray::SupervisorHost",
-    "governance": "ray::GovernanceHost",
+    "control": "ray::ControlHost",
     "gateway": "ray::ServeReplica",
     "milvus": "milvus_lite_server.py",
 }

@@ -30,7 +30,7 @@ from tests.fault.verification import verify_files, verify_running, wait_until_in
 from tests.fault.writer import Writer
 
 _WRITERS = 4
-_WEIGHTS = {"shard": 6, "supervisor": 3, "governance": 3, "gateway": 3, "milvus": 3, "cluster": 2}
+_WEIGHTS = {"shard": 6, "control": 6, "gateway": 3, "milvus": 3, "cluster": 2}
 _PAUSE_S = (0.0, 1.5)
 _VOLLEYS = 0.25
 _RECOVERY_S = 240.0

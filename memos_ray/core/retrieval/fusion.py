@@ -41,17 +41,26 @@ class _Weighed:
     deviation: float = 1.0
     prior: bool = False
 
-    def add_to(self, totals: FloatArray) -> None:
-        """Adds the weighed, normalised values; 0 where nothing is known."""
+    def add_to(self, totals: FloatArray, spare: FloatArray) -> float:
+        """Adds the weighed values; 0 where nothing is known.
+
+        Args:
+            spare: as large as `totals`; overwritten, so that nothing is allocated.
+
+        Returns:
+            What every total still lacks for the values to be normalised.
+        """
         if not self.deviation:
-            return
+            return 0.0
         factor = self.weight / self.deviation
-        shares = self.measured.values * factor
-        if self.mean:
-            shares -= self.mean * factor
-        if self.measured.known is not None:
-            shares[~self.measured.known] = 0.0
-        totals += shares
+        np.multiply(self.measured.values, factor, out=spare)
+        shift, known = -self.mean * factor, self.measured.known
+        if known is not None:
+            spare += shift
+            spare[~known] = 0.0
+            shift = 0.0
+        totals += spare
+        return shift
 
     def parts(self, places: IntArray, slots: Sequence[int]) -> list[SignalPart | None]:
         """What the signal says about some rows; nothing where it has no say."""
@@ -94,15 +103,14 @@ def rank(scope: Scope) -> list[Scored]:
         for signal, weight in _weights(scope, PRIORS)
         if (measured := signal.measure(scope, scope.rows)) is not None
     ]
-    totals = np.zeros(len(scope.rows))
-    for one in weighed:
-        one.add_to(totals)
+    totals, spare = np.zeros(len(scope.rows)), np.empty(len(scope.rows))
+    totals += sum(one.add_to(totals, spare) for one in weighed)
     ids = scope.store.frame.ids
     # Company does not make a memory relevant: the graph ranks, and what was said decides.
     judged, expansion = totals, _expand(scope, totals)
     if expansion is not None:
         totals = totals.copy()
-        expansion.add_to(totals)
+        expansion.add_to(totals, spare)
         weighed.append(expansion)
     if not query.min_relevance:
         best = _best(totals, scope.rows, ids, wanted)[query.offset :]

@@ -69,7 +69,8 @@ def bm25(scope: Scope, found: Occurrences, lengths: npt.NDArray[np.int32]) -> Bm
     k1, b = settings.k1, settings.b
     room = k1 * (1 - b) + (k1 * b / mean if mean > 0 else 0.0) * lengths[found.slots]
     points = rarity[found.terms] * found.counts * (k1 + 1) / (found.counts + room)
-    totals: FloatArray = np.bincount(found.slots, points, minlength=scope.high).astype(np.float64)
+    summed = np.bincount(found.slots, points, minlength=scope.high)
+    totals: FloatArray = summed.astype(np.float64, copy=False)
     return Bm25(totals if scope.dense else totals[scope.rows], found, points, words)
 
 
