@@ -224,8 +224,9 @@ async def test_the_budget_at_rest_erases_the_oldest(bench: Bench) -> None:
     size = (await bench.cache(first)).size_bytes
     await bench.open(kv_rest_bytes=size + size // 2)
     await until_state(bench, first, CacheState.RESTING)
+    oldest = list(bench.files)
     second = await bench.convert("two", await bench.team("two"))
-    await until(lambda: len(bench.files) == 1)
+    await until(lambda: len(bench.files) == 1 and list(bench.files) != oldest)
     await bench.open(kv_rest_bytes=size + size // 2)
     await until_state(bench, second, CacheState.RESTING)
     assert (await bench.cache(first)).state is CacheState.ABSENT
