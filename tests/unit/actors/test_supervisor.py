@@ -1,0 +1,71 @@
+"""The supervisor: one boot at a time, and a runner of pipelines only where one is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.config import VaultSettings
+from memos_ray.core.vault.log import ControlChange
+from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.control_store import MemoryControlStore
+from memos_ray.testing.in_process import Crew
+from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.shards import ShardBench
+from memos_ray.testing.waiting import eventually
+
+SETTINGS = VaultSettings(partitions=4, shards=2)
+
+
+@dataclass
+class Watched(Crew):
+    """A crew that counts how often the runner of pipelines was started."""
+
+    runner: int = 0
+
+    async def has_pipelines(self) -> bool:
+        return self.runner > 0
+
+    async def start_pipelines(self) -> None:
+        self.runner += 1
+
+
+@asynccontextmanager
+async def supervised(control: MemoryControlStore) -> AsyncIterator[tuple[Supervisor, Watched]]:
+    bench = ShardBench(MemoryRecordStore(), ManualClock(), lambda: load_ring(control), SETTINGS)
+    crew = Watched(bench.shard)
+    supervisor = Supervisor(control, crew, SETTINGS)
+    try:
+        yield supervisor, crew
+    finally:
+        await supervisor.close()
+        await asyncio.gather(*(shard.close() for shard in crew.shards.values()))
+
+
+async def test_boots_that_meet_are_one() -> None:
+    async with supervised(MemoryControlStore()) as (supervisor, crew):
+        rings = await asyncio.gather(*(supervisor.boot() for _ in range(4)), supervisor.ring())
+        assert {ring.version for ring in rings} == {rings[0].version}
+        assert set(rings[0].owners) == set(crew.shards)
+
+
+async def test_an_idle_cluster_has_no_runner_until_somebody_asks() -> None:
+    async with supervised(MemoryControlStore()) as (supervisor, crew):
+        await supervisor.boot()
+        status = await supervisor.status()
+        assert len(status) == 2 and crew.runner == 0
+        await supervisor.start_pipelines()
+        assert crew.runner == 1
+        # Reconciling looks after it from now on.
+        await eventually(lambda: crew.runner > 1)
+
+
+async def test_runs_that_were_left_bring_the_runner_back() -> None:
+    control = MemoryControlStore()
+    control.commit([ControlChange("/runs", "run", "left", b"{}", 0)], [])
+    async with supervised(control) as (supervisor, crew):
+        await supervisor.boot()
+        await eventually(lambda: crew.runner > 0)
