@@ -33,6 +33,7 @@
         │   ├── StoreCorruptError        stored bytes do not check out
         │   └── StoreVersionError        data written by another version of the schema
         ├── DataFolderInUseError         another cluster runs on this data folder
+        ├── DatabaseInUseError           another cluster runs on this database
         ├── ConfigurationError           settings that contradict each other or the environment
         └── InternalError                a defect; please report it
 
@@ -289,6 +290,12 @@ class DataFolderInUseError(ServerError):
     """Another cluster runs on this data folder."""
 
     code = "data_folder_in_use"
+
+
+class DatabaseInUseError(ServerError):
+    """Another cluster runs on this database."""
+
+    code = "database_in_use"
 
 
 class ConfigurationError(ServerError):

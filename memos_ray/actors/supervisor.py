@@ -66,6 +66,7 @@ class Supervisor:
 
         Raises:
             ConfigurationError: the data was created with another number of partitions.
+            DatabaseInUseError: another cluster runs on the data.
             UnavailableError: an actor does not come up.
         """
         async with self._booting:
@@ -76,6 +77,7 @@ class Supervisor:
             return self._ring
 
     async def _boot(self) -> Ring:
+        await asyncio.to_thread(self._control.claim)
         names = shard_names(self._settings.shards)
         ring = await asyncio.to_thread(self._load_or_build, names)
         self._ring = ring
@@ -195,6 +197,8 @@ class Supervisor:
     async def _reconcile(self) -> None:
         if self._moving.locked() or self._ring is None:
             return
+        # Of two clusters that lost sight of the store, only one goes on.
+        await asyncio.to_thread(self._control.claim)
         for name in sorted(set(self._ring.owners)):
             status = await self._look(name)
             wanted = set(self._ring.owned_by(name))

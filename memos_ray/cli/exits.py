@@ -7,6 +7,7 @@ from enum import IntEnum
 from memos_ray.errors import (
     ConfigurationError,
     ConflictError,
+    DatabaseInUseError,
     DataFolderInUseError,
     InvalidInputError,
     MemosError,
@@ -62,7 +63,7 @@ _BY_ERROR: tuple[tuple[tuple[type[MemosError], ...], ExitCode], ...] = (
     ((UnauthenticatedError, PermissionDeniedError), ExitCode.REFUSED),
     ((ConflictError,), ExitCode.CONFLICT),
     ((UnavailableError,), ExitCode.UNAVAILABLE),
-    ((DataFolderInUseError,), ExitCode.IN_USE),
+    ((DataFolderInUseError, DatabaseInUseError), ExitCode.IN_USE),
     ((ConfigurationError,), ExitCode.CONFIGURATION),
     ((StoreError,), ExitCode.STORE),
 )

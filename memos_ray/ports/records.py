@@ -291,6 +291,18 @@ class RecordStorePort(Protocol):
 class ControlStorePort(Protocol):
     """Durable documents of the control plane with compare-and-set, and their audit events."""
 
+    def claim(self) -> None:
+        """Makes the cluster of this process the only one on the store, or sees that it still is.
+
+        The claim ends with `close` and with the process. Stores of one cluster share it: only the
+        one that the supervisor works with takes it.
+
+        Raises:
+            DatabaseInUseError: another cluster runs on it.
+            UnavailableError: the store cannot be reached.
+        """
+        ...
+
     def load(self, tenant: str) -> list[ControlRecord]:
         """Returns all documents of a tenant; the empty tenant holds the cluster's own."""
         ...

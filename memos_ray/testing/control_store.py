@@ -23,6 +23,9 @@ class MemoryControlStore:
         self._events: list[Event] = []
         self._lock = threading.Lock()
 
+    def claim(self) -> None:
+        """See `ControlStorePort.claim`; nobody else can have it."""
+
     def load(self, tenant: str) -> list[ControlRecord]:
         """Returns all documents of a tenant."""
         with self._lock:

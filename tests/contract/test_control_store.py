@@ -6,17 +6,21 @@ import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from memos_ray.adapters.sql.control import SqlControlStore
+from memos_ray.adapters.sql.engine import open_server
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
-from memos_ray.errors import InvalidInputError, VersionConflictError
+from memos_ray.errors import DatabaseInUseError, InvalidInputError, VersionConflictError
 from memos_ray.ports import ControlStorePort, EventQuery
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.cubes import START
+from memos_ray.testing.postgres_server import PostgresServer
 
 _tenants = itertools.count()
 
@@ -233,3 +237,41 @@ def test_several_may_create_the_same_document_and_one_does(
     assert record is not None
     assert int(record.body) == won.index(True)
     assert len(log(control, tenant)) == 1
+
+
+def test_what_is_claimed_can_be_claimed_again_by_its_holder(control: ControlStorePort) -> None:
+    control.claim()
+    control.claim()
+
+
+class TestOneClusterPerDatabase:
+    def test_a_second_cluster_is_refused_until_the_first_is_gone(
+        self, postgres: PostgresServer
+    ) -> None:
+        url = postgres.new_database()
+        first, second = SqlControlStore.clustered(url), SqlControlStore.clustered(url)
+        first.claim()
+        with pytest.raises(DatabaseInUseError):
+            second.claim()
+        # It may read and write all the same: shards and gateways never claim anything.
+        second.commit([put("tenant-x", "a")], [])
+        first.close()
+        second.claim()
+        second.close()
+
+    def test_a_lost_session_is_a_lost_claim(self, postgres: PostgresServer) -> None:
+        url = postgres.new_database()
+        first, second = SqlControlStore.clustered(url), SqlControlStore.clustered(url)
+        first.claim()
+        with closing(open_server(url)) as database, database.read() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                    " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                )
+            )
+        first.claim()
+        with pytest.raises(DatabaseInUseError):
+            second.claim()
+        first.close()
+        second.close()

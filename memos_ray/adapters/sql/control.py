@@ -9,6 +9,7 @@ from typing import Self
 from sqlalchemy import Connection, delete, select, update
 
 from memos_ray.adapters.sql import revisions, rows, writes
+from memos_ray.adapters.sql.claim import ClusterClaim
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.schema import CONTROL, control_event, document
@@ -31,6 +32,7 @@ class SqlControlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._claim = ClusterClaim(database)
 
     @classmethod
     def embedded(cls, folder: Path | str) -> Self:
@@ -51,6 +53,10 @@ class SqlControlStore:
             StoreVersionError: the database holds something else, or is of a newer version.
         """
         return cls(revisions.prepare(open_server(url), revisions.CLUSTER))
+
+    def claim(self) -> None:
+        """See `ControlStorePort.claim`; a SQLite file is guarded by its folder's lock."""
+        self._claim.take()
 
     def load(self, tenant: str) -> list[ControlRecord]:
         """See `ControlStorePort.load`; ordered by kind and key."""
@@ -115,6 +121,7 @@ class SqlControlStore:
 
     def close(self) -> None:
         """See `ControlStorePort.close`."""
+        self._claim.release()
         self._database.close()
 
 
