@@ -32,6 +32,7 @@ EMBED_FEED = "embed"
 INDEX_FEED = "index"
 ORGANISE_FEED = "organise"
 ARCHIVE_FEED = "archive"
+ARCHIVE_BATCH = 4096
 _LOOK_S = 30.0
 
 
@@ -159,7 +160,17 @@ class OwnedPartition:
             )
 
         self.archive_feed: LogFeed | None = None
+        self._archive: ArchiveConsumer | None = None
         if blobs is not None:
+            self._archive = ArchiveConsumer(
+                number,
+                epoch,
+                store=store,
+                blobs=blobs,
+                clock=clock,
+                executor=executor,
+                on_damaged=partial(on_error, "archive_file"),
+            )
             self.archive_feed = LogFeed(
                 ARCHIVE_FEED,
                 number,
@@ -167,10 +178,9 @@ class OwnedPartition:
                 cursor=ARCHIVE_FEED,
                 store=store,
                 executor=executor,
-                consumer=ArchiveConsumer(
-                    number, epoch, store=store, blobs=blobs, executor=executor
-                ),
+                consumer=self._archive,
                 ceiling=lambda: None,
+                batch=ARCHIVE_BATCH,
                 courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,
@@ -192,6 +202,11 @@ class OwnedPartition:
         loop = asyncio.get_running_loop()
         last = await loop.run_in_executor(self._executor, self._last_lsn)
         return last - self.organise_feed.position
+
+    async def tidy(self) -> None:
+        """Removes what interrupted writers have left in the archive."""
+        if self._archive is not None:
+            await self._archive.tidy()
 
     def doubt_index(self) -> None:
         """Has the feed of the vector store look whether everything is still there."""

@@ -215,7 +215,8 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         if isinstance(visible, Nothing):
             self._usage.denied(partition, request.context, "search", request.namespace, now)
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
-        place = Place(partition, request.context.principal.tenant, request.namespace)
+        tenant = request.context.principal.tenant
+        place = Place(partition, tenant, request.namespace, request.archived)
         try:
             found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
         except VectorStoreError:

@@ -68,13 +68,16 @@ class MemorySearch:
             query.parse,
             query.min_relevance,
             query.include_ended,
+            query.include_archived,
         )
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
         embedded = await self._embed(understood)
         token = paging.decode_token(query.token)
-        single = len(names) == 1
+        # What has been put away is searched as if it were a namespace of its own.
+        away = (False, True) if query.include_archived else (False,)
+        single = len(names) == len(away) == 1
         request = SearchRequest(
             context=context.hop(),
             namespace=names[0],
@@ -96,7 +99,13 @@ class MemorySearch:
             legible=embedded.legible,
             min_relevance=query.min_relevance,
         )
-        replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
+        replies = await asyncio.gather(
+            *(
+                self._search_in(replace(request, archived=archived), name, token)
+                for name in names
+                for archived in away
+            )
+        )
         hits = list(replies[0].hits) if single else merge(replies)[offset:]
         following = None
         if len(hits) > limit:

@@ -109,8 +109,10 @@ class PastMachine(RuleBasedStateMachine):
             if way is None:
                 continue
             steps: list[Operation] = [Delete(head.id)] if way.delete else []
-            steps += [Restore(head.id)] if way.restore else []
-            steps += [] if way.to is None else [Rollback(head.id, way.to)]
+            steps += [Archive(head.id)] if way.archive else []
+            if way.restore is not None:
+                steps.append(Restore(head.id, state_of=way.restore))
+            steps += [] if way.to is None else [Rollback(head.id, way.to, with_state=True)]
             outcomes = self.act(*steps)
             failed = [one for one in outcomes if isinstance(one, Exception)]
             assert all(isinstance(one, FrozenError) for one in failed)
@@ -121,6 +123,8 @@ class PastMachine(RuleBasedStateMachine):
             assert gone == (then is None)
             if then is not None:
                 assert now_head.payload == then.payload
+                away = State.ARCHIVED
+                assert (now_head.state is away) == (then.state is away)
                 assert way_back(now_head, then, self.clock.now()) is None
 
     def act(self, *some: Operation) -> list[object]:

@@ -141,20 +141,29 @@ class Restore:
     """Undoes a soft delete, an expiry or an archiving.
 
     A lifespan that is over ends with it: the memory lives until somebody says otherwise.
+
+    Attributes:
+        state_of: version whose state it takes again; it is in use when absent.
     """
 
     cube_id: str
     expected: int | None = None
+    state_of: int | None = None
 
 
 @crossing
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Makes a new version with the content of an older one."""
+    """Makes a new version with the content of an older one.
+
+    Attributes:
+        with_state: whether it takes the state of that version as well.
+    """
 
     cube_id: str
     to: int
     expected: int | None = None
+    with_state: bool = False
 
 
 @crossing
@@ -194,6 +203,15 @@ class Age:
 
 
 Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
+
+
+def target_of(operation: Operation) -> int | None:
+    """Returns the number of the older version that an operation goes back to, if it does."""
+    match operation:
+        case Rollback(to=number) | Restore(state_of=number):
+            return number
+        case _:
+            return None
 
 
 @crossing
