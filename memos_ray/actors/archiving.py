@@ -25,8 +25,8 @@ from memos_ray.core.cube.cube import Change, State
 from memos_ray.core.lifecycle.archive import (
     KIND,
     Contents,
-    OpenVersion,
     Standing,
+    StoredVersion,
     bodies,
     encode,
     ids_in,
@@ -133,8 +133,7 @@ class ArchiveConsumer:
         self._remove(gone)
 
     def _move(self, keys: Sequence[CubeKey]) -> None:
-        rows = self._store.bodies(self._partition, keys, State.ARCHIVED)
-        held = map(OpenVersion.of, rows)
+        held = self._store.bodies(self._partition, keys, State.ARCHIVED)
         for versions in in_files(one for one in held if one.movable):
             self._lay_down(versions)
 
@@ -146,14 +145,13 @@ class ArchiveConsumer:
             if Contents.from_bytes(row.body).may_hold(ids.get(row.tenant, ())):
                 self._rewrite(row, ids[row.tenant])
 
-    def _lay_down(self, versions: Sequence[OpenVersion]) -> None:
+    def _lay_down(self, versions: Sequence[StoredVersion]) -> None:
         """Writes one file of whole versions, and has the versions refer to it."""
-        file = encode([one.stored for one in versions])
+        file = encode(versions)
         digest = blake2b(file, digest_size=32).hexdigest()
-        contents = Contents.of({one.stored.key.id for one in versions})
-        first = versions[0].stored
-        tenant, space = first.key.tenant, first.namespace
-        row = Derivation(tenant, KIND, digest, space, digest, len(file), b"")
+        contents = Contents.of({one.id for one in versions})
+        first = versions[0]
+        row = Derivation(first.tenant, KIND, digest, first.namespace, digest, len(file), b"")
         self._record(row, contents)
         self._blobs().put(file)
         stubs = [one.stub(digest, place) for place, one in enumerate(versions)]
@@ -190,18 +188,17 @@ class ArchiveConsumer:
         self._blobs().delete(row.blob)
         self._forget(row)
 
-    def _referring(self, row: Derivation, held: Sequence[bytes]) -> list[OpenVersion]:
+    def _referring(self, row: Derivation, held: Sequence[bytes]) -> list[StoredVersion]:
         """Returns the versions whose content is in this file and nowhere else, with it."""
         # Ids are in the file alone; what is not a reference to it has its content elsewhere.
         keys = [CubeKey(row.tenant, cube_id) for cube_id in ids_in(held)]
-        kept: list[OpenVersion] = []
-        for stored in self._store.bodies(self._partition, keys):
-            one = OpenVersion.of(stored)
+        kept: list[StoredVersion] = []
+        for one in self._store.bodies(self._partition, keys):
             place = one.row_in(row.blob)
             if place is not None:
                 if place >= len(held):
                     raise StoreCorruptError("an archive file is too short")
-                kept.append(OpenVersion.of(one.filled(held[place])))
+                kept.append(one.filled(held[place]))
         return kept
 
     def _set_aside(

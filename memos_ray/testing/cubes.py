@@ -198,4 +198,6 @@ def make_commit(
 def resting(cube: MemCube) -> StoredVersion:
     """Returns a version as a record store holds it."""
     info = cube.version
-    return StoredVersion(key_of(cube), cube.namespace, info.number, info.digest, wire.to_json(cube))
+    return StoredVersion(
+        cube.tenant, cube.namespace, cube.id, info.number, info.digest, wire.to_json(cube)
+    )

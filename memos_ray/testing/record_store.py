@@ -159,7 +159,9 @@ class MemoryRecordStore:
             chains = self._part(partition).chains
             held = [(key, chains[key]) for key in keys if key in chains]
             return [
-                StoredVersion(key, cube.namespace, number, cube.version.digest, to_json(cube))
+                StoredVersion(
+                    key.tenant, cube.namespace, key.id, number, cube.version.digest, to_json(cube)
+                )
                 for key, chain in held
                 if state in (None, chain.head().state)
                 for number, cube in sorted(chain.versions.items())
@@ -170,7 +172,7 @@ class MemoryRecordStore:
         with self._lock:
             chains = self._held(partition, epoch).chains
             for one in versions:
-                chain = chains.get(one.key, Chain()).versions
+                chain = chains.get(CubeKey(one.tenant, one.id), Chain()).versions
                 held = chain.get(one.number)
                 if held is not None and held.version.digest == one.digest:
                     chain[one.number] = replace(held, payload=decode(one.body).payload)

@@ -18,7 +18,6 @@ from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.metadata import Setting, Usage
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
-from memos_ray.core.lifecycle.archive import OpenVersion
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
@@ -609,14 +608,14 @@ class TestArchived:
         owner.commit(second)
         keys = [key_of(other), key_of(first), CubeKey("acme", "nobody")]
         found = records.bodies(owner.partition, keys)
-        assert sorted((one.key.id, one.number) for one in found) == [("a", 1), ("a", 2), ("b", 1)]
-        held = {(one.key, one.number): one for one in found}
+        assert sorted((one.id, one.number) for one in found) == [("a", 1), ("a", 2), ("b", 1)]
+        held = {(CubeKey(one.tenant, one.id), one.number): one for one in found}
         for cube in (first, second, other):
             one = held[key_of(cube), cube.version.number]
             assert (one.namespace, one.digest) == (cube.namespace, cube.version.digest)
             assert decode(one.body, lsn=cube.version.lsn) == cube
         away = records.bodies(owner.partition, keys, State.ARCHIVED)
-        assert [(one.key.id, one.number) for one in away] == [("a", 1), ("a", 2)]
+        assert [(one.id, one.number) for one in away] == [("a", 1), ("a", 2)]
 
     def test_VAULT_4_a_stowed_version_says_the_same_but_for_its_content(
         self, records: RecordStorePort, owner: Owner
@@ -625,9 +624,9 @@ class TestArchived:
         owner.commit(first)
         owner.commit(next_version(first, text="more"))
         (old, new) = records.histories(owner.partition, [key_of(first)])[key_of(first)]
-        kept = OpenVersion.of(resting(old)).stub("ab" * 32, 7)
-        wrong = OpenVersion.of(replace(resting(new), digest="00")).stub("cd" * 32, 1)
-        absent = OpenVersion.of(resting(make_cube("x", id="nobody"))).stub("ef" * 32, 1)
+        kept = resting(old).stub("ab" * 32, 7)
+        wrong = replace(resting(new), digest="00").stub("cd" * 32, 1)
+        absent = resting(make_cube("x", id="nobody")).stub("ef" * 32, 1)
         records.stow(owner.partition, owner.epoch, [kept, wrong, absent])
         expected = replace(old, payload=ArchivedRef("ab" * 32, 7, old.payload.form))
         chain = records.histories(owner.partition, [key_of(first)])[key_of(first)]
@@ -640,8 +639,6 @@ class TestArchived:
         cube = make_cube("one", id="a")
         owner.commit(cube)
         with pytest.raises(FencedError):
-            records.stow(
-                owner.partition, owner.epoch + 1, [OpenVersion.of(resting(cube)).stub("ab" * 32, 0)]
-            )
+            records.stow(owner.partition, owner.epoch + 1, [resting(cube).stub("ab" * 32, 0)])
         (kept,) = records.histories(owner.partition, [key_of(cube)])[key_of(cube)]
         assert kept.text == "one"

@@ -296,8 +296,8 @@ def bodies(
         if not spaces:
             continue
         for row in connection.execute(_BODIES, values | {"ids": list(spaces)}):
-            key = CubeKey(tenant, row.cube_id)
-            yield StoredVersion(key, spaces[row.cube_id], row.number, row.digest, row.body)
+            space = spaces[row.cube_id]
+            yield StoredVersion(tenant, space, row.cube_id, row.number, row.digest, row.body)
 
 
 def scan(

@@ -72,8 +72,8 @@ def stowed(partition: int, one: StoredVersion) -> Values:
     """Builds what replaces the body of a version."""
     return {
         "p": partition,
-        "t": one.key.tenant,
-        "i": one.key.id,
+        "t": one.tenant,
+        "i": one.id,
         "n": one.number,
         "d": one.digest,
         "b": one.body,

@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
+from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.decoding import decode
-from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import StoreCorruptError
 
 KIND = "archive"
@@ -30,6 +30,7 @@ BYTES_MAX = 8 << 20
 """A file ends at so many versions, or so many bytes of them: reading one memory reads its file."""
 
 _MARK_BYTES = 8
+_TEXT = b',"payload":{"text":'
 _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
 
@@ -37,44 +38,37 @@ _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 class StoredVersion:
     """A version as it rests: `body` is `wire.to_json` of the memory."""
 
-    key: CubeKey
+    tenant: str
     namespace: str
+    id: str
     number: int
     digest: str
     body: bytes
 
-
-@dataclass(frozen=True, slots=True)
-class OpenVersion:
-    """A version whose body has been parsed."""
-
-    stored: StoredVersion
-    flat: dict[str, Any]
-
-    @classmethod
-    def of(cls, stored: StoredVersion) -> OpenVersion:
-        """Parses.
-
-        Raises:
-            StoreCorruptError: when the bytes are no cube.
-        """
-        return cls(stored, _parsed(stored.body))
-
     @property
     def movable(self) -> bool:
         """Whether it has content to move: texts have, references are small."""
-        return "text" in self.flat["payload"]
+        return _TEXT in self.body
 
     def row_in(self, blob: str) -> int | None:
-        """Returns where in a file its content is; nothing when that is elsewhere."""
-        payload = self.flat["payload"]
+        """Returns where in a file its content is; nothing when that is elsewhere.
+
+        Raises:
+            StoreCorruptError: when the body is no cube.
+        """
+        payload = orjson.loads(wire.split(self.body)[1])
         row: int | None = payload["row"] if payload.get("blob") == blob else None
         return row
 
     def stub(self, blob: str, row: int) -> StoredVersion:
-        """Returns the version without its content, which is in a file."""
-        place = {"blob": blob, "row": row, "form": self.flat["payload"]["form"]}
-        return self._with(place)
+        """Returns the version without its content, which is in a file.
+
+        Raises:
+            StoreCorruptError: when the body is no cube.
+        """
+        before, _, behind = wire.split(self.body)
+        place = b'{"blob":"%b","row":%d,"form":"plaintext"}' % (blob.encode(), row)
+        return self._with(before + place + behind)
 
     def filled(self, body: bytes) -> StoredVersion:
         """Puts the content back that a file holds.
@@ -83,13 +77,13 @@ class OpenVersion:
             StoreCorruptError: the body is of another version.
         """
         held = _parsed(body)
-        if (held["id"], held["version"]["digest"]) != (self.stored.key.id, self.stored.digest):
-            raise _another(self.stored.key.id)
-        return self._with(held["payload"])
+        if (held["id"], held["version"]["digest"]) != (self.id, self.digest):
+            raise _another(self.id)
+        before, _, behind = wire.split(self.body)
+        return self._with(before + wire.split(body)[1] + behind)
 
-    def _with(self, payload: dict[str, Any]) -> StoredVersion:
-        # Keys keep their places, so that this is what `wire.to_json` writes.
-        return replace(self.stored, body=orjson.dumps({**self.flat, "payload": payload}))
+    def _with(self, body: bytes) -> StoredVersion:
+        return StoredVersion(self.tenant, self.namespace, self.id, self.number, self.digest, body)
 
 
 def encode(versions: Sequence[StoredVersion]) -> bytes:
@@ -98,9 +92,9 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
     import pyarrow.parquet as pq
 
     rows = (
-        [one.key.tenant for one in versions],
+        [one.tenant for one in versions],
         [one.namespace for one in versions],
-        [one.key.id for one in versions],
+        [one.id for one in versions],
         [one.number for one in versions],
         [one.digest for one in versions],
         [one.body for one in versions],
@@ -149,17 +143,17 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
     return replace(cube, payload=held.payload)
 
 
-def in_files(versions: Iterable[OpenVersion]) -> Iterator[list[OpenVersion]]:
+def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:
     """Divides versions into files of one tenant and namespace each, within the bounds."""
-    files: dict[tuple[str, str], list[OpenVersion]] = {}
+    files: dict[tuple[str, str], list[StoredVersion]] = {}
     sizes: dict[tuple[str, str], int] = {}
     for one in versions:
-        place = one.stored.key.tenant, one.stored.namespace
+        place = one.tenant, one.namespace
         held = files.setdefault(place, [])
-        size = sizes.get(place, 0) + len(one.stored.body)
+        size = sizes.get(place, 0) + len(one.body)
         if held and (len(held) >= ROWS_MAX or size > BYTES_MAX):
             yield files.pop(place)
-            held, size = files.setdefault(place, []), len(one.stored.body)
+            held, size = files.setdefault(place, []), len(one.body)
         held.append(one)
         sizes[place] = size
     yield from files.values()
