@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
+from memos_ray.actors import archiving, branch_feed
 from memos_ray.actors.activation import ActivationMemory
-from memos_ray.actors.archiving import ArchiveConsumer, concerns
+from memos_ray.actors.archiving import ArchiveConsumer
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.branch_feed import BranchConsumer
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
@@ -32,7 +34,8 @@ EMBED_FEED = "embed"
 INDEX_FEED = "index"
 ORGANISE_FEED = "organise"
 ARCHIVE_FEED = "archive"
-ARCHIVE_BATCH = 4096
+BRANCH_FEED = "branch"
+LOG_BATCH = 4096
 _LOOK_S = 30.0
 
 
@@ -180,12 +183,33 @@ class OwnedPartition:
                 executor=executor,
                 consumer=self._archive,
                 ceiling=lambda: None,
-                batch=ARCHIVE_BATCH,
+                batch=LOG_BATCH,
                 courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,
             )
-        feeds = {Derived.INDEX: self.index_feed, Derived.ARCHIVE: self.archive_feed}
+        self.branches = BranchConsumer(
+            number, epoch, store=store, writer=self.writer, executor=executor
+        )
+        self.branch_feed = LogFeed(
+            BRANCH_FEED,
+            number,
+            epoch,
+            cursor=BRANCH_FEED,
+            store=store,
+            executor=executor,
+            consumer=self.branches,
+            ceiling=lambda: None,
+            batch=LOG_BATCH,
+            courtesy=Courtesy(pressing),
+            on_fenced=on_fenced,
+            on_error=on_error,
+        )
+        feeds = {
+            Derived.BRANCH: self.branch_feed,
+            Derived.INDEX: self.index_feed,
+            Derived.ARCHIVE: self.archive_feed,
+        }
         receipts.open(
             number,
             epoch,
@@ -204,7 +228,8 @@ class OwnedPartition:
         return last - self.organise_feed.position
 
     async def tidy(self) -> None:
-        """Removes what interrupted writers have left in the archive."""
+        """Removes what interrupted work has left in the archive, and ends branches."""
+        await self.branches.tidy()
         if self._archive is not None:
             await self._archive.tidy()
 
@@ -216,7 +241,13 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = (self.embed_feed, self.organise_feed, self.index_feed, self.archive_feed)
+        feeds = (
+            self.embed_feed,
+            self.organise_feed,
+            self.index_feed,
+            self.archive_feed,
+            self.branch_feed,
+        )
         await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
         self._forget()
 
@@ -237,8 +268,10 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
-        if self.archive_feed is not None and concerns(commit):
+        if self.archive_feed is not None and archiving.concerns(commit):
             self.archive_feed.notify()
+        if branch_feed.concerns(commit):
+            self.branch_feed.notify()
 
     def _on_embedded(self) -> None:
         self.organise_feed.notify()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
@@ -70,6 +71,7 @@ class PastDoors(ABC):
     _parts: ShardParts
     _guard: PolicyGuard
     _usage: UsageLedger
+    _counters: Counter[str]
     _executor: Executor
 
     @cached_property
@@ -262,20 +264,39 @@ class PastDoors(ABC):
         )
         return {key: found.get(key, []) for key in keys}
 
-    def _page(self, partition: int, request: PastPage, visible: Predicate) -> list[MemCube]:
-        """Reads through the namespace as it was, and keeps one page: memory is bounded by it."""
+    def _page(
+        self,
+        partition: int,
+        request: PastPage,
+        visible: Predicate,
+        covered: frozenset[str] = frozenset(),
+        instead: Sequence[MemCube] = (),
+    ) -> list[MemCube]:
+        """Reads through the namespace as it was, and keeps one page: memory is bounded by it.
+
+        Args:
+            covered: ids of memories that are left out.
+            instead: what is there in their place, if anything.
+        """
         store, tenant = self._parts.store, request.context.principal.tenant
         found: list[tuple[tuple[int, str], MemCube]] = []
+
+        def keep(cube: MemCube) -> None:
+            into = heapq.heappush if len(found) < request.limit else heapq.heappushpop
+            into(found, (_place(cube), cube))
+
+        for cube in instead:
+            if _before(cube, request) and evaluate(request.predicate, facets_of(cube)):
+                keep(cube)
         rows = store.as_of(partition, tenant, request.namespace, request.at, "")
         while batch := list(islice(rows, _VERSIONS)):
-            wanted = [cube for cube, _ in batch if _wanted(cube, request)]
+            wanted = [c for c, _ in batch if c.id not in covered and _wanted(c, request)]
             heads = store.heads(partition, [_key(cube) for cube in wanted])
             for cube in wanted:
                 head = heads.get(_key(cube))
                 if head is None or not evaluate(visible, facets_of(head)):
                     continue
-                keep = heapq.heappush if len(found) < request.limit else heapq.heappushpop
-                keep(found, (_place(cube), cube))
+                keep(cube)
         return [cube for _, cube in sorted(found, reverse=True)]
 
     def _number_at(self, partition: int, key: CubeKey, head: MemCube, at: datetime) -> int | None:
@@ -311,10 +332,14 @@ class PastDoors(ABC):
 
 
 def _wanted(cube: MemCube, request: PastPage) -> bool:
-    if request.after is not None and _place(cube) >= request.after:
+    if not _before(cube, request):
         return False
     there = there_at([cube], request.at) is not None
     return there and evaluate(request.predicate, facets_of(cube))
+
+
+def _before(cube: MemCube, request: PastPage) -> bool:
+    return request.after is None or _place(cube) < request.after
 
 
 def _operations(head: MemCube, way: Return) -> list[Operation]:

@@ -295,7 +295,7 @@ def _erasure(event: Event) -> bool:
 
 
 def _collected(event: Event) -> bool:
-    return event.detail.get("cause") == Cause.RETENTION.value
+    return event.detail.get("cause") in (Cause.RETENTION.value, Cause.BRANCH.value)
 
 
 def _together(erasures: Iterable[Event]) -> Iterator[list[Event]]:

@@ -12,6 +12,9 @@ from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
 
+LIFECYCLE = "service:lifecycle"
+"""Who the log says has moved memories by their age."""
+
 
 @crossing
 @dataclass(frozen=True, slots=True)

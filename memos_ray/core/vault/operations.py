@@ -191,7 +191,7 @@ class Age:
     """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
 
     Attributes:
-        move: `ARCHIVE`, `EXPIRE` or `COLLECT`.
+        move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
@@ -226,6 +226,7 @@ class Write:
         reason: kept with the version.
         retried: an earlier attempt may have had its effect: a minted id that is there already is
             then this write's own.
+        branched_at: of a write in a branch, the moment of which it takes over what it changes.
     """
 
     namespace: str
@@ -233,6 +234,7 @@ class Write:
     idempotency_key: str | None = None
     reason: str | None = None
     retried: bool = False
+    branched_at: datetime | None = None
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

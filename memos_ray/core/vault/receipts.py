@@ -32,6 +32,8 @@ class Derived(StrEnum):
     """A lesson that was under way."""
     EMBEDDINGS = "embeddings"
     """Vectors in the record store; they go in the erasure itself."""
+    BRANCH = "branch"
+    """What branches have taken over from it, should there be any."""
     INDEX = "index"
     """The rows of the vector store."""
     ARCHIVE = "archive"

@@ -13,12 +13,12 @@ import orjson
 import pytest
 
 from memos_ray.actors.lifecycle import MemLifecycle
-from memos_ray.actors.sweeping import LIFECYCLE
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.lifecycle.archive import bodies
 from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
