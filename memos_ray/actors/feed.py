@@ -54,6 +54,7 @@ class LogFeed:
         cursor: name of the cursor; it belongs to what has been fed, and survives the feed.
         ceiling: how far to go at most; nothing sets no limit.
         look_s: how often to ask whether what was consumed is still there when nothing happens.
+        batch: most entries to hand over at once.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class LogFeed:
         consumer: Consumer,
         ceiling: Callable[[], int | None],
         look_s: float | None = None,
+        batch: int = _PAGE,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
@@ -83,6 +85,7 @@ class LogFeed:
         self._consumer = consumer
         self._ceiling = ceiling
         self._look_s = look_s
+        self._batch = batch
         self._on_moved = on_moved
         self._courtesy = courtesy
         self._on_fenced = on_fenced
@@ -152,7 +155,7 @@ class LogFeed:
             await self._start_over()
         self._news.clear()
         events = await loop.run_in_executor(
-            self._executor, self._store.events, self._partition, self.position, _PAGE
+            self._executor, self._store.events, self._partition, self.position, self._batch
         )
         top = self._ceiling()
         if top is not None:

@@ -49,7 +49,11 @@ class MemLifecycle:
         self._clock = clock
         self._settings = settings
         self._rules = SweepRules(
-            settings.cold_heat, settings.unused_s, settings.deleted_s, settings.expired_s
+            settings.cold_heat,
+            settings.unused_s,
+            settings.deleted_s,
+            settings.expired_s,
+            settings.receipts_s,
         )
         self._status = LifecycleStatus(settings.enabled)
         self._total: dict[str, int] = {}

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
+from memos_ray.actors import archiving, branch_feed
 from memos_ray.actors.activation import ActivationMemory
-from memos_ray.actors.archiving import ArchiveConsumer, concerns
+from memos_ray.actors.archiving import ArchiveConsumer
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.branch_feed import BranchConsumer
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.feed import LogFeed
@@ -32,6 +34,8 @@ EMBED_FEED = "embed"
 INDEX_FEED = "index"
 ORGANISE_FEED = "organise"
 ARCHIVE_FEED = "archive"
+BRANCH_FEED = "branch"
+LOG_BATCH = 4096
 _LOOK_S = 30.0
 
 
@@ -159,7 +163,17 @@ class OwnedPartition:
             )
 
         self.archive_feed: LogFeed | None = None
+        self._archive: ArchiveConsumer | None = None
         if blobs is not None:
+            self._archive = ArchiveConsumer(
+                number,
+                epoch,
+                store=store,
+                blobs=blobs,
+                clock=clock,
+                executor=executor,
+                on_damaged=partial(on_error, "archive_file"),
+            )
             self.archive_feed = LogFeed(
                 ARCHIVE_FEED,
                 number,
@@ -167,15 +181,35 @@ class OwnedPartition:
                 cursor=ARCHIVE_FEED,
                 store=store,
                 executor=executor,
-                consumer=ArchiveConsumer(
-                    number, epoch, store=store, blobs=blobs, executor=executor
-                ),
+                consumer=self._archive,
                 ceiling=lambda: None,
+                batch=LOG_BATCH,
                 courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,
             )
-        feeds = {Derived.INDEX: self.index_feed, Derived.ARCHIVE: self.archive_feed}
+        self.branches = BranchConsumer(
+            number, epoch, store=store, writer=self.writer, executor=executor
+        )
+        self.branch_feed = LogFeed(
+            BRANCH_FEED,
+            number,
+            epoch,
+            cursor=BRANCH_FEED,
+            store=store,
+            executor=executor,
+            consumer=self.branches,
+            ceiling=lambda: None,
+            batch=LOG_BATCH,
+            courtesy=Courtesy(pressing),
+            on_fenced=on_fenced,
+            on_error=on_error,
+        )
+        feeds = {
+            Derived.BRANCH: self.branch_feed,
+            Derived.INDEX: self.index_feed,
+            Derived.ARCHIVE: self.archive_feed,
+        }
         receipts.open(
             number,
             epoch,
@@ -193,6 +227,12 @@ class OwnedPartition:
         last = await loop.run_in_executor(self._executor, self._last_lsn)
         return last - self.organise_feed.position
 
+    async def tidy(self) -> None:
+        """Removes what interrupted work has left in the archive, and ends branches."""
+        await self.branches.tidy()
+        if self._archive is not None:
+            await self._archive.tidy()
+
     def doubt_index(self) -> None:
         """Has the feed of the vector store look whether everything is still there."""
         if self.index_feed is not None:
@@ -201,7 +241,13 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = (self.embed_feed, self.organise_feed, self.index_feed, self.archive_feed)
+        feeds = (
+            self.embed_feed,
+            self.organise_feed,
+            self.index_feed,
+            self.archive_feed,
+            self.branch_feed,
+        )
         await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
         self._forget()
 
@@ -222,8 +268,10 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
-        if self.archive_feed is not None and concerns(commit):
+        if self.archive_feed is not None and archiving.concerns(commit):
             self.archive_feed.notify()
+        if branch_feed.concerns(commit):
+            self.branch_feed.notify()
 
     def _on_embedded(self) -> None:
         self.organise_feed.notify()

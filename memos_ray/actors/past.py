@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -34,8 +36,17 @@ from memos_ray.core.lifecycle.past import (
     there_at,
     way_back,
 )
+from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Delete, Operation, Restore, Rollback, Write, Written
+from memos_ray.core.vault.operations import (
+    Archive,
+    Delete,
+    Operation,
+    Restore,
+    Rollback,
+    Write,
+    Written,
+)
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     AlreadyExistsError,
@@ -60,7 +71,12 @@ class PastDoors(ABC):
     _parts: ShardParts
     _guard: PolicyGuard
     _usage: UsageLedger
+    _counters: Counter[str]
     _executor: Executor
+
+    @cached_property
+    def _naming(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     @abstractmethod
     async def _serve(self, partition: int) -> OwnedPartition:
@@ -132,10 +148,12 @@ class PastDoors(ABC):
                 raise outcome
             if isinstance(outcome, MemosError):
                 refused.setdefault(head.id, outcome.code)
-        made = [way for head, way in ways if head.id not in refused]
+        went = [(head, way) for head, way in ways if head.id not in refused]
+        made = [way for _, way in went]
+        back = [head for head, way in went if not way.delete and state_at(head, now) in GONE]
         return Returned(
-            changed=sum(way.to is not None and not way.restore for way in made),
-            restored=sum(way.restore for way in made),
+            changed=sum(not way.delete for way in made) - len(back),
+            restored=len(back),
             deleted=sum(way.delete for way in made),
             refused=tuple(sorted(refused.items())),
             after=after,
@@ -155,22 +173,23 @@ class PastDoors(ABC):
         """Names this moment; see `ShardPort`."""
         owned = await self._serve(partition)
         await self._admitted(context, Action.CREATE, namespace)
-        if any(one.name == name for one in await self._named(partition, context, namespace)):
-            raise AlreadyExistsError("the snapshot's name is taken", name=name)
-        now = self._parts.clock.now()
-        lsn = await self._ask(self._parts.store.last_lsn, partition)
-        made = Snapshot(name, namespace, now, lsn, context.principal.id, reason)
-        body = orjson.dumps(asdict(made))
-        row = Derivation(
-            context.principal.tenant,
-            SNAPSHOT,
-            f"{namespace}{_SEPARATOR}{name}",
-            namespace,
-            "",
-            0,
-            body,
-        )
-        await self._ask(self._parts.store.save_derivation, partition, owned.epoch, row)
+        # Of two that want one name at once, the second finds it taken.
+        async with self._naming:
+            if any(one.name == name for one in await self._named(partition, context, namespace)):
+                raise AlreadyExistsError("the snapshot's name is taken", name=name)
+            now = self._parts.clock.now()
+            lsn = await self._ask(self._parts.store.last_lsn, partition)
+            made = Snapshot(name, namespace, now, lsn, context.principal.id, reason)
+            row = Derivation(
+                context.principal.tenant,
+                SNAPSHOT,
+                f"{namespace}{_SEPARATOR}{name}",
+                namespace,
+                "",
+                0,
+                orjson.dumps(asdict(made)),
+            )
+            await self._ask(self._parts.store.save_derivation, partition, owned.epoch, row)
         self._usage.read(
             partition, context, "snapshot", namespace, [], now, detail={"name": name, "lsn": lsn}
         )
@@ -245,20 +264,39 @@ class PastDoors(ABC):
         )
         return {key: found.get(key, []) for key in keys}
 
-    def _page(self, partition: int, request: PastPage, visible: Predicate) -> list[MemCube]:
-        """Reads through the namespace as it was, and keeps one page: memory is bounded by it."""
+    def _page(
+        self,
+        partition: int,
+        request: PastPage,
+        visible: Predicate,
+        covered: frozenset[str] = frozenset(),
+        instead: Sequence[MemCube] = (),
+    ) -> list[MemCube]:
+        """Reads through the namespace as it was, and keeps one page: memory is bounded by it.
+
+        Args:
+            covered: ids of memories that are left out.
+            instead: what is there in their place, if anything.
+        """
         store, tenant = self._parts.store, request.context.principal.tenant
         found: list[tuple[tuple[int, str], MemCube]] = []
+
+        def keep(cube: MemCube) -> None:
+            into = heapq.heappush if len(found) < request.limit else heapq.heappushpop
+            into(found, (_place(cube), cube))
+
+        for cube in instead:
+            if _before(cube, request) and evaluate(request.predicate, facets_of(cube)):
+                keep(cube)
         rows = store.as_of(partition, tenant, request.namespace, request.at, "")
         while batch := list(islice(rows, _VERSIONS)):
-            wanted = [cube for cube, _ in batch if _wanted(cube, request)]
+            wanted = [c for c, _ in batch if c.id not in covered and _wanted(c, request)]
             heads = store.heads(partition, [_key(cube) for cube in wanted])
             for cube in wanted:
                 head = heads.get(_key(cube))
                 if head is None or not evaluate(visible, facets_of(head)):
                     continue
-                keep = heapq.heappush if len(found) < request.limit else heapq.heappushpop
-                keep(found, (_place(cube), cube))
+                keep(cube)
         return [cube for _, cube in sorted(found, reverse=True)]
 
     def _number_at(self, partition: int, key: CubeKey, head: MemCube, at: datetime) -> int | None:
@@ -294,21 +332,27 @@ class PastDoors(ABC):
 
 
 def _wanted(cube: MemCube, request: PastPage) -> bool:
-    if request.after is not None and _place(cube) >= request.after:
+    if not _before(cube, request):
         return False
     there = there_at([cube], request.at) is not None
     return there and evaluate(request.predicate, facets_of(cube))
+
+
+def _before(cube: MemCube, request: PastPage) -> bool:
+    return request.after is None or _place(cube) < request.after
 
 
 def _operations(head: MemCube, way: Return) -> list[Operation]:
     if way.delete:
         return [Delete(head.id, expected=head.version.number)]
     steps: list[Operation] = []
-    if way.restore:
-        steps.append(Restore(head.id, head.version.number))
+    if way.archive:
+        return [Archive(head.id, head.version.number)]
+    if way.restore is not None:
+        steps.append(Restore(head.id, head.version.number, way.restore))
     if way.to is not None:
         number = head.version.number + len(steps)
-        steps.append(Rollback(head.id, way.to, number))
+        steps.append(Rollback(head.id, way.to, number, with_state=True))
     return steps
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.cube.facets import from_micros, to_micros
 from memos_ray.core.defects import describe_defect
+from memos_ray.core.lifecycle.moves import Cause
 from memos_ray.core.parameter import TeachingState
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.receipts import Derived, ErasedThing, Receipt, done
@@ -115,9 +116,8 @@ class Receipts:
 
     def note(self, commit: Commit) -> None:
         """Begins the receipts of what a commit erases; called before anything of it is retired."""
-        for event in commit.events:
-            if _erasure(event):
-                self._begin(commit.partition, event)
+        for events in _together([event for event in commit.events if _erasure(event)]):
+            self._begin(commit.partition, events)
 
     async def written(self) -> None:
         """Returns when the receipts that were begun are at rest, or this takes too long."""
@@ -133,17 +133,37 @@ class Receipts:
         policy = await self._guard.ensure_for(context)
         tenant = context.principal.tenant
         key = CubeKey(tenant, cube_id)
-        receipt = self._pending.get(partition, {}).get(key) or await self._rest(partition, key)
+        pending = self._pending.get(partition, {}).values()
+        receipt = _about(pending, key) or _about(await self._rows(partition), key)
         audits = policy.may_administer(context, TENANT_ITSELF, self._clock.now())
         query = EventQuery(tenant=tenant, cube_id=cube_id, operation=ERASE)
         if receipt is None:
             events = await self._run(self._store.events, partition, 0, _LOG_PAGE, query)
             erasures = [event for event in events if _erasure(event)]
             if erasures and (audits or erasures[-1].principal == context.principal.id):
-                receipt = self._begin(partition, erasures[-1])
+                receipt = self._begin(partition, erasures[-1:])
         if receipt is None or not (audits or receipt.principal == context.principal.id):
             raise NotFoundError("there is no such receipt", cube_id=cube_id)
         return receipt
+
+    async def prune(self, partition: int, keep: timedelta) -> int:
+        """Forgets receipts of what sweeps have collected that have been complete for so long.
+
+        Returns:
+            How many.
+        """
+        before = self._clock.now() - keep
+        old: dict[str, list[str]] = {}
+        for receipt in await self._rows(partition):
+            done_at = receipt.completed_at
+            if receipt.memory_ids and receipt.signature and done_at and done_at <= before:
+                old.setdefault(receipt.tenant, []).append(_name(receipt))
+        forget, epoch = self._store.forget_derivations, self._epochs.get(partition)
+        if epoch is None:
+            return 0
+        for tenant, names in old.items():
+            await self._run(forget, partition, epoch, tenant, KIND, names)
+        return sum(map(len, old.values()))
 
     async def close(self) -> None:
         """Leaves what is pending to the next owner."""
@@ -152,25 +172,28 @@ class Receipts:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, partition: int, event: Event) -> Receipt:
-        assert event.cube_id is not None
-        key = CubeKey(event.tenant, event.cube_id)
-        things = [ErasedThing(Derived.EMBEDDINGS, event.cube_id, done_at=event.at)]
-        things += [
-            ErasedThing(Derived.KV, kv_rest.row_name(name))
-            for name in self._activation.touching(partition, key)
-        ]
-        things += self._parameter.touching(partition, key)
-        things += [ErasedThing(kind, event.cube_id) for kind in self._followers.get(partition, ())]
+    def _begin(self, partition: int, events: Sequence[Event]) -> Receipt:
+        """Begins the receipt of an erasure, or of what a sweep has collected in one transaction."""
+        event, ids = events[-1], [event.cube_id or "" for event in events]
+        key = CubeKey(event.tenant, ids[0])
+        things = [ErasedThing(Derived.EMBEDDINGS, key.id, done_at=event.at)]
+        for one in (CubeKey(event.tenant, cube_id) for cube_id in ids):
+            things += [
+                ErasedThing(Derived.KV, kv_rest.row_name(name))
+                for name in self._activation.touching(partition, one)
+            ]
+            things += self._parameter.touching(partition, one)
+        things += [ErasedThing(kind, key.id) for kind in self._followers.get(partition, ())]
         receipt = Receipt(
             event.tenant,
             event.namespace,
-            event.cube_id,
+            key.id,
             event.principal,
             partition,
             event.lsn,
             event.at,
             tuple(dict.fromkeys(things)),
+            memory_ids=tuple(ids) if _collected(event) else (),
         )
         pending = self._pending.get(partition)
         if pending is not None:
@@ -254,12 +277,6 @@ class Receipts:
                 found.append(_RowLeft(ErasedThing(Derived.LESSON, row.name), row.tenant, ids))
         return found
 
-    async def _rest(self, partition: int, key: CubeKey) -> Receipt | None:
-        rows = await self._rows(partition)
-        return next(
-            (one for one in rows if (one.tenant, one.memory_id) == (key.tenant, key.id)), None
-        )
-
     async def _rows(self, partition: int) -> list[Receipt]:
         rows: Iterable[Derivation] = await self._run(self._store.derivations, partition, KIND)
         return [_receipt_of(partition, row) for row in rows]
@@ -277,22 +294,50 @@ def _erasure(event: Event) -> bool:
     return event.operation == ERASE and event.outcome is Outcome.DONE and event.cube_id is not None
 
 
+def _collected(event: Event) -> bool:
+    return event.detail.get("cause") in (Cause.RETENTION.value, Cause.BRANCH.value)
+
+
+def _together(erasures: Iterable[Event]) -> Iterator[list[Event]]:
+    """Groups what a sweep has collected, by tenant and namespace; all else stays alone."""
+    swept: dict[tuple[str, str], list[Event]] = {}
+    for event in erasures:
+        if _collected(event):
+            swept.setdefault((event.tenant, event.namespace), []).append(event)
+        else:
+            yield [event]
+    yield from swept.values()
+
+
+def _about(receipts: Iterable[Receipt], key: CubeKey) -> Receipt | None:
+    """Returns the newest receipt of a memory, which may have been erased more than once."""
+    found = [one for one in receipts if one.tenant == key.tenant and key.id in one.erased]
+    return max(found, key=lambda one: one.lsn, default=None)
+
+
 def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
     """Adds what has a row that names the memory."""
     known = {(thing.kind, thing.name) for thing in receipt.things}
+    erased = frozenset(receipt.erased)
     more = [
         row.thing
         for row in rows
         if row.tenant == receipt.tenant
-        and receipt.memory_id in row.ids
+        and not erased.isdisjoint(row.ids)
         and (row.thing.kind, row.thing.name) not in known
     ]
     return replace(receipt, things=(*receipt.things, *more))
 
 
+def _name(receipt: Receipt) -> str:
+    # A memory that a sweep has collected may be made anew, and erased once more.
+    return f"collected:{receipt.lsn}" if receipt.memory_ids else receipt.memory_id
+
+
 def _row_of(receipt: Receipt) -> Derivation:
     body = orjson.dumps(
         {
+            "memory_ids": receipt.memory_ids,
             "principal": receipt.principal,
             "lsn": receipt.lsn,
             "erased_at": to_micros(receipt.erased_at),
@@ -304,15 +349,16 @@ def _row_of(receipt: Receipt) -> Derivation:
             "signature": receipt.signature.hex(),
         }
     )
-    return Derivation(receipt.tenant, KIND, receipt.memory_id, receipt.namespace, "", 0, body)
+    return Derivation(receipt.tenant, KIND, _name(receipt), receipt.namespace, "", 0, body)
 
 
 def _receipt_of(partition: int, row: Derivation) -> Receipt:
     body = orjson.loads(row.body)
+    ids = tuple(body.get("memory_ids", ()))
     return Receipt(
         row.tenant,
         row.namespace,
-        row.name,
+        ids[0] if ids else row.name,
         body["principal"],
         partition,
         body["lsn"],
@@ -323,6 +369,7 @@ def _receipt_of(partition: int, row: Derivation) -> Receipt:
         ),
         None if body["completed_at"] is None else from_micros(body["completed_at"]),
         bytes.fromhex(body["signature"]),
+        ids,
     )
 
 

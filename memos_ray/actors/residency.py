@@ -7,10 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memos_ray.actors.courtesy import Courtesy
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
@@ -26,11 +26,18 @@ _PENDING_MAX = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One partition's share of a namespace."""
+    """One partition's share of a namespace: what is in use there, or what has been put away."""
 
     partition: int
     tenant: str
     namespace: str
+    archived: bool = False
+
+    def holds(self, cube: MemCube) -> bool:
+        """Tells whether a memory of the namespace is searched here."""
+        wanted = cube.state is State.ARCHIVED if self.archived else cube.state in LIVE
+        # Only texts are searched; other forms are found by their sources.
+        return wanted and isinstance(cube.payload, Plaintext)
 
 
 @dataclass(slots=True)
@@ -70,10 +77,10 @@ class _Delta:
 class Residency:
     """Resident indexes of a shard.
 
-    Invariants: an index handed out holds exactly the undeleted heads of its place as of the newest
-    commit seen by `apply` (commits are entered when the index is next asked for, so that a bulk
-    load does not wait for it, or when too many have gathered); the sum of `memory_bytes` exceeds
-    `budget_bytes` at most by the indexes that somebody waits for.
+    Invariants: an index handed out holds exactly the heads of its place (see `Place.holds`) as of
+    the newest commit seen by `apply` (commits are entered when the index is next asked for, so that
+    a bulk load does not wait for it, or when too many have gathered); the sum of `memory_bytes`
+    exceeds `budget_bytes` at most by the indexes that somebody waits for.
 
     Eviction: coldest first, by accesses that decay with a half-life of five minutes.
 
@@ -155,8 +162,22 @@ class Residency:
             if place in self._held:
                 self._held[place].pending.append(delta)
                 self._pending += len(delta)
+            self._apply_away(replace(place, archived=True), delta)
         if self._pending > _PENDING_MAX and self._entering is None:
             self._entering = asyncio.create_task(self._enter_all())
+
+    def _apply_away(self, place: Place, delta: _Delta) -> None:
+        """Lets go of what has been put away when it changes; who searches it loads it anew.
+
+        What was in use has its vectors in the store, and takes none along.
+        """
+        if place in self._loading:
+            self._loading[place].pending.append(delta)
+        if place in self._held:
+            index = self._held[place].index
+            came = any(map(place.holds, delta.changed.values()))
+            if came or any(one in index for one in (*delta.gone, *delta.changed)):
+                self._release(place)
 
     async def attach(self, place: Place, rows: Sequence[StoredVectors]) -> None:
         """Hands new vectors to the index that holds their memories."""
@@ -208,7 +229,7 @@ class Residency:
             while await loop.run_in_executor(self._executor, next, batches, None) is not None:
                 await loading.courtesy.turn()
             while loading.pending:
-                _apply(index, loading.pending.popleft())
+                _apply(place, index, loading.pending.popleft())
                 await asyncio.sleep(0)
             _attach(index, loading.vectors)
             self._held[place] = _Resident(place, index, 0.0, self._clock.monotonic())
@@ -229,7 +250,7 @@ class Residency:
 
         rows = self._store.load(place.partition, place.tenant, place.namespace, self._space)
         for cube, stored in rows:
-            if not _indexed(cube):
+            if not place.holds(cube):
                 continue
             memories.append(IndexedMemory.of(cube))
             if stored is not None:
@@ -250,7 +271,7 @@ class Residency:
         while resident.pending:
             delta = resident.pending.popleft()
             self._pending -= len(delta)
-            _apply(resident.index, delta)
+            _apply(resident.place, resident.index, delta)
             await asyncio.sleep(0)
         if self._held.get(resident.place) is resident:
             self._measure(resident)
@@ -290,11 +311,6 @@ def _decayed(resident: _Resident, now: float) -> float:
     return resident.heat * float(0.5 ** ((now - resident.touched_at) / _HEAT_HALF_LIFE_S))
 
 
-def _indexed(cube: MemCube) -> bool:
-    # Only texts are searched; other forms are found by their sources.
-    return cube.state in LIVE and isinstance(cube.payload, Plaintext)
-
-
 def _deltas(commit: Commit) -> dict[Place, _Delta]:
     deltas: dict[Place, _Delta] = {}
 
@@ -310,10 +326,10 @@ def _deltas(commit: Commit) -> dict[Place, _Delta]:
     return deltas
 
 
-def _apply(index: ResidentIndex, delta: _Delta) -> None:
-    gone = [*delta.gone, *(c.id for c in delta.changed.values() if not _indexed(c))]
+def _apply(place: Place, index: ResidentIndex, delta: _Delta) -> None:
+    gone = [*delta.gone, *(c.id for c in delta.changed.values() if not place.holds(c))]
     index.remove([cube_id for cube_id in gone if cube_id in index])
-    index.upsert([IndexedMemory.of(c) for c in delta.changed.values() if _indexed(c)])
+    index.upsert([IndexedMemory.of(c) for c in delta.changed.values() if place.holds(c)])
 
 
 def _attach(index: ResidentIndex, rows: Iterable[StoredVectors]) -> None:

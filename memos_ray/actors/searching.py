@@ -14,7 +14,7 @@ from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
-from memos_ray.core.cube.payload import Form, Plaintext
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import OneOf, Predicate, all_of, evaluate
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import (
@@ -145,6 +145,9 @@ class Searcher:
         if request.as_of is not None:
             return await self._search_past(place, request.as_of, query)
         index = await self._residency.index(place)
+        if index is None and place.archived:
+            # The vector store is asked for what is in use only.
+            return Found((), 0, False, frozenset(), partial=True)
         if index is None:
             return await self._search_stored(place, query, indexed_lsn)
         scored = index.search(query)
@@ -199,7 +202,7 @@ class Searcher:
             )
             for head in heads.values():
                 # It may have been deleted, or closed, while the store was asked.
-                if head.state in LIVE:
+                if place.holds(head):
                     self._bodies.put(place.partition, head, generation)
                     if evaluate(visible, facets_of(head)):
                         cubes[head.id] = head
@@ -297,7 +300,7 @@ class Searcher:
             place.partition, place.tenant, place.namespace, at, self._space.digest
         )
         for cube, stored in rows:
-            if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
+            if not place.holds(cube):
                 continue
             cubes[cube.id] = cube
             if stored is not None:

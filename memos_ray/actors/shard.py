@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.branches import BranchDoors
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
@@ -17,7 +18,6 @@ from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.organise_doors import OrganiseDoors
 from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
-from memos_ray.actors.past import PastDoors
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
@@ -53,7 +53,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, BranchDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -215,7 +215,8 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         if isinstance(visible, Nothing):
             self._usage.denied(partition, request.context, "search", request.namespace, now)
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
-        place = Place(partition, request.context.principal.tenant, request.namespace)
+        tenant = request.context.principal.tenant
+        place = Place(partition, tenant, request.namespace, request.archived)
         try:
             found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
         except VectorStoreError:

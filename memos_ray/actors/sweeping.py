@@ -7,22 +7,23 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from datetime import timedelta
+from itertools import groupby
 
 from memos_ray.actors.courtesy import Courtesy, Pressure
 from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.lifecycle.reports import FAILED, HELD, SweepReport, SweepRequest
-from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE, Verdict, decide
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import PermissionDeniedError
-
-LIFECYCLE = "service:lifecycle"
-"""Who the log says has moved memories by their age."""
 
 _PAGE = 128
 
@@ -34,6 +35,7 @@ class LifecycleDoors(ABC):
     _executor: Executor
     _pressure: Pressure
     _upkeep: Upkeep
+    _receipts: Receipts
     _counters: Counter[str]
 
     @abstractmethod
@@ -60,10 +62,15 @@ class LifecycleDoors(ABC):
             done = len(page) < limit
             if done or seen >= request.limit:
                 break
+        place = None if done or after is None else (after.tenant, after.id)
+        if place is None:
+            await owned.tidy()
+            if request.rules.receipts_s is not None:
+                keep = timedelta(seconds=request.rules.receipts_s)
+                moves[PRUNED] += await self._receipts.prune(partition, keep)
         for name, count in moves.items():
             self._counters[f"lifecycle_{name.partition('/')[0]}"] += count
-        place = None if done or after is None else (after.tenant, after.id)
-        return SweepReport(seen, dict(moves), place)
+        return SweepReport(seen, dict(+moves), place)
 
     async def _move(
         self, owned: OwnedPartition, page: Sequence[MemCube], request: SweepRequest
@@ -79,10 +86,15 @@ class LifecycleDoors(ABC):
                 moves[HELD] += 1
             else:
                 due.append((cube, verdict))
-        outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in due])
-        for (_, verdict), outcome in zip(due, outcomes, strict=True):
-            done = isinstance(outcome, Written)
-            moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
+        # A page is in the order of tenants; each takes its own turns at the writer.
+        for _, group in groupby(due, lambda one: one[0].tenant):
+            ones = list(group)
+            outcomes = await owned.writer.submit(
+                [_submission(cube, why) for cube, why in ones], priority=Priority.BACKGROUND
+            )
+            for (_, verdict), outcome in zip(ones, outcomes, strict=True):
+                done = isinstance(outcome, Written)
+                moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
         return moves
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from memos_ray.core.access.names import base_of
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.branches import fork
+from memos_ray.core.lifecycle.past import there_at
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
@@ -46,13 +50,15 @@ class Transactions:
         """
         store, partition = self.store, self.partition
         wanted = needs(submissions, trust_minted=trust_minted)
+        heads = store.heads(partition, tuple(wanted.heads)) if wanted.heads else {}
+        heads |= self._forks(submissions, heads)
         planner = Planner(
             partition=partition,
             epoch=self.epoch,
             last_lsn=last_lsn,
             now=self.clock.now(),
             guard=self.guard,
-            heads=store.heads(partition, tuple(wanted.heads)) if wanted.heads else {},
+            heads=heads,
             replies={
                 (tenant, scope, key): reply
                 for (tenant, scope), keys in wanted.replies.items()
@@ -70,6 +76,31 @@ class Transactions:
         if commit.events:
             store.commit(commit)
         return commit, outcomes
+
+    def _forks(
+        self, submissions: Sequence[Submission], heads: Mapping[CubeKey, MemCube]
+    ) -> dict[CubeKey, MemCube]:
+        """Returns what writes in branches change, where these have no version of their own yet.
+
+        What has been erased is gone from all branches; that it is not, is known here, where nobody
+        can erase it in between.
+        """
+        found: dict[CubeKey, MemCube] = {}
+        for one in submissions:
+            at, space = one.write.branched_at, one.write.namespace
+            key = CubeKey(one.context.principal.tenant, one.write.operation.cube_id)
+            if at is None or key in heads:
+                continue
+            base = CubeKey(key.tenant, base_of(key.id))
+            chain = self.store.histories(self.partition, [base]).get(base, [])
+            then = there_at(chain, at)
+            if then is None or then.namespace != base_of(space):
+                continue
+            # The history shows no content that is archived; the version itself does.
+            whole = self.store.version(self.partition, base, then.version.number)
+            if whole is not None:
+                found[key] = fork(whole, chain[-1], key.id, space)
+        return found
 
     def look(self, seen_lsn: int | None) -> tuple[int, Commit | None]:
         """Returns where the log stands, and in one commit what was written beyond `seen_lsn`.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.scheduling.fairness import FairQueue
+from memos_ray.core.scheduling.fairness import FairQueue, Priority
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
@@ -38,6 +38,7 @@ class _Call:
     submissions: Sequence[Submission]
     done: asyncio.Future[Outcomes]
     whole: bool = False
+    priority: Priority = Priority.FOREGROUND
     taken: int = 0
     outcomes: Outcomes = field(default_factory=list)
 
@@ -88,7 +89,7 @@ class PartitionWriter:
         self._on_commit = on_commit
         self._on_fenced = on_fenced
         self._waiting: FairQueue[_Call] = FairQueue()
-        # Its turn has come, in a transaction of its own.
+        # Its turn has come, in another transaction than those before it.
         self._alone: _Call | None = None
         self._queued = 0
         # Unknown at first and after a failure; then `_settle` asks the store before all else.
@@ -118,11 +119,18 @@ class PartitionWriter:
         """
         return self._seen_lsn
 
-    async def submit(self, submissions: Sequence[Submission], *, whole: bool = False) -> Outcomes:
+    async def submit(
+        self,
+        submissions: Sequence[Submission],
+        *,
+        whole: bool = False,
+        priority: Priority = Priority.FOREGROUND,
+    ) -> Outcomes:
         """Commits writes and returns one outcome for each, in order.
 
         Args:
             whole: whether none is to have an effect when one cannot have it.
+            priority: background writes share no transaction with those that somebody waits for.
 
         Raises:
             OverloadedError: too many writes wait already; none of these was accepted.
@@ -134,7 +142,8 @@ class PartitionWriter:
             raise OverloadedError("too many writes wait", partition=self.partition)
         if not submissions:
             return []
-        call = _Call(submissions, asyncio.get_running_loop().create_future(), whole)
+        done: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
+        call = _Call(submissions, done, whole, priority)
         self._wait(call)
         self._queued += len(submissions)
         self._start()
@@ -189,7 +198,8 @@ class PartitionWriter:
         return self._alone is not None or len(self._waiting) > 0
 
     def _wait(self, call: _Call) -> None:
-        self._waiting.push(call.submissions[0].context.principal.tenant, call)
+        tenant = call.submissions[0].context.principal.tenant
+        self._waiting.push(tenant, call, priority=call.priority)
 
     def _take_group(self) -> list[_Slice]:
         calls = [self._next()]
@@ -198,7 +208,7 @@ class PartitionWriter:
             return [_Slice(calls[0], calls[0].submissions)]
         while len(self._waiting) and len(calls) < self._batch and self._alone is None:
             call = self._next()
-            if call.whole:
+            if call.whole or call.priority is not calls[0].priority:
                 self._alone = call
             else:
                 calls.append(call)

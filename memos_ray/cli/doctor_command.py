@@ -70,6 +70,7 @@ def _checks(settings: Settings, *, quick: bool) -> Iterator[Callable[[], Iterato
     yield named(folder.version, settings)
     yield named(folder.running, settings, cluster)
     yield named(parts.record_store, settings)
+    yield named(parts.archive, settings)
     if quick:
         return
     yield named(parts.embedder, settings)

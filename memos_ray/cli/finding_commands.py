@@ -66,6 +66,9 @@ def search(
         float, typer.Option(min=0, max=1, help="Leave out what is less likely to matter.")
     ] = 0.0,
     ended: Annotated[bool, typer.Option("--ended", help="Also what has ceased to hold.")] = False,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Also what has been put away.")
+    ] = False,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -91,6 +94,7 @@ def search(
         wait_indexed=wait_indexed,
         min_relevance=min_relevance,
         include_ended=ended,
+        include_archived=archived,
         **fields,
     )
     from memos_ray.cli import rendering

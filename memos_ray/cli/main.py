@@ -11,6 +11,7 @@ from memos_ray import __version__
 from memos_ray.cli import (
     adapter_commands,
     admin_commands,
+    branch_commands,
     chat_command,
     cluster_commands,
     doctor_command,
@@ -71,6 +72,7 @@ for commands in (
     kv_commands,
     lifecycle_commands,
     past_commands,
+    branch_commands,
     adapter_commands,
     pipeline_commands,
     admin_commands,

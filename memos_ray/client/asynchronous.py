@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
+from memos_ray.client.branches import AsyncBranches
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
@@ -171,6 +172,11 @@ class AsyncMemOS(AsyncReads):
     def past(self) -> AsyncPast:
         """Snapshots, earlier moments of a namespace, and the way back."""
         return AsyncPast(self._transport.past, self._caller)
+
+    @property
+    def branches(self) -> AsyncBranches:
+        """What-if branches of a namespace."""
+        return AsyncBranches(self._transport.branches, self._caller, self._single)
 
     async def models(self) -> list[str]:
         """Lists the models that can be asked."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
+from memos_ray.client.branches_http import HttpBranches
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
@@ -64,6 +65,7 @@ class HttpTransport:
         self.organising = HttpOrganising(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
+        self.branches = HttpBranches(self._link)
 
     async def add(
         self, caller: Caller, items: Sequence[Item], namespace: str | None

@@ -42,6 +42,7 @@ class LocalTransport:
         self.organising = doorway.organising
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
+        self.branches = doorway.branches
         self._stop = stop
 
     async def add(

@@ -113,12 +113,12 @@ class AsyncPast:
     async def get(self, id: str, at: When, *, namespace: str | None = None) -> Memory:
         """Returns a memory as it was."""
         check(id=id, namespace=namespace)
-        return await self._api.get(self._caller(), id, _text(at), namespace)
+        return await self._api.get(self._caller(), id, moment_text(at), namespace)
 
     async def history(self, id: str, at: When, *, namespace: str | None = None) -> History:
         """Returns the versions that a memory had, newest first."""
         check(id=id, namespace=namespace)
-        return await self._api.history(self._caller(), id, _text(at), namespace)
+        return await self._api.history(self._caller(), id, moment_text(at), namespace)
 
     async def list(
         self,
@@ -132,7 +132,7 @@ class AsyncPast:
         """Returns one page of a namespace as it was, newest first."""
         check(namespace=namespace, cursor=cursor, limit=limit)
         return await self._api.list(
-            self._caller(), _text(at), namespace, filter=filter, cursor=cursor, limit=limit
+            self._caller(), moment_text(at), namespace, filter=filter, cursor=cursor, limit=limit
         )
 
     async def diff(
@@ -146,16 +146,16 @@ class AsyncPast:
     ) -> NamespaceDiff:
         """Says which memories were added, removed and changed between two moments."""
         check(namespace=namespace, cursor=cursor, limit=limit)
-        later = None if until is None else _text(until)
+        later = None if until is None else moment_text(until)
         return await self._api.diff(
-            self._caller(), _text(since), later, namespace, cursor=cursor, limit=limit
+            self._caller(), moment_text(since), later, namespace, cursor=cursor, limit=limit
         )
 
     async def rollback(
         self, to: When, *, namespace: str | None = None, reason: str | None = None
     ) -> WentBack:
         """Takes a namespace back to a moment; asking again goes on where it stopped."""
-        wanted = valid(GoBack, to=_text(to), namespace=namespace, reason=reason)
+        wanted = valid(GoBack, to=moment_text(to), namespace=namespace, reason=reason)
         return await self._api.go_back(self._caller(), wanted)
 
 
@@ -223,5 +223,6 @@ class Past:
         return self._loop.run(self._async.rollback(to, namespace=namespace, reason=reason))
 
 
-def _text(at: When) -> str:
+def moment_text(at: When) -> str:
+    """Writes a moment as the doors take it."""
     return at if isinstance(at, str) else at.isoformat()

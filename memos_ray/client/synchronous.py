@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
+from memos_ray.client.branches import Branches
 from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
@@ -106,6 +107,11 @@ class MemOS:
     def past(self) -> Past:
         """Snapshots, earlier moments of a namespace, and the way back."""
         return Past(self._async.past, self._loop)
+
+    @property
+    def branches(self) -> Branches:
+        """What-if branches of a namespace."""
+        return Branches(self._async.branches, self._loop)
 
     def close(self) -> None:
         """Disconnects; ends the cluster that `data=` started. Views of this client end with it."""

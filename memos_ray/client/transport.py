@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.branches import BranchesApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.core.access.administration import AdminOperation
@@ -241,6 +242,11 @@ class Transport(Protocol):
     @property
     def lifecycle(self) -> LifecycleApi:
         """The verbs of the lifecycle."""
+        ...
+
+    @property
+    def branches(self) -> BranchesApi:
+        """The verbs of branches."""
         ...
 
     @property

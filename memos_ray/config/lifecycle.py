@@ -30,3 +30,8 @@ class LifecycleSettings(Section):
     expired_s: Seconds | None = Field(
         None, description="An expired memory is erased for good after this long."
     )
+    receipts_s: Seconds | None = Field(
+        None,
+        description="The receipt of memories that a sweep has erased is forgotten after this long; "
+        "those of erasures that somebody asked for are kept.",
+    )

@@ -17,6 +17,7 @@ from memos_ray.errors import MemosError, all_errors
 from memos_ray.gateway import problems
 from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
+from memos_ray.gateway.branch_routes import router as branch_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
@@ -109,6 +110,7 @@ def create_app(
         admin_router,
         lifecycle_router,
         past_router,
+        branch_router,
         openai_router,
     ):
         v1.include_router(router)

@@ -12,6 +12,7 @@ from memos_ray.errors import MemosError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.admission import CallRates
+from memos_ray.gateway.branches import BranchService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
@@ -84,6 +85,13 @@ class Doorway:
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
         self.past = PastService(router=router, authenticator=authenticator, clock=clock)
+        self.branches = BranchService(
+            router=router,
+            authenticator=authenticator,
+            memories=self.memories,
+            past=self.past,
+            clock=clock,
+        )
         self._models = backend.models
         self.parameter = ParameterService(router=router, authenticator=authenticator, clock=clock)
         self.receipts = ReceiptService(

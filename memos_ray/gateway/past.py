@@ -84,14 +84,14 @@ class PastService:
         self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
     ) -> Memory:
         """Returns a memory as it was."""
-        moment = await self._moment(caller, namespace, at)
+        moment = await self.moment(caller, namespace, at)
         return mapping.memory_of(await self._then(caller, memory_id, moment, namespace))
 
     async def history(
         self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
     ) -> History:
         """Returns the newest thousand versions that a memory had at a moment."""
-        moment = await self._moment(caller, namespace, at)
+        moment = await self.moment(caller, namespace, at)
         then = await self._then(caller, memory_id, moment, namespace)
         context, _ = await self._authenticator.context(caller)
         hop, before = context.hop(), then.version.number + 1
@@ -117,7 +117,7 @@ class PastService:
     ) -> MemoryPage:
         """Returns one page of a namespace as it was, newest first."""
         hop, place, partition = await self._place(caller, namespace)
-        moment = await self._moment(caller, namespace, at)
+        moment = await self.moment(caller, namespace, at)
         query = paging.query_digest("past", place, moment, filter)
         request = PastPage(
             hop,
@@ -153,9 +153,9 @@ class PastService:
         A page may hold fewer memories than `limit` and be followed by others.
         """
         hop, place, partition = await self._place(caller, namespace)
-        first = await self._moment(caller, namespace, since)
+        first = await self.moment(caller, namespace, since)
         query = paging.query_digest("past-diff", place, first, until)
-        last = self._clock.now() if until is None else await self._moment(caller, namespace, until)
+        last = self._clock.now() if until is None else await self.moment(caller, namespace, until)
         if last < first:
             raise InvalidInputError("the earlier moment comes first", field="since")
         request = PastPage(hop, place, last, first, after=_after(cursor, query), limit=limit)
@@ -176,7 +176,7 @@ class PastService:
         those of today.
         """
         hop, place, partition = await self._place(caller, wanted.namespace)
-        moment = await self._moment(caller, wanted.namespace, wanted.to)
+        moment = await self.moment(caller, wanted.namespace, wanted.to)
         reason = wanted.reason or f"back to {wanted.to}"
         counts, refused = Counter[str](), dict[str, str]()
         after: tuple[int, str] | None = None
@@ -212,7 +212,13 @@ class PastService:
 
         return await self._placement.find(context, memory_id, namespace, act)
 
-    async def _moment(self, caller: Caller, namespace: str | None, at: str) -> datetime:
+    async def moment(self, caller: Caller, namespace: str | None, at: str) -> datetime:
+        """Returns what a time or the name of a snapshot stands for.
+
+        Raises:
+            InvalidInputError: it is neither.
+            NotFoundError: there is no such snapshot.
+        """
         if not at[:1].isalpha():
             try:
                 found = datetime.fromisoformat(at)

@@ -27,9 +27,11 @@ class ErasureReceipt(Model):
 
     It is `done` when nothing of all that is left; then it is signed: `signature` is over `digest`,
     blake2b-256 of the receipt's canonical JSON, and `public_key` is the cluster's. Both are hex.
+    What a sweep has collected at once has one receipt, whose `ids` are all of those memories.
     """
 
     id: str
+    ids: list[str] = []
     tenant: str
     namespace: str
     principal: str
@@ -65,6 +67,7 @@ class ErasureReceipt(Model):
                 things,
                 self.completed_at,
                 bytes.fromhex(self.signature),
+                tuple(self.ids),
             )
             key = bytes.fromhex(public_key or self.public_key)
         except ValueError:

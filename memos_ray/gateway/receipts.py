@@ -47,6 +47,7 @@ class ReceiptService:
         found = await self._placement.find(context, memory_id, namespace, act)
         return ErasureReceipt(
             id=found.memory_id,
+            ids=list(found.memory_ids),
             tenant=found.tenant,
             namespace=found.namespace,
             principal=found.principal,

@@ -10,6 +10,7 @@ from typing import Any
 
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.names import base_of
 from memos_ray.core.cube import filters
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import (
@@ -17,12 +18,14 @@ from memos_ray.core.cube.predicate import (
     Everything,
     HasAny,
     Not,
+    OneOf,
     Predicate,
     Present,
     all_of,
     any_of,
 )
-from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.lifecycle.branches import BranchView, shown
+from memos_ray.core.retrieval.requests import Hit, SearchReply, SearchRequest
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
@@ -52,10 +55,14 @@ class MemorySearch:
         self._clock = clock
         self._limits = limits
 
-    async def search(self, context: CallContext, query: SearchQuery) -> SearchResult:
-        """Finds memories in one or several namespaces."""
+    async def search(
+        self, context: CallContext, query: SearchQuery, branch: BranchView | None = None
+    ) -> SearchResult:
+        """Finds memories in one or several namespaces, or in a branch of one."""
         understood = understand(query, self._clock.now())
         names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
+        if branch is not None:
+            names = (branch.branch.namespace,)
         digest = paging.query_digest(
             "search",
             names,
@@ -68,13 +75,17 @@ class MemorySearch:
             query.parse,
             query.min_relevance,
             query.include_ended,
+            query.include_archived,
+            branch and branch.branch.space,
         )
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
         embedded = await self._embed(understood)
         token = paging.decode_token(query.token)
-        single = len(names) == 1
+        # What has been put away is searched as if it were a namespace of its own.
+        away = (False, True) if query.include_archived else (False,)
+        single = len(names) == len(away) == 1 and branch is None
         request = SearchRequest(
             context=context.hop(),
             namespace=names[0],
@@ -96,13 +107,22 @@ class MemorySearch:
             legible=embedded.legible,
             min_relevance=query.min_relevance,
         )
-        replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
+        requests = [
+            replace(one, archived=archived)
+            for name in names
+            for one in _in(replace(request, namespace=name), branch)
+            for archived in away
+        ]
+        replies = await asyncio.gather(*(self._search_in(one, token) for one in requests))
         hits = list(replies[0].hits) if single else merge(replies)[offset:]
         following = None
         if len(hits) > limit:
             following = paging.encode_cursor(digest, paging.AfterHits(offset=offset + limit))
         return SearchResult.model_construct(
-            hits=[mapping.hit_of(hit, query.explain) for hit in hits[:limit]],
+            hits=[
+                mapping.hit_of(hit if branch is None else _shown(hit), query.explain)
+                for hit in hits[:limit]
+            ],
             cursor=following,
             unembedded=sum(reply.unembedded for reply in replies),
             partial=any(reply.partial for reply in replies),
@@ -115,17 +135,35 @@ class MemorySearch:
         at, named = query.as_of or self._clock.now(), understood.hints.time_range
         return _holds(at if named is None else min(at, named.start))
 
-    async def _search_in(
-        self, request: SearchRequest, namespace: str, token: dict[int, int]
-    ) -> SearchReply:
-        partition = await self._placement.home(request.context, namespace)
-        wanted = replace(request, namespace=namespace, after_lsn=token.get(partition, 0))
+    async def _search_in(self, request: SearchRequest, token: dict[int, int]) -> SearchReply:
+        partition = await self._placement.home(request.context, base_of(request.namespace))
+        wanted = replace(request, after_lsn=token.get(partition, 0))
         return await self._router.call(partition, lambda shard, _: shard.search(partition, wanted))
 
     async def _embed(self, understood: Understood) -> Embedded:
         if not understood.text.strip():
             return Embedded()
         return await asyncio.to_thread(embed, understood, self._embedder())
+
+
+def _in(request: SearchRequest, view: BranchView | None) -> list[SearchRequest]:
+    """Returns what to ask for one namespace: of a branch, its moment and its own memories."""
+    if view is None:
+        return [request]
+    moment = Not(OneOf("id", view.covered)) if view.covered else Everything()
+    own = Not(OneOf("id", view.orphans)) if view.orphans else Everything()
+    return [
+        replace(
+            request,
+            as_of=view.branch.at,
+            predicate=all_of(request.predicate, moment),
+        ),
+        replace(request, namespace=view.branch.space, predicate=all_of(request.predicate, own)),
+    ]
+
+
+def _shown(hit: Hit) -> Hit:
+    return replace(hit, cube=shown(hit.cube))
 
 
 def filter_of(filter: str | dict[str, Any] | None, tags: Sequence[str], now: datetime) -> Predicate:

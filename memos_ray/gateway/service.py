@@ -16,6 +16,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.lifecycle.branches import BranchView
 from memos_ray.core.vault.operations import (
     Archive,
     Delete,
@@ -101,7 +102,7 @@ class MemoryService:
         submissions, places = [], []
         for index, memory in enumerate(memories):
             try:
-                self._check_size(memory)
+                self.check_size(memory)
             except MemosError as error:
                 results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
                 continue
@@ -123,7 +124,7 @@ class MemoryService:
         """Makes a new version of a memory."""
         operation = mapping.update_of(memory_id, change)
         if change.text is not None:
-            self._check_text(change.text)
+            self.check_text(change.text)
         return await self._write(
             caller, namespace, operation, change.idempotency_key, change.reason
         )
@@ -260,14 +261,16 @@ class MemoryService:
             following = paging.encode_cursor(query, paging.AfterMemory(at=at, id=last.id))
         return MemoryPage(memories=[mapping.memory_of(cube) for cube in page], cursor=following)
 
-    async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
-        """Finds memories in one or several namespaces."""
+    async def search(
+        self, caller: Caller, query: SearchQuery, branch: BranchView | None = None
+    ) -> SearchResult:
+        """Finds memories in one or several namespaces, or in a branch of one."""
         context, _ = await self._authenticator.context(caller)
         if query.wait_indexed:
             # It may wait long, and for nothing that others use.
-            return await self._search.search(context, query)
+            return await self._search.search(context, query, branch)
         async with self._gate.turn(context.principal.tenant):
-            return await self._search.search(context, query)
+            return await self._search.search(context, query, branch)
 
     async def history(
         self,
@@ -378,14 +381,16 @@ class MemoryService:
 
         return act
 
-    def _check_size(self, memory: NewMemory) -> None:
-        self._check_text(memory.text)
+    def check_size(self, memory: NewMemory) -> None:
+        """Sees that a memory is within the limits; raises `PayloadTooLargeError`."""
+        self.check_text(memory.text)
         if len(memory.tags) > self._limits.tags:
             raise PayloadTooLargeError("too many tags", limit=self._limits.tags)
         if len(memory.attributes) > self._limits.attributes:
             raise PayloadTooLargeError("too many attributes", limit=self._limits.attributes)
 
-    def _check_text(self, text: str) -> None:
+    def check_text(self, text: str) -> None:
+        """Sees that a text is within the limit; raises `PayloadTooLargeError`."""
         size = len(text.encode())
         if size > self._limits.text_bytes:
             raise PayloadTooLargeError(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault.log import (
     Commit,
     ControlChange,
@@ -166,7 +167,17 @@ class RecordStorePort(Protocol):
         """
         ...
 
-    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+    def bodies(
+        self, partition: int, keys: Sequence[CubeKey], state: State | None = None
+    ) -> list[StoredVersion]:
+        """Returns every version of each cube, oldest first, as it rests and undecoded.
+
+        Args:
+            state: only of cubes that are in this state now.
+        """
+        ...
+
+    def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """Replaces stored versions by equal ones whose content is elsewhere.
 
         Versions that are not there, or have another digest, are skipped.

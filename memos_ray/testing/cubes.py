@@ -27,6 +27,7 @@ from memos_ray.core.cube.payload import (
     Payload,
     Plaintext,
 )
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Reply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -191,4 +192,12 @@ def make_commit(
         tuple(key_of(cube) for cube in erased),
         tuple(events),
         tuple(replies),
+    )
+
+
+def resting(cube: MemCube) -> StoredVersion:
+    """Returns a version as a record store holds it."""
+    info = cube.version
+    return StoredVersion(
+        cube.tenant, cube.namespace, cube.id, info.number, info.digest, wire.to_json(cube)
     )

@@ -16,8 +16,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import MemosError
 from memos_ray.ports import Derivation, EventQuery, NamespaceSize, RecordStorePort, StoredVectors
@@ -173,9 +174,15 @@ class FaultyRecordStore:
         """See `RecordStorePort.histories`."""
         return self._call("histories", lambda: self._store.histories(partition, keys))
 
-    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+    def bodies(
+        self, partition: int, keys: Sequence[CubeKey], state: State | None = None
+    ) -> list[StoredVersion]:
+        """See `RecordStorePort.bodies`."""
+        return self._call("bodies", lambda: self._store.bodies(partition, keys, state))
+
+    def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """See `RecordStorePort.stow`."""
-        self._call("stow", lambda: self._store.stow(partition, epoch, cubes))
+        self._call("stow", lambda: self._store.stow(partition, epoch, versions))
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str

@@ -9,8 +9,11 @@ from datetime import datetime
 from itertools import islice
 
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.predicate import Predicate, evaluate
+from memos_ray.core.cube.wire import to_json
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
@@ -148,15 +151,31 @@ class MemoryRecordStore:
                 if key in chains
             }
 
-    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+    def bodies(
+        self, partition: int, keys: Sequence[CubeKey], state: State | None = None
+    ) -> list[StoredVersion]:
+        """See `RecordStorePort.bodies`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            held = [(key, chains[key]) for key in keys if key in chains]
+            return [
+                StoredVersion(
+                    key.tenant, cube.namespace, key.id, number, cube.version.digest, to_json(cube)
+                )
+                for key, chain in held
+                if state in (None, chain.head().state)
+                for number, cube in sorted(chain.versions.items())
+            ]
+
+    def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """See `RecordStorePort.stow`."""
         with self._lock:
             chains = self._held(partition, epoch).chains
-            for cube in cubes:
-                versions = chains.get(CubeKey(cube.tenant, cube.id), Chain()).versions
-                held = versions.get(cube.version.number)
-                if held is not None and held.version.digest == cube.version.digest:
-                    versions[cube.version.number] = replace(held, payload=cube.payload)
+            for one in versions:
+                chain = chains.get(CubeKey(one.tenant, one.id), Chain()).versions
+                held = chain.get(one.number)
+                if held is not None and held.version.digest == one.digest:
+                    chain[one.number] = replace(held, payload=decode(one.body).payload)
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str

@@ -15,13 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.metadata import Setting, Usage
-from memos_ray.core.cube.payload import Plaintext
-from memos_ray.core.lifecycle.archive import stub
+from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
-from memos_ray.testing.cubes import START, key_of, make_commit, make_cube, make_event, next_version
+from memos_ray.testing.cubes import (
+    START,
+    key_of,
+    make_commit,
+    make_cube,
+    make_event,
+    next_version,
+    resting,
+)
 from memos_ray.testing.record_backends import Backend, Owner
 from memos_ray.testing.strategies import cubes
 
@@ -591,6 +599,24 @@ class TestArchived:
         assert texts == {"a": ["one", "more"], "b": ["two"]}
         assert [c.version.lsn for c in found[key_of(first)]] == [1, 3]
 
+    def test_VAULT_4_versions_are_given_as_they_rest(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        first, other = make_cube("one", id="a"), make_cube("two", id="b", tenant="zeta")
+        second = replace(next_version(first, text="more"), state=State.ARCHIVED)
+        owner.commit(first, other)
+        owner.commit(second)
+        keys = [key_of(other), key_of(first), CubeKey("acme", "nobody")]
+        found = records.bodies(owner.partition, keys)
+        assert sorted((one.id, one.number) for one in found) == [("a", 1), ("a", 2), ("b", 1)]
+        held = {(CubeKey(one.tenant, one.id), one.number): one for one in found}
+        for cube in (first, second, other):
+            one = held[key_of(cube), cube.version.number]
+            assert (one.namespace, one.digest) == (cube.namespace, cube.version.digest)
+            assert decode(one.body, lsn=cube.version.lsn) == cube
+        away = records.bodies(owner.partition, keys, State.ARCHIVED)
+        assert [(one.id, one.number) for one in away] == [("a", 1), ("a", 2)]
+
     def test_VAULT_4_a_stowed_version_says_the_same_but_for_its_content(
         self, records: RecordStorePort, owner: Owner
     ) -> None:
@@ -598,11 +624,13 @@ class TestArchived:
         owner.commit(first)
         owner.commit(next_version(first, text="more"))
         (old, new) = records.histories(owner.partition, [key_of(first)])[key_of(first)]
-        kept = stub(old, "ab" * 32, 7)
-        wrong = replace(stub(new, "cd" * 32, 1), version=replace(new.version, digest="00"))
-        absent = stub(make_cube("x", id="nobody"), "ef" * 32, 1)
+        kept = resting(old).stub("ab" * 32, 7)
+        wrong = replace(resting(new), digest="00").stub("cd" * 32, 1)
+        absent = resting(make_cube("x", id="nobody")).stub("ef" * 32, 1)
         records.stow(owner.partition, owner.epoch, [kept, wrong, absent])
-        assert records.histories(owner.partition, [key_of(first)]) == {key_of(first): [kept, new]}
+        expected = replace(old, payload=ArchivedRef("ab" * 32, 7, old.payload.form))
+        chain = records.histories(owner.partition, [key_of(first)])[key_of(first)]
+        assert chain == [expected, new]
         assert records.heads(owner.partition, [key_of(first)])[key_of(first)].text == "more"
         infos = records.versions(owner.partition, key_of(first), 10, 10)
         assert [info.digest for info in infos] == [new.version.digest, old.version.digest]
@@ -611,6 +639,6 @@ class TestArchived:
         cube = make_cube("one", id="a")
         owner.commit(cube)
         with pytest.raises(FencedError):
-            records.stow(owner.partition, owner.epoch + 1, [stub(cube, "ab" * 32, 0)])
+            records.stow(owner.partition, owner.epoch + 1, [resting(cube).stub("ab" * 32, 0)])
         (kept,) = records.histories(owner.partition, [key_of(cube)])[key_of(cube)]
         assert kept.text == "one"

@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from memos_ray.actors.sweeping import LIFECYCLE
 from memos_ray.actors.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube, State
@@ -18,7 +17,7 @@ from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Origin
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, MOVES
-from memos_ray.core.lifecycle.sweeping import SweepRules, decide
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE, SweepRules, decide
 from memos_ray.core.vault.log import ERASE, CubeKey, Outcome
 from memos_ray.core.vault.operations import (
     Age,

@@ -8,7 +8,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memos_ray.actors.sweeping import LIFECYCLE
 from memos_ray.actors.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube, State
@@ -16,7 +15,7 @@ from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.past import compare, there_at, way_back
 from memos_ray.core.lifecycle.states import GONE
-from memos_ray.core.lifecycle.sweeping import SweepRules, decide
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE, SweepRules, decide
 from memos_ray.core.vault.log import ERASE, CubeKey, Outcome
 from memos_ray.core.vault.operations import (
     Age,
@@ -109,8 +108,10 @@ class PastMachine(RuleBasedStateMachine):
             if way is None:
                 continue
             steps: list[Operation] = [Delete(head.id)] if way.delete else []
-            steps += [Restore(head.id)] if way.restore else []
-            steps += [] if way.to is None else [Rollback(head.id, way.to)]
+            steps += [Archive(head.id)] if way.archive else []
+            if way.restore is not None:
+                steps.append(Restore(head.id, state_of=way.restore))
+            steps += [] if way.to is None else [Rollback(head.id, way.to, with_state=True)]
             outcomes = self.act(*steps)
             failed = [one for one in outcomes if isinstance(one, Exception)]
             assert all(isinstance(one, FrozenError) for one in failed)
@@ -121,6 +122,8 @@ class PastMachine(RuleBasedStateMachine):
             assert gone == (then is None)
             if then is not None:
                 assert now_head.payload == then.payload
+                away = State.ARCHIVED
+                assert (now_head.state is away) == (then.state is away)
                 assert way_back(now_head, then, self.clock.now()) is None
 
     def act(self, *some: Operation) -> list[object]:

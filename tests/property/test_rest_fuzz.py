@@ -58,6 +58,13 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ],
     ("POST", "/v1/snapshots"): [{"name": "first", "namespace": "user:admin", "reason": "r"}],
     ("POST", "/v1/past/rollback"): [{"to": "2023-05-01T10:00:00Z", "namespace": "user:admin"}],
+    ("POST", "/v1/branches"): [
+        {"name": "trial", "namespace": "user:admin", "at": "2023-05-01T10:00:00Z", "reason": "r"}
+    ],
+    ("POST", "/v1/branches/{name}/merge"): [{"reason": "r"}],
+    ("POST", "/v1/branches/{name}/memories"): [{"text": f"the {_CANARY}", "tags": ["a"]}],
+    ("PATCH", "/v1/branches/{name}/memories/{id}"): [{"text": "new", "expected_version": 1}],
+    ("POST", "/v1/branches/{name}/search"): [{"query": f"where is the {_CANARY}?"}],
     ("POST", "/v1/memories/{id}/archive"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/restore"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/rollback"): [{"to": 1, "expected_version": 2, "reason": "r"}],

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, select
+from sqlalchemy import Connection, LargeBinary, Select, exists, func, literal, select
 
 from memos_ray.adapters.sql.engine import Database
-from memos_ray.adapters.sql.schema import cube, event, fence, label, vector, version
+from memos_ray.adapters.sql.schema import (
+    cube,
+    derivation,
+    event,
+    fence,
+    label,
+    vector,
+    version,
+)
+from memos_ray.core.lifecycle.archive import KIND, Standing
 
 _AT_MOST = 20
 
@@ -61,7 +70,14 @@ _log = (
     .group_by(event.c.partition)
     .subquery()
 )
+_aside = func.substr(derivation.c.body, 1, 1) == literal(
+    Standing.DAMAGED.value.encode(), LargeBinary()
+)
+FILES_ASIDE = select(func.count()).select_from(derivation).where(derivation.c.kind == KIND, _aside)
+"""Counts files of the archive that are set aside, in all partitions."""
+
 _RULES: dict[str, Select[int]] = {
+    "archive files are damaged or lost": FILES_ASIDE,
     "heads are not the newest version of their cube": select(func.count())
     .select_from(cube)
     .where(func.coalesce(_newest, 0) != cube.c.number),

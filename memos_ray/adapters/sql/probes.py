@@ -6,9 +6,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from sqlalchemy import inspect
+
+from memos_ray.adapters.sql.checks import FILES_ASIDE
 from memos_ray.adapters.sql.engine import Database, open_file
 from memos_ray.adapters.sql.failures import translated
 from memos_ray.adapters.sql.revisions import look
+from memos_ray.adapters.sql.schema import derivation
 
 _COMMITS = 20
 
@@ -23,6 +27,21 @@ def version_of(file: Path) -> str | None:
     try:
         with translated(database.name), database.reader.connect() as connection:
             return look(connection)[0]
+    finally:
+        database.close()
+
+
+def archive_files_aside(file: Path) -> int:
+    """Counts files of the archive that a store's file says are damaged or lost.
+
+    Raises:
+        StoreError: the file is damaged or cannot be read.
+    """
+    database = open_file(file)
+    try:
+        with database.read() as connection:
+            there = inspect(connection).has_table(derivation.name)
+            return connection.execute(FILES_ASIDE).scalar_one() if there else 0
     finally:
         database.close()
 

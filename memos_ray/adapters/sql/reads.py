@@ -23,6 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.predicates import attribute_one_of, compile_predicate, has_any
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS, AnyRow
 from memos_ray.adapters.sql.schema import (
@@ -38,6 +39,8 @@ from memos_ray.adapters.sql.schema import (
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX
 from memos_ray.core.cube.predicate import AllOf, HasAny, OneOf, Predicate
+from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.vault.log import CubeKey
 
 # A condition that holds for few cubes is looked up; any other is met soon on the way.
 _FEW = 2_000
@@ -261,6 +264,40 @@ REPLIES = select(reply).where(
     reply.c.key.in_(bindparam("keys", expanding=True)),
 )
 """Stored replies of one caller: `p`, `t`, `s`, `keys`."""
+
+
+_PLACES = select(cube.c.id, cube.c.namespace, cube.c.state).where(
+    cube.c.partition == bindparam("p"),
+    cube.c.tenant == bindparam("t"),
+    cube.c.id.in_(bindparam("ids", expanding=True)),
+)
+_BODIES = (
+    select(version.c.cube_id, version.c.number, version.c.digest, version.c.body)
+    .where(
+        version.c.partition == bindparam("p"),
+        version.c.tenant == bindparam("t"),
+        version.c.cube_id.in_(bindparam("ids", expanding=True)),
+    )
+    .order_by(version.c.cube_id, version.c.number)
+)
+
+
+def bodies(
+    connection: Connection, partition: int, keys: Sequence[CubeKey], state: State | None
+) -> Iterator[StoredVersion]:
+    """Reads versions as they rest; see `RecordStorePort.bodies`."""
+    for tenant, ids in in_chunks(keys):
+        values: dict[str, Any] = {"p": partition, "t": tenant, "ids": ids}
+        spaces = {
+            row.id: row.namespace
+            for row in connection.execute(_PLACES, values)
+            if state is None or row.state == state.value
+        }
+        if not spaces:
+            continue
+        for row in connection.execute(_BODIES, values | {"ids": list(spaces)}):
+            space = spaces[row.cube_id]
+            yield StoredVersion(tenant, space, row.cube_id, row.number, row.digest, row.body)
 
 
 def scan(

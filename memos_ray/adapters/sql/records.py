@@ -16,10 +16,11 @@ from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.rows import AnyRow
 from memos_ray.adapters.sql.schema import access, event
-from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Predicate
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
 from memos_ray.errors import StoreError
@@ -172,12 +173,19 @@ class SqlRecordStore:
                     found.setdefault(CubeKey(tenant, row.cube_id), []).append(cube)
         return found
 
-    def stow(self, partition: int, epoch: int, cubes: Sequence[MemCube]) -> None:
+    def bodies(
+        self, partition: int, keys: Sequence[CubeKey], state: State | None = None
+    ) -> list[StoredVersion]:
+        """See `RecordStorePort.bodies`."""
+        with self._database(partition).read() as connection:
+            return list(reads.bodies(connection, partition, keys, state))
+
+    def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """See `RecordStorePort.stow`."""
 
         def stow(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)
-            writes.stow(connection, partition, cubes)
+            writes.stow(connection, partition, versions)
 
         self._transact(partition, stow)
 

@@ -23,6 +23,7 @@ from memos_ray.core.cube.facets import (
     to_micros,
 )
 from memos_ray.core.cube.metadata import Attribute, Usage
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey, Event, Outcome, Reply
 from memos_ray.errors import InvalidInputError
@@ -67,15 +68,15 @@ def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
     }
 
 
-def stowed(partition: int, cube: MemCube) -> Values:
+def stowed(partition: int, one: StoredVersion) -> Values:
     """Builds what replaces the body of a version."""
     return {
         "p": partition,
-        "t": cube.tenant,
-        "i": cube.id,
-        "n": cube.version.number,
-        "d": cube.version.digest,
-        "b": _body(cube),
+        "t": one.tenant,
+        "i": one.id,
+        "n": one.number,
+        "d": one.digest,
+        "b": one.body,
     }
 
 

@@ -26,6 +26,7 @@ from memos_ray.adapters.sql.schema import (
 )
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, to_micros
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
@@ -177,9 +178,9 @@ _STOW = (
 )
 
 
-def stow(connection: Connection, partition: int, cubes: Sequence[MemCube]) -> None:
+def stow(connection: Connection, partition: int, versions: Sequence[StoredVersion]) -> None:
     """Replaces the bodies of versions."""
-    bulk(connection, _STOW, [rows.stowed(partition, one) for one in cubes])
+    bulk(connection, _STOW, [rows.stowed(partition, one) for one in versions])
 
 
 def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredVectors]) -> None:

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from memos_ray.adapters.milvus import MilvusSettings, open_vector_store
-from memos_ray.adapters.sql.probes import commits_per_second
+from memos_ray.adapters.sql.probes import archive_files_aside, commits_per_second
 from memos_ray.cli.checks import ray_trial
 from memos_ray.cli.checks.finding import Finding, fail, ok, warn
 from memos_ray.cli.checks.machine import existing
 from memos_ray.cluster import assembly
+from memos_ray.cluster.folder import DataFolder
 from memos_ray.config import Settings
 from memos_ray.core.cube.predicate import Everything
+from memos_ray.core.lifecycle.archive import KIND, Contents, Standing
 from memos_ray.core.retrieval.space import EmbeddingSpace
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import MemosError
@@ -64,6 +66,37 @@ def record_store(settings: Settings) -> Iterator[Finding]:
         yield warn("sqlite", found, "lone writes will be slow: use a faster disk, no network one")
     else:
         yield ok("sqlite", found)
+
+
+def archive(settings: Settings) -> Iterator[Finding]:
+    """Counts files of the archive that could not be read and are set aside."""
+    files = sorted(DataFolder(settings.data).records.glob("p[0-9]*.sqlite"))
+    try:
+        if settings.records.url is not None:
+            aside = _set_aside(settings)
+        else:
+            aside = sum(map(archive_files_aside, files))
+    except MemosError as error:
+        yield fail("archive", str(error), "see the record store")
+        return
+    if aside:
+        advice = "bring the blobs back from a backup; the next start takes them up again"
+        yield warn("archive", f"{aside} files are damaged or lost", advice)
+    else:
+        yield ok("archive", "no file is set aside")
+
+
+def _set_aside(settings: Settings) -> int:
+    store = assembly.record_store(settings)
+    try:
+        rows = (
+            row
+            for partition in range(settings.vault.partitions)
+            for row in store.derivations(partition, KIND)
+        )
+        return sum(Contents.from_bytes(row.body).standing is Standing.DAMAGED for row in rows)
+    finally:
+        store.close()
 
 
 def vector_store(settings: Settings) -> Iterator[Finding]:

@@ -23,11 +23,19 @@ NAMESPACE = rf"(?:{PRINCIPAL}|{WORD})(?:/{WORD}){{0,4}}"
 
 NAMESPACE_MAX = 255
 
+BRANCH_MARK = "#"
+"""Stands in the names under which a branch stores its memories; no caller may use it."""
+
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PRINCIPAL = re.compile(PRINCIPAL)
 _WORD = re.compile(WORD)
 _NAMESPACE = re.compile(NAMESPACE)
 _PATTERN = re.compile(r"[A-Za-z0-9._@+|~:/*-]{1,512}")
+
+
+def base_of(name: str) -> str:
+    """Returns the namespace, or the id, that one of a branch stands for; others are themselves."""
+    return name.partition(BRANCH_MARK)[0]
 
 
 def is_tenant_name(name: str) -> bool:

@@ -76,6 +76,7 @@ from memos_ray.core.access.model import (
     home_owner,
     is_home,
 )
+from memos_ray.core.access.names import base_of
 from memos_ray.core.access.standing import Credentials, Standing
 from memos_ray.core.cube.facets import Facets, to_micros
 from memos_ray.core.cube.predicate import (
@@ -160,9 +161,12 @@ class TenantPolicy:
     def namespace(self, name: str) -> NamespaceSpec:
         """Returns a namespace; a home exists without having been created.
 
+        A branch is the namespace that it was made from.
+
         Raises:
             NotFoundError: there is none of this name.
         """
+        name = base_of(name)
         if name in self._namespaces:
             return self._namespaces[name]
         if not self._exists(name):
@@ -295,6 +299,8 @@ class TenantPolicy:
     ) -> Plan:
         if standing.refusal:
             return Plan(standing.refusal)
+        # Whoever may do something in a namespace may do it in its branches, and nobody else.
+        namespace = base_of(namespace)
         if namespace in _NO_MEMORIES and action is not Action.ADMINISTER:
             return Plan("no_namespace")
         spec = self._namespaces.get(namespace)

@@ -28,6 +28,24 @@ def to_json(cube: MemCube) -> bytes:
     return orjson.dumps(cube, option=orjson.OPT_SORT_KEYS)
 
 
+_PAYLOAD, _BEHIND = b',"payload":', b',"descriptive":{'
+
+
+def split(body: bytes) -> tuple[bytes, bytes, bytes]:
+    """Cuts what `to_json` wrote into what comes before the payload, the payload, and the rest.
+
+    Quotes inside of strings are escaped, so that the names of fields are found by looking for them.
+
+    Raises:
+        StoreCorruptError: when the bytes are no cube.
+    """
+    before, mark, after = body.partition(_PAYLOAD)
+    payload, behind, rest = after.partition(_BEHIND)
+    if not (mark and behind):
+        raise StoreCorruptError("stored bytes are no cube")
+    return before + mark, payload, behind + rest
+
+
 def from_json(body: bytes) -> MemCube:
     """Decodes `to_json`.
 

@@ -1,8 +1,9 @@
-"""Files of archived content (VAULT-4): Parquet, in the schema of `core.cube.arrow`.
+"""Files of archived content (VAULT-4): Parquet, one row a version.
 
 A file holds whole versions of memories of one tenant and namespace. A version whose content is in a
 file keeps everything but its payload, in whose place an `ArchivedRef` names the file and the row.
-Arrow is loaded by who makes or reads a file.
+Versions come and go as the bytes that a store holds, and are no more than parsed here: files hold
+thousands. Arrow is loaded by who makes or reads a file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from hashlib import blake2b
+from typing import Any
 
+import orjson
+
+from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.decoding import decode
-from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.errors import StoreCorruptError
 
 KIND = "archive"
@@ -22,19 +27,81 @@ KIND = "archive"
 
 ROWS_MAX = 4096
 BYTES_MAX = 8 << 20
-"""A file ends at so many versions, or so many bytes of text: reading one memory reads its file."""
+"""A file ends at so many versions, or so many bytes of them: reading one memory reads its file."""
 
 _MARK_BYTES = 8
+_TEXT = b',"payload":{"text":'
+_COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
 
-def encode(cubes: Sequence[MemCube]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version as it rests: `body` is `wire.to_json` of the memory."""
+
+    tenant: str
+    namespace: str
+    id: str
+    number: int
+    digest: str
+    body: bytes
+
+    @property
+    def movable(self) -> bool:
+        """Whether it has content to move: texts have, references are small."""
+        return _TEXT in self.body
+
+    def row_in(self, blob: str) -> int | None:
+        """Returns where in a file its content is; nothing when that is elsewhere.
+
+        Raises:
+            StoreCorruptError: when the body is no cube.
+        """
+        payload = orjson.loads(wire.split(self.body)[1])
+        row: int | None = payload["row"] if payload.get("blob") == blob else None
+        return row
+
+    def stub(self, blob: str, row: int) -> StoredVersion:
+        """Returns the version without its content, which is in a file.
+
+        Raises:
+            StoreCorruptError: when the body is no cube.
+        """
+        before, _, behind = wire.split(self.body)
+        place = b'{"blob":"%b","row":%d,"form":"plaintext"}' % (blob.encode(), row)
+        return self._with(before + place + behind)
+
+    def filled(self, body: bytes) -> StoredVersion:
+        """Puts the content back that a file holds.
+
+        Raises:
+            StoreCorruptError: the body is of another version.
+        """
+        held = _parsed(body)
+        if (held["id"], held["version"]["digest"]) != (self.id, self.digest):
+            raise _another(self.id)
+        before, _, behind = wire.split(self.body)
+        return self._with(before + wire.split(body)[1] + behind)
+
+    def _with(self, body: bytes) -> StoredVersion:
+        return StoredVersion(self.tenant, self.namespace, self.id, self.number, self.digest, body)
+
+
+def encode(versions: Sequence[StoredVersion]) -> bytes:
     """Makes a file; equal versions in equal order give equal bytes."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from memos_ray.core.cube.arrow import to_table
-
+    rows = (
+        [one.tenant for one in versions],
+        [one.namespace for one in versions],
+        [one.id for one in versions],
+        [one.number for one in versions],
+        [one.digest for one in versions],
+        [one.body for one in versions],
+    )
     sink = io.BytesIO()
-    pq.write_table(to_table(cubes), sink, compression="zstd")
+    table = pa.table(dict(zip(_COLUMNS, rows, strict=True)))
+    pq.write_table(table, sink, compression="zstd", use_dictionary=["tenant", "namespace"])
     return sink.getvalue()
 
 
@@ -49,15 +116,19 @@ def bodies(file: bytes) -> list[bytes]:
 
     try:
         table = pq.read_table(io.BytesIO(file), columns=["body"])
+        found: list[bytes] = table.column("body").to_pylist()
     except (pa.ArrowException, OSError, KeyError):
         raise StoreCorruptError("an archive file cannot be read") from None
-    found: list[bytes] = table.column("body").to_pylist()
     return found
 
 
-def stub(cube: MemCube, digest: str, row: int) -> MemCube:
-    """Returns a version without its content, which is in a file."""
-    return replace(cube, payload=ArchivedRef(digest, row, cube.payload.form))
+def ids_in(held: Sequence[bytes]) -> list[str]:
+    """Returns the ids of the memories of which a file holds versions.
+
+    Raises:
+        StoreCorruptError: when a body is no cube.
+    """
+    return list(dict.fromkeys(_parsed(body)["id"] for body in held))
 
 
 def filled(cube: MemCube, body: bytes) -> MemCube:
@@ -68,61 +139,90 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
     """
     held = decode(body)
     if (held.id, held.version.digest) != (cube.id, cube.version.digest):
-        raise StoreCorruptError("an archive file holds another version", cube_id=cube.id)
+        raise _another(cube.id)
     return replace(cube, payload=held.payload)
 
 
-def movable(cube: MemCube) -> bool:
-    """Tells whether a version has content to move: texts have, references are small."""
-    return isinstance(cube.payload, Plaintext)
-
-
-def in_files(cubes: Iterable[MemCube]) -> Iterator[list[MemCube]]:
+def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:
     """Divides versions into files of one tenant and namespace each, within the bounds."""
-    files: dict[tuple[str, str], list[MemCube]] = {}
+    files: dict[tuple[str, str], list[StoredVersion]] = {}
     sizes: dict[tuple[str, str], int] = {}
-    for cube in cubes:
-        place = cube.tenant, cube.namespace
+    for one in versions:
+        place = one.tenant, one.namespace
         held = files.setdefault(place, [])
-        size = sizes.get(place, 0) + len(cube.text)
+        size = sizes.get(place, 0) + len(one.body)
         if held and (len(held) >= ROWS_MAX or size > BYTES_MAX):
             yield files.pop(place)
-            held, size = files.setdefault(place, []), len(cube.text)
-        held.append(cube)
+            held, size = files.setdefault(place, []), len(one.body)
+        held.append(one)
         sizes[place] = size
     yield from files.values()
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What is recorded of a file: whose versions are in it, by a mark of each id.
+class Standing(StrEnum):
+    """How a file stands.
 
-    Attributes:
-        pending: whether the versions may not refer to it yet, or no longer.
+    `PENDING`: it may not have been written, or versions may not refer to it yet. `DONE`: they do.
+    `LEAVING`: none does any more, and it is about to go. `DAMAGED`: it cannot be read, and is set
+    aside.
     """
 
-    pending: bool
+    PENDING = "p"
+    DONE = "d"
+    LEAVING = "l"
+    DAMAGED = "x"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is recorded of a file: how it stands, and whose versions are in it, by marks of ids."""
+
+    standing: Standing
     marks: frozenset[bytes]
 
     @classmethod
-    def of(cls, cubes: Iterable[MemCube], *, pending: bool) -> Contents:
-        """Describes a file."""
-        return cls(pending, frozenset(_mark(cube.id) for cube in cubes))
+    def of(cls, ids: Iterable[str]) -> Contents:
+        """Describes a file that is about to be written."""
+        return cls(Standing.PENDING, frozenset(map(_mark, ids)))
+
+    @property
+    def pending(self) -> bool:
+        """Whether its writing may have been cut off."""
+        return self.standing is Standing.PENDING
 
     def may_hold(self, ids: Iterable[str]) -> bool:
         """Tells whether a version of one of the memories may be in the file."""
-        return any(_mark(cube_id) in self.marks for cube_id in ids)
+        return not self.marks.isdisjoint(map(_mark, ids))
+
+    def without(self, ids: Iterable[str]) -> Contents:
+        """Describes the file without some memories."""
+        return replace(self, marks=self.marks.difference(map(_mark, ids)))
 
     def to_bytes(self) -> bytes:
         """Encodes: one byte, then the marks in order."""
-        return (b"p" if self.pending else b"d") + b"".join(sorted(self.marks))
+        return self.standing.value.encode() + b"".join(sorted(self.marks))
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Contents:
         """Decodes `to_bytes`."""
         starts = range(1, len(body), _MARK_BYTES)
-        return cls(body[:1] == b"p", frozenset(body[at : at + _MARK_BYTES] for at in starts))
+        marks = frozenset(body[at : at + _MARK_BYTES] for at in starts)
+        return cls(Standing(body[:1].decode()), marks)
 
 
 def _mark(cube_id: str) -> bytes:
     return blake2b(cube_id.encode(), digest_size=_MARK_BYTES).digest()
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        flat: dict[str, Any] = orjson.loads(body)
+        flat["id"], flat["version"]["digest"], flat["payload"]["form"]
+    except (ValueError, KeyError, TypeError):
+        # `from None`: the parser's message would quote the memory.
+        raise StoreCorruptError("stored bytes are no cube") from None
+    return flat
+
+
+def _another(cube_id: str) -> StoreCorruptError:
+    return StoreCorruptError("an archive file holds another version", cube_id=cube_id)

@@ -25,7 +25,8 @@ class Cause(StrEnum):
 
     `REQUEST`: a caller asked for it. The others are the lifecycle's own: `LIFESPAN`, its time
     is over; `DECAY`, it has lost its heat; `UNUSED`, nobody has read it for long; `RETENTION`, it
-    was deleted or expired long enough ago.
+    was deleted or expired long enough ago; `BRANCH`, the branch that it belongs to has ended, or
+    what it was taken over from has been erased.
     """
 
     REQUEST = "request"
@@ -33,3 +34,4 @@ class Cause(StrEnum):
     DECAY = "decay"
     UNUSED = "unused"
     RETENTION = "retention"
+    BRANCH = "branch"

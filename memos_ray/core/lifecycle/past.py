@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Everything, Predicate
 from memos_ray.core.lifecycle.states import GONE, state_at
 
@@ -92,7 +92,7 @@ class Returned:
     """What a piece of a return has done.
 
     Attributes:
-        changed: memories whose content went back.
+        changed: memories whose content or state went back.
         restored: memories that were gone and are there again.
         deleted: memories that came later, and are deleted now.
         refused: (id, code) of those that could not go back.
@@ -107,14 +107,16 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """What takes a memory back: at most one of them is a deletion.
+    """What takes a memory back: a deletion, a putting away, or one or both of the others.
 
     Attributes:
-        to: the version whose content is to be the newest again.
+        restore: the version whose state it takes again, when it is gone or away now.
+        to: the version whose content is to be the newest again, with its state.
     """
 
     delete: bool = False
-    restore: bool = False
+    archive: bool = False
+    restore: int | None = None
     to: int | None = None
 
 
@@ -155,7 +157,8 @@ def compare(chain: Sequence[MemCube], since: datetime, until: datetime) -> Diffe
 def way_back(head: MemCube, then: MemCube | None, now: datetime) -> Return | None:
     """Returns what takes a memory back to what it was; nothing when it is that already.
 
-    Rules stay as they are, as in every rollback; so does what a memory is put away as.
+    Rules stay as they are, as in every rollback. What was put away then is put away again, and what
+    was in use is in use.
 
     Args:
         then: with its content, as `there_at` returns it.
@@ -163,10 +166,16 @@ def way_back(head: MemCube, then: MemCube | None, now: datetime) -> Return | Non
     gone = state_at(head, now) in GONE
     if then is None:
         return None if gone else Return(delete=True)
-    same = then.version.number == head.version.number or _content(then) == _content(head)
-    if same and not gone:
+    number = then.version.number
+    same = number == head.version.number or _content(then) == _content(head)
+    was, is_ = (one.state is State.ARCHIVED for one in (then, head))
+    if gone:
+        return Return(restore=number, to=None if same else number)
+    if not same:
+        return Return(to=number)
+    if was == is_:
         return None
-    return Return(restore=gone, to=None if same else then.version.number)
+    return Return(archive=True) if was else Return(restore=number)
 
 
 def _content(cube: MemCube) -> tuple[object, object]:

@@ -17,6 +17,10 @@ FAILED = "failed"
 """Counts moves that were not made, because a caller was faster or the store refused."""
 
 
+PRUNED = "receipts_pruned"
+"""Counts receipts of collected memories that have been forgotten."""
+
+
 @crossing
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
@@ -39,7 +43,7 @@ class SweepReport:
 
     Attributes:
         seen: memories looked at.
-        moves: how many by `<move>/<cause>`, and `HELD` and `FAILED`.
+        moves: how many by `<move>/<cause>`, and `HELD`, `FAILED` and `PRUNED`.
         after: where to go on; nothing when the partition is done.
     """
 

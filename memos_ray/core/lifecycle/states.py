@@ -10,6 +10,9 @@
     expired     its lifespan is over                 no    no        no
     deleted     a caller took it away                yes   no        no
 
+A restoration and a rollback may take the state of an earlier version: what was archived then is
+archived again.
+
 Frozen is no state but a condition that a state is held in: nothing but the thaw moves a frozen
 memory, whoever asks. A lifespan ends by the clock: from that moment on a memory counts as expired,
 whether a sweep has recorded it yet or not.
@@ -88,6 +91,11 @@ def moved(cube: MemCube, move: Move, now: datetime, cause: Cause = Cause.REQUEST
     if start not in MOVES[move] or (move is Move.EXPIRE and not lifespan_over(cube, now)):
         raise _illegal(f"the memory is {start.value}", cube, start, move, cause)
     return MOVES[move][start]
+
+
+def again(then: State, otherwise: State) -> State:
+    """Returns the state of a memory that goes back to a version: what was gone is in use."""
+    return otherwise if then in GONE else then
 
 
 def _illegal(

@@ -12,6 +12,9 @@ from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
 
+LIFECYCLE = "service:lifecycle"
+"""Who the log says has moved memories by their age."""
+
 
 @crossing
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,14 @@ class SweepRules:
         unused_s: a memory is archived when nobody has read or changed it for that long.
         deleted_s: a deleted memory is collected after that long.
         expired_s: an expired memory is collected after that long.
+        receipts_s: the receipt of what was collected is forgotten after that long.
     """
 
     cold_heat: float = 0.05
     unused_s: float | None = None
     deleted_s: float | None = None
     expired_s: float | None = None
+    receipts_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,8 @@ def inverses(run: str, effects: Sequence[Effect], versions: Sequence[int]) -> li
     """Returns what undoes committed effects of one partition, memory by memory.
 
     What was made is deleted, what was changed goes back to its version from before, what was
-    deleted is restored; each only while the memory is as the run has left it.
+    deleted is restored, each in the state that it was in, while the memory is as the run has left
+    it.
 
     Args:
         versions: that the effects have made, in order.
@@ -158,11 +159,11 @@ def inverses(run: str, effects: Sequence[Effect], versions: Sequence[int]) -> li
             if not gone:
                 wanted.append(Delete(cube_id, expected=version))
         elif gone:
-            wanted.append(Restore(cube_id, expected=version))
+            wanted.append(Restore(cube_id, version, state_of=effect.version))
             if effect is not newest:
-                wanted.append(Rollback(cube_id, effect.version))
+                wanted.append(Rollback(cube_id, effect.version, with_state=True))
         else:
-            wanted.append(Rollback(cube_id, effect.version, expected=version))
+            wanted.append(Rollback(cube_id, effect.version, version, with_state=True))
         found += [
             Write(
                 effect.namespace,

@@ -24,6 +24,7 @@ class SearchRequest:
         vector: embedding of `text`, `[dim]`; absent: only lexical signals speak.
         space: digest of the embedding space of `vector`.
         as_of: searches what was current at that moment instead of now.
+        archived: searches what has been put away, instead of what is in use.
         after_lsn: read-your-writes: the log must have come at least this far.
         indexed: waits until everything up to the newest write is embedded.
         nameless, legible, min_relevance: see `RetrievalQuery`.
@@ -45,6 +46,7 @@ class SearchRequest:
     nameless: tuple[Nameless, ...] = ()
     legible: float = 1.0
     min_relevance: float = 0.0
+    archived: bool = False
 
 
 @crossing

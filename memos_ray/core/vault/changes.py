@@ -22,7 +22,7 @@ from memos_ray.core.cube.metadata import (
 )
 from memos_ray.core.cube.payload import Payload, Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
-from memos_ray.core.lifecycle.states import lifespan_over, moved
+from memos_ray.core.lifecycle.states import again, lifespan_over, moved
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -140,7 +140,7 @@ def revise(
     does not get it back.
 
     Args:
-        target: the version that a `Rollback` goes back to.
+        target: the version that a `Rollback` or `Restore` goes back to.
         lsn: where the log will have the new version.
 
     Raises:
@@ -156,7 +156,7 @@ def revise(
     state = moved(head, move_of(operation), now, cause)
     if state is None:
         return None
-    step = _Step(head, author, now, reason, lsn, state)
+    step = _Step(head, author, now, reason, lsn, _state(operation, state, head, target))
     match operation:
         case Update():
             return _update(operation, step)
@@ -179,6 +179,19 @@ def revise(
             return _next(step, _OF_AGE[move])
         case _ as never:
             assert_never(never)
+
+
+def _state(operation: Revision, state: State, head: MemCube, target: MemCube | None) -> State:
+    """Returns the state that an operation leads to, which may be that of an earlier version."""
+    match operation:
+        case Restore(state_of=int(number)):
+            if target is None or not 0 < number <= head.version.number:
+                raise _no_version(head, number)
+        case Rollback(with_state=True) if target is not None:
+            pass
+        case _:
+            return state
+    return again(target.state, state)
 
 
 def move_of(operation: Revision) -> Move:
@@ -328,18 +341,22 @@ def _shared(operation: Share, head: MemCube) -> Governance:
 def _rolled_back(to: int, target: MemCube | None, step: _Step) -> MemCube:
     head = step.head
     if target is None or not 0 < to < head.version.number:
-        raise InvalidInputError(
-            "there is no such earlier version",
-            cube_id=head.id,
-            to=to,
-            current=head.version.number,
-        )
+        raise _no_version(head, to)
     return _next(
         replace(step, reason=step.reason or f"rollback to version {to}"),
         Change.ROLLBACK,
         payload=target.payload,
         about=replace(target.descriptive, created_at=head.descriptive.created_at),
         parents=(ParentRef(head.id, to),),
+    )
+
+
+def _no_version(head: MemCube, number: int) -> InvalidInputError:
+    return InvalidInputError(
+        "there is no such earlier version",
+        cube_id=head.id,
+        to=number,
+        current=head.version.number,
     )
 
 

@@ -21,7 +21,7 @@ def verb_of(operation: Operation) -> str:
         case Freeze(frozen=False):
             return Change.UNFREEZE.value
         case Age(move=move):
-            return ERASE if move is Move.COLLECT else move.value
+            return ERASE if move in (Move.COLLECT, Move.ERASE) else move.value
         case _:
             return type(operation).__name__.lower()
 

@@ -141,20 +141,29 @@ class Restore:
     """Undoes a soft delete, an expiry or an archiving.
 
     A lifespan that is over ends with it: the memory lives until somebody says otherwise.
+
+    Attributes:
+        state_of: version whose state it takes again; it is in use when absent.
     """
 
     cube_id: str
     expected: int | None = None
+    state_of: int | None = None
 
 
 @crossing
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Makes a new version with the content of an older one."""
+    """Makes a new version with the content of an older one.
+
+    Attributes:
+        with_state: whether it takes the state of that version as well.
+    """
 
     cube_id: str
     to: int
     expected: int | None = None
+    with_state: bool = False
 
 
 @crossing
@@ -182,7 +191,7 @@ class Age:
     """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
 
     Attributes:
-        move: `ARCHIVE`, `EXPIRE` or `COLLECT`.
+        move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
@@ -194,6 +203,15 @@ class Age:
 
 
 Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
+
+
+def target_of(operation: Operation) -> int | None:
+    """Returns the number of the older version that an operation goes back to, if it does."""
+    match operation:
+        case Rollback(to=number) | Restore(state_of=number):
+            return number
+        case _:
+            return None
 
 
 @crossing
@@ -208,6 +226,7 @@ class Write:
         reason: kept with the version.
         retried: an earlier attempt may have had its effect: a minted id that is there already is
             then this write's own.
+        branched_at: of a write in a branch, the moment of which it takes over what it changes.
     """
 
     namespace: str
@@ -215,6 +234,7 @@ class Write:
     idempotency_key: str | None = None
     reason: str | None = None
     retried: bool = False
+    branched_at: datetime | None = None
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

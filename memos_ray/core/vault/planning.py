@@ -39,6 +39,7 @@ from memos_ray.core.vault.operations import (
     Update,
     Write,
     Written,
+    target_of,
 )
 from memos_ray.errors import (
     AlreadyExistsError,
@@ -102,7 +103,7 @@ class Needs:
     Attributes:
         heads: cubes concerned.
         replies: idempotency keys by (tenant, principal).
-        targets: (cube, number) of versions to go back to.
+        targets: (cube, number) of versions to go back to, see `target_of`.
     """
 
     heads: frozenset[CubeKey]
@@ -126,8 +127,8 @@ def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Ne
         minted = isinstance(write.operation, Create) and write.operation.id is None
         if not (minted and trust_minted) or write.retried:
             heads.add(key)
-        if isinstance(write.operation, Rollback):
-            targets.add((key, write.operation.to))
+        if (number := target_of(write.operation)) is not None:
+            targets.add((key, number))
         if write.idempotency_key is not None:
             replies.setdefault((principal.tenant, principal.id), []).append(write.idempotency_key)
     return Needs(
@@ -276,7 +277,8 @@ class Planner:
     ) -> MemCube | None:
         if not isinstance(operation, Age):
             self._judge(context, operation, head)
-        target = self._target(operation, head) if isinstance(operation, Rollback) else None
+        number = target_of(operation)
+        target = None if number is None else self._target(number, head)
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):
             _check_content(head)
             _check_content(target)
@@ -307,13 +309,13 @@ class Planner:
                 return
             raise
 
-    def _target(self, operation: Rollback, head: MemCube) -> MemCube | None:
+    def _target(self, number: int, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
         for cube, _ in self._cubes:
-            if cube.version.number == operation.to and CubeKey(cube.tenant, cube.id) == key:
+            if cube.version.number == number and CubeKey(cube.tenant, cube.id) == key:
                 return cube
         # What was read before belongs to an erased memory whose id has been given anew.
-        return None if key in self._erased else self.targets.get((key, operation.to))
+        return None if key in self._erased else self.targets.get((key, number))
 
     def _log_denial(self, context: CallContext, write: Write, error: MemosError) -> None:
         head = self.heads.get(CubeKey(context.principal.tenant, write.operation.cube_id))

@@ -32,6 +32,8 @@ class Derived(StrEnum):
     """A lesson that was under way."""
     EMBEDDINGS = "embeddings"
     """Vectors in the record store; they go in the erasure itself."""
+    BRANCH = "branch"
+    """What branches have taken over from it, should there be any."""
     INDEX = "index"
     """The rows of the vector store."""
     ARCHIVE = "archive"
@@ -58,9 +60,11 @@ class ErasedThing:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The receipt of one erasure.
+    """The receipt of one erasure, or of what a sweep has collected at once.
 
     Attributes:
+        memory_id: of the memory; of a sweep's, the first one.
+        memory_ids: all of a sweep's; empty for an erasure that somebody asked for.
         principal: who has erased the memory.
         lsn: of the erasure, in the log of `partition`.
         completed_at: when nothing was left any more.
@@ -77,6 +81,12 @@ class Receipt:
     things: tuple[ErasedThing, ...]
     completed_at: datetime | None = None
     signature: bytes = b""
+    memory_ids: tuple[str, ...] = ()
+
+    @property
+    def erased(self) -> tuple[str, ...]:
+        """The memories that it is about."""
+        return self.memory_ids or (self.memory_id,)
 
     @property
     def digest(self) -> str:
@@ -105,6 +115,8 @@ def canonical(receipt: Receipt) -> bytes:
             for thing in receipt.things
         ],
     }
+    if receipt.memory_ids:
+        body["memory_ids"] = list(receipt.memory_ids)
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 

@@ -12,6 +12,7 @@ import pytest
 from memos_ray.actors.writer import PartitionWriter
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Create, Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -133,6 +134,23 @@ async def test_a_bulk_load_does_not_hold_up_a_lone_write(bench: Bench, store: Ga
     assert lsns(await bulk) == sorted(lsns(await bulk))
     assert len(await bulk) == 40
     assert max(store.sizes) == BATCH
+
+
+async def test_background_writes_wait_for_others_and_share_no_transaction_with_them(
+    bench: Bench, store: GatedStore
+) -> None:
+    store.gate.clear()
+    writer = bench.writer
+    first = await begun(writer, creations("a", 1))
+    sweep = asyncio.create_task(
+        writer.submit(creations("s", 6), priority=Priority.BACKGROUND),
+    )
+    await eventually(lambda: writer.queued == 7)
+    late = await begun(writer, creations("b", 1), creations("c", 1))
+    store.gate.set()
+    await asyncio.gather(*first, sweep, *late)
+    assert bench.shown()[:3] == ["text of a0", "text of b0", "text of c0"]
+    assert store.sizes == [1, 2, 4, 2]
 
 
 async def test_the_writes_of_one_call_keep_their_order(bench: Bench, store: GatedStore) -> None:

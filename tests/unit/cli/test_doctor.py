@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memos_ray.adapters.sql.control import SqlControlStore
+from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cli.checks import folder as checks
 from memos_ray.cli.checks import machine, parts
 from memos_ray.cli.checks.finding import Finding, Grade
@@ -19,6 +21,8 @@ from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.main import app
 from memos_ray.cluster.folder import DataFolder, write_secret
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings, VectorSettings
+from memos_ray.core.lifecycle.archive import KIND, Contents, Standing
+from memos_ray.ports import Derivation
 
 
 @pytest.fixture
@@ -146,3 +150,19 @@ def test_the_command_reports_and_sets_its_exit_code(settings: Settings) -> None:
     result = CliRunner().invoke(app, ["doctor", *where])
     assert result.exit_code == ExitCode.FAILED
     assert "chmod 600" in result.stdout
+
+
+def test_VAULT_4_archive_files_that_are_set_aside(settings: Settings) -> None:
+    assert one(parts.archive(settings)).grade is Grade.OK
+    store = SqlRecordStore.embedded(DataFolder(settings.data).records)
+    store.take(3, "shard", 1)
+    whole = Contents.of(["a"])
+    for name, standing in (("ab", Standing.DONE), ("cd", Standing.DAMAGED)):
+        body = replace(whole, standing=standing).to_bytes()
+        store.save_derivation(3, 1, Derivation("acme", KIND, name, "notes", name, 1, body))
+    assert store.check() == [
+        f"{DataFolder(settings.data).records / 'p0003.sqlite'}: 1 archive files are damaged or lost"
+    ]
+    store.close()
+    found = one(parts.archive(settings))
+    assert found.grade is Grade.WARN and found.found.startswith("1 files")

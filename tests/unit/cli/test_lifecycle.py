@@ -63,3 +63,38 @@ def test_LIFE_3_a_namespace_is_looked_at_compared_and_taken_back(
     assert call("past", "snapshots")["snapshots"] == []
     problem = call("past", "list", "--at", "first", code=ExitCode.NOT_FOUND)
     assert problem["code"] == "not_found"
+
+
+def test_LIFE_3_a_branch_is_made_changed_compared_merged_and_discarded(
+    call: Any, run: Any, memory: str
+) -> None:
+    made = call("branch", "create", "trial", "--reason", "what if")
+    assert (made["name"], made["reason"]) == ("trial", "what if")
+    call("branch", "update", "trial", memory, "The kettle is on the shelf")
+    added = call("branch", "add", "trial", "A zebra in the kitchen", "--tag", "odd")["id"]
+    assert call("branch", "get", "trial", memory)["text"] == "The kettle is on the shelf"
+    assert call("get", memory)["text"] == "The kettle is in the left cupboard"
+    hits = call("branch", "search", "trial", "zebra", "--limit", "1")["hits"]
+    assert [hit["memory"]["id"] for hit in hits] == [added]
+    odd = call("branch", "memories", "trial", "--filter", "tags:odd")["memories"]
+    assert [one["id"] for one in odd] == [added]
+    call("branch", "delete", "trial", added)
+    problem = call("branch", "get", "trial", added, code=ExitCode.NOT_FOUND)
+    assert problem["code"] == "not_found"
+    call("branch", "restore", "trial", added)
+    diff = call("branch", "diff", "trial")["memories"]
+    assert {one["id"]: one["kind"] for one in diff} == {memory: "changed", added: "added"}
+    call("branch", "create", "other")
+    call("branch", "update", "other", memory, "The kettle is gone")
+    for command in (("list",), ("diff", "trial"), ("memories", "trial"), ("get", "trial", memory)):
+        result = run("branch", *command)
+        assert result.exit_code == ExitCode.DONE and result.stdout
+    merged = call("branch", "merge", "trial")
+    assert merged["merged"] and set(merged["changed"]) == {memory, added}
+    assert call("get", memory)["text"] == "The kettle is on the shelf"
+    refused = call("branch", "merge", "other")
+    assert (refused["merged"], refused["conflicts"]) == (False, {memory: "version_conflict"})
+    assert [one["name"] for one in call("branch", "list")["branches"]] == ["other"]
+    call("branch", "discard", "other")
+    assert call("branch", "list")["branches"] == []
+    call("delete", added, "--hard")

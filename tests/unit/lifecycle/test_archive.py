@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,21 +15,27 @@ from memos_ray.actors.archiving import ArchiveConsumer
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, State
-from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.lifecycle.archive import (
     KIND,
     ROWS_MAX,
     Contents,
+    Standing,
     bodies,
     encode,
     filled,
     in_files,
-    movable,
-    stub,
 )
 from memos_ray.core.vault.log import ERASE, CubeKey
-from memos_ray.errors import NotFoundError, StoreCorruptError, UnavailableError
-from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version
+from memos_ray.errors import (
+    FencedError,
+    MemosError,
+    NotFoundError,
+    StoreCorruptError,
+    UnavailableError,
+)
+from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.strategies import cubes
 
@@ -44,6 +51,7 @@ class Blobs:
 
     def __init__(self, life: Life) -> None:
         self.held: dict[str, bytes] = {}
+        self.damaged: set[str] = set()
         self._life = life
 
     def put(self, data: bytes) -> str:
@@ -58,6 +66,8 @@ class Blobs:
     def get(self, digest: str) -> bytes:
         if digest not in self.held:
             raise NotFoundError("there is no such blob", digest=digest)
+        if digest in self.damaged:
+            raise StoreCorruptError("a blob is not what its digest says", digest=digest)
         return self.held[digest]
 
     def delete(self, digest: str) -> None:
@@ -88,9 +98,9 @@ class MortalStore(MemoryRecordStore):
         super().__init__(contents)
         self._life = life
 
-    def stow(self, partition: int, epoch: int, cubes: object) -> None:
+    def stow(self, partition: int, epoch: int, versions: object) -> None:
         self._life.step()
-        super().stow(partition, epoch, cubes)  # type: ignore[arg-type]
+        super().stow(partition, epoch, versions)  # type: ignore[arg-type]
         self._life.step()
 
     def save_derivation(self, partition: int, epoch: int, row: object) -> None:
@@ -113,6 +123,8 @@ class Bench:
         self.store = MortalStore(self.life, ArchivedContents(lambda: self.blobs))
         self.store.take(PARTITION, "shard", EPOCH)
         self.executor = executor
+        self.clock = ManualClock()
+        self.set_aside: list[MemosError] = []
 
     def commit(self, *made: MemCube, erased: tuple[MemCube, ...] = ()) -> None:
         after = self.store.last_lsn(PARTITION)
@@ -121,11 +133,24 @@ class Bench:
         )
 
     async def consume(self) -> None:
-        """A new process follows the log, from wherever its cursor was."""
-        consumer = ArchiveConsumer(
-            PARTITION, EPOCH, store=self.store, blobs=lambda: self.blobs, executor=self.executor
-        )
+        """A new process follows the log, from wherever its cursor was, and tidies up."""
+        consumer = self.consumer()
         await consumer.consume(self.store.events(PARTITION, 0, ALL))
+        self.clock.advance(24 * 3600)
+        await consumer.tidy()
+
+    def consumer(
+        self, epoch: int = EPOCH, executor: ThreadPoolExecutor | None = None
+    ) -> ArchiveConsumer:
+        return ArchiveConsumer(
+            PARTITION,
+            epoch,
+            store=self.store,
+            blobs=lambda: self.blobs,
+            clock=self.clock,
+            executor=executor or self.executor,
+            on_damaged=self.set_aside.append,
+        )
 
     def stored(self, cube: MemCube) -> list[MemCube]:
         return self.store.histories(PARTITION, [key_of(cube)]).get(key_of(cube), [])
@@ -156,6 +181,14 @@ def bench() -> Iterator[Bench]:
         yield Bench(executor)
 
 
+def stub(cube: MemCube, blob: str, row: int) -> MemCube:
+    return wire.from_json(resting(cube).stub(blob, row).body)
+
+
+def movable(cube: MemCube) -> bool:
+    return resting(cube).movable
+
+
 def put_away(cube: MemCube) -> MemCube:
     away = replace(next_version(cube), state=State.ARCHIVED)
     return replace(away, version=replace(away.version, change=Change.ARCHIVE))
@@ -164,24 +197,37 @@ def put_away(cube: MemCube) -> MemCube:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(cubes(), min_size=1, max_size=4))
 def test_VAULT_4_a_file_gives_back_what_was_put_into_it(made: list[MemCube]) -> None:
-    file = encode(made)
-    assert encode(made) == file
+    rows = [resting(cube) for cube in made]
+    file = encode(rows)
+    assert encode(rows) == file
     for row, (cube, body) in enumerate(zip(made, bodies(file), strict=True)):
+        assert wire.from_json(body) == cube
+        if not movable(cube):
+            assert not isinstance(cube.payload, Plaintext)
+            continue
         kept = stub(cube, "ab" * 32, row)
+        assert kept == replace(cube, payload=ArchivedRef("ab" * 32, row, cube.payload.form))
         assert filled(kept, body) == cube
-        again = wire.from_json(wire.to_json(kept))
-        assert again == kept
-        assert again.payload.form is cube.payload.form
+        assert resting(kept).filled(body) == resting(cube)
+        assert resting(kept).row_in("ab" * 32) == row and resting(kept).row_in("cd" * 32) is None
+        assert not movable(kept) and resting(cube).stub("ab" * 32, row) == resting(kept)
+
+
+def test_VAULT_4_a_text_that_looks_like_a_memory_is_moved_as_a_text() -> None:
+    odd = make_cube('{"payload":{"text":"x"},"descriptive":{', tags=(',"descriptive":{',))
+    kept = stub(odd, "ab" * 32, 3)
+    assert kept.payload == ArchivedRef("ab" * 32, 3, odd.payload.form)
+    assert resting(kept).filled(resting(odd).body) == resting(odd)
 
 
 def test_VAULT_4_files_are_of_one_namespace_and_bounded() -> None:
     made = [make_cube(f"t{n}", id=f"c{n}", namespace=f"n{n % 2}") for n in range(2 * ROWS_MAX + 2)]
-    files = list(in_files(made))
+    files = list(in_files(map(resting, made)))
     assert sorted(len(file) for file in files) == [1, 1, ROWS_MAX, ROWS_MAX]
     assert all(len({cube.namespace for cube in file}) == 1 for file in files)
     assert sorted(c.id for file in files for c in file) == sorted(c.id for c in made)
     large = [make_cube("x" * (5 << 20), id=f"l{n}") for n in range(3)]
-    assert [len(file) for file in in_files(large)] == [1, 1, 1]
+    assert [len(file) for file in in_files(map(resting, large))] == [1, 1, 1]
 
 
 def test_VAULT_4_damaged_files_and_foreign_rows_are_refused() -> None:
@@ -189,7 +235,11 @@ def test_VAULT_4_damaged_files_and_foreign_rows_are_refused() -> None:
         bodies(b"no parquet")
     one, other = make_cube("one", id="a"), make_cube("two", id="b")
     with pytest.raises(StoreCorruptError):
-        filled(stub(one, "ab" * 32, 0), bodies(encode([other]))[0])
+        filled(stub(one, "ab" * 32, 0), bodies(encode([resting(other)]))[0])
+    with pytest.raises(StoreCorruptError):
+        resting(one).filled(resting(other).body)
+    with pytest.raises(StoreCorruptError):
+        replace(resting(one), body=b"[]").stub("ab" * 32, 0)
 
 
 async def test_VAULT_4_content_moves_and_every_read_is_as_before(bench: Bench) -> None:
@@ -295,3 +345,92 @@ async def test_VAULT_4_a_death_at_any_step_loses_nothing_and_forgets_no_file() -
         assert steps > 12
         for step in range(steps):
             await story(Bench(executor), step)
+
+
+async def test_VAULT_4_a_damaged_file_is_set_aside_and_the_others_go_on(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    for cube in made:
+        bench.commit(cube)
+        bench.commit(put_away(cube))
+        await bench.consume()
+    files = {_file(bench, cube): cube for cube in made}
+    assert len(files) == 3
+    hurt, lost = _file(bench, made[0]), _file(bench, made[1])
+    bench.blobs.damaged.add(hurt)
+    del bench.blobs.held[lost]
+    late = make_cube("late", id="late")
+    bench.commit(late)
+    bench.commit(erased=(make_cube("secret 0", id="c0"), make_cube("secret 2", id="c2")))
+    bench.commit(put_away(late))
+    await bench.consume()
+    # What was erased is gone, damaged or not; what came after it is put away.
+    assert hurt not in bench.blobs.held
+    assert bench.store.derivations(PARTITION, KIND) == [
+        row for row in bench.store.derivations(PARTITION, KIND) if row.blob != hurt
+    ]
+    assert bench.store.heads(PARTITION, [key_of(late)])[key_of(late)].text == "late"
+    assert isinstance(bench.stored(late)[-1].payload, ArchivedRef)
+    assert [error.details["digest"] for error in bench.set_aside] == [hurt]
+    # Of another that is lost, it is known once somebody wants it.
+    bench.commit(erased=(made[1],))
+    await bench.consume()
+    assert [error.details["digest"] for error in bench.set_aside] == [hurt, lost]
+
+
+async def test_VAULT_4_a_file_set_aside_is_taken_up_again_when_it_is_back(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    bench.commit(*map(put_away, made))
+    await bench.consume()
+    (digest, file), *none = bench.blobs.held.items()
+    assert none == []
+    del bench.blobs.held[digest]
+    bench.commit(erased=(made[0],))
+    await bench.consume()
+    (row,) = bench.store.derivations(PARTITION, KIND)
+    assert Contents.from_bytes(row.body).standing is Standing.DAMAGED
+    contents = Contents.from_bytes(row.body)
+    assert contents.may_hold(["c1"]) and not contents.may_hold(["c0"])
+    # Somebody has brought back a copy; what was erased meanwhile is not in the new one.
+    bench.blobs.held[digest] = file
+    await bench.consume()
+    bench.check()
+    texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
+    assert b"secret 0" not in texts and b"secret 1" in texts
+
+
+async def test_VAULT_4_a_file_that_a_lost_owner_writes_late_is_found_and_removed(
+    bench: Bench,
+) -> None:
+    made = make_cube("secret", id="a")
+    bench.commit(made)
+    bench.commit(put_away(made))
+    new, events = bench.consumer(EPOCH + 1), bench.store.events(PARTITION, 0, ALL)
+    put = bench.blobs.put
+
+    def late(data: bytes) -> str:
+        """The partition is handed over between the record and the file."""
+        bench.store.take(PARTITION, "another", EPOCH + 1)
+        bench.blobs.put = put  # type: ignore[method-assign]
+        asyncio.run_coroutine_threadsafe(new.consume([]), loop).result(10)
+        return put(data)
+
+    loop = asyncio.get_running_loop()
+    bench.blobs.put = late  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as another:
+        with pytest.raises(FencedError):
+            await bench.consumer(executor=another).consume(events)
+    assert len(bench.blobs.held) == 1
+    await new.tidy()
+    assert bench.blobs.held == {}
+    assert bench.store.derivations(PARTITION, KIND) == []
+    await new.consume(events)
+    await new.tidy()
+    assert [movable(one) for one in bench.stored(made)] == [False, False]
+    bench.check()
+
+
+def _file(bench: Bench, cube: MemCube) -> str:
+    payload = bench.stored(cube)[-1].payload
+    assert isinstance(payload, ArchivedRef)
+    return payload.blob

@@ -161,6 +161,24 @@ async def test_PIPE_2_what_was_committed_is_compensated_across_partitions(bench:
     assert with_note.memories == []
 
 
+async def test_PIPE_2_what_was_put_away_is_away_again_when_a_run_is_undone(bench: Bench) -> None:
+    place = await _elsewhere(bench)
+    await bench.add("taken", "Here already.", namespace=place)
+    await bench.add("aside", "An old note.")
+    memories, admin = bench.memos.service, bench.memos.administrator
+    for one in ("summary", "aside"):
+        await memories.archive(admin, one)
+    aside = {"kind": "retrieve", "id": "aside", "ids": ["aside"]}
+    drop = {"kind": "delete", "id": "drop", "of": "aside"}
+    clash = {"kind": "create", "id": "clash", "memory_id": "taken", "text": "x", "namespace": place}
+    run = await bench.done(FACTS, SUMMARY, WRITE, aside, drop, clash)
+    assert (run.state, run.reason) == (RunState.FAILED, "already_exists")
+    found = [await memories.get(admin, one) for one in ("summary", "aside")]
+    assert [one.state.value for one in found] == ["archived", "archived"]
+    assert [one.text for one in found] == ["Nothing is known yet.", "An old note."]
+    assert all(one.version > 2 for one in found)
+
+
 async def test_PIPE_2_a_memory_that_has_changed_meanwhile_is_not_overwritten(bench: Bench) -> None:
     """The change comes between the reading and the commit: while a model answers."""
     run = await bench.start(SUMMARY, ASK, {**WRITE, "text": "{ask.text}"})

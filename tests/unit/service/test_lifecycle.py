@@ -9,14 +9,17 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from memos_ray.actors.lifecycle import MemLifecycle
-from memos_ray.actors.sweeping import LIFECYCLE
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.lifecycle.archive import bodies
 from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE
+from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
@@ -30,6 +33,7 @@ from memos_ray.errors import (
 from memos_ray.gateway.lifecycle_models import Lifecycle
 from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.cubes import make_commit, make_cube
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
 
@@ -206,6 +210,66 @@ async def test_LIFE_2_a_deleted_memory_is_erased_after_its_retention(
         await memos.service.restore(memos.administrator, memory_id)
 
 
+async def test_GOV_9_what_a_sweep_collects_has_one_receipt_a_batch_that_ages(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    settings = SETTINGS.model_copy(update={"batch": 1000, "receipts_s": 30 * DAY_S})
+    vault = VaultSettings(partitions=1)
+    async with in_process(tmp_path, settings=vault, lifecycle=settings, clock=clock) as memos:
+        admin, receipts = memos.administrator, memos.doorway.receipts
+        ids = [await add(memos, f"secret {n}") for n in range(20)]
+        asked_for = ids.pop()
+        await memos.service.delete(admin, asked_for, hard=True)
+        for one in ids:
+            await memos.service.delete(admin, one)
+        clock.advance(7 * DAY_S)
+        assert (await sweep(memos)).moves == {"collect/retention": 19}
+
+        def complete() -> bool:
+            rows = memos.store.derivations(0, "receipt")
+            return len(rows) == 2 and all(orjson.loads(row.body)["signature"] for row in rows)
+
+        await eventually(complete)
+        shown = [await receipts.receipt(admin, one) for one in ids]
+        assert all(one == shown[0] for one in shown)
+        assert set(shown[0].ids) == set(ids) and shown[0].id in ids
+        assert shown[0].state == "done" and shown[0].verified()
+        assert not shown[0].model_copy(update={"ids": ids[1:]}).verified()
+        assert (await receipts.receipt(admin, asked_for)).ids == []
+        clock.advance(30 * DAY_S - 1)
+        assert (await sweep(memos)).moves == {}
+        clock.advance(1)
+        assert (await sweep(memos)).moves == {"receipts_pruned": 1}
+        assert [row.name for row in memos.store.derivations(0, "receipt")] == [asked_for]
+
+
+async def test_GOV_3_a_sweep_is_background_work_of_each_tenant(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_process(tmp_path, settings=VaultSettings(partitions=1), clock=clock) as memos:
+        commit = memos.store.commit
+        together: list[set[str]] = []
+
+        def watched(one: Commit) -> None:
+            together.append({cube.tenant for cube in one.cubes})
+            commit(one)
+
+        soon = ExpiresAt(clock.now() + timedelta(seconds=1))
+        made = [
+            make_cube(f"{tenant} {n}", id=f"{tenant}-{n}", tenant=tenant, lifespan=soon)
+            for tenant in ("acme", "zeta")
+            for n in range(3)
+        ]
+        await add(memos)
+        epoch, after = memos.store.fence(0).epoch, memos.store.last_lsn(0)
+        memos.store.commit(make_commit(made, after=after, partition=0, epoch=epoch))
+        clock.advance(2)
+        monkeypatch.setattr(memos.store, "commit", watched)
+        assert (await sweep(memos)).moves == {"expire/lifespan": 6}
+        # The first try meets a log that has grown behind the writer.
+        assert list(map(sorted, together)) == [["acme"], ["acme"], ["zeta"]]
+
+
 async def test_LIFE_4_age_does_not_touch_a_frozen_memory(
     memos: InProcess, clock: ManualClock
 ) -> None:
@@ -339,6 +403,47 @@ async def test_VAULT_4_archived_content_rests_in_a_file_and_is_read_from_there(
     assert await found(memos, "walrus") == [memory_id]
     await memos.service.restore(admin, other_id)
     assert set(await found(memos, "walrus")) == {memory_id, other_id}
+
+
+async def test_VAULT_4_what_is_put_away_is_found_when_somebody_asks_for_it(
+    memos: InProcess, tmp_path: Path
+) -> None:
+    admin, lifecycle = memos.administrator, memos.doorway.lifecycle
+    ids = [await add(memos, f"the walrus of {place}") for place in ("Lisbon", "Porto", "Faro")]
+
+    async def walruses(**fields: object) -> list[tuple[str, str]]:
+        query = SearchQuery.model_validate({"query": "walrus", "wait_indexed": True} | fields)
+        hits = (await memos.service.search(admin, query)).hits
+        return sorted((hit.memory.text.split()[-1], hit.memory.state.value) for hit in hits)
+
+    await walruses()
+    for one in ids[:2]:
+        await lifecycle.archive(admin, one, None, None, None)
+    await eventually(lambda: _at_rest(tmp_path, b"Lisbon") == {"blob"})
+    live, away = [("Faro", "activated")], [("Lisbon", "archived"), ("Porto", "archived")]
+    assert await walruses() == live
+    assert await walruses(include_archived=True) == [*live, *away]
+    assert await walruses(include_archived=True, filter="state:archived") == away
+    then = memos.clock.now()
+    assert await walruses(include_archived=True, as_of=then) == [*live, *away]
+    query = SearchQuery(query="walrus of Porto", include_archived=True, explain=True, limit=1)
+    result = await memos.service.search(admin, query)
+    assert result.hits[0].memory.id == ids[1] and not result.unembedded
+    following = query.model_copy(update={"cursor": result.cursor, "limit": 5})
+    rest = await memos.service.search(admin, following)
+    assert {hit.memory.id for hit in rest.hits} == {ids[0], ids[2]}
+    # What comes back is found where it belongs, and what is erased nowhere.
+    await memos.service.restore(admin, ids[0])
+    await memos.service.delete(admin, ids[1], hard=True)
+    assert await walruses(include_archived=True) == [*live, ("Lisbon", "activated")]
+    await memos.service.archive(admin, ids[2])
+    assert await walruses(include_archived=True) == [
+        ("Faro", "archived"),
+        ("Lisbon", "activated"),
+    ]
+    stranger = await memos.caller("user:eve")
+    hidden = query.model_copy(update={"namespaces": ["user:admin"]})
+    assert (await memos.service.search(stranger, hidden)).hits == []
 
 
 async def test_GOV_9_erasure_reaches_into_archive_files(memos: InProcess, tmp_path: Path) -> None:

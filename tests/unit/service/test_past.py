@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from memos_ray.config import VaultSettings
+from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import (
     AlreadyExistsError,
     InvalidInputError,
@@ -19,6 +22,7 @@ from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
 from memos_ray.gateway.past_models import GoBack, NewSnapshot
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 
 
 @pytest.fixture
@@ -148,6 +152,51 @@ async def test_LIFE_3_a_snapshot_names_a_moment(memos: InProcess, clock: ManualC
     for call in (past.forget(admin, "before-the-move"), past.list(admin, "before-the-move")):
         with pytest.raises(NotFoundError):
             await call
+
+
+async def test_LIFE_3_of_two_who_want_one_name_at_once_one_gets_it(memos: InProcess) -> None:
+    past, admin = memos.doorway.past, memos.administrator
+    wanted = [past.take(admin, NewSnapshot(name="release")) for _ in range(4)]
+    made = await asyncio.gather(*wanted, return_exceptions=True)
+    refused = [one for one in made if isinstance(one, AlreadyExistsError)]
+    assert len(refused) == 3 and refused[0].details["name"] == "release"
+    (kept,) = (await past.snapshots(admin)).snapshots
+    assert kept in made
+
+
+async def test_LIFE_3_what_was_put_away_then_is_put_away_again(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    service, admin = memos.service, memos.administrator
+    ids = [await add(memos, f"secret walrus {n}") for n in range(4)]
+    away, restored, changed, live = ids
+    for one in (away, restored, changed):
+        await service.archive(admin, one)
+    at = tick(clock)
+    await service.delete(admin, away)
+    await service.restore(admin, restored)
+    await change(memos, changed, "secret otter")
+    await service.archive(admin, live)
+    clock.advance(1)
+    done = await memos.doorway.past.go_back(admin, GoBack(to=at))
+    assert (done.changed, done.restored, done.refused) == (3, 1, {})
+    found = [await service.get(admin, one) for one in ids]
+    assert [one.state for one in found] == ["archived"] * 3 + ["activated"]
+    assert [one.text for one in found] == [f"secret walrus {n}" for n in range(4)]
+    again = await memos.doorway.past.go_back(admin, GoBack(to=at))
+    assert (again.changed, again.restored, again.deleted) == (0, 0, 0)
+    # Its text goes to the files once more, and is read from there.
+    key = CubeKey("default", away)
+
+    def moved() -> bool:
+        for partition in range(4):
+            chain = memos.store.histories(partition, [key]).get(key)
+            if chain:
+                return all(isinstance(one.payload, ArchivedRef) for one in chain)
+        return False
+
+    await eventually(moved)
+    assert (await service.get(admin, away)).text == "secret walrus 0"
 
 
 async def test_LIFE_3_two_moments_are_compared(memos: InProcess, clock: ManualClock) -> None:
