@@ -3,6 +3,8 @@
     save:  row, then file        retire:  file, then weights in replicas, then row
 
 So whatever a crash leaves behind has a row, and the next owner of the partition goes on with it.
+A file is of one adapter and one hold of its partition: whoever lays it down and finds that the
+partition, and perhaps the row, are another's by now takes it away again.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
-
-import numpy as np
 
 from memos_ray.actors.adapter_rows import KIND, Adapter, adapter_of, row_of
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.parameter import AdapterPayload
+from memos_ray.core.parameter import AdapterPayload, at_rest, weights_of
 from memos_ray.errors import FencedError, MemosError, NotOwnerError, StoreCorruptError
 from memos_ray.ports import AdapterReplicasPort, BlobStorePort, ObjectsPort, RecordStorePort
 
@@ -78,26 +80,46 @@ class AdapterFiles:
         rows = await self._run(self._store.derivations, partition, KIND)
         return [adapter_of(partition, row) for row in rows]
 
-    async def save(self, adapter: Adapter, payload: AdapterPayload) -> None:
-        """Lays an adapter down, under the name that `adapter_rows.named` has given to its file.
+    async def save(
+        self, adapter: Adapter, payload: AdapterPayload, shared: Callable[[Adapter], bool]
+    ) -> Adapter:
+        """Lays an adapter down; returns it with the name of its file.
+
+        What could not be laid down, or is no longer wanted meanwhile, is retired.
+
+        Args:
+            shared: see `retire`.
 
         Raises:
             NotOwnerError: another shard has the partition now.
         """
         epoch = self.epoch(adapter.place.partition)
+        data = at_rest(payload, adapter.id, epoch)
+        named = replace(adapter, blob=blake2b(data, digest_size=32).hexdigest())
+        writing = asyncio.ensure_future(self._run(self._write, named, data, epoch))
+        try:
+            # A thread does not stop: whoever no longer waits erases behind it.
+            await asyncio.shield(writing)
+        except BaseException:
+            self.retire(named, shared=shared, behind=writing)
+            raise
+        return named
 
-        def write() -> None:
-            self._store.save_derivation(adapter.place.partition, epoch, row_of(adapter))
-            self._open_blobs().put(payload.data.tobytes())
-
-        await self._run(write)
+    def _write(self, adapter: Adapter, data: bytes, epoch: int) -> None:
+        partition, blobs = adapter.place.partition, self._open_blobs()
+        self._store.save_derivation(partition, epoch, row_of(adapter))
+        blobs.put(data)
+        if self._store.fence(partition).epoch != epoch:
+            # Its next owner may have erased the row before there was a file.
+            blobs.delete(adapter.blob)
+            raise NotOwnerError("the partition is another's by now", partition=partition)
 
     async def load(self, adapter: Adapter) -> object | None:
         """Brings an adapter into the object store; nothing when it cannot be read."""
         try:
             data = await self._run(self._open_blobs().get, adapter.blob)
             payload = AdapterPayload.seal(
-                np.frombuffer(data, np.uint8),
+                weights_of(data),
                 base=adapter.base,
                 rank=adapter.rank,
                 alpha=adapter.alpha,
@@ -114,16 +136,18 @@ class AdapterFiles:
         adapter: Adapter,
         *,
         shared: Callable[[Adapter], bool],
-        first: Callable[[], Awaitable[None]],
+        first: Callable[[], Awaitable[None]] | None = None,
+        behind: asyncio.Future[None] | None = None,
     ) -> None:
         """Has an adapter erased, and dropped by all replicas of its model; returns at once.
 
         Args:
-            shared: whether another adapter has the same weights, which then stay.
+            shared: whether another adapter has the same weights, which replicas then keep.
             first: returns when the row may go.
+            behind: what is waited for, whatever comes of it, before anything is erased.
         """
         if adapter.id not in self._retiring:
-            task = asyncio.create_task(self._retire(adapter, shared, first))
+            task = asyncio.create_task(self._retire(adapter, shared, first, behind))
             self._retiring[adapter.id] = task
             task.add_done_callback(lambda _: self._retiring.pop(adapter.id, None))
 
@@ -146,13 +170,17 @@ class AdapterFiles:
         self,
         adapter: Adapter,
         shared: Callable[[Adapter], bool],
-        first: Callable[[], Awaitable[None]],
+        first: Callable[[], Awaitable[None]] | None,
+        behind: asyncio.Future[None] | None,
     ) -> None:
+        if behind is not None:
+            await asyncio.wait([behind])
         retry_s = _RETRY_MIN_S
         while (epoch := self._epochs.get(adapter.place.partition)) is not None:
             try:
-                if shared(adapter) or await self._out(adapter):
-                    await first()
+                if await self._out(adapter, shared):
+                    if first is not None:
+                        await first()
                     await self._forget(adapter, epoch)
                     return
             except FencedError:
@@ -164,9 +192,11 @@ class AdapterFiles:
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, _RETRY_MAX_S)
 
-    async def _out(self, adapter: Adapter) -> bool:
+    async def _out(self, adapter: Adapter, shared: Callable[[Adapter], bool]) -> bool:
         """Erases the file, and has the replicas drop the weights; says whether they have."""
         await self._run(self._open_blobs().delete, adapter.blob)
+        if shared(adapter):
+            return True
         # While an answer is under way with it, the weights are still there.
         return self._replicas is None or await self._replicas.drop(adapter.model, adapter.digest)
 

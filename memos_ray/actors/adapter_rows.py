@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import dataclass
 
 import orjson
 
 from memos_ray.actors.residency import Place
 from memos_ray.core.activation import SourceVersion
-from memos_ray.core.parameter import AdapterPayload, TeachingState
+from memos_ray.core.parameter import TeachingState
 from memos_ray.ports import Derivation
 
 KIND = "adapter"
@@ -37,12 +36,6 @@ class Adapter:
     sources: tuple[SourceVersion, ...]
     report: str
     figures: dict[str, float]
-
-
-def named(adapter: Adapter, payload: AdapterPayload) -> Adapter:
-    """Returns an adapter with the name of the file that its payload will have."""
-    blob = blake2b(payload.data.tobytes(), digest_size=32).hexdigest()
-    return replace(adapter, blob=blob)
 
 
 def row_of(adapter: Adapter) -> Derivation:

@@ -67,13 +67,13 @@ class Adapters:
     def __contains__(self, adapter_id: str) -> bool:
         return adapter_id in self._adapters
 
-    async def save(self, adapter: Adapter, payload: AdapterPayload) -> None:
-        """Lays an adapter down; it is used from `admit` on.
+    async def save(self, adapter: Adapter, payload: AdapterPayload) -> Adapter:
+        """Lays an adapter down; what is returned is used from `admit` on.
 
         Raises:
             NotOwnerError: another shard has the partition now.
         """
-        await self._files.save(adapter, payload)
+        return await self._files.save(adapter, payload, self._shared)
 
     async def retired(self, adapter_id: str) -> None:
         """Returns when nothing is left of an adapter that was given up."""

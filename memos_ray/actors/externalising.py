@@ -179,8 +179,10 @@ class Externalising:
             del self._jobs[key]
         if job.error is not None:
             raise job.error
+        # Not all that there will be, whether somebody is asked or not.
+        state = job.probing if job.ended else ProbingState.RUNNING
         return ExternaliseReport(
-            request.adapter_id, place.namespace, tuple(job.memories), job.probing, job.reason
+            request.adapter_id, place.namespace, tuple(job.memories), state, job.reason
         )
 
     def apply(self, commit: Commit) -> None:

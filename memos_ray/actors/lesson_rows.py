@@ -1,13 +1,15 @@
 """Lessons at rest, as rows of the record store: who asked for what, and how it went.
 
-No content of a memory and no secret of a caller: a credential is named by its id, and whether it is
-still worth anything is judged when the lesson goes on.
+No text of a memory and no secret of a caller: a credential is named by its id, and whether it is
+still worth anything is judged when the lesson goes on. Questions that a model has written about the
+memories are there as long as the lesson is under way, and go with the same write that ends it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -16,7 +18,7 @@ from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.parameter import TeachingState
 from memos_ray.core.vault.requests import TeachRequest
-from memos_ray.ports import Derivation
+from memos_ray.ports import Derivation, Wordings
 
 KIND = "lesson"
 
@@ -30,6 +32,7 @@ class LessonRecord:
             that nobody can go on with the lesson.
         attempts: how many shards have worked on it.
         through: activation memories whose sources are learnt.
+        wordings: see `TrainingSpec`.
     """
 
     place: Place
@@ -40,6 +43,7 @@ class LessonRecord:
     reason: str | None
     attempts: int
     through: tuple[SourceVersion, ...] = ()
+    wordings: Wordings | None = None
 
 
 def row_of(lesson: LessonRecord) -> Derivation:
@@ -67,6 +71,7 @@ def row_of(lesson: LessonRecord) -> Derivation:
             "state": lesson.state.value,
             "why": lesson.reason,
             "attempts": lesson.attempts,
+            **_worded(lesson.wordings),
         }
     )
     place = lesson.place
@@ -108,7 +113,27 @@ def lesson_of(partition: int, row: Derivation) -> LessonRecord:
         body["why"],
         body["attempts"],
         _versions(body.get("through", ())),
+        _wordings(body),
     )
+
+
+def _worded(wordings: Wordings | None) -> dict[str, Any]:
+    if wordings is None:
+        return {}
+    questions = [
+        [source.cube_id, source.version, several] for source, several in wordings.questions.items()
+    ]
+    return {"wordings": questions, "said": wordings.said}
+
+
+def _wordings(body: dict[str, Any]) -> Wordings | None:
+    if "wordings" not in body:
+        return None
+    questions = {
+        SourceVersion(cube_id, version): tuple(several)
+        for cube_id, version, several in body["wordings"]
+    }
+    return Wordings(questions, body["said"])
 
 
 def _listed(sources: Sequence[SourceVersion]) -> list[list[str | int]]:

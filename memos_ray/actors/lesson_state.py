@@ -14,10 +14,17 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Attribute, Origin, SourceRef, Visibility
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.parameter import TeachingReport, TeachingState
+from memos_ray.core.teaching import Knowledge
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import ClientError, MemosError
-from memos_ray.ports import CombinedAdapters, ForeignAdapter, TrainingProgress
+from memos_ray.ports import (
+    CombinedAdapters,
+    ForeignAdapter,
+    Trained,
+    TrainingProgress,
+    Wordings,
+)
 
 MADE = (TeachingState.LIVE, TeachingState.REJECTED)
 """States of a lesson that has led to an adapter."""
@@ -53,6 +60,7 @@ class Lesson:
     Attributes:
         given: see `LessonRecord`.
         left: it is for another shard to go on with.
+        wordings: see `TrainingSpec`.
     """
 
     place: Place
@@ -65,6 +73,7 @@ class Lesson:
     reason: str | None = None
     attempts: int = 0
     left: bool = False
+    wordings: Wordings | None = None
     task: asyncio.Task[None] | None = None
 
     @property
@@ -74,7 +83,7 @@ class Lesson:
 
     @property
     def record(self) -> LessonRecord:
-        """What of it is to outlive this shard."""
+        """What of it is to outlive this shard, and its end."""
         return LessonRecord(
             self.place,
             self.request,
@@ -84,6 +93,7 @@ class Lesson:
             self.reason,
             self.attempts,
             self.making.through,
+            None if self.ended else self.wordings,
         )
 
 
@@ -113,6 +123,38 @@ def report_of(lesson: Lesson) -> TeachingReport:
         size_bytes=0,
         report="",
         sources=lesson.sources,
+    )
+
+
+def knowledge_of(lesson: Lesson, heads: Sequence[MemCube]) -> tuple[Knowledge, ...]:
+    """Returns what a lesson is to teach."""
+    wanted = {source.cube_id for source in lesson.sources}
+    return tuple(
+        Knowledge(
+            SourceVersion(head.id, head.version.number), head.text, head.descriptive.semantic_type
+        )
+        for head in heads
+        if head.id in wanted
+    )
+
+
+def adapter_of(lesson: Lesson, trained: Trained) -> Adapter:
+    """Returns the adapter that a lesson has led to; it has no file yet."""
+    manifest = trained.manifest
+    return Adapter(
+        id=lesson.request.minted_id,
+        place=lesson.place,
+        model=lesson.request.model,
+        digest=manifest.digest,
+        base=manifest.base,
+        rank=manifest.rank,
+        alpha=manifest.alpha,
+        blob="",
+        size_bytes=manifest.size_bytes,
+        state=TeachingState.LIVE if trained.accepted else TeachingState.REJECTED,
+        sources=lesson.sources,
+        report=trained.report,
+        figures=dict(trained.figures),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from memos_ray.actors.adapter_rows import Adapter, named
+from memos_ray.actors.adapter_rows import Adapter
 from memos_ray.actors.adapters import Adapters, gone_in
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.lesson_book import LessonBook
@@ -18,7 +18,9 @@ from memos_ray.actors.lesson_state import (
     MADE,
     Lesson,
     Making,
+    adapter_of,
     by_training,
+    knowledge_of,
     memory_of,
     reason_of,
     report_of,
@@ -29,21 +31,21 @@ from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
 from memos_ray.core.access.context import Action
-from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import holds
-from memos_ray.core.teaching import Knowledge
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import (
+    FencedError,
     IllegalStateError,
     InvalidInputError,
     MemosError,
     NotFoundError,
+    NotOwnerError,
 )
 from memos_ray.ports import (
     AdapterRoom,
@@ -51,6 +53,7 @@ from memos_ray.ports import (
     TrainerPort,
     TrainingProgress,
     TrainingSpec,
+    Wordings,
 )
 
 _ENDED_MOST = 256
@@ -250,6 +253,7 @@ class Lessons:
                 record.state,
                 reason=record.reason,
                 attempts=record.attempts,
+                wordings=record.wordings,
             )
             self._lessons[id] = lesson
             if not lesson.ended:
@@ -267,6 +271,9 @@ class Lessons:
             if not lesson.left:
                 await self._end(lesson, TeachingState.CANCELLED)
             raise
+        except (FencedError, NotOwnerError) as error:
+            # The next owner goes on with it, from where this one's trainer was.
+            _log.warning("a lesson is left to the next owner: %s", error.code)
         except MemosError as error:
             lesson.reason = lesson.reason or reason_of(error)
             _log.warning("a lesson failed: %s", error.code)
@@ -340,38 +347,13 @@ class Lessons:
         def note(progress: TrainingProgress) -> None:
             lesson.progress = progress
 
-        wanted = {source.cube_id for source in lesson.sources}
-        knowledge = tuple(
-            Knowledge(
-                SourceVersion(head.id, head.version.number),
-                head.text,
-                head.descriptive.semantic_type,
-            )
-            for head in heads
-            if head.id in wanted
-        )
-        request = lesson.request
+        request, knowledge = lesson.request, knowledge_of(lesson, heads)
         spec = TrainingSpec(request.minted_id, request.model, knowledge, lesson.making.made_of)
+        spec = replace(spec, wordings=await self._worded(lesson, spec))
         trained = await self._trainer.train(spec, note)
         payload: AdapterPayload = await self._objects.get(trained.reference)
-        adapter = Adapter(
-            id=spec.id,
-            place=lesson.place,
-            model=spec.model,
-            digest=trained.manifest.digest,
-            base=trained.manifest.base,
-            rank=trained.manifest.rank,
-            alpha=trained.manifest.alpha,
-            blob="",
-            size_bytes=trained.manifest.size_bytes,
-            state=TeachingState.LIVE if trained.accepted else TeachingState.REJECTED,
-            sources=lesson.sources,
-            report=trained.report,
-            figures=dict(trained.figures),
-        )
-        adapter = named(adapter, payload)
+        adapter = await self._adapters.save(adapter_of(lesson, trained), payload)
         try:
-            await self._adapters.save(adapter, payload)
             await self._remember(lesson, adapter, heads)
         except BaseException:
             if not lesson.left:
@@ -379,6 +361,17 @@ class Lessons:
             raise
         await self._adapters.admit(adapter, payload)
         return adapter.state
+
+    async def _worded(self, lesson: Lesson, spec: TrainingSpec) -> Wordings | None:
+        """Returns further questions: with others than before a checkpoint would be of no use."""
+        if lesson.wordings is None:
+            lesson.wordings = await self._trainer.word(spec)
+            if lesson.wordings is not None:
+                try:
+                    await self._book.write(lesson.record)
+                except MemosError as error:
+                    _log.warning("the wordings of a lesson are not written: %s", error.code)
+        return lesson.wordings
 
     async def _remember(self, lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> None:
         """Makes the parameter memory: never wider open than the narrowest source."""

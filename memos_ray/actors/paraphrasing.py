@@ -33,6 +33,7 @@ from memos_ray.ports import (
     TrainerPort,
     TrainingProgress,
     TrainingSpec,
+    Wordings,
 )
 
 _AT_ONCE = 4
@@ -83,7 +84,7 @@ class _Written:
 
 
 class ParaphrasingTrainer:
-    """Has wordings written before a lesson, and the trainer do the rest. Implements `TrainerPort`.
+    """Has wordings written for a lesson, and the trainer do the rest. Implements `TrainerPort`.
 
     Whatever the model does, the lesson goes on: with the wordings of the templates alone, if need
     be. The report says what was written and why not all of it was taken. The model sees the text of
@@ -101,21 +102,30 @@ class ParaphrasingTrainer:
         """See `TrainerPort`."""
         return self._trainer.models
 
+    async def word(self, spec: TrainingSpec) -> Wordings | None:
+        """See `TrainerPort`."""
+        if spec.made_of is not None:
+            return None
+        written = await self._write(spec)
+        return Wordings(written.wordings, _said(self._how.name, written))
+
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
     ) -> Trained:
         """See `TrainerPort`."""
-        if spec.made_of is not None:
+        wordings = spec.wordings
+        if wordings is None:
             return await self._trainer.train(spec, progress)
-        written = await self._write(spec)
         knowledge = tuple(
-            replace(one, wordings=written.wordings.get(one.source, ())) for one in spec.knowledge
+            replace(one, wordings=wordings.questions.get(one.source, ())) for one in spec.knowledge
         )
-        trained = await self._trainer.train(replace(spec, knowledge=knowledge), progress)
+        spec = replace(spec, knowledge=knowledge, wordings=None)
+        trained = await self._trainer.train(spec, progress)
+        count = sum(len(one.wordings) for one in knowledge)
         return replace(
             trained,
-            report=f"{trained.report}\n{_said(self._how.name, written)}\n",
-            figures={**trained.figures, "wordings": float(written.count)},
+            report=f"{trained.report}\n{wordings.said}\n",
+            figures={**trained.figures, "wordings": float(count)},
         )
 
     async def forget(self, lesson_id: str) -> None:

@@ -116,8 +116,8 @@ def _init_ray(settings: Settings, scratch: Path) -> None:
     ray.init(
         address="local",
         num_cpus=settings.cluster_cpus,
-        # Found by Ray where a model asks for some.
-        num_gpus=None if any(model.gpus for model in settings.models) else 0,
+        # Found by Ray where anybody asks for some.
+        num_gpus=None if _wants_gpus(settings) else 0,
         object_store_memory=settings.object_store_bytes,
         namespace=settings.namespace,
         include_dashboard=False,
@@ -126,6 +126,10 @@ def _init_ray(settings: Settings, scratch: Path) -> None:
         configure_logging=False,
         _temp_dir=str(scratch),
     )
+
+
+def _wants_gpus(settings: Settings) -> bool:
+    return settings.teaching.gpus > 0 or any(model.gpus for model in settings.models)
 
 
 def join(settings: Settings, address: str) -> None:

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.training_group import TrainingGroup, leave_room, shared, training_room
 from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.core.teaching import (
@@ -33,6 +34,7 @@ from memos_ray.ports import (
     Trained,
     TrainingProgress,
     TrainingSpec,
+    Wordings,
 )
 
 _LOOK_S = 1.0
@@ -44,9 +46,11 @@ _MADE_SHARE = 0.5
 class AdapterTrainer:
     """What runs in the process of a trainer; restarted by Ray, it goes on from its checkpoint."""
 
-    def __init__(self, settings: Settings, spec: TrainingSpec) -> None:
+    def __init__(self, settings: Settings, spec: TrainingSpec, room: Any = None) -> None:
+        """Takes a room for workers where they share the training."""
         self._settings = settings
         self._spec = spec
+        self._room = room
         self._progress = TrainingProgress(0.0)
 
     def progress(self) -> TrainingProgress:
@@ -61,7 +65,7 @@ class AdapterTrainer:
         """
         (model,) = [one for one in self._settings.models if one.name == self._spec.model]
         if self._spec.made_of is None:
-            return self._taught(model)
+            return self._taught(model) if self._room is None else self._together()
         return self._given(model, self._spec.made_of, objects)
 
     def _taught(self, model: ModelSettings) -> tuple[GateReport, AdapterPayload]:
@@ -87,6 +91,13 @@ class AdapterTrainer:
         assert made is not None
         payload, report = made
         return report, payload
+
+    def _together(self) -> tuple[GateReport, AdapterPayload]:
+        def note(progress: TrainingProgress) -> None:
+            self._progress = progress
+
+        checkpoints = _checkpoints(self._settings) / self._spec.id
+        return TrainingGroup(self._settings, self._spec, self._room, checkpoints, note).run()
 
     def _given(
         self,
@@ -143,6 +154,10 @@ class RayTrainer:
         served = self._settings.served_models
         return {model.name: _room(model) for model in served if model.adapter_slots}
 
+    async def word(self, spec: TrainingSpec) -> Wordings | None:
+        """See `TrainerPort`: nobody here writes any."""
+        return None
+
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]
     ) -> Trained:
@@ -158,6 +173,8 @@ class RayTrainer:
             raise UnavailableError("the trainer has died too often") from None
         finally:
             ray.kill(actor)
+            if shared(self._settings, spec):
+                await asyncio.to_thread(leave_room, spec.id)
         # One that was cut off is for the next owner of the partition to go on with; whoever ends a
         # lesson otherwise calls `forget`.
         await self.forget(spec.id)
@@ -181,6 +198,8 @@ class RayTrainer:
     async def forget(self, lesson_id: str) -> None:
         """See `TrainerPort`."""
         await asyncio.to_thread(_forget, _checkpoints(self._settings) / lesson_id)
+        if self._settings.teaching.workers > 1:
+            await asyncio.to_thread(leave_room, lesson_id)
 
     async def probe(self, spec: ProbingSpec) -> tuple[ProbedStatement, ...]:
         """See `TrainerPort`; a task of its own, where there is room for a trainer."""
@@ -205,17 +224,20 @@ class RayTrainer:
 
     def _start(self, spec: TrainingSpec) -> Any:
         chosen = self._settings.teaching
+        room = training_room(self._settings, spec.id) if shared(self._settings, spec) else None
+        # Where workers share a training, it is they that compute.
+        own = 1.0 if room is None else 0.0
         return (
             ray.remote(AdapterTrainer)
             .options(
-                num_cpus=chosen.cpus,
-                num_gpus=chosen.gpus,
+                num_cpus=own * chosen.cpus,
+                num_gpus=own * chosen.gpus,
                 max_restarts=_RESTARTS,
                 max_task_retries=_RESTARTS,
                 # One thread trains, the other one tells how far it is.
                 max_concurrency=2,
             )
-            .remote(self._settings, spec)
+            .remote(self._settings, spec, room)
         )
 
 

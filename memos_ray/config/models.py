@@ -177,9 +177,13 @@ class TeachingSettings(Section):
     steps_min: Positive = Field(60, description="Steps there are at least.")
     threads: Positive = Field(1, description="Threads of a trainer, on CPUs.")
     device: str = Field("cpu", description="Device of torch: `cpu`, `cuda`.")
-    cpus: float = Field(1.0, ge=0, description="Logical CPUs of a trainer, for Ray's scheduler.")
-    gpus: float = Field(0.0, ge=0, description="GPUs of a trainer, for Ray's scheduler.")
+    workers: Positive = Field(
+        1, le=64, description="Processes that share one training: each takes a part of every batch."
+    )
+    cpus: float = Field(1.0, ge=0, description="Logical CPUs of each of them, for Ray's scheduler.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of each of them, for Ray's scheduler.")
     time_limit_s: Seconds = Field(3600.0, description="Longest training.")
+    checkpoint_steps: Positive = Field(50, description="Steps between two checkpoints.")
     recall_min: float = Field(
         0.9, ge=0, le=1, description="Least recall of what was taught, in other words."
     )
@@ -205,6 +209,13 @@ class TeachingSettings(Section):
         120.0, description="Longest time for writing them, for all memories of a lesson."
     )
 
+    @model_validator(mode="after")
+    def _sharing(self) -> TeachingSettings:
+        # Their messages go from GPU to GPU, and two of them on one have none.
+        if self.workers > 1 and self.device != "cpu" and (self.gpus < 1 or self.gpus % 1):
+            raise ValueError("workers that share a training have whole GPUs: gpus is 1 or more")
+        return self
+
     def training(self, model: ModelSettings) -> TrainingSettings:
         """Returns the settings of a training, with a rank that the model's replicas take."""
         from memos_ray.core.teaching import TrainingSettings
@@ -218,8 +229,10 @@ class TeachingSettings(Section):
             passes=self.passes,
             steps_min=self.steps_min,
             threads=self.threads,
+            workers=self.workers,
             device=self.device,
             time_limit_s=self.time_limit_s,
+            checkpoint_steps=self.checkpoint_steps,
         )
 
     def thresholds(self) -> GateThresholds:

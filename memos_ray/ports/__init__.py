@@ -46,6 +46,7 @@ from memos_ray.ports.training import (
     TrainerPort,
     TrainingProgress,
     TrainingSpec,
+    Wordings,
 )
 
 __all__ = [
@@ -85,4 +86,5 @@ __all__ = [
     "VectorRecord",
     "VectorStorePort",
     "Vectors",
+    "Wordings",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from memos_ray.core.activation import SourceVersion
 from memos_ray.core.parameter import AdapterManifest, FusionPlan
 from memos_ray.core.teaching import Knowledge, ProbedStatement
 
@@ -37,6 +38,19 @@ class ForeignAdapter:
 
 
 @dataclass(frozen=True, slots=True)
+class Wordings:
+    """Further questions of a lesson: written once, to be the same when it is taken up again.
+
+    Attributes:
+        questions: for memories, at the versions that they were written for.
+        said: of how they were written, for the report.
+    """
+
+    questions: Mapping[SourceVersion, tuple[str, ...]]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSpec:
     """What a trainer is given.
 
@@ -44,12 +58,14 @@ class TrainingSpec:
         id: of the lesson: what was begun under it is gone on with.
         knowledge: what the adapter is to know.
         made_of: what the adapter is made of instead of being trained.
+        wordings: what `TrainerPort.word` has returned for this lesson.
     """
 
     id: str
     model: str
     knowledge: tuple[Knowledge, ...]
     made_of: CombinedAdapters | ForeignAdapter | None = None
+    wordings: Wordings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,13 @@ class TrainerPort(Protocol):
     @property
     def models(self) -> Mapping[str, AdapterRoom]:
         """The models that can be taught, by their names."""
+        ...
+
+    async def word(self, spec: TrainingSpec) -> Wordings | None:
+        """Has further questions written for a lesson; nothing where nobody writes any.
+
+        Cancelling the call ends it.
+        """
         ...
 
     async def train(

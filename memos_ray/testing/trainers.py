@@ -19,6 +19,7 @@ from memos_ray.ports import (
     Trained,
     TrainingProgress,
     TrainingSpec,
+    Wordings,
 )
 from memos_ray.testing.engines import HASHING_SHAPES
 from memos_ray.testing.random_adapters import random_adapter
@@ -39,6 +40,7 @@ class RandomTrainer:
         answers: what its models say to a question, with an adapter and without.
         asked: all that it was to ask.
         forgotten: the lessons that nobody goes on with.
+        words: makes the further question of a memory, one for each.
     """
 
     base: str = "hashing"
@@ -51,11 +53,19 @@ class RandomTrainer:
     answers: Callable[[str], tuple[str, str]] = lambda question: ("", "")
     asked: list[ProbingSpec] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    words: Callable[[str], str] | None = None
 
     @property
     def models(self) -> Mapping[str, AdapterRoom]:
         """See `TrainerPort`."""
         return {self.model: self.room}
+
+    async def word(self, spec: TrainingSpec) -> Wordings | None:
+        """See `TrainerPort`."""
+        if self.words is None:
+            return None
+        questions = {one.source: (self.words(one.text),) for one in spec.knowledge}
+        return Wordings(questions, "By hand.")
 
     async def train(
         self, spec: TrainingSpec, progress: Callable[[TrainingProgress], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.core.parameter.files import at_rest, weights_of
 from memos_ray.core.parameter.fit import AdapterLimits, AdapterRefusal, check
 from memos_ray.core.parameter.fusion import (
     PARENTS_MAX,
@@ -48,10 +49,12 @@ __all__ = [
     "TeachingState",
     "TensorSpec",
     "Way",
+    "at_rest",
     "check",
     "joined_origin",
     "module_of",
     "pack_tensors",
     "plan_fusion",
     "read_tensors",
+    "weights_of",
 ]

@@ -94,12 +94,17 @@ def read_metadata(data: Bytes) -> dict[str, str]:
 def named_header(data: Bytes, metadata: Mapping[str, str]) -> tuple[bytes, Bytes]:
     """Has a safetensors file say other things of itself: returns its new beginning, and its rest.
 
+    Args:
+        metadata: what it says; nothing when empty.
+
     Raises:
         InvalidInputError: the bytes are no safetensors file.
     """
     with _described():
         begin, header = _header(data)
-        return _head({**header, "__metadata__": dict(metadata)}), data[begin:]
+        header.pop("__metadata__", None)
+        said = {"__metadata__": dict(metadata)} if metadata else {}
+        return _head({**header, **said}), data[begin:]
 
 
 def pack_tensors(

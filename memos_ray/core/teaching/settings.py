@@ -35,6 +35,8 @@ class TrainingSettings:
         seed: of all chance.
         device: of torch: `cpu`, `cuda`.
         threads: of torch, on CPUs. It changes how sums are rounded, and so the weights.
+        workers: how many share the training. Each adds up its own part of a batch: this, too,
+            changes how sums are rounded.
         time_limit_s: how long the training may take.
         checkpoint_steps: steps between two checkpoints.
     """
@@ -51,13 +53,14 @@ class TrainingSettings:
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
+    workers: int = 1
     time_limit_s: float = 3600.0
     checkpoint_steps: int = 50
 
     def __post_init__(self) -> None:
         numbers = (self.rank, self.alpha, self.learning_rate, self.passes, self.steps_min)
         limits = (self.answer_tokens, self.prompt_tokens, self.threads, self.checkpoint_steps)
-        if min(*numbers, *limits, self.time_limit_s) <= 0 or not self.targets:
+        if min(*numbers, *limits, self.workers, self.time_limit_s) <= 0 or not self.targets:
             raise InvalidInputError("the settings of a training are positive, and name layers")
         if self.mix.teaching <= 0:
             raise InvalidInputError("a batch teaches something")

@@ -70,8 +70,8 @@ class Student:
         self.base = model_files.weights_digest(folder)
         self._shapes = model_files.layer_shapes(folder)
         self._tokenizer = ModelTokenizer(folder)
-        self._device = torch.device(device)
-        self._model = load_base(folder, self._device)
+        self.device = torch.device(device)
+        self._model = load_base(folder, self.device)
         self._adapted = False
 
     @property
@@ -191,8 +191,8 @@ class Student:
         end = self._tokenizer.end
         with torch.no_grad():
             out = self._model.generate(
-                input_ids=ids.to(self._device),
-                attention_mask=mask.to(self._device),
+                input_ids=ids.to(self.device),
+                attention_mask=mask.to(self.device),
                 max_new_tokens=tokens,
                 do_sample=False,
                 pad_token_id=0 if end is None else end,
@@ -214,8 +214,8 @@ class Student:
             mask[row, :end] = 1
             targets[row, begin:end] = torch.tensor(one.answer)
         return (
-            {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)},
-            targets.to(self._device),
+            {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)},
+            targets.to(self.device),
         )
 
 

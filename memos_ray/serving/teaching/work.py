@@ -16,6 +16,7 @@ from memos_ray.core.teaching import (
 )
 from memos_ray.serving import model_files
 from memos_ray.serving.teaching.evaluation import ProbeSettings, examine
+from memos_ray.serving.teaching.group import ALONE, Group
 from memos_ray.serving.teaching.training import Watch, train
 
 
@@ -27,19 +28,22 @@ def teach(
     *,
     checkpoints: Path,
     watch: Watch,
+    group: Group = ALONE,
 ) -> tuple[AdapterPayload, GateReport] | None:
     """Trains an adapter and lets the gate decide; nothing when `watch` has stopped it.
 
     Args:
         folder: of the base model.
         checkpoints: a folder of this lesson alone.
+        group: the workers that share the training. The first examines what came of it; the others
+            get nothing.
 
     Raises:
         InvalidInputError: there is nothing to teach, or the model has no such layers.
         DeadlineExceededError: it took too long.
     """
-    trained = train(folder, knowledge, settings, checkpoints=checkpoints, watch=watch)
-    if trained is None:
+    trained = train(folder, knowledge, settings, checkpoints=checkpoints, watch=watch, group=group)
+    if trained is None or group.rank > 0:
         return None
     report = judge(
         folder,

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,7 @@ async def trained(
     trainer = ParaphrasingTrainer(inner, how)
     assert trainer.models == inner.models
     spec = TrainingSpec("lesson-1", "hashing", knowledge(), **changes)  # type: ignore[arg-type]
+    spec = replace(spec, wordings=await trainer.word(spec))
     made = await trainer.train(spec, lambda progress: None)
     (given,) = inner.lessons
     return made, given

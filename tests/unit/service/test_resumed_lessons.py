@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +52,72 @@ async def test_it_goes_on_after_a_restart(bench: Bench) -> None:
     assert first == second, "under the same id, from the same memories"
     assert bench.trainer.forgotten == []
     assert set(bench.forms(await bench.chat()).values()) == {Form.PARAMETER}
+
+
+def written(bench: Bench) -> str:
+    """All that is at rest of lessons."""
+    rows = [row for one in range(4) for row in bench.memos.store.derivations(one, "lesson")]
+    return " ".join(row.body.decode() for row in rows)
+
+
+async def test_it_goes_on_with_the_same_wordings(bench: Bench) -> None:
+    asked = itertools.count()
+    bench.trainer.words = lambda text: f"Question {next(asked)} about {len(text)} letters?"
+    lesson = await begun(bench)
+    assert "Question 0" in written(bench)
+    change = MemoryChange(text="The archive is kept by Bo.", mode="overwrite")
+    await bench.memos.service.update(bench.admin, bench.ids[1], change)
+    await bench.open()
+    await bench.lesson(lesson.id)
+    await until(lambda: len(bench.trainer.lessons) == 2)
+    first, second = bench.trainer.lessons
+    assert first.wordings == second.wordings and first.wordings is not None
+    assert [one.source in first.wordings.questions for one in second.knowledge] == [
+        True,
+        False,
+        True,
+    ]
+    bench.trainer.go_on.set()
+    assert (await ended(bench, lesson.id)).state is TeachingState.LIVE
+    await until(lambda: "Question" not in written(bench))
+
+
+@pytest.mark.parametrize("hard", [False, True])
+async def test_wordings_go_with_a_memory_that_is_deleted(bench: Bench, hard: bool) -> None:
+    bench.trainer.words = lambda text: f"Question about {len(text)} letters?"
+    lesson = await begun(bench)
+    assert "Question" in written(bench)
+    await bench.memos.service.delete(bench.admin, bench.ids[0], hard=hard)
+    assert (await ended(bench, lesson.id)).state is TeachingState.CANCELLED
+    await until(lambda: "Question" not in written(bench))
+
+
+async def test_wordings_that_cannot_be_written_are_written_again(
+    bench: Bench, tmp_path: Path
+) -> None:
+    store = SqlRecordStore.embedded(tmp_path / "records")
+    plan = FaultPlan()
+    faulty = FaultyRecordStore(store, plan)
+    await bench.open(faulty)
+    # The first row says that it has begun, the second one has the wordings.
+    call = faulty.calls["save_derivation"] + 2
+    plan.faults = [Fault("save_derivation", call, StoreError("the disk is slow"))]
+    bench.trainer.words = lambda text: f"Question about {len(text)} letters?"
+    lesson = await begun(bench)
+    assert "Question" not in written(bench) and faulty.struck
+    bench.trainer.go_on.set()
+    assert (await ended(bench, lesson.id)).state is TeachingState.LIVE
+
+
+async def test_a_late_owner_leaves_the_lesson_to_the_next_one(bench: Bench) -> None:
+    lesson = await begun(bench)
+    bench.memos.crew.cut_off("shard-0")
+    assert (await bench.lesson(lesson.id)).state is TeachingState.TRAINING
+    await until(lambda: len(bench.trainer.lessons) == 2)
+    bench.trainer.go_on.set()
+    assert (await ended(bench, lesson.id)).state is TeachingState.LIVE
+    await until(lambda: len(bench.files) == 1)
+    assert bench.trainer.forgotten == [], "its checkpoint is the next owner's"
 
 
 async def test_one_about_an_activation_memory_goes_on(bench: Bench) -> None:
