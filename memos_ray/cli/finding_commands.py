@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memos_ray.cli.call import Call, with_service
+from memos_ray.cli.understand_command import TurnsOption, turns_of
 from memos_ray.cli.values import (
     CursorOption,
     ExpectedOption,
@@ -66,6 +67,7 @@ def search(
         float, typer.Option(min=0, max=1, help="Leave out what is less likely to matter.")
     ] = 0.0,
     ended: Annotated[bool, typer.Option("--ended", help="Also what has ceased to hold.")] = False,
+    turns: TurnsOption = None,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -81,6 +83,7 @@ def search(
         as_of=as_of,
         token=token,
         cursor=cursor,
+        turns=turns_of(turns),
     )
     result = call.memos.search(
         query,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube import filters
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import (
     Between,
@@ -28,9 +30,19 @@ from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
-from memos_ray.gateway.understanding import Embedded, Understood, embed, understand
+from memos_ray.gateway.understanding import (
+    Embedded,
+    Understood,
+    embed,
+    steps,
+    understand,
+    with_date,
+)
 from memos_ray.ports import ClockPort, EmbedderPort
 
+_log = logging.getLogger(__name__)
+# Several may speak of one event, and must agree on its date.
+_EVENT_HITS = 10
 _UNTIMED = Not(Present("event_time"))
 
 
@@ -51,11 +63,12 @@ class MemorySearch:
         self._embedder = embedder
         self._clock = clock
         self._limits = limits
+        self._watchers: list[Callable[[str, str], None]] = []
 
     async def search(self, context: CallContext, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
-        understood = understand(query, self._clock.now())
-        names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
+        understood = await self.understand(context, query)
+        names = self._names(context, understood)
         digest = paging.query_digest(
             "search",
             names,
@@ -68,6 +81,7 @@ class MemorySearch:
             query.parse,
             query.min_relevance,
             query.include_ended,
+            *(turn.model_dump_json() for turn in query.turns),
         )
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
@@ -110,9 +124,54 @@ class MemorySearch:
             request_id=context.request_id,
         )
 
-    def _holding(self, query: SearchQuery, understood: Understood) -> Predicate:
+    async def understand(self, context: CallContext, query: SearchQuery) -> Understood:
+        """Takes a query apart, and looks up the date of an event that a time counts from."""
+        understood = understand(query, self._clock.now())
+        if understood.anchored is not None:
+            found = await self._of_event(context, query, understood, understood.anchored.event)
+            understood = with_date(understood, found, self._clock.now())
+        self._observe(understood)
+        return understood
+
+    def watch(self, watcher: Callable[[str, str], None]) -> None:
+        """Has somebody told how each step of reading a query came out, as `step, outcome`."""
+        self._watchers.append(watcher)
+
+    def _observe(self, understood: Understood) -> None:
+        for step, outcome in steps(understood):
+            _log.info("a question was read: %s %s", step, outcome)
+            for watcher in self._watchers:
+                watcher(step, outcome)
+
+    async def _of_event(
+        self, context: CallContext, query: SearchQuery, understood: Understood, event: str
+    ) -> list[MemCube]:
+        """Searches for an event where the query itself will be searched, with the same rights."""
+        embedded = await self._embed(Understood(event, _EVENT_HITS))
+        token = paging.decode_token(query.token)
+        request = SearchRequest(
+            context=context.hop(),
+            namespace="",
+            text=event,
+            vector=embedded.vector,
+            space=embedded.space,
+            k=_EVENT_HITS,
+            as_of=query.as_of,
+            predicate=Everything() if query.include_ended else self._holding(query, None),
+            legible=embedded.legible,
+        )
+        names = self._names(context, understood)
+        replies = await asyncio.gather(*(self._search_in(request, name, token) for name in names))
+        hits = list(replies[0].hits) if len(names) == 1 else merge(replies)
+        return [hit.cube for hit in hits]
+
+    def _names(self, context: CallContext, understood: Understood) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
+
+    def _holding(self, query: SearchQuery, understood: Understood | None) -> Predicate:
         """What holds at the moment asked for, or has held in the time that the query names."""
-        at, named = query.as_of or self._clock.now(), understood.hints.time_range
+        at = query.as_of or self._clock.now()
+        named = None if understood is None else understood.hints.time_range
         return _holds(at if named is None else min(at, named.start))
 
     async def _search_in(
