@@ -122,6 +122,11 @@ def test_READ_2_things_groups_places_and_times_are_filled_in(
         ("What did Ann say about Bo?", "x", "And about Clara?", "What did Ann say about Clara?"),
         ("Where is Ann's car?", "Here.", "And the boat?", "Where is Ann's boat?"),
         ("What did Ann do in Rome?", "x", "And in Paris?", "What did Ann do in Paris?"),
+        ("How was Ann's first exam?", "Bad.", "And the second one?", "How was Ann's second exam?"),
+        ("Which plot did Bo have?", "17.", "Which one has he now?", "Which plot has Bo now?"),
+        ("What did Ann do?", "She taught for us.", "How long?", "How long: Ann taught for us?"),
+        ("How was the trip?", "Bad.", "What went wrong?", "What went wrong: How was the trip?"),
+        ("Does Ann know Bo?", "Yes.", "Does she like him?", "Does Ann like Bo?"),
     ],
 )
 def test_READ_2_a_fragment_is_completed_from_the_question_before(
@@ -193,6 +198,12 @@ def test_READ_2_and_carries_time_place_scope_and_topic(
         "",
         "  ",
         "And what did Zuri say to Tom?",
+        "and Bob likes tea",
+        "So what's new?",
+        "What's it like to live in Oslo?",
+        "What?",
+        "And thanks for the help!",
+        "but I don't know",
     ],
 )
 def test_READ_2_what_stands_alone_is_left_byte_for_byte(alone: str) -> None:

@@ -54,12 +54,13 @@ _EVENT = (
     rf"|(?:i|you|he|she|it|we|they|{_NAME})\s+[a-z][^?.,;!\n]{{2,80}})"
 )
 _COUNTED = re.compile(
-    rf"\b(?:the\s+)?(?:(?P<count>{ENGLISH_COUNT})\s+)?(?P<unit>{_UNIT})s?\s+"
-    rf"(?P<way>before|after|following|preceding|prior to|of)\s+{_EVENT}",
+    rf"\b(?:the\s+)?(?:(?P<count>{ENGLISH_COUNT})\s+)?(?P<unit>{_UNIT})(?P<many>s?)\s+"
+    rf"(?P<way>before|after|following|preceding|prior to|(?<=the day )of|(?<=the week )of|"
+    rf"(?<=the weekend )of)\s+{_EVENT}",
     re.IGNORECASE,
 )
 _BARE = re.compile(
-    rf"\b(?P<way>before|after|since|until|till|during|following|prior to)\s+{_EVENT}", re.IGNORECASE
+    rf"\b(?P<way>before|after|since|until|till|following|prior to)\s+{_EVENT}", re.IGNORECASE
 )
 _ON = re.compile(
     rf"\bon\s+(?P<event>(?:(?:the|my|your|his|her|our|their)\s+|{_NAME}['\u2019]s\s+)"
@@ -75,7 +76,7 @@ _TAIL = re.compile(
 _NO_EVENT = re.compile(
     r"^(?:that|this|it|the (?:day|week|month|year|morning|evening|night|weekend|summer|winter|"
     r"spring|fall|autumn|others?|rest|same|fact|time|end|age)\b.*|(?:i|you|we) (?:go|ask|say|know|"
-    r"think|start|continue|get)\b.*)$",
+    r"think|start(?:ed)?|continue|get)\b.*)$",
     re.IGNORECASE,
 )
 _DANGLING = re.compile(r"\s*\b(?:in|on|at|of|before|after|since|during|the|early|late)\s*$", re.I)
@@ -90,8 +91,9 @@ _WAYS = {
     "since": Way.SINCE,
     "until": Way.UNTIL,
     "till": Way.UNTIL,
-    "during": Way.DURING,
 }
+_LATER = frozenset({"after", "following"})
+_CLAUSE = re.compile(rf"(?:i|you|he|she|it|we|they|{_NAME})\s+[a-z]", re.IGNORECASE)
 _UNITS = {"night": "day", "morning": "day", "evening": "day"}
 
 _ZH_NUMBER = r"[一两二三四五六七八九十半\d]{1,3}"
@@ -100,7 +102,7 @@ _ZH_COUNTED = re.compile(
     rf"{_ZH_EVENT}(?P<way>之?[前后後]|以[前后後])的?第?(?P<count>{_ZH_NUMBER})个?(?P<unit>天|日|周|星期|礼拜|月|年)"
 )
 _ZH_BARE = re.compile(
-    rf"{_ZH_EVENT}(?P<way>之前|之后|之後|以前|以后|以後|前(?=[,\uff0c\s]|[我你他她他们]|住|在|做|去|有|是|的)|期间|期間|"
+    rf"{_ZH_EVENT}(?P<way>之前|之后|之後|以前|以后|以後|前(?=[,\uff0c\s]|[我你他她他们]|住|在|做|去|有|是|的)|"
     r"那天|当天|當天|那周|那个星期|当晚)"
 )
 _ZH_UNITS = {
@@ -132,8 +134,14 @@ def _english(text: str) -> AnchoredTime | None:
             if _NO_EVENT.match(event) or len(event) < 4:
                 continue
             found = match.groupdict()
+            if pattern is _BARE and found["way"].lower() in _LATER and not _CLAUSE.match(event):
+                # Of an event one mostly hears after it: "after the concert" restricts nothing.
+                continue
             way = _WAYS[found["way"].lower()] if found.get("way") else Way.DURING
             unit, count = found.get("unit"), 1
+            if found.get("many") and not found.get("count"):
+                # "How many days after the wedding" asks, "the days after" is vague.
+                continue
             if found.get("count"):
                 least, most = english_count(str(found["count"]).lower())
                 if least != most or not 0 < least <= _MOST_COUNT:

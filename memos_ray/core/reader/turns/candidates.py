@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from memos_ray.core.reader.turns.chinese_phrases import names_of
 from memos_ray.core.reader.turns.dialogue import Turn
-from memos_ray.core.reader.turns.english_words import PREPOSITIONS
+from memos_ray.core.reader.turns.english_words import ANIMALS, PEOPLE, PREPOSITIONS
 from memos_ray.core.reader.turns.phrases import Phrase, owner_of, phrases
 
+_HE = re.compile(r"\b(?:he|him|his|himself)\b", re.I)
 _SHE = re.compile(r"\b(?:she|her|hers|herself)\b", re.I)
 _NEXT_PRONOUN = re.compile(r"\b(he|him|his|himself|she|her|hers|herself)\b", re.I)
 _KIN_BEFORE = re.compile(
@@ -24,8 +25,12 @@ _KIN_AFTER = re.compile(
     r"(?P<m>father|dad|brother|son|husband|boyfriend|uncle|nephew|grandfather|fiancé))\b",
     re.I,
 )
-_WHO_ASKED = re.compile(r"\b(?:who|whom|whose)\b|\bwhich (?:person|one of them|friend)\b", re.I)
+_WHO_ASKED = re.compile(
+    r"\b(?:who|whom|whose)\b|\bname\b|\bcalled\b|\bwhich (?:person|one of them|friend)\b",
+    re.I,
+)
 # "What is her job?" goes on about the job, "What did she buy?" about what was bought.
+_WHO_ALONE = re.compile(r"\b(?:who|whom|whose)\b", re.I)
 _WHAT_ASKED = re.compile(r"\b(?:what|which)\b(?!\s+(?:is|are|was|were)\b|['\u2019]s\b)", re.I)
 _WHERE_ASKED = re.compile(r"\bwhere\b|\b(?:what|which) (?:city|town|country|place|village)\b", re.I)
 _BEGINS = re.compile(
@@ -149,7 +154,7 @@ def _gender_around(text: str, begin: int, end: int) -> str | None:
 def people(heard: Heard, gender: str | None) -> Iterator[tuple[Phrase, Said]]:
     """Yields persons for "he" or "she": of one exchange, those first whose gender is known."""
     for exchange in heard.exchanges():
-        ordered = _ordered(exchange, _WHO_ASKED)
+        ordered = _ordered(exchange, _WHO_ASKED if _names_somebody(exchange) else _WHO_ALONE)
         sure, possible = [], []
         for phrase, said in ordered:
             if phrase.person is False or phrase.plural or (phrase.place and not phrase.person):
@@ -179,9 +184,29 @@ def _elsewhere(heard: Heard, name: str) -> str | None:
         if turn.asked and begins is not None and name in turn.text:
             # "Where does Jo live?" "She lives in Rome."
             named = [one for one in heard.known.phrases(turn.text) if one.name and not one.plural]
-            if [one.text for one in named] == [name]:
-                return "f" if begins[1].lower() in {"she", "her"} else "m"
+            found = _told_by(begins[1], [one.text for one in named], name, answer)
+            if found is not None:
+                return found
         answer = "" if turn.asked else turn.text
+    return None
+
+
+def _names_somebody(exchange: tuple[Said, ...]) -> bool:
+    """Whether the name asked for is a person's or an animal's, and not a thing's."""
+    asked = next((said.asks for said in exchange if said.asks), "").lower()
+    return not PEOPLE.isdisjoint(words := re.findall(r"[a-z-]+", asked)) or not (
+        ANIMALS.isdisjoint(words)
+    )
+
+
+def _told_by(first: str, named: list[str], name: str, answer: str) -> str | None:
+    """Tells whom "he" at the beginning of an answer stands for, and "she" behind it."""
+    gender = "f" if first.lower() in {"she", "her"} else "m"
+    if named[0] == name:
+        return gender
+    other = _SHE if gender == "m" else _HE
+    if len(named) == 2 and named[1] == name and other.search(answer):
+        return "m" if gender == "f" else "f"
     return None
 
 
@@ -199,9 +224,17 @@ def things(heard: Heard) -> Iterator[tuple[Phrase, Said]]:
             one for one in ordered if not one[0].person and not one[0].plural and not _own(one)
         ]
         fitting.sort(key=lambda one: not one[1].turn.asked and _oblique(one))
+        answers = [one for one in fitting if _answers(one)]
+        yield from answers
         # A name of nobody knows what comes last: it may be a person's after all.
         yield from (one for one in fitting if one[0].person is False)
         yield from (one for one in fitting if one[0].person is None)
+
+
+def _answers(one: tuple[Phrase, Said]) -> bool:
+    """Whether a phrase is the answer: "Which company was it?" "Copperwire, a small one."."""
+    phrase, said = one
+    return bool(said.asks) and phrase.begin <= 1 and _WHAT_ASKED.search(said.asks) is not None
 
 
 def _oblique(one: tuple[Phrase, Said]) -> bool:

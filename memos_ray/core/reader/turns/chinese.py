@@ -29,6 +29,8 @@ _LEANS = re.compile(
 _SHORT_CHARS = 14
 _WHO = re.compile(r"谁|誰|哪位|哪个人")
 _MOST = 6
+_CALLED = re.compile("叫什么|叫啥|名字")
+_SHORT_NAME = 8
 
 
 def leans(question: str) -> bool:
@@ -47,7 +49,8 @@ def rewrite_once(
         avoid = frozenset(one.text for one in persons(base, names))
     text, decisions = _fill(question, turns, names, moment, avoid)
     if base is not None:
-        found = complete(text, base, names, moment) or carry(text, base, moment)
+        answer = turns[-1].text if turns and not turns[-1].asked else ""
+        found = complete(text, base, names, moment, answer) or carry(text, base, moment)
         if found is not None:
             text, more = found
             decisions += more
@@ -175,6 +178,10 @@ def _group(turns: Sequence[Turn], names: Sequence[str]) -> tuple[Slot, str | Non
 
 def _thing(turns: Sequence[Turn], names: Sequence[str]) -> tuple[Slot, str | None, str]:
     for exchange in _exchanges(turns, re.compile("什么|什麼|哪[个只本部家]")):
+        asked = next((turn.text for turn in exchange if turn.asked), "")
+        told = next((turn.text.strip("。. ") for turn in exchange if not turn.asked), "")
+        if _CALLED.search(asked) and 0 < len(told) <= _SHORT_NAME:
+            return Slot.THING, told, "named before"
         for turn in exchange:
             found = things_in(turn.text, names)
             if found:

@@ -38,23 +38,27 @@ _HOW_ABOUT = re.compile(r"^(?P<x>.{1,24}?)(?:呢|又?怎么样|也是吗|也一�
 _WH = re.compile(rf"{_ADVERBIAL}|{_NOMINAL}")
 _ACTS = re.compile(
     r"^(?:(?:后来|现在|一共|总共|最后|最终|又|还|也|都|当初|原来|大概|究竟|到底|是)*)"
-    r"(?:[\u4e00-\u9fff]{1,2}(?:了|过|到|给|完|好|掉|成)(?![\u4e00-\u9fff]{0,3}的)|"
+    r"(?:[\u4e00-\u9fff]{1,2}(?:了|过|到|给|完|好|掉|成|出|起来|下来)(?![\u4e00-\u9fff]{0,3}的)|"
     rf"[花买卖送用叫养学住搬修换考拿带请种写读看听拍去来到做吃喝打玩交付赚租签找选开有给挑录要等练教收共]"
     rf"(?:{_ADVERBIAL}|{_NOMINAL})|(?:{_ADVERBIAL})|(?:多少|几)[\u4e00-\u9fff]|"
+    rf"[\u4e00-\u9fff]{{1,3}}的是(?:{_NOMINAL}|{_ADVERBIAL})|"
     r"[\u4e00-\u9fff]{1,3}[吗嗎]$|(?:有没有|是不是|会不会|能不能|要不要))"
 )
 _OTHERS = re.compile(r"[我你您咱]|大家|有人|这")
 _TOPIC_CHARS = 40
+_SHORT_ANSWER = 14
+_EPOCHS = re.compile(r"现在|如今|以前|从前|过去|当时|后来|原来|将来|以后")
 
 
 def complete(
-    question: str, base: str, names: Sequence[str], moment: Moment
+    question: str, base: str, names: Sequence[str], moment: Moment, answer: str
 ) -> tuple[str, list[Decision]] | None:
     """Completes a fragment; None: the question is none.
 
     Args:
         base: the question before, as it can be understood alone.
         names: those that the dialogue makes known.
+        answer: what was answered; empty without an answer.
     """
     core = _END.sub("", _LEAD.sub("", question)).strip()
     marker = _MARKER.match(core)
@@ -72,7 +76,7 @@ def complete(
             return None
         text, slot, words, reason = found
         return text, [Decision(slot, question.strip(), words, reason)]
-    return _without_topic(question, rest, base, names)
+    return _without_topic(question, rest, base, names, answer)
 
 
 def _asked_otherwise(wh: str, base: str, names: Sequence[str]) -> str | None:
@@ -98,6 +102,9 @@ def _replaced(
     if not x or x in base:
         return None
     bare = x.removeprefix("在").removeprefix("去").removeprefix("到")
+    if _EPOCHS.fullmatch(x):
+        text, count = _EPOCHS.subn(x, base, count=1)
+        return (text if count else f"{x}\uff0c{base}"), Slot.TIME, x, "another time"
     times = resolve_times(x, moment.now, tz=moment.tz, language="zh")
     if times and len(times[0].text) >= len(bare) - 1:
         return _with_time(x, base, moment)
@@ -134,22 +141,27 @@ def _with_time(x: str, base: str, moment: Moment) -> tuple[str, Slot, str, str]:
 
 
 def _without_topic(
-    question: str, rest: str, base: str, names: Sequence[str]
+    question: str, rest: str, base: str, names: Sequence[str], answer: str
 ) -> tuple[str, list[Decision]] | None:
     """Says of whom a question is that names nobody: 花了多少钱, 严重吗."""
     if not _ACTS.match(rest) or persons(rest, names) or _OTHERS.search(rest):
         return None
-    topic = _topic(base)
+    topic = _topic(base, answer)
     if topic is None or topic in rest:
         return None
     text = f"{topic}\uff0c{rest}\uff1f"
     return text, [Decision(Slot.TOPIC, question.strip(), topic, "of the question before")]
 
 
-def _topic(base: str) -> str | None:
+def _topic(base: str, answer: str) -> str | None:
     body = _END.sub("", base)
+    told = _END.sub("", answer).strip()
+    asked = re.search(_NOMINAL, body) is not None and re.search(_ADVERBIAL, body) is None
     body = re.sub(rf"(?:是|在|打算|一共|到底)?(?:{_ADVERBIAL}|{_NOMINAL})", "", body)
     body = re.sub(r"[的了呢吗嗎是]+$", "", body).strip("\uff0c, ")
+    if asked and 0 < len(told) <= _SHORT_ANSWER and told not in body:
+        # What was asked for is what one goes on about.
+        body += told
     return body[:_TOPIC_CHARS] if len(body) > 1 else None
 
 

@@ -149,7 +149,7 @@ def things_in(text: str, names: Sequence[str]) -> list[tuple[int, int, str]]:
     owners = rf"(?:{owned}|我|他|她)" if owned else "(?:我|他|她)"
     found += [
         (*match.span(), match[0])
-        for match in re.finditer(rf"{owners}的(?P<thing>{_HAN}{{1,6}}?){_THING_END}", text)
+        for match in re.finditer(rf"{owners}家?的(?P<thing>{_HAN}{{1,6}}?){_THING_END}", text)
         if not KIN.fullmatch(match["thing"])
     ]
     found += [(*match.span("thing"), match["thing"]) for match in _MEASURED.finditer(text)]

@@ -12,13 +12,13 @@ from memos_ray.core.reader.turns.english_fragments import (
     is_event_or_bare,
     statement,
 )
-from memos_ray.core.reader.turns.english_pairs import fill_pairs
+from memos_ray.core.reader.turns.english_pairs import fill_kind, fill_pairs
 from memos_ray.core.reader.turns.english_pronouns import fill_pronouns
 
 # Cheap signs that a question leans on what was said before; without any it is left alone.
 _LEANS = re.compile(
     r"\b(?:he|him|his|she|hers?|they|them|theirs?|its?|there|then|that|this|"
-    r"the (?:other|former|latter|first one|second one))\b"
+    r"which ones?|the (?:other|former|latter|first one|second one))\b"
     r"|^\W*(?:(?:thanks|thank you|ok|okay|great|nice|cool|i see|got it|right|sure|alright|good|"
     r"interesting|hm+|oh|ah|well)\b[\s,.!;:-]*)*(?:and|but|or|so|also)\b"
     r"|^\W*(?:what|how) about\b",
@@ -42,6 +42,9 @@ def rewrite_once(
 ) -> tuple[str, list[Decision]]:
     """Fills what one pass can fill."""
     text, decisions = fill_pairs(question, heard)
+    if base is not None:
+        text, more = fill_kind(text, base)
+        decisions += more
     another = base is not None and _ANOTHER.match(text) is not None
     avoid = frozenset[str]()
     if base is not None and another:

@@ -19,6 +19,7 @@ from memos_ray.core.reader.turns.english_words import (
     FEMALE_NAMES,
     MALE_NAMES,
     PREPOSITIONS,
+    TIME_NOUNS,
 )
 from memos_ray.core.reader.turns.phrases import Phrase, phrases
 
@@ -28,13 +29,14 @@ LEAD = re.compile(
     re.I,
 )
 _MARKER = re.compile(r"^(?:and|but|or|so|also|then)\b\s*,?\s*(?:also\s+|then\s+)?", re.I)
+_GOES_ON = re.compile(r"^(?:and|also)\b", re.I)
 _WH = (
     r"why not|how come|how (?:much|many|long|often|far|old|big|fast|soon|exactly)|"
     r"(?:since|until|till) when|for how long|what for|who with|with who(?:m)?|for who(?:m)?|"
     r"to who(?:m)?|from who(?:m)?|by who(?:m)?|where to|where from|from where|to where|"
     r"(?:at |on |in )?(?:what|which) (?:time|day|date|month|year|place|city|town|country)|"
     r"(?:what|who|where|when|anything|anyone|anybody|anywhere) else|"
-    r"why|when|where|how|who|whom|which one|what"
+    r"why|when|where|how|who|whom|which one"
 )
 _BARE = re.compile(
     rf"^(?P<wh>{_WH})(?:\s*,?\s+(?:exactly|then|again|though|so|precisely))?\s*[?!.]*$",
@@ -86,6 +88,7 @@ _NEGATED = {
 _NO = re.compile(r"^\s*(?:no|nope|not|never)\b", re.I)
 _ENDS = re.compile(r"\s*[?!.]*\s*$")
 _FRAGMENT_WORDS = 7
+_LONGEST_TOLD = 160
 _VERBAL = AUXILIARIES | frozenset(
     "what which who whom whose when where why how please tell show list find give remember".split()
 )
@@ -94,6 +97,24 @@ _PRONOUNS = frozenset(
     """i you he him his she her hers it its we us they them their theirs that this there then
     me""".split()
 )
+_SELVES = re.compile(r"\b(?:i|me|my|we|us|our|you|your)\b", re.I)
+# Of what, only the question before says.
+_OF_WHAT = re.compile(
+    r"^(?:what|who|how|which)(?: else)? (?:happened|went wrong|went well|changed|won|lost|followed|"
+    r"was (?:said|decided|the (?:result|reason|matter|point|price|outcome))|came out)"
+    r"(?: (?:then|next|after that|in the end))?\W*$",
+    re.I,
+)
+_ONE_MORE = re.compile(
+    r"the (?P<which>first|second|third|fourth|last|next|new|old|other) one", re.I
+)
+_ORDINAL = re.compile(r"\b(?:first|second|third|fourth|last|next|new|old)\b", re.I)
+_DOES_WHAT = re.compile(
+    r"^what (?:do|does|did|has|have|had|is|are|was|were|will|would)\b.*"
+    r"\b(?:do|doing|done|happen|happened)\b",
+    re.I,
+)
+_TIMELY = frozenset("last this next early late two three four five six seven".split()) | TIME_NOUNS
 _GREETINGS = frozenset(
     """yes no ok okay thanks bye hello hi hey please sure really great nice cool wow sorry never
     mind""".split()
@@ -118,6 +139,9 @@ def complete(
     if bare is not None or event is not None:
         asking = bare["wh"] if bare else (event or "")
         return _asked_otherwise(question, asking, base, heard)
+    if _OF_WHAT.match(rest):
+        text = f"{_ENDS.sub('', rest)}: {base}"
+        return text, [Decision(Slot.TOPIC, question.strip(), base, "of the question before")]
     about = _named_about(rest) or _same_of(rest) or _left(rest, marker is not None, core)
     if about is None:
         return None
@@ -182,7 +206,16 @@ def _left(rest: str, marked: bool, core: str) -> str | None:
         return None
     if not marked and words[0] not in PREPOSITIONS:
         return None
-    return match["x"]
+    return match["x"] if _is_fragment(match["x"], words) else None
+
+
+def _is_fragment(x: str, words: list[str]) -> bool:
+    """Whether it only names something, and says nothing of it: "Bob", not "Bob likes tea"."""
+    if len(words) == 1 or words[0] in PREPOSITIONS or words[0] in _TIMELY:
+        return True
+    if _ONE_MORE.fullmatch(x):
+        return True
+    return any(one.begin == 0 and one.end == len(x) for one in phrases(x))
 
 
 def _replaced(base: str, x: str, known: Known, moment: Moment) -> tuple[str, Slot, str, str] | None:
@@ -232,6 +265,9 @@ def _like(x: str, mine: Phrase | None, named: tuple[Phrase, ...]) -> Phrase | No
 
 def _kept_owner(old: Phrase, x: str, named: tuple[Phrase, ...], base: str) -> str:
     """Makes "Ann's boat" of "the boat" in the place of "Ann's car"."""
+    more = _ONE_MORE.fullmatch(x)
+    if more is not None and _ORDINAL.search(old.text):
+        return _ORDINAL.sub(more["which"].lower(), old.text, count=1)
     if old.name or x[:1].isupper():
         return x
     owner = next(
@@ -324,6 +360,10 @@ def _with_asking(wh: str, base: str, heard: Heard, *, negated: bool) -> str | No
         return f"{wh} was it that {who}{body[asks.end() :]}?"
     if aux_at is None:
         return f"{wh}: {body}?"
+    if _DOES_WHAT.match(body) and answered is not None and len(answered.text.split()) > 2:
+        # "What did Ann do?" "She taught." "For how long?" asks about the teaching.
+        told = re.split(r"(?<=[.!?])\s", answered.text.strip(), maxsplit=1)[0]
+        return f"{wh}: {_ENDS.sub('', told)}?" if len(told) <= _LONGEST_TOLD else None
     predicate = body[aux_at.start() :]
     if wh.split()[0].lower() == old and wh.lower() != old:
         return f"{wh} {predicate}?"
@@ -345,14 +385,14 @@ def carry(
     """Carries time, place, scope and topic over to a question that begins with "and"."""
     core = LEAD.sub("", question).strip()
     marker = _MARKER.match(core)
-    if marker is None:
+    if marker is None or not _GOES_ON.match(core):
         return None
     rest = core[marker.end() :].strip()
     if not rest or not re.match(rf"(?:{'|'.join(sorted(_VERBAL))})\b", rest, re.I):
         return None
     text, decisions = rest[:1].upper() + rest[1:], list[Decision]()
     named = known.phrases(rest)
-    if not any(one.name or one.person for one in named):
+    if not any(one.name for one in named) and not _SELVES.search(rest):
         topics = [one.text for one in known.phrases(base) if one.name and not one.plural][:3]
         if topics:
             words = f"regarding {' and '.join(topics)}"

@@ -9,6 +9,12 @@ from memos_ray.core.reader.turns.candidates import Heard, Said
 from memos_ray.core.reader.turns.dialogue import Decision, Slot
 from memos_ray.core.reader.turns.phrases import Phrase
 
+_WHICH_ONE = re.compile(r"\b(which) ones?\b(?! of)", re.I)
+_KIND = re.compile(
+    r"\b(?:which|what)\s+(?!one\b|is\b|are\b|was\b|were\b|do\b|does\b|did\b|has\b|"
+    r"have\b|had\b|will\b|would\b|can\b|could\b|should\b)([a-z]+)\b",
+    re.I,
+)
 _ONE_OF_TWO = re.compile(
     r"\bthe (?:(?P<other>other(?: one)?)|(?P<first>former|first one)|(?P<second>latter|second one))"
     r"(?=['\u2019]s\b|\s*[?!.,]|\s*$|\s+(?:is|was|did|does|do|has|had|will|would|cost|live|"
@@ -38,6 +44,16 @@ def fill_pairs(question: str, heard: Heard) -> tuple[str, list[Decision]]:
     text = question[: match.start()] + meant.text + question[match.end() :]
     slot = Slot.PERSON if meant.person else Slot.THING
     return text, [Decision(slot, match[0], meant.text, f"of {one.text} and {two.text}")]
+
+
+def fill_kind(question: str, base: str) -> tuple[str, list[Decision]]:
+    """Replaces "which one" by the kind of thing that was asked for before: "which allotment"."""
+    match, kind = _WHICH_ONE.search(question), _KIND.search(base)
+    if match is None or kind is None:
+        return question, []
+    new = f"{match[1]} {kind[1]}"
+    text = question[: match.start()] + new + question[match.end() :]
+    return text, [Decision(Slot.THING, match[0], new, "of the question before")]
 
 
 def _last_pair(heard: Heard) -> tuple[Phrase, Phrase, Said] | None:

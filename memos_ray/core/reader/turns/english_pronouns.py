@@ -25,6 +25,9 @@ _PRONOUN = re.compile(
     re.I,
 )
 _MOST = 8
+_UNSURE = frozenset("a an this that these those which what whose".split())
+_KNOWN_BY = frozenset("the my your his her its our their".split())
+_COUNTING = frozenset("two three four five six seven eight nine ten twelve".split())
 _MOST_CHARS = 80
 _SELF = frozenset({"his", "hers", "her", "its", "their", "theirs"})
 _MASCULINE, _FEMININE = frozenset({"he", "him", "his"}), frozenset({"she", "her", "hers"})
@@ -43,8 +46,11 @@ _EMPTY_IT = re.compile(
     r"\bwhat (?:time|day|date|year) (?:is|was) it\b|"
     r"\bit(?:['\u2019]s| is| was| be)? (?:rain|snow|cold|warm|hot|late|early|dark|sunny|time)\w*\b|"
     r"\b(?:is|was|be) it (?:rain|snow|cold|warm|hot|late|early|dark|sunny|time)\w*\b|"
-    r"\b(?:is|was|isn['\u2019]t|wasn['\u2019]t) it (?:\w+ )?(?:that|to|true|possible|likely|"
+    r"\b(?:is|was|isn['\u2019]t|wasn['\u2019]t) it (?!going|supposed|meant|due|about|planned)"
+    r"(?:\w+ )?(?:that|to|true|possible|likely|"
     r"worth|safe|ok|okay|better|easier)\b|"
+    r"\bwhat(?:['\u2019]s| is| was) it like (?:to|being|when|in|at|living|working)\b|"
+    r"\b(?:does|did|would) it (?:feel|make sense|matter|help|seem)\b[^?]*\b(?:to|if|that)\b|"
     r"\b(?:does|did|will|would) it take\b[^?]*\bto\b|\bhow is it that\b|\bit seems\b",
     re.I,
 )
@@ -65,7 +71,8 @@ _EVENT = re.compile(
 )
 _THAT_ENDS = re.compile(r"^\s*(?:\?|$|[.!])")
 _THAT_SUBJECT = re.compile(
-    r"^\s+(?:cost|take|happen|work|go|end|mean|help|last|change|look|come)\b"
+    r"^\s+(?:(?:from|in|on|at|for|to|about|by|like|with)\b"
+    r"|[\w'\u2019-]+(?:\s*[?.!]|$|\s+(?:in|at|on|by|for|to|from|with|again|so)\b))"
 )
 # "When did that happen: the boat sank" tells what.
 _TOLD = re.compile(r"\s*(?:happen(?:ed)?|go|gone|take place|come about|end|begin|start)?\s*:", re.I)
@@ -203,15 +210,18 @@ def _rival(phrase: Phrase, said: Said, others: list[tuple[Phrase, Said]]) -> Phr
 
 def _definite(phrase: Phrase) -> str:
     first, _, rest = phrase.text.partition(" ")
-    if first.lower() in {"a", "an", "this", "that", "these", "those"} and rest:
+    low = first.lower()
+    if phrase.name or low in _KNOWN_BY:
+        return phrase.text if phrase.name else low + phrase.text[len(first) :]
+    if low in _UNSURE and rest:
         return f"the {rest}"
-    return (
-        phrase.text
-        if phrase.name
-        else first.lower() + phrase.text[len(first) :]
-        if (first.lower() in {"the", "my", "your", "his", "her", "our", "their", "its"})
-        else phrase.text
-    )
+    if low in _COUNTING and rest:
+        return f"the {low} {rest}"
+    return phrase.text if "\u2019s" in first or "'s" in first else _with_article(phrase)
+
+
+def _with_article(phrase: Phrase) -> str:
+    return f"the {phrase.text}" if phrase.plural and phrase.text.islower() else phrase.text
 
 
 def _possessive(text: str) -> str:
@@ -330,7 +340,7 @@ def with_preposition(text: str, words: str, granularity: Granularity) -> str:
     begin = text.find(words)
     before = _TIME_PREPOSITION.search(text, max(0, begin - 20), begin) if begin > 0 else None
     if before is not None:
-        return text[before.start() : begin] + words
+        return text[before.start()].lower() + text[before.start() + 1 : begin] + words
     if re.match(r"(?:in|on|at|during|since|before|after|until|between|from)\b", words, re.I):
         return words
     return f"{'on' if granularity in _DAYS else 'in'} {words}"

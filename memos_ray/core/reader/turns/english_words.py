@@ -44,7 +44,9 @@ TIME_NOUNS = frozenset(
 )
 # What "it" does not stand for, though it is a noun.
 EMPTY_NOUNS = TIME_NOUNS | frozenset(
-    """one ones thing way lot bit couple number kind sort rest end beginning same other others
+    """dollar pound euro cent percent mile kilometre kilometer metre meter kilo degree hundred
+    thousand million dozen one ones thing way lot bit couple number kind sort rest end beginning
+    same other others
     first latter former fact reason""".split()
 )
 WOMEN = frozenset(
@@ -73,6 +75,11 @@ PEOPLE = (
         godfather godmother orthodontist paramedic specialist consultant stranger twin
         developer designer analyst researcher scientist accountant agent recruiter""".split()
     )
+)
+# These have names, and are he or she to who knows them.
+ANIMALS = frozenset(
+    """dog puppy hound greyhound cat kitten horse pony tortoise turtle rabbit hamster parrot bird
+    budgie goldfish guinea-pig donkey""".split()
 )
 FEMALE_NAMES = frozenset(
     """abigail ada adele agnes alexandra alice alicia alison amanda amelia amy ana andrea angela

@@ -37,7 +37,7 @@ _FINITE = (
 )
 # A name needs no article; other nouns in the singular do.
 _NAME = re.compile(
-    rf"(?:\b(?:{_FINITE})\s+|^|(?<=[.!?]\s))(?P<name>(?:(?:Frau|Herr|Dr\.?)\s)?[A-ZÄÖÜ][\wäöüß-]+)"
+    rf"(?:\b(?:{_FINITE})\s+(?:sich\s+|denn\s+|eigentlich\s+)?|^|(?<=[.!?]\s))(?P<name>(?:(?:Frau|Herr|Dr\.?)\s)?[A-ZÄÖÜ][\wäöüß-]+)"
     rf"(?=\s+(?:{_FINITE}|[a-zäöü]|[A-ZÄÖÜ])|\s*[?.,!])"
 )
 _NO_NAME = frozenset(
@@ -79,7 +79,8 @@ def rewrite_once(
     text, decisions = _fill(question, heard)
     if base is None:
         return text, decisions
-    found = _complete(text, base)
+    answer = heard.turns[-1].text if heard.turns and not heard.turns[-1].asked else ""
+    found = _complete(text, base, answer)
     if found is not None:
         text, decision = found
         decisions.append(decision)
@@ -140,12 +141,12 @@ def _names(text: str) -> Iterator[str]:
             yield match["name"]
 
 
-def _complete(question: str, base: str) -> tuple[str, Decision] | None:
+def _complete(question: str, base: str, answer: str) -> tuple[str, Decision] | None:
     core = question.strip()
     bare = _BARE.match(core)
     if bare is not None:
         wh = bare["wh"][:1].upper() + bare["wh"][1:].lower()
-        text = _asked_otherwise(wh, base)
+        text = _asked_otherwise(wh, base, answer)
         if text == base:
             return None
         return text, Decision(Slot.QUESTION, core, base, f"{wh.lower()}, asked of it")
@@ -175,7 +176,7 @@ def _complete(question: str, base: str) -> tuple[str, Decision] | None:
     )
 
 
-def _asked_otherwise(wh: str, base: str) -> str:
+def _asked_otherwise(wh: str, base: str, answer: str) -> str:
     body = _ENDS.sub("", base)
     asks = re.match(
         r"(?:mit |seit )?(?:warum|wieso|weshalb|wann|wohin|wo|wie (?:viel|viele|lange|oft)|wie|was|"
@@ -183,6 +184,10 @@ def _asked_otherwise(wh: str, base: str) -> str:
         body,
         re.I,
     )
+    told = _ENDS.sub("", answer).strip()
+    if re.match(r"(?:was|wen)\b", body, re.I) and 0 < len(told.split()) <= _SHORT_WORDS + 1:
+        # "Was trinkt sie?" "Tee." "Warum?" asks about the tea.
+        body = f"{body} {told}"
     if asks is not None:
         return f"{wh}{body[asks.end() :]}?"
     if re.match(rf"(?:{_FINITE})\b", body, re.I):

@@ -17,12 +17,17 @@ from memos_ray.core.reader.turns.english_words import (
     MEN,
     OWNERS,
     PEOPLE,
+    PREPOSITIONS,
     STOPS,
     TIME_NOUNS,
     WOMEN,
 )
 
 _MOST_WORDS = 4
+_NUMBERS = frozenset("two three four five six seven eight nine ten twelve several both".split())
+# "How was the first exam": nothing follows the subject.
+_ASKS_OF = frozenset("what who where when how".split())
+_ASKING = frozenset({"which", "what", "whose"})
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019.-][^\W_]+)*['\u2019]?|[^\w\s]")
 # "Dolores, from the band." answers with a name that nothing but its capital tells.
 _ANSWER_NAME = re.compile(
@@ -82,10 +87,7 @@ def phrases(text: str) -> tuple[Phrase, ...]:
     found = names + [
         chunk
         for chunk in _chunks(text, tokens, names)
-        if all(
-            chunk.end <= one.begin or one.begin < chunk.begin or one.end < chunk.end
-            for one in names
-        )
+        if not any(one.begin <= chunk.begin and chunk.end <= one.end for one in names)
     ]
     found.sort(key=lambda one: (one.begin, -one.end))
     return tuple(found) + tuple(_pairs(text, names))
@@ -116,7 +118,8 @@ def _name(text: str, begin: int, end: int, bare: bool) -> Phrase:
         or _ACTS.match(text, end) is not None
     )
     person: bool | None = None
-    if gender or _TITLE.match(words) or (subject and not place):
+    owns = text[end : end + 2].replace("\u2019", "'") == "'s"
+    if gender or _TITLE.match(words) or ((subject or owns) and not place):
         person = True
     return Phrase(begin, end, words, True, gender, person, place and person is None, False, subject)
 
@@ -144,21 +147,42 @@ def _chunks(text: str, tokens: list[tuple[int, int, str]], names: list[Phrase]) 
                 (i for i in range(place, len(tokens)) if tokens[i][0] >= owner.end + 2),
                 len(tokens),
             )
-        elif low in DETERMINERS or (low.endswith("'s") and low[:-2] in PEOPLE):
+        elif low in DETERMINERS | _NUMBERS or (low.endswith("'s") and low[:-2] in PEOPLE):
             first = place + 1
+        elif low in _ASKING:
+            first = place + 1
+        elif _is_bare_plural(tokens, place):
+            first = place
         else:
             place += 1
             continue
-        last = first
-        while last < len(tokens) and last - first < _MOST_WORDS and _continues(tokens[last][2]):
+        last, most = first, 1 if low in _ASKING else _MOST_WORDS
+        while last < len(tokens) and last - first < most and _continues(tokens[last][2]):
             last += 1
         last = _without_verb(text, tokens, place, first, last)
-        if last > first:
+        counted = low in _NUMBERS
+        if last > first and not (counted and _singular(tokens[last - 1][2]) == tokens[last - 1][2]):
             chunk = _chunk(text, begin, tokens[last - 1][1], tokens[last - 1][2])
             if chunk is not None:
                 found.append(chunk)
         place = max(last, place + 1)
     return found
+
+
+def _is_bare_plural(tokens: list[tuple[int, int, str]], place: int) -> bool:
+    """Whether a clause ends with a plural that needs no article: "when did she get glasses?"."""
+    word = tokens[place][2]
+    if place == 0 or not word.islower() or len(word) < 5 or _singular(word) == word:
+        return False
+    before = tokens[place - 1][2]
+    ends = place + 1 == len(tokens) or not tokens[place + 1][2][0].isalnum()
+    return (
+        ends
+        and word not in STOPS
+        and before.islower()
+        and before not in AUXILIARIES | DETERMINERS | _NUMBERS
+        and not before.endswith("'s")
+    )
 
 
 def _continues(word: str) -> bool:
@@ -177,8 +201,12 @@ def _without_verb(
     before = tokens[place - 1][2].casefold() if place else ""
     if last - first < 2 or before not in AUXILIARIES:
         return last
+    after = tokens[last][2].casefold() if last < len(tokens) else "?"
+    if after in STOPS and after not in PREPOSITIONS | AUXILIARIES:
+        # The verb comes behind: "did the old exam go".
+        return last
     linking = before in {"is", "are", "was", "were"}
-    if linking and place >= 2 and tokens[place - 2][2].casefold() in {"what", "who", "where"}:
+    if linking and place >= 2 and tokens[place - 2][2].casefold() in _ASKS_OF:
         return last
     return last - 1
 
