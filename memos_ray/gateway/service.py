@@ -44,15 +44,14 @@ from memos_ray.gateway.models import (
     WriteResult,
 )
 from memos_ray.gateway.placement import Placement
+from memos_ray.gateway.questions import Questions
 from memos_ray.gateway.record_models import Diff, History, LogPage
 from memos_ray.gateway.routing import Router, WriteLanes
 from memos_ray.gateway.searching import MemorySearch, filter_of
-from memos_ray.gateway.understanding import understanding_of
-from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
 
 
-class MemoryService:
+class MemoryService(Questions):
     """The memory API.
 
     Every method takes the `Caller` and raises `UnauthenticatedError`, `PermissionDeniedError`,
@@ -270,16 +269,6 @@ class MemoryService:
             return await self._search.search(context, query)
         async with self._gate.turn(context.principal.tenant):
             return await self._search.search(context, query)
-
-    async def understand(self, caller: Caller, question: Question) -> Understanding:
-        """Says what a search would make of a question, and why, without searching for it."""
-        context, _ = await self._authenticator.context(caller)
-        async with self._gate.turn(context.principal.tenant):
-            return understanding_of(await self._search.understand(context, question.search()))
-
-    def watch(self, watcher: Callable[[str, str], None]) -> None:
-        """Has somebody told how each step of reading a question came out, as `step, outcome`."""
-        self._search.watch(watcher)
 
     async def history(
         self,

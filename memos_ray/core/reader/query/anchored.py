@@ -49,7 +49,7 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 _UNIT = rf"day|night|morning|evening|weekend|week|fortnight|month|year|{'|'.join(_WEEKDAYS)}"
 _NAME = r"(?-i:[A-Z])[\w\u2019'-]*"
 _EVENT = (
-    rf"(?P<event>(?:(?:the|my|your|his|her|its|our|their)\s+|{_NAME}(?:\s{_NAME})*['\u2019]s\s+)"
+    rf"(?P<event>(?:(?:the|my|your|his|her|its|our|their)\s+|{_NAME}(?:\s{_NAME}){{0,3}}['\u2019]s\s+)"
     r"[^?.,;!\n]{2,80}"
     rf"|(?:i|you|he|she|it|we|they|{_NAME})\s+[a-z][^?.,;!\n]{{2,80}})"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from memos_ray.core.reader.turns.chinese_phrases import names_of
 from memos_ray.core.reader.turns.dialogue import Turn
@@ -36,6 +37,8 @@ _WHERE_ASKED = re.compile(r"\bwhere\b|\b(?:what|which) (?:city|town|country|plac
 _BEGINS = re.compile(
     r"^\W*(?:(?:yes|no|in|on|at|because|since|after)\b[\s,]*)*(he|she|his|her)\b", re.I
 )
+# Where a name stands most often in a turn, nothing new is learnt.
+_TIMES = 4
 # What was said longer ago is named again, or not meant.
 _EXCHANGES = 6
 _REACH = 90
@@ -62,11 +65,16 @@ class Said:
 
 
 class Known:
-    """What texts of one dialogue were found to say, so that each is taken apart once."""
+    """What texts of one dialogue were found to say, so that each is taken apart once.
+
+    Attributes:
+        genders: `f` or `m`, or None, by name and number of turns.
+    """
 
     def __init__(self) -> None:
         self._phrases: dict[str, tuple[Phrase, ...]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
+        self.genders: dict[tuple[str, int], str | None] = {}
 
     def phrases(self, text: str) -> tuple[Phrase, ...]:
         """Returns the noun phrases of an English text."""
@@ -172,14 +180,20 @@ def people(heard: Heard, gender: str | None) -> Iterator[tuple[Phrase, Said]]:
 
 def _elsewhere(heard: Heard, name: str) -> str | None:
     """Returns what any turn tells of a name; turns are only read, which is cheap."""
+    genders, asked = heard.known.genders, (name, len(heard.turns))
+    if asked not in genders:
+        genders[asked] = _told(heard, name)
+    return genders[asked]
+
+
+def _told(heard: Heard, name: str) -> str | None:
+    whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     answer = ""
     for turn in reversed(heard.turns):
-        begin = turn.text.find(name)
-        while begin >= 0:
-            found = _gender_around(turn.text, begin, begin + len(name))
+        for match in islice(whole.finditer(turn.text), _TIMES):
+            found = _gender_around(turn.text, *match.span())
             if found is not None:
                 return found
-            begin = turn.text.find(name, begin + len(name))
         begins = _BEGINS.match(answer)
         if turn.asked and begins is not None and name in turn.text:
             # "Where does Jo live?" "She lives in Rome."
@@ -202,7 +216,7 @@ def _names_somebody(exchange: tuple[Said, ...]) -> bool:
 def _told_by(first: str, named: list[str], name: str, answer: str) -> str | None:
     """Tells whom "he" at the beginning of an answer stands for, and "she" behind it."""
     gender = "f" if first.lower() in {"she", "her"} else "m"
-    if named[0] == name:
+    if named[:1] == [name]:
         return gender
     other = _SHE if gender == "m" else _HE
     if len(named) == 2 and named[1] == name and other.search(answer):

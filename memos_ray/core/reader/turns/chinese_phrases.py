@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from memos_ray.core.reader.query.call import EntityKind
 from memos_ray.core.reader.query.entities import entity_spans
@@ -51,6 +52,8 @@ _MEN = (
     "伯伯|姑父|侄子|外甥|哥|弟"
 )
 _OTHERS = "同事|老师|朋友|老板|邻居|同学|室友|医生|教练|房东|孩子|师傅|领导|经理|搭档|客户|学生"
+# A turn speaks of a handful of people; a pasted list would name hundreds.
+_MOST_PERSONS = 32
 KIN = re.compile(rf"(?P<f>{_WOMEN})|(?P<m>{_MEN})|(?P<other>{_OTHERS})")
 _PLACE = re.compile(
     rf"(?:在|去|到|从|往|回|来自|搬到|搬去|飞往|前往)(?P<place>{_HAN}{{2,4}}?(?:市|省|县|馆|店|院|校|园|站|场|局|厂|"
@@ -83,7 +86,7 @@ class Person:
 
 def names_of(text: str) -> tuple[str, ...]:
     """Returns the names that a text makes known."""
-    return tuple(dict.fromkeys(_names(text)))
+    return tuple(dict.fromkeys(islice(_names(text), _MOST_PERSONS)))
 
 
 def is_name(words: str) -> bool:
@@ -109,7 +112,7 @@ def persons(text: str, names: Sequence[str]) -> list[Person]:
     found: list[Person] = []
     for name in names:
         begin = text.find(name)
-        while begin >= 0:
+        while begin >= 0 and len(found) < _MOST_PERSONS:
             end = begin + len(name)
             if all(end <= one.begin or one.end <= begin for one in found):
                 found.append(_with_kin(text, begin, end))

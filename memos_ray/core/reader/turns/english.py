@@ -6,8 +6,8 @@ import re
 
 from memos_ray.core.reader.turns.candidates import Heard
 from memos_ray.core.reader.turns.dialogue import Decision, Moment
+from memos_ray.core.reader.turns.english_carrying import carry
 from memos_ray.core.reader.turns.english_fragments import (
-    carry,
     complete,
     is_event_or_bare,
     statement,

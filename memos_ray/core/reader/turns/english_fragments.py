@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from memos_ray.core.reader.query.slots import find_steering
 from memos_ray.core.reader.times import TimeMention, resolve_times
 from memos_ray.core.reader.turns.candidates import Heard, Known
 from memos_ray.core.reader.turns.dialogue import Decision, Moment, Slot
@@ -28,8 +27,7 @@ LEAD = re.compile(
     r"interesting|hm+|oh|ah|well)\b(?:\s+(?:a lot|so much))?[\s,.!;:-]+)*",
     re.I,
 )
-_MARKER = re.compile(r"^(?:and|but|or|so|also|then)\b\s*,?\s*(?:also\s+|then\s+)?", re.I)
-_GOES_ON = re.compile(r"^(?:and|also)\b", re.I)
+MARKER = re.compile(r"^(?:and|but|or|so|also|then)\b\s*,?\s*(?:also\s+|then\s+)?", re.I)
 _WH = (
     r"why not|how come|how (?:much|many|long|often|far|old|big|fast|soon|exactly)|"
     r"(?:since|until|till) when|for how long|what for|who with|with who(?:m)?|for who(?:m)?|"
@@ -89,7 +87,7 @@ _NO = re.compile(r"^\s*(?:no|nope|not|never)\b", re.I)
 _ENDS = re.compile(r"\s*[?!.]*\s*$")
 _FRAGMENT_WORDS = 7
 _LONGEST_TOLD = 160
-_VERBAL = AUXILIARIES | frozenset(
+VERBAL = AUXILIARIES | frozenset(
     "what which who whom whose when where why how please tell show list find give remember".split()
 )
 # Whom nothing in the dialogue explains.
@@ -97,7 +95,6 @@ _PRONOUNS = frozenset(
     """i you he him his she her hers it its we us they them their theirs that this there then
     me""".split()
 )
-_SELVES = re.compile(r"\b(?:i|me|my|we|us|our|you|your)\b", re.I)
 # Of what, only the question before says.
 _OF_WHAT = re.compile(
     r"^(?:what|who|how|which)(?: else)? (?:happened|went wrong|went well|changed|won|lost|followed|"
@@ -130,7 +127,7 @@ def complete(
         base: the question before, as it can be understood alone.
     """
     core = LEAD.sub("", question).strip()
-    marker = _MARKER.match(core)
+    marker = MARKER.match(core)
     rest = core[marker.end() :].strip() if marker else core
     if stands_empty(rest):
         return None
@@ -155,14 +152,14 @@ def complete(
 def is_event_or_bare(question: str) -> bool:
     """Tells "why?" and "when did that happen?", whose pronouns stand for the question before."""
     core = LEAD.sub("", question).strip()
-    rest = _MARKER.sub("", core).strip()
+    rest = MARKER.sub("", core).strip()
     return _BARE.match(rest) is not None or is_about_an_event(rest) is not None
 
 
 def statement(question: str, heard: Heard) -> tuple[str, list[Decision]] | None:
     """Completes "why?" and "when did that happen?" from what was stated, not asked, before."""
     core = LEAD.sub("", question).strip()
-    marker = _MARKER.match(core)
+    marker = MARKER.match(core)
     rest = core[marker.end() :].strip() if marker else core
     bare = _BARE.match(rest)
     if (bare is None or "else" in rest.lower()) and is_about_an_event(rest) is None:
@@ -202,7 +199,7 @@ def _left(rest: str, marked: bool, core: str) -> str | None:
     words = [word.lower().strip("'\u2019,") for word in match["x"].split()]
     if not words or len(words) > _FRAGMENT_WORDS or ":" in rest:
         return None
-    if any(word in _VERBAL or word in _GREETINGS or word in _PRONOUNS for word in words):
+    if any(word in VERBAL or word in _GREETINGS or word in _PRONOUNS for word in words):
         return None
     if not marked and words[0] not in PREPOSITIONS:
         return None
@@ -285,7 +282,7 @@ def _with_time(base: str, x: str, time: TimeMention, moment: Moment) -> tuple[st
         x if x.lower() != time.text.lower() else with_preposition(x, time.text, time.granularity)
     )
     if not old:
-        return _appended(base, words), Slot.TIME, words, "the time is new"
+        return appended(base, words), Slot.TIME, words, "the time is new"
     adverb = with_preposition(base, old[-1].text, old[-1].granularity)
     whole = adverb if adverb in base else old[-1].text
     text = base.replace(whole, words, 1)
@@ -311,10 +308,11 @@ def _with_preposition(
             text = base[:begin] + x + base[one.end :]
             slot = Slot.PLACE if one.place else Slot.TOPIC
             return _tidy(text), slot, x, f"in place of {base[begin : one.end]}"
-    return _appended(base, x), Slot.TOPIC, x, "added to the question before"
+    return appended(base, x), Slot.TOPIC, x, "added to the question before"
 
 
-def _appended(base: str, words: str) -> str:
+def appended(base: str, words: str) -> str:
+    """Adds words to a question, before its mark."""
     return f"{_ENDS.sub('', base)} {words}?"
 
 
@@ -377,43 +375,3 @@ def _with_asking(wh: str, base: str, heard: Heard, *, negated: bool) -> str | No
 
 def _new_phrase(found: Iterable[Phrase], base: str) -> Phrase | None:
     return next((one for one in found if one.text.casefold() not in base.casefold()), None)
-
-
-def carry(
-    question: str, base: str, known: Known, moment: Moment
-) -> tuple[str, list[Decision]] | None:
-    """Carries time, place, scope and topic over to a question that begins with "and"."""
-    core = LEAD.sub("", question).strip()
-    marker = _MARKER.match(core)
-    if marker is None or not _GOES_ON.match(core):
-        return None
-    rest = core[marker.end() :].strip()
-    if not rest or not re.match(rf"(?:{'|'.join(sorted(_VERBAL))})\b", rest, re.I):
-        return None
-    text, decisions = rest[:1].upper() + rest[1:], list[Decision]()
-    named = known.phrases(rest)
-    if not any(one.name for one in named) and not _SELVES.search(rest):
-        topics = [one.text for one in known.phrases(base) if one.name and not one.plural][:3]
-        if topics:
-            words = f"regarding {' and '.join(topics)}"
-            text = _appended(text, words)
-            decisions.append(Decision(Slot.TOPIC, "and", words, "of the question before"))
-    place = next((one for one in known.phrases(base) if one.place), None)
-    if place is not None and not any(one.place for one in named) and "where" not in rest.lower():
-        before = re.search(r"\b([A-Za-z]+)\s+(?:the\s+)?$", base[: place.begin])
-        words = f"{before[1] if before else 'in'} {place.text}"
-        if place.text not in text:
-            text = _appended(text, words)
-            decisions.append(Decision(Slot.PLACE, "and", words, "of the question before"))
-    old = resolve_times(base, moment.now, tz=moment.tz, language="en")
-    asks_time = re.search(r"\bwhen\b|\bwhat (?:day|date|time|year|month)\b", rest, re.I)
-    if old and not asks_time and not resolve_times(rest, moment.now, tz=moment.tz, language="en"):
-        words = with_preposition(base, old[-1].text, old[-1].granularity)
-        text = _appended(text, words)
-        decisions.append(Decision(Slot.TIME, "and", words, "of the question before"))
-    steering = find_steering(base)
-    if steering.scope.namespaces and not find_steering(rest).scope.namespaces:
-        words = f"in namespace {steering.scope.namespaces[0]}"
-        text = _appended(text, words)
-        decisions.append(Decision(Slot.SCOPE, "and", words, "of the question before"))
-    return (text, decisions) if decisions else None

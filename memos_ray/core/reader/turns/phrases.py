@@ -24,6 +24,8 @@ from memos_ray.core.reader.turns.english_words import (
 )
 
 _MOST_WORDS = 4
+# A turn speaks of a handful of things; a pasted list would name hundreds.
+_MOST_PHRASES = 32
 _NUMBERS = frozenset("two three four five six seven eight nine ten twelve several both".split())
 # "How was the first exam": nothing follows the subject.
 _ASKS_OF = frozenset("what who where when how".split())
@@ -135,10 +137,10 @@ def name_gender(name: str) -> str | None:
 
 
 def _chunks(text: str, tokens: list[tuple[int, int, str]], names: list[Phrase]) -> list[Phrase]:
-    found = []
+    found: list[Phrase] = []
     by_begin = {one.begin: one for one in names}
     place = 0
-    while place < len(tokens):
+    while place < len(tokens) and len(found) < _MOST_PHRASES:
         begin, _end, word = tokens[place]
         low = _plain(word)
         owner = by_begin.get(begin)
