@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-precision bench-latency bench-peers bench-ttft bench-lora bench-scheduler docs lock clean
+.PHONY: help setup demo serve test check soak bench bench-retrieval bench-followups bench-precision bench-latency bench-peers bench-ttft bench-lora bench-scheduler docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -29,6 +29,9 @@ bench: setup  ## The light benchmarks: retrieval on the shipped conversation, la
 
 bench-retrieval: setup  ## Retrieval quality: DATA=FILE
 	@$(PY) -m benchmarks.retrieval $(if $(DATA),--data $(DATA))
+
+bench-followups: setup  ## Retrieval for questions that lean on the turns before them
+	@$(PY) -m benchmarks.followups
 
 bench-precision: setup  ## Whether only the right memory comes back: DATA=FOLDER of PrecisionMemBench
 	@$(PY) -m benchmarks.precision --data $(DATA)

@@ -58,7 +58,7 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
         settings = Settings(retrieval=RetrievalTuning(speaker_prior=speaker_prior))
         with MemOS(data=folder, settings=settings) as memos:
-            memories, ingest_s = _ingest(memos, content)
+            memories, ingest_s = ingest(memos, content)
             scores, latencies = _ask(memos, questions)
     counted = [one for name, ones in scores.items() if name != APART for one in ones]
     return {
@@ -75,7 +75,8 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
     }
 
 
-def _ingest(memos: MemOS, content: bytes) -> tuple[int, float]:
+def ingest(memos: MemOS, content: bytes) -> tuple[int, float]:
+    """Ingests each conversation of a file into its namespace; returns memories and seconds."""
     started = time.perf_counter()
     memories = 0
     for name, part in split(content).items():

@@ -25,6 +25,7 @@ from memos_ray.gateway.app import create_app
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.metrics import HttpMetrics
+from memos_ray.gateway.service import MemoryService
 
 DOCS = Path(__file__).parents[1] / "docs"
 _TABLE = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
@@ -107,6 +108,13 @@ def routes() -> str:
     nothing: Any = None
     unused: Doorway = object.__new__(Doorway)
     unused.chats = ChatService(nothing, nothing, nothing, {})
+    unused.memories = MemoryService(
+        router=nothing,
+        authenticator=nothing,
+        embedder=nothing,
+        clock=nothing,
+        limits=Settings().limits,
+    )
     document = create_app(unused, Settings()).openapi()
     rows = (
         (

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memos_ray.cli.call import Call, with_service
+from memos_ray.cli.understand_command import TurnsOption, turns_of
 from memos_ray.cli.values import (
     CursorOption,
     ExpectedOption,
@@ -69,6 +70,7 @@ def search(
     archived: Annotated[
         bool, typer.Option("--archived", help="Also what has been put away.")
     ] = False,
+    turns: TurnsOption = None,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -84,6 +86,7 @@ def search(
         as_of=as_of,
         token=token,
         cursor=cursor,
+        turns=turns_of(turns),
     )
     result = call.memos.search(
         query,

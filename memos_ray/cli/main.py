@@ -24,6 +24,7 @@ from memos_ray.cli import (
     past_commands,
     pipeline_commands,
     receipt_command,
+    understand_command,
     watching_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -65,6 +66,7 @@ for commands in (
     memory_commands,
     ingest_command,
     finding_commands,
+    understand_command,
     watching_commands,
     receipt_command,
     organise_commands,

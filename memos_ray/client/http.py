@@ -39,6 +39,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.openai_models import ModelKind, ModelList
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
 
 
@@ -189,6 +190,11 @@ class HttpTransport:
         """Finds memories."""
         body = query.model_dump(mode="json", exclude_defaults=True)
         return await self._link.call(SearchResult, "POST", "/v1/search", caller, body)
+
+    async def understand(self, caller: Caller, question: Question) -> Understanding:
+        """Says what a search would make of a question."""
+        body = question.model_dump(mode="json", exclude_defaults=True)
+        return await self._link.call(Understanding, "POST", "/v1/understand", caller, body)
 
     async def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Answers a conversation, piece by piece."""

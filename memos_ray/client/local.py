@@ -23,6 +23,7 @@ from memos_ray.gateway.models import (
     WriteReport,
 )
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
 
 
@@ -157,6 +158,10 @@ class LocalTransport:
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories."""
         return await self._doorway.memories.search(caller, query)
+
+    async def understand(self, caller: Caller, question: Question) -> Understanding:
+        """Says what a search would make of a question."""
+        return await self._doorway.memories.understand(caller, question)
 
     def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:
         """Answers a conversation, piece by piece."""

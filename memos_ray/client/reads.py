@@ -11,6 +11,7 @@ from memos_ray.client.connection import Connection
 from memos_ray.gateway.models import Memory, MemoryPage, SearchQuery, SearchResult
 from memos_ray.gateway.paging import encode_token
 from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
 
 _PAGE = 200
@@ -38,7 +39,8 @@ class AsyncReads(Connection):
         Args:
             query: what is wanted, in words; or a whole `SearchQuery`.
             namespace: where to look, one or several; the caller's own home when absent.
-            fields: other fields of `SearchQuery`, such as `limit`, `filter` and `explain`.
+            fields: other fields of `SearchQuery`, such as `limit`, `filter` and `explain`; `turns`
+                are the messages before the query, which fill what it leaves to them.
         """
         if isinstance(query, SearchQuery):
             wanted = query
@@ -48,6 +50,29 @@ class AsyncReads(Connection):
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
         return await self._transport.search(self._caller(), wanted)
+
+    async def understand(
+        self,
+        question: str | Question,
+        *,
+        namespace: str | Sequence[str] | None = None,
+        **fields: Any,
+    ) -> Understanding:
+        """Says what a search would make of a question, and by which rules, without searching.
+
+        Args:
+            question: in words; or a whole `Question`.
+            namespace: where dates of events are looked up; the caller's own home when absent.
+            fields: other fields of `Question`, such as `turns`: the messages before it.
+        """
+        if isinstance(question, Question):
+            wanted = question
+        else:
+            names = [namespace] if isinstance(namespace, str) else namespace
+            wanted = valid(Question, query=question, namespaces=names, **fields)
+        if wanted.token is None and self._newest:
+            wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
+        return await self._transport.understand(self._caller(), wanted)
 
     async def history(
         self,

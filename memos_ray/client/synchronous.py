@@ -37,6 +37,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.understanding_models import Question, Understanding
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="MemOS")
@@ -183,6 +184,16 @@ class MemOS:
     ) -> SearchResult:
         """Finds memories; see `AsyncMemOS.search`."""
         return self._loop.run(self._async.search(query, namespace=namespace, **fields))
+
+    def understand(
+        self,
+        question: str | Question,
+        *,
+        namespace: str | Sequence[str] | None = None,
+        **fields: Any,
+    ) -> Understanding:
+        """Says what a search would make of a question; see `AsyncMemOS.understand`."""
+        return self._loop.run(self._async.understand(question, namespace=namespace, **fields))
 
     def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it; see `AsyncMemOS.chat`."""

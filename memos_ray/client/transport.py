@@ -45,6 +45,7 @@ from memos_ray.gateway.pipeline_models import (
 from memos_ray.gateway.proposal_models import Proposal, ProposalList
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]
@@ -337,6 +338,10 @@ class Transport(Protocol):
 
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories."""
+        ...
+
+    async def understand(self, caller: Caller, question: Question) -> Understanding:
+        """Says what a search would make of a question."""
         ...
 
     def chat(self, caller: Caller, query: ChatQuery) -> AsyncGenerator[ChatEvent, None]:

@@ -33,6 +33,7 @@ from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
+from memos_ray.gateway.understanding_routes import router as understanding_router
 
 _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "
@@ -87,6 +88,7 @@ def create_app(
     )
     metrics = HttpMetrics(replica)
     doorway.chats.watch(metrics.answered)
+    doorway.memories.watch(metrics.read)
     app.state.doorway = doorway
     app.state.limits = settings.limits
     app.state.metrics = metrics
@@ -99,6 +101,7 @@ def create_app(
     v1 = APIRouter(prefix="/v1")
     for router in (
         memory_router,
+        understanding_router,
         receipt_router,
         activation_router,
         # Before the routes of one adapter, whose id could be anything.

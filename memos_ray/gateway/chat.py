@@ -25,7 +25,7 @@ from memos_ray.gateway.chat_models import (
 )
 from memos_ray.gateway.model_ids import resolve
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
-from memos_ray.gateway.prompting import Prompt, kept_session
+from memos_ray.gateway.prompting import Prompt, earlier_turns, kept_session
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import ModelPort
 
@@ -167,7 +167,10 @@ class ChatService:
             return []
         # A question may be longer than a search takes; what is asked is mostly at its end.
         search = SearchQuery(
-            query=asked[-32_768:], namespaces=query.namespaces, limit=query.memories
+            query=asked[-32_768:],
+            namespaces=query.namespaces,
+            limit=query.memories,
+            turns=earlier_turns(query.messages),
         )
         result = await self._memories.search(caller, search)
         return [hit.memory for hit in result.hits]

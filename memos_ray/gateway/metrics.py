@@ -48,6 +48,12 @@ class HttpMetrics:
             ("replica",),
             registry=self._registry,
         )
+        self._read = Counter(
+            "memos_questions_read",
+            "Gaps that a dialogue was to fill, and dates of events that times count from.",
+            ("replica", "step", "outcome"),
+            registry=self._registry,
+        )
         self._adds = Counter(
             "memos_adds",
             "Memories sent to be stored.",
@@ -113,6 +119,10 @@ class HttpMetrics:
         """Counts a search."""
         self._searches.labels(self._replica).inc()
         self._hits.labels(self._replica).inc(hits)
+
+    def read(self, step: str, outcome: str) -> None:
+        """Counts a step of reading a question."""
+        self._read.labels(self._replica, step, outcome).inc()
 
     def added(self, stored: int, failed: int) -> None:
         """Counts memories that were stored or refused."""

@@ -28,6 +28,7 @@ from memos_ray.gateway.fields import (
     printable,
 )
 from memos_ray.gateway.problem_model import Problem
+from memos_ray.gateway.turn_models import EarlierTurns
 
 
 class Span(Model):
@@ -241,8 +242,10 @@ class SearchQuery(Model):
 
     `filter` is an expression such as `tags:work and event_time >= 2023-05-01`, or its JSON form
     (see `docs/filters.md`). `parse` lets the reader take names, times and limits from the query.
-    `token` (from a write) makes that write visible to this search; `wait_indexed` also waits until
-    it is embedded. `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
+    `turns` are the messages before the query, oldest first: what the query leaves to them ("where
+    does she live?", "and in March?") is filled in (see `docs/reader.md`). `token` (from a write)
+    makes that write visible to this search; `wait_indexed` also waits until it is embedded.
+    `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
     What has ceased to hold (`valid_to`) is left out unless `include_ended` is set; with `as_of`,
     what had ceased to hold then. What has been put away is left out unless `include_archived` is
     set.
@@ -264,6 +267,7 @@ class SearchQuery(Model):
     min_relevance: Annotated[float, Field(ge=0, le=1)] = 0.0
     include_ended: bool = False
     include_archived: bool = False
+    turns: EarlierTurns = []
 
 
 class Signal(Model):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn, UsedMemory
 from memos_ray.gateway.fields import Label, Model, Name, NamespaceName
 from memos_ray.gateway.problems import error_of_validation
+from memos_ray.gateway.turn_models import TextPart
 
 
 def _absent(value: Any) -> None:
@@ -91,13 +92,6 @@ class AskingBody(Model):
             return ChatQuery.model_validate(given)
         except ValidationError as error:
             raise error_of_validation(error) from None
-
-
-class TextPart(Model):
-    """A piece of a message; only text is understood."""
-
-    type: Literal["text"]
-    text: str
 
 
 class ChatTurn(Model):

@@ -16,6 +16,7 @@ from memos_ray.core.generation import (
     Sampling,
     estimated_tokens,
 )
+from memos_ray.core.reader.turns import MAX_TURN_CHARS, MAX_TURNS
 from memos_ray.core.scheduling import (
     KeptConversation,
     PlanBudget,
@@ -32,7 +33,9 @@ from memos_ray.core.scheduling import (
 )
 from memos_ray.core.scheduling.plan import Placing
 from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, UsedMemory
+from memos_ray.gateway.chat_models import Turn as ChatTurn
 from memos_ray.gateway.models import Memory
+from memos_ray.gateway.turn_models import EarlierTurn
 
 _UNLIMITED = 1 << 40
 
@@ -218,6 +221,18 @@ def _worth_it(start: PromptStart, query: ChatQuery, found: Sequence[Memory]) -> 
     if query.adapters and any((memory.id, memory.version) in known for memory in found):
         return start
     return replace(start, taught=None)
+
+
+def earlier_turns(messages: Sequence[ChatTurn]) -> list[EarlierTurn]:
+    """Returns what was said before the last thing that the user said, as far as it can matter."""
+    last = max((i for i, one in enumerate(messages) if one.role == "user"), default=0)
+    said = [one for one in messages[:last] if one.role != "system" and one.content.strip()]
+    return [
+        EarlierTurn.model_construct(
+            role="user" if one.role == "user" else "assistant", content=one.content[:MAX_TURN_CHARS]
+        )
+        for one in said[-MAX_TURNS:]
+    ]
 
 
 def _messages(query: ChatQuery) -> list[ChatMessage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube import filters
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import (
     Between,
@@ -31,9 +33,19 @@ from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
-from memos_ray.gateway.understanding import Embedded, Understood, embed, understand
+from memos_ray.gateway.understanding import (
+    Embedded,
+    Understood,
+    embed,
+    steps,
+    understand,
+    with_date,
+)
 from memos_ray.ports import ClockPort, EmbedderPort
 
+_log = logging.getLogger(__name__)
+# Several may speak of one event, and must agree on its date.
+_EVENT_HITS = 10
 _UNTIMED = Not(Present("event_time"))
 
 
@@ -54,15 +66,14 @@ class MemorySearch:
         self._embedder = embedder
         self._clock = clock
         self._limits = limits
+        self._watchers: list[Callable[[str, str], None]] = []
 
     async def search(
         self, context: CallContext, query: SearchQuery, branch: BranchView | None = None
     ) -> SearchResult:
         """Finds memories in one or several namespaces, or in a branch of one."""
-        understood = understand(query, self._clock.now())
-        names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
-        if branch is not None:
-            names = (branch.branch.namespace,)
+        understood = await self.understand(context, query, branch)
+        names = _names(context, understood, branch)
         digest = paging.query_digest(
             "search",
             names,
@@ -77,6 +88,7 @@ class MemorySearch:
             query.include_ended,
             query.include_archived,
             branch and branch.branch.space,
+            *(turn.model_dump_json() for turn in query.turns),
         )
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
@@ -130,9 +142,59 @@ class MemorySearch:
             request_id=context.request_id,
         )
 
-    def _holding(self, query: SearchQuery, understood: Understood) -> Predicate:
+    async def understand(
+        self, context: CallContext, query: SearchQuery, branch: BranchView | None = None
+    ) -> Understood:
+        """Takes a query apart, and looks up the date of an event that a time counts from."""
+        understood = understand(query, self._clock.now())
+        if understood.anchored is not None:
+            names = _names(context, understood, branch)
+            found = await self._of_event(context, query, understood.anchored.event, names, branch)
+            understood = with_date(understood, found, self._clock.now())
+        self._observe(understood)
+        return understood
+
+    def watch(self, watcher: Callable[[str, str], None]) -> None:
+        """Has somebody told how each step of reading a query came out, as `step, outcome`."""
+        self._watchers.append(watcher)
+
+    def _observe(self, understood: Understood) -> None:
+        for step, outcome in steps(understood):
+            _log.info("a question was read: %s %s", step, outcome)
+            for watcher in self._watchers:
+                watcher(step, outcome)
+
+    async def _of_event(
+        self,
+        context: CallContext,
+        query: SearchQuery,
+        event: str,
+        names: tuple[str, ...],
+        branch: BranchView | None,
+    ) -> list[MemCube]:
+        """Searches for an event where the query itself will be searched, with the same rights."""
+        embedded = await self._embed(Understood(event, _EVENT_HITS))
+        token = paging.decode_token(query.token)
+        request = SearchRequest(
+            context=context.hop(),
+            namespace="",
+            text=event,
+            vector=embedded.vector,
+            space=embedded.space,
+            k=_EVENT_HITS,
+            as_of=query.as_of,
+            predicate=Everything() if query.include_ended else self._holding(query, None),
+            legible=embedded.legible,
+        )
+        places = [one for name in names for one in _in(replace(request, namespace=name), branch)]
+        replies = await asyncio.gather(*(self._search_in(one, token) for one in places))
+        hits = list(replies[0].hits) if len(places) == 1 else merge(replies)
+        return [hit.cube for hit in hits]
+
+    def _holding(self, query: SearchQuery, understood: Understood | None) -> Predicate:
         """What holds at the moment asked for, or has held in the time that the query names."""
-        at, named = query.as_of or self._clock.now(), understood.hints.time_range
+        at = query.as_of or self._clock.now()
+        named = None if understood is None else understood.hints.time_range
         return _holds(at if named is None else min(at, named.start))
 
     async def _search_in(self, request: SearchRequest, token: dict[int, int]) -> SearchReply:
@@ -144,6 +206,15 @@ class MemorySearch:
         if not understood.text.strip():
             return Embedded()
         return await asyncio.to_thread(embed, understood, self._embedder())
+
+
+def _names(
+    context: CallContext, understood: Understood, branch: BranchView | None
+) -> tuple[str, ...]:
+    """Where to search."""
+    if branch is not None:
+        return (branch.branch.namespace,)
+    return tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
 
 
 def _in(request: SearchRequest, view: BranchView | None) -> list[SearchRequest]:

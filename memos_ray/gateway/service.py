@@ -45,13 +45,14 @@ from memos_ray.gateway.models import (
     WriteResult,
 )
 from memos_ray.gateway.placement import Placement
+from memos_ray.gateway.questions import Questions
 from memos_ray.gateway.record_models import Diff, History, LogPage
 from memos_ray.gateway.routing import Router, WriteLanes
 from memos_ray.gateway.searching import MemorySearch, filter_of
 from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
 
 
-class MemoryService:
+class MemoryService(Questions):
     """The memory API.
 
     Every method takes the `Caller` and raises `UnauthenticatedError`, `PermissionDeniedError`,

@@ -86,6 +86,16 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         },
         {"query": "x", "filter": {"and": [{"field": "tags", "op": "any", "value": ["a"]}]}},
     ],
+    ("POST", "/v1/understand"): [
+        {
+            "query": f"and what did the {_CANARY} do the week before her birthday?",
+            "turns": [
+                {"role": "user", "content": "Where does Ann live?", "name": "Bo"},
+                {"role": "assistant", "content": [{"type": "text", "text": "In Rome."}]},
+            ],
+            "namespaces": ["user:admin"],
+        }
+    ],
     ("POST", "/v1/chat/completions"): [
         {
             "model": "quoting",

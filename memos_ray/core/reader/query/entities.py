@@ -31,7 +31,7 @@ _NEVER = frozenset(
     json csv utc q1 q2 q3 q4""".split()
 )
 # Words that open a sentence; a capital there proves nothing.
-_OPENERS = frozenset(
+OPENERS = frozenset(
     """a about according actually add after all also although always am an and any are as ask at
     audit based because been before being between both but by can change compare contrast
     correct could delete describe did display do does don't during each edit either
@@ -100,15 +100,20 @@ def find_entities(text: str, participants: Sequence[str]) -> tuple[Entity, ...]:
         text: the request, as written.
         participants: names known from the conversation, recognised in any case.
     """
+    found = entity_spans(text, participants)
+    unique = {entity.text.casefold(): entity for _, _, entity in reversed(found)}
+    return tuple(e for e in dict.fromkeys(e for _, _, e in found) if e in set(unique.values()))
+
+
+def entity_spans(text: str, participants: Sequence[str]) -> list[tuple[int, int, Entity]]:
+    """Finds names with where they begin and end, in the order of the text; see `find_entities`."""
     found: list[tuple[int, int, Entity]] = []
     for begin, end, entity in _candidates(text, participants):
         if all(end <= b or e <= begin for b, e, _ in found):
             found.append((begin, end, entity))
         if len(found) >= _MOST_ENTITIES:
             break
-    found.sort(key=lambda item: item[0])
-    unique = {entity.text.casefold(): entity for _, _, entity in reversed(found)}
-    return tuple(e for e in dict.fromkeys(e for _, _, e in found) if e in set(unique.values()))
+    return sorted(found, key=lambda item: item[0])
 
 
 def _candidates(text: str, participants: Sequence[str]) -> Iterator[tuple[int, int, Entity]]:
@@ -165,7 +170,7 @@ def _capitalised(text: str) -> Iterator[tuple[int, int, Entity]]:
 def _without_openers(words: str) -> str:
     while words:
         first, _, rest = words.partition(" ")
-        if first.casefold().strip(".,'\u2019") not in _OPENERS:
+        if first.casefold().strip(".,'\u2019") not in OPENERS:
             return words
         words = rest.lstrip()
     return ""
@@ -175,7 +180,7 @@ def _without_dates(words: str) -> str:
     kept = words.split(" ")
     while kept and kept[-1].casefold().strip(".") in _NEVER:
         kept.pop()
-    if kept and (kept[0].casefold() in _NEVER or " ".join(kept).casefold() in _OPENERS):
+    if kept and (kept[0].casefold() in _NEVER or " ".join(kept).casefold() in OPENERS):
         return ""
     return " ".join(kept)
 

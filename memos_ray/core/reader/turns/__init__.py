@@ -1,0 +1,24 @@
+"""Questions in a dialogue: what they leave to it is filled in (READ-2)."""
+
+from memos_ray.core.reader.turns.dialogue import (
+    MAX_GROWTH_CHARS,
+    MAX_TURN_CHARS,
+    MAX_TURNS,
+    Decision,
+    Rewriting,
+    Slot,
+    Turn,
+)
+from memos_ray.core.reader.turns.rewrite import MAX_QUESTION_CHARS, rewrite
+
+__all__ = [
+    "MAX_GROWTH_CHARS",
+    "MAX_QUESTION_CHARS",
+    "MAX_TURNS",
+    "MAX_TURN_CHARS",
+    "Decision",
+    "Rewriting",
+    "Slot",
+    "Turn",
+    "rewrite",
+]
