@@ -21,6 +21,7 @@ from memos_ray.cli import (
     memory_commands,
     organise_commands,
     past_commands,
+    persona_commands,
     pipeline_commands,
     receipt_command,
     watching_commands,
@@ -73,6 +74,7 @@ for commands in (
     past_commands,
     adapter_commands,
     pipeline_commands,
+    persona_commands,
     admin_commands,
 ):
     commands.register(app)

@@ -18,6 +18,7 @@ from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
 from memos_ray.client.past_http import HttpPast
+from memos_ray.client.personas_http import HttpPersonas
 from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
 from memos_ray.client.rest_link import RestLink, error_of
@@ -62,6 +63,7 @@ class HttpTransport:
         self.parameter = HttpParameter(self._link)
         self.pipelines = HttpPipelines(self._link)
         self.organising = HttpOrganising(self._link)
+        self.personas = HttpPersonas(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
 

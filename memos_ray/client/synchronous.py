@@ -16,6 +16,7 @@ from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.organising import Organise
 from memos_ray.client.past import Past
+from memos_ray.client.personas import Personas
 from memos_ray.client.pipelines import Pipelines
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
@@ -96,6 +97,11 @@ class MemOS:
     def organise(self) -> Organise:
         """Duplicates, and facts that newer ones have overtaken."""
         return Organise(self._async.organise, self._loop)
+
+    @property
+    def personas(self) -> Personas[MemOS]:
+        """The caller's roles, each with a memory stream of its own."""
+        return Personas(self._async.personas, self._loop, lambda role: self.using(role=role))
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
+from memos_ray.client.personas import PersonaApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
@@ -236,6 +237,11 @@ class Transport(Protocol):
     @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
+        ...
+
+    @property
+    def personas(self) -> PersonaApi:
+        """The verbs of personas."""
         ...
 
     @property

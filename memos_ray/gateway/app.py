@@ -28,6 +28,7 @@ from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.organising_routes import router as organising_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
 from memos_ray.gateway.past_routes import router as past_router
+from memos_ray.gateway.persona_routes import router as persona_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
@@ -105,6 +106,7 @@ def create_app(
         parameter_router,
         pipeline_router,
         organising_router,
+        persona_router,
         ingest_router,
         admin_router,
         lifecycle_router,

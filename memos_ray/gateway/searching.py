@@ -52,10 +52,12 @@ class MemorySearch:
         self._clock = clock
         self._limits = limits
 
-    async def search(self, context: CallContext, query: SearchQuery) -> SearchResult:
-        """Finds memories in one or several namespaces."""
+    async def search(
+        self, context: CallContext, query: SearchQuery, scope: Sequence[str]
+    ) -> SearchResult:
+        """Finds memories in one or several namespaces; in those of `scope` when none is named."""
         understood = understand(query, self._clock.now())
-        names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
+        names = tuple(dict.fromkeys(understood.namespaces or scope))
         digest = paging.query_digest(
             "search",
             names,

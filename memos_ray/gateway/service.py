@@ -43,6 +43,7 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.persona_defaults import as_persona_remembers
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.record_models import Diff, History, LogPage
 from memos_ray.gateway.routing import Router, WriteLanes
@@ -89,9 +90,9 @@ class MemoryService:
         Args:
             namespace: where they go; the caller's own home when absent.
         """
-        context, _ = await self._authenticator.context(caller)
-        context = context.hop()
-        place = namespace or context.principal.id
+        context, policy = await self._authenticator.context(caller)
+        persona, context = policy.persona(context), context.hop()
+        place = namespace or context.home
         if len(memories) > self._limits.batch_items:
             raise PayloadTooLargeError(
                 "too many memories in one call", limit=self._limits.batch_items
@@ -101,6 +102,7 @@ class MemoryService:
         submissions, places = [], []
         for index, memory in enumerate(memories):
             try:
+                memory = as_persona_remembers(memory, persona, place)
                 self._check_size(memory)
             except MemosError as error:
                 results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
@@ -241,7 +243,7 @@ class MemoryService:
     ) -> MemoryPage:
         """Returns one page of a namespace's memories, newest first."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         if not 1 <= limit <= self._limits.results:
             raise InvalidInputError("limit is out of range", limit=limit)
         predicate = filter_of(filter, tags, self._clock.now())
@@ -262,12 +264,13 @@ class MemoryService:
 
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
-        context, _ = await self._authenticator.context(caller)
+        context, policy = await self._authenticator.context(caller)
+        scope = policy.scope(context, self._clock.now())
         if query.wait_indexed:
             # It may wait long, and for nothing that others use.
-            return await self._search.search(context, query)
+            return await self._search.search(context, query, scope)
         async with self._gate.turn(context.principal.tenant):
-            return await self._search.search(context, query)
+            return await self._search.search(context, query, scope)
 
     async def history(
         self,
@@ -329,7 +332,7 @@ class MemoryService:
     ) -> LogPage:
         """Returns the audit log of a namespace: own entries, or all for administrators."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         wanted = replace(query or EventQuery(), namespace=place)
         digest = paging.query_digest("log", place, wanted)
         after = paging.decode_cursor(cursor, digest, paging.AfterEntry).after if cursor else 0

@@ -9,6 +9,7 @@ from typing import Protocol
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
@@ -294,7 +295,9 @@ class GovernancePort(Protocol):
         """Signs the digest of a complete receipt of an erasure, see `core.vault.receipts`."""
         ...
 
-    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+    async def change(
+        self, context: CallContext, operation: AdminOperation | PersonaOperation
+    ) -> Changed:
         """Carries out an administrator's request, durably and on record."""
         ...
 

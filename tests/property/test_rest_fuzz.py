@@ -150,6 +150,11 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
     ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
+    ("PUT", "/v1/personas/{name}"): [
+        {"name": "x"},
+        {"name": "x", "role": "x", "stream": "{home}/x", "shared": ["{home}"], "tags": ["a"]},
+        {"name": "x", "purpose": "care", "preface": "Be brief.", "half_life_s": 60.0},
+    ],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [
