@@ -28,6 +28,8 @@ from memos_ray.actors.shard_parts import (
     activation_memory,
     parameter_memory,
 )
+from memos_ray.actors.source_doors import SourceDoors
+from memos_ray.actors.sources import SourceDesk
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
@@ -53,7 +55,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -113,6 +115,16 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             residency=self._residency,
             reader=self._reader,
             guard=self._guard,
+            clock=parts.clock,
+            executor=self._executor,
+            write=self.write,
+        )
+        self._sources = SourceDesk(
+            store=parts.store,
+            residency=self._residency,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
             clock=parts.clock,
             executor=self._executor,
             write=self.write,
@@ -268,7 +280,10 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
+                + self._sources.counters
             ),
         )
 

@@ -24,6 +24,7 @@ from memos_ray.cli import (
     persona_commands,
     pipeline_commands,
     receipt_command,
+    source_commands,
     watching_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -75,6 +76,7 @@ for commands in (
     adapter_commands,
     pipeline_commands,
     persona_commands,
+    source_commands,
     admin_commands,
 ):
     commands.register(app)

@@ -18,6 +18,7 @@ from memos_ray.client.past import AsyncPast
 from memos_ray.client.personas import AsyncPersonas
 from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
+from memos_ray.client.sources import AsyncSources
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
@@ -169,6 +170,11 @@ class AsyncMemOS(AsyncReads):
         return AsyncPersonas(
             self._transport.personas, self._caller, lambda role: self.using(role=role)
         )
+
+    @property
+    def sources(self) -> AsyncSources:
+        """Authoritative documents, and what they supersede."""
+        return AsyncSources(self._transport.sources, self._caller)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

@@ -41,6 +41,7 @@ class LocalTransport:
         self.pipelines = doorway.pipelines
         self.organising = doorway.organising
         self.personas = doorway.personas
+        self.sources = doorway.sources
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self._stop = stop

@@ -18,6 +18,7 @@ from memos_ray.client.organising import Organise
 from memos_ray.client.past import Past
 from memos_ray.client.personas import Personas
 from memos_ray.client.pipelines import Pipelines
+from memos_ray.client.sources import Sources
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
 from memos_ray.core.cube.metadata import Visibility
@@ -102,6 +103,11 @@ class MemOS:
     def personas(self) -> Personas[MemOS]:
         """The caller's roles, each with a memory stream of its own."""
         return Personas(self._async.personas, self._loop, lambda role: self.using(role=role))
+
+    @property
+    def sources(self) -> Sources:
+        """Authoritative documents, and what they supersede."""
+        return Sources(self._async.sources, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

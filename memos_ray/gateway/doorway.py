@@ -25,6 +25,7 @@ from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
+from memos_ray.gateway.sources import SourceService
 from memos_ray.ports import (
     BlobStorePort,
     ClockPort,
@@ -95,6 +96,9 @@ class Doorway:
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
+        self.sources = SourceService(
+            router=router, authenticator=authenticator, memories=self.memories, clock=clock
+        )
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(
             authenticator, self.memories, self.activation, backend.models, clock

@@ -40,9 +40,10 @@ from memos_ray.core.vault.requests import (
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.records import EventQuery
+from memos_ray.ports.sources import SourcesPort
 
 
-class ShardPort(Protocol):
+class ShardPort(SourcesPort, Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,

@@ -150,6 +150,11 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
     ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
+    ("POST", "/v1/sources"): [
+        {"name": "g", "issuer": "i", "valid_from": "2026-01-01T00:00:00Z", "text": "# A\nb 1."},
+    ],
+    ("POST", "/v1/sources/findings/accept"): [{"ids": ["x"]}, {"source": "x"}],
+    ("POST", "/v1/sources/findings/refuse"): [{"ids": ["x"]}],
     ("PUT", "/v1/personas/{name}"): [
         {"name": "x"},
         {"name": "x", "role": "x", "stream": "{home}/x", "shared": ["{home}"], "tags": ["a"]},

@@ -105,6 +105,8 @@ LEAKS: dict[str, Callable[[InProcess, Caller, str, str], Awaitable[object]]] = {
     "archive": lambda m, c, id, ns: m.service.archive(c, id, ns),
     "erase": lambda m, c, id, ns: m.service.delete(c, id, ns, hard=True),
     "organise": lambda m, c, id, ns: m.doorway.organising.proposals(c, ns),
+    "sources": lambda m, c, id, ns: m.doorway.sources.list(c, ns),
+    "findings": lambda m, c, id, ns: m.doorway.sources.findings(c, ns),
     "caches": lambda m, c, id, ns: m.doorway.activation.caches(c, ns),
     "adapters": lambda m, c, id, ns: m.doorway.parameter.lessons(c, ns),
     "proposals": lambda m, c, id, ns: m.doorway.parameter.proposals(c, ns),
