@@ -21,6 +21,7 @@ from memos_ray.actors.past import PastDoors
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.reuse import ReuseDoors, ReuseLooking
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.shard_parts import (
     Judged,
@@ -55,7 +56,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -128,6 +129,9 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, LifecycleDoors, PastDoo
             clock=parts.clock,
             executor=self._executor,
             write=self.write,
+        )
+        self._reuse = ReuseLooking(
+            store=parts.store, guard=self._guard, clock=parts.clock, executor=self._executor
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -284,6 +288,7 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, LifecycleDoors, PastDoo
                 + self._activation.counters
                 + self._parameter.proposals.counters
                 + self._sources.counters
+                + self._reuse.counters
             ),
         )
 

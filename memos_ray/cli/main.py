@@ -24,6 +24,7 @@ from memos_ray.cli import (
     persona_commands,
     pipeline_commands,
     receipt_command,
+    reuse_command,
     source_commands,
     watching_commands,
 )
@@ -67,6 +68,7 @@ for commands in (
     ingest_command,
     finding_commands,
     watching_commands,
+    reuse_command,
     receipt_command,
     organise_commands,
     chat_command,

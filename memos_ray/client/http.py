@@ -22,6 +22,7 @@ from memos_ray.client.personas_http import HttpPersonas
 from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
 from memos_ray.client.rest_link import RestLink, error_of
+from memos_ray.client.reuse import HttpReuse
 from memos_ray.client.sources_http import HttpSources
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
@@ -66,6 +67,7 @@ class HttpTransport:
         self.organising = HttpOrganising(self._link)
         self.personas = HttpPersonas(self._link)
         self.sources = HttpSources(self._link)
+        self.reusing = HttpReuse(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
 

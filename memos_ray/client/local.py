@@ -42,6 +42,7 @@ class LocalTransport:
         self.organising = doorway.organising
         self.personas = doorway.personas
         self.sources = doorway.sources
+        self.reusing = doorway.reuse
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self._stop = stop

@@ -38,6 +38,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.reuse_models import ReuseResult
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="MemOS")
@@ -189,6 +190,12 @@ class MemOS:
     ) -> SearchResult:
         """Finds memories; see `AsyncMemOS.search`."""
         return self._loop.run(self._async.search(query, namespace=namespace, **fields))
+
+    def reuse(
+        self, task: str, *, namespace: str | Sequence[str] | None = None, limit: int = 10
+    ) -> ReuseResult:
+        """Returns what earlier tasks like this one have used; see `AsyncMemOS.reuse`."""
+        return self._loop.run(self._async.reuse(task, namespace=namespace, limit=limit))
 
     def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it; see `AsyncMemOS.chat`."""

@@ -9,6 +9,7 @@ from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.client.personas import PersonaApi
 from memos_ray.client.receipts import ReceiptApi
+from memos_ray.client.reuse import ReuseApi
 from memos_ray.client.sources import SourcesApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.pipeline.definition import PipelineSpec
@@ -238,6 +239,11 @@ class Transport(Protocol):
     @property
     def sources(self) -> SourcesApi:
         """The verbs of trusted sources."""
+        ...
+
+    @property
+    def reusing(self) -> ReuseApi:
+        """What earlier tasks have used."""
         ...
 
     @property

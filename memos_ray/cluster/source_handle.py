@@ -1,4 +1,4 @@
-"""The part of a shard's handle that is about trusted sources."""
+"""The part of a shard's handle that is about trusted sources and cross-task reuse."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.reuse import Reuse, ReuseTask
 from memos_ray.core.sources import ShownFinding, Source
 from memos_ray.errors import MemosError
 
 
 class SourceCalls(ABC):
-    """Implements `ports.SourcesPort`; a handle is the rest."""
+    """Implements `ports.SourcesPort` and `ports.ReusePort`; a handle is the rest."""
 
     @abstractmethod
     async def _call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Calls a method of the shard."""
+
+    async def reuse(
+        self, partition: int, context: CallContext, namespace: str, task: ReuseTask, limit: int
+    ) -> Reuse:
+        """Returns what tasks like this one have used."""
+        found: Reuse = await self._call("reuse", partition, context, namespace, task, limit)
+        return found
 
     async def put_source(self, partition: int, context: CallContext, source: Source) -> Source:
         """Keeps an edition, or its sections."""

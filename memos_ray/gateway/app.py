@@ -33,6 +33,7 @@ from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
+from memos_ray.gateway.reuse_routes import router as reuse_router
 from memos_ray.gateway.source_routes import router as source_router
 
 _DESCRIPTION = (
@@ -109,6 +110,7 @@ def create_app(
         organising_router,
         persona_router,
         source_router,
+        reuse_router,
         ingest_router,
         admin_router,
         lifecycle_router,

@@ -23,6 +23,7 @@ from memos_ray.gateway.personas import PersonaService
 from memos_ray.gateway.pipelines import PipelineService
 from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
+from memos_ray.gateway.reuse import ReuseService
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
 from memos_ray.gateway.sources import SourceService
@@ -98,6 +99,9 @@ class Doorway:
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
         self.sources = SourceService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
+        )
+        self.reuse = ReuseService(
+            router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
         )
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(

@@ -40,10 +40,10 @@ from memos_ray.core.vault.requests import (
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.records import EventQuery
-from memos_ray.ports.sources import SourcesPort
+from memos_ray.ports.sources import ReusePort, SourcesPort
 
 
-class ShardPort(SourcesPort, Protocol):
+class ShardPort(SourcesPort, ReusePort, Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,

@@ -1,4 +1,4 @@
-"""Trusted sources, as a shard serves them."""
+"""Trusted sources and cross-task reuse, as a shard serves them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.reuse import Reuse, ReuseTask
 from memos_ray.core.sources import ShownFinding, Source
 from memos_ray.errors import MemosError
+
+
+class ReusePort(Protocol):
+    """The part of `ShardPort` that is about what earlier tasks have used."""
+
+    async def reuse(
+        self, partition: int, context: CallContext, namespace: str, task: ReuseTask, limit: int
+    ) -> Reuse:
+        """Returns what tasks like this one have used, of what the caller may read."""
+        ...
 
 
 class SourcesPort(Protocol):

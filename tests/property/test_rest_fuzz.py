@@ -150,6 +150,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
     ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
+    ("POST", "/v1/reuse"): [{"task": "tea"}, {"task": "tea", "namespaces": ["x"], "limit": 2}],
     ("POST", "/v1/sources"): [
         {"name": "g", "issuer": "i", "valid_from": "2026-01-01T00:00:00Z", "text": "# A\nb 1."},
     ],

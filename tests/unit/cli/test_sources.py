@@ -26,3 +26,10 @@ def test_APP_3_sources_on_the_command_line(call: Any, run: Any, tmp_path: Path) 
     assert "decided by user:admin" in run("source", "review", "--decided").stdout
     call("source", "refuse", one["id"], code=ExitCode.PARTLY)
     assert call("source", "accept", "--source", added["id"])["results"] == []
+
+
+def test_APP_2_reuse_on_the_command_line(call: Any, run: Any) -> None:
+    assert call("reuse", "paint the fence") == {"tasks": [], "offers": [], "partial": False}
+    call("add", "The fence is green.", "--purpose", "painting")
+    assert run("reuse", "paint the fence", "--purpose", "gardening").exit_code == ExitCode.DONE
+    call("reuse", "", code=ExitCode.INVALID)
