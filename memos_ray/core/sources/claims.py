@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -75,11 +75,13 @@ class Claim:
     Attributes:
         text: as it stands, without marks of a list.
         words: its content words as terms, without numbers, bounds and denials.
+        order: the same words as they are written, in order.
         numbers: as they are written, thousands separators removed.
     """
 
     text: str
     words: frozenset[str]
+    order: tuple[str, ...]
     numbers: Counter[str]
     bounds: frozenset[Bound]
     denied: bool
@@ -92,13 +94,7 @@ def claims(text: str) -> list[Claim]:
 
 def cues(claim: Claim) -> list[tuple[str, ...]]:
     """Runs of words, each of which a sentence about the same might have; for a word index."""
-    stops = stop_words("en")
-    words = [
-        word
-        for word in split_words(_NUMBER.sub(" ", fold(claim.text)))
-        if is_unspaced(word) or word not in stops
-    ]
-    words = list(dict.fromkeys(words))
+    words = list(dict.fromkeys(claim.order))
     if len(words) <= _CUE_WORDS:
         return [tuple(words)] if words else []
     return [tuple(words[at : at + _CUE_WORDS]) for at in range(len(words) - _CUE_WORDS + 1)]
@@ -127,8 +123,11 @@ def _claim(sentence: str) -> Claim:
     rest, denials = _DENIED.subn(" ", rest)
     rest = _SAID_OF_DOING.sub(" ", rest)
     numbers = Counter(_value(found) for found in _NUMBER.findall(rest))
-    words = frozenset(_terms(_NUMBER.sub(" ", rest)))
-    return Claim(sentence, words, numbers, frozenset(bounds), denials % 2 == 1)
+    stops = stop_words("en")
+    found = split_words(_NUMBER.sub(" ", rest))
+    order = tuple(word for word in found if is_unspaced(word) or word not in stops)
+    words = frozenset(_terms(order))
+    return Claim(sentence, words, order, numbers, frozenset(bounds), denials % 2 == 1)
 
 
 def _value(written: str) -> str:
@@ -136,11 +135,11 @@ def _value(written: str) -> str:
     return whole.rstrip("0").rstrip(".") if "." in whole else whole
 
 
-def _terms(folded: str) -> Iterator[str]:
-    stem, stops = stemmer("en"), stop_words("en")
-    for word in split_words(folded):
+def _terms(words: Iterable[str]) -> Iterator[str]:
+    stem = stemmer("en")
+    for word in words:
         if is_unspaced(word):
             pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
             yield from (pair for pair in pairs if not is_stop_bigram(pair))
-        elif word not in stops:
+        else:
             yield stem(word)

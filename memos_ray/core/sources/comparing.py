@@ -55,7 +55,7 @@ def compare_editions(held: str, said: str) -> Verdict:
     found = _contradiction(held, said, None, in_place=True)
     if found is not None:
         return found
-    if split_words(fold(held)) == split_words(fold(said)):
+    if split_words(fold(_body(held))) == split_words(fold(_body(said))):
         return Verdict(Kind.UNCHANGED, 1.0, ("the newer edition says the same",))
     gone = [one.text for one in claims(held) if one.text not in said]
     come = [one.text for one in claims(said) if one.text not in held]
@@ -129,6 +129,11 @@ def _changes(old: Claim, new: Claim) -> list[str]:
     if old.bounds and new.bounds and not old.bounds & new.bounds:
         found.append(f"{' and '.join(old.bounds)} \u2192 {' and '.join(new.bounds)}")
     return found
+
+
+def _body(text: str) -> str:
+    """A section without its headings, which are renumbered when sections move."""
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
 def _quoted(text: str) -> str:

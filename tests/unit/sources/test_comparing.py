@@ -75,7 +75,7 @@ def test_APP_3_the_sentence_that_fits_best_is_compared() -> None:
 
 
 def test_APP_3_sections_of_two_editions() -> None:
-    same = compare_editions("# A\nRest is advised.", "# A\nRest is  advised.")
+    same = compare_editions("# 1 A\nRest is advised.", "# 2 A\nRest is  advised.")
     assert same.kind is Kind.UNCHANGED
     revised = compare_editions("Rest and drink water.", "Rest, and see a nurse soon.")
     assert revised.kind is Kind.REVISED
