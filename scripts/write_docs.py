@@ -107,7 +107,6 @@ def routes() -> str:
     # Nothing is asked, so that nothing need stand behind the door.
     nothing: Any = None
     unused: Doorway = object.__new__(Doorway)
-    unused.chats = ChatService(nothing, nothing, nothing, {})
     unused.memories = MemoryService(
         router=nothing,
         authenticator=nothing,
@@ -115,6 +114,7 @@ def routes() -> str:
         clock=nothing,
         limits=Settings().limits,
     )
+    unused.chats = ChatService(nothing, nothing, nothing, {}, nothing)
     document = create_app(unused, Settings()).openapi()
     rows = (
         (

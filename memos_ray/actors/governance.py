@@ -26,6 +26,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.keys import KeyProof
 from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import DIRECTORY, SignedLease, SignedSnapshot
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.receipts import attest
@@ -94,7 +95,9 @@ class MemGovernance:
         changed = await self._write(lambda: self._changes.bootstrap(tenant, first_key))
         return None if changed is None else changed.secret
 
-    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+    async def change(
+        self, context: CallContext, operation: AdminOperation | PersonaOperation
+    ) -> Changed:
         """Carries out an administrator's request, durably and on record.
 
         Raises:

@@ -140,7 +140,7 @@ class StepWork:
 
     async def _find(self, step: Retrieve, item: MemCube | None) -> list[MemCube]:
         context = self.run.context
-        place = step.namespace or context.principal.id
+        place = step.namespace or context.home
         scope = await self._named(*step.ids, step.query or "", item=item)
         if step.ids:
             ids = [render(one, scope) for one in step.ids]
@@ -173,7 +173,7 @@ class StepWork:
 
     async def _creation(self, step: Create, item: MemCube | None) -> Effect:
         context = self.run.context
-        place = step.namespace or context.principal.id
+        place = step.namespace or context.home
         partition = await self.vault.partition(context, place)
         scope = await self._named(step.text, step.memory_id or "", *step.tags, item=item)
         sources = [_ref(item)] if item else self._met(step)

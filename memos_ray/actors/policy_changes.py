@@ -25,6 +25,8 @@ from memos_ray.core.access.founding import Ruling, found, reopen
 from memos_ray.core.access.judge import judge, judge_tenant
 from memos_ray.core.access.keys import KEY_ENTROPY_BYTES, KeyProof, mint, proof_digest
 from memos_ray.core.access.model import CLUSTER, TENANT_ITSELF, ApiKey
+from memos_ray.core.access.persona_judge import judge_persona
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.vault.log import Event, Outcome
 from memos_ray.errors import InvalidInputError, PermissionDeniedError
@@ -72,7 +74,7 @@ class PolicyChanges:
         self._store.commit(before, ruling, listing, _event(boot, "bootstrap", ruling, now))
         return _changed(replace(ruling, secret=secret or None))
 
-    def apply(self, context: CallContext, operation: AdminOperation) -> Changed:
+    def apply(self, context: CallContext, operation: AdminOperation | PersonaOperation) -> Changed:
         """Carries out an operation.
 
         Raises:
@@ -116,9 +118,11 @@ class PolicyChanges:
         self,
         caller: Stored[TenantPolicy],
         context: CallContext,
-        operation: AdminOperation,
+        operation: AdminOperation | PersonaOperation,
         now: datetime,
     ) -> tuple[Stored[TenantPolicy] | None, Ruling]:
+        if isinstance(operation, PersonaOperation):
+            return caller, judge_persona(caller.content, context, operation, now)
         entropy = self._entropy(KEY_ENTROPY_BYTES)
         if not isinstance(operation, CreateTenant | SetTenant):
             return caller, judge(caller.content, context, operation, now, entropy)
@@ -140,7 +144,7 @@ def _changed(ruling: Ruling) -> Changed:
     return Changed(policy.tenant, policy.version, ruling.id, ruling.secret)
 
 
-def _name(operation: AdminOperation) -> str:
+def _name(operation: AdminOperation | PersonaOperation) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
 
 
@@ -164,7 +168,10 @@ def _shown(change: DocumentChange) -> str | None:
 
 
 def _denied(
-    context: CallContext, operation: AdminOperation, error: PermissionDeniedError, now: datetime
+    context: CallContext,
+    operation: AdminOperation | PersonaOperation,
+    error: PermissionDeniedError,
+    now: datetime,
 ) -> Event:
     namespace = error.details.get("namespace")
     if not isinstance(namespace, str):

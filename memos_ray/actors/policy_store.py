@@ -6,7 +6,8 @@ once collide on it, whatever documents they touch.
 
     tenant ""    directory/head     the `Directory` of all tenants
     tenant x     policy/head        {"version": n}
-                 tenant/…, principal/…, role/…, rule/…, grant/…, key/…, namespace/…, issuer/…
+                 tenant/…, principal/…, role/…, rule/…, grant/…, key/…, namespace/…, issuer/…,
+                 persona/…
 
 Concurrency: every method may be called from any thread. What is held is only ever used after the
 head's revision has been read, so that a late writer here can cost a reload, never a wrong answer.

@@ -21,6 +21,7 @@ from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.reuse import ReuseDoors, ReuseLooking
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.shard_parts import (
     Judged,
@@ -28,6 +29,8 @@ from memos_ray.actors.shard_parts import (
     activation_memory,
     parameter_memory,
 )
+from memos_ray.actors.source_doors import SourceDoors
+from memos_ray.actors.sources import SourceDesk
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
@@ -53,7 +56,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, BranchDoors):
+class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDoors, BranchDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -116,6 +119,19 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, BranchDoors):
             clock=parts.clock,
             executor=self._executor,
             write=self.write,
+        )
+        self._sources = SourceDesk(
+            store=parts.store,
+            residency=self._residency,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            write=self.write,
+        )
+        self._reuse = ReuseLooking(
+            store=parts.store, guard=self._guard, clock=parts.clock, executor=self._executor
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -269,7 +285,11 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, BranchDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
+                + self._sources.counters
+                + self._reuse.counters
             ),
         )
 

@@ -139,7 +139,7 @@ class Call:
             api_key=place.api_key,
             settings=settings,
             purpose=place.purpose,
-            role=place.as_role,
+            role=place.as_role or settings.client.role,
             application=place.application,
         )
 

@@ -22,8 +22,11 @@ from memos_ray.cli import (
     memory_commands,
     organise_commands,
     past_commands,
+    persona_commands,
     pipeline_commands,
     receipt_command,
+    reuse_command,
+    source_commands,
     understand_command,
     watching_commands,
 )
@@ -68,6 +71,7 @@ for commands in (
     finding_commands,
     understand_command,
     watching_commands,
+    reuse_command,
     receipt_command,
     organise_commands,
     chat_command,
@@ -77,6 +81,8 @@ for commands in (
     branch_commands,
     adapter_commands,
     pipeline_commands,
+    persona_commands,
+    source_commands,
     admin_commands,
 ):
     commands.register(app)

@@ -16,8 +16,10 @@ from memos_ray.client.kv import AsyncKv
 from memos_ray.client.lifecycle import AsyncLifecycle
 from memos_ray.client.organising import AsyncOrganise
 from memos_ray.client.past import AsyncPast
+from memos_ray.client.personas import AsyncPersonas
 from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
+from memos_ray.client.sources import AsyncSources
 from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
@@ -162,6 +164,18 @@ class AsyncMemOS(AsyncReads):
     def organise(self) -> AsyncOrganise:
         """Duplicates, and facts that newer ones have overtaken."""
         return AsyncOrganise(self._transport.organising, self._caller)
+
+    @property
+    def personas(self) -> AsyncPersonas[AsyncMemOS]:
+        """The caller's roles, each with a memory stream of its own."""
+        return AsyncPersonas(
+            self._transport.personas, self._caller, lambda role: self.using(role=role)
+        )
+
+    @property
+    def sources(self) -> AsyncSources:
+        """Authoritative documents, and what they supersede."""
+        return AsyncSources(self._transport.sources, self._caller)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

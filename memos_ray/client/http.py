@@ -19,9 +19,12 @@ from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
 from memos_ray.client.past_http import HttpPast
+from memos_ray.client.personas_http import HttpPersonas
 from memos_ray.client.pipelines_http import HttpPipelines
 from memos_ray.client.receipts_http import HttpReceipts
 from memos_ray.client.rest_link import RestLink, error_of
+from memos_ray.client.reuse import HttpReuse
+from memos_ray.client.sources_http import HttpSources
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import UnavailableError
@@ -64,6 +67,9 @@ class HttpTransport:
         self.parameter = HttpParameter(self._link)
         self.pipelines = HttpPipelines(self._link)
         self.organising = HttpOrganising(self._link)
+        self.personas = HttpPersonas(self._link)
+        self.sources = HttpSources(self._link)
+        self.reusing = HttpReuse(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
         self.branches = HttpBranches(self._link)

@@ -41,6 +41,9 @@ class LocalTransport:
         self.parameter = doorway.parameter
         self.pipelines = doorway.pipelines
         self.organising = doorway.organising
+        self.personas = doorway.personas
+        self.sources = doorway.sources
+        self.reusing = doorway.reuse
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self.branches = doorway.branches

@@ -11,6 +11,7 @@ from memos_ray.client.connection import Connection
 from memos_ray.gateway.models import Memory, MemoryPage, SearchQuery, SearchResult
 from memos_ray.gateway.paging import encode_token
 from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.gateway.reuse_models import ReuseQuery, ReuseResult
 from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
 
@@ -73,6 +74,22 @@ class AsyncReads(Connection):
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
         return await self._transport.understand(self._caller(), wanted)
+
+    async def reuse(
+        self, task: str, *, namespace: str | Sequence[str] | None = None, limit: int = 10
+    ) -> ReuseResult:
+        """Returns what earlier tasks like this one have used usefully, with reasons.
+
+        A task is named by the purpose that its calls state; what this client's purpose has used
+        itself is left out.
+
+        Args:
+            task: what is to be done, in words.
+            namespace: where to look, one or several; as in `search` when absent.
+        """
+        names = [namespace] if isinstance(namespace, str) else namespace
+        query = valid(ReuseQuery, task=task, namespaces=names, limit=limit)
+        return await self._transport.reusing.find(self._caller(), query)
 
     async def history(
         self,

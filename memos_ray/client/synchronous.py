@@ -17,7 +17,9 @@ from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.opening import open_transport
 from memos_ray.client.organising import Organise
 from memos_ray.client.past import Past
+from memos_ray.client.personas import Personas
 from memos_ray.client.pipelines import Pipelines
+from memos_ray.client.sources import Sources
 from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
 from memos_ray.core.cube.metadata import Visibility
@@ -37,6 +39,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.reuse_models import ReuseResult
 from memos_ray.gateway.understanding_models import Question, Understanding
 
 T = TypeVar("T")
@@ -98,6 +101,16 @@ class MemOS:
     def organise(self) -> Organise:
         """Duplicates, and facts that newer ones have overtaken."""
         return Organise(self._async.organise, self._loop)
+
+    @property
+    def personas(self) -> Personas[MemOS]:
+        """The caller's roles, each with a memory stream of its own."""
+        return Personas(self._async.personas, self._loop, lambda role: self.using(role=role))
+
+    @property
+    def sources(self) -> Sources:
+        """Authoritative documents, and what they supersede."""
+        return Sources(self._async.sources, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:
@@ -194,6 +207,12 @@ class MemOS:
     ) -> Understanding:
         """Says what a search would make of a question; see `AsyncMemOS.understand`."""
         return self._loop.run(self._async.understand(question, namespace=namespace, **fields))
+
+    def reuse(
+        self, task: str, *, namespace: str | Sequence[str] | None = None, limit: int = 10
+    ) -> ReuseResult:
+        """Returns what earlier tasks like this one have used; see `AsyncMemOS.reuse`."""
+        return self._loop.run(self._async.reuse(task, namespace=namespace, limit=limit))
 
     def chat(self, messages: Messages, model: str | None = None, **fields: Any) -> ChatAnswer:
         """Answers a conversation, with memories before it; see `AsyncMemOS.chat`."""

@@ -8,6 +8,10 @@ from typing import Any, Protocol
 from memos_ray.client.branches import BranchesApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
+from memos_ray.client.personas import PersonaApi
+from memos_ray.client.receipts import ReceiptApi
+from memos_ray.client.reuse import ReuseApi
+from memos_ray.client.sources import SourcesApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
@@ -43,7 +47,6 @@ from memos_ray.gateway.pipeline_models import (
     StoredPipelineList,
 )
 from memos_ray.gateway.proposal_models import Proposal, ProposalList
-from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.gateway.understanding_models import Question, Understanding
 from memos_ray.ports import EventQuery
@@ -79,16 +82,6 @@ class ActivationApi(Protocol):
 
     async def evict(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
         """Lets go of a cache."""
-        ...
-
-
-class ReceiptApi(Protocol):
-    """Receipts of erasures; every method raises the errors of `memos_ray.errors`."""
-
-    async def receipt(
-        self, caller: Caller, memory_id: str, namespace: str | None = None
-    ) -> ErasureReceipt:
-        """Returns the receipt of an erased memory."""
         ...
 
 
@@ -238,6 +231,21 @@ class Transport(Protocol):
     @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
+        ...
+
+    @property
+    def personas(self) -> PersonaApi:
+        """The verbs of personas."""
+        ...
+
+    @property
+    def sources(self) -> SourcesApi:
+        """The verbs of trusted sources."""
+        ...
+
+    @property
+    def reusing(self) -> ReuseApi:
+        """What earlier tasks have used."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from memos_ray.cluster.remote import RemoteActor
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.lifecycle.reports import LifecycleStatus
 from memos_ray.core.vault.log import Event
@@ -71,7 +72,9 @@ class PolicyHandle:
         signature: bytes = await self._authority.call("attest", tenant, receipt_digest)
         return signature
 
-    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+    async def change(
+        self, context: CallContext, operation: AdminOperation | PersonaOperation
+    ) -> Changed:
         """Carries out an administrator's request."""
         changed: Changed = await self._authority.call("change", context, operation)
         return changed

@@ -8,6 +8,7 @@ from typing import Any
 
 from memos_ray.cluster.packing import pack, unpack
 from memos_ray.cluster.remote import RemoteActor
+from memos_ray.cluster.source_handle import SourceCalls
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
@@ -43,7 +44,7 @@ _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
 
 
-class ShardHandle:
+class ShardHandle(SourceCalls):
     """A remote shard. Implements `ports.ShardPort`."""
 
     def __init__(self, name: str, namespace: str) -> None:

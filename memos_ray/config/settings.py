@@ -190,6 +190,9 @@ class ClientSettings(Section):
 
     url: HttpUrl | None = Field(None, description="Where the REST door is, as `http://host:8700`.")
     api_key: SecretStr | None = Field(None, description="Credential of the caller.")
+    role: str | None = Field(
+        None, description="Role that the command line uses; see `memos-ray persona use`."
+    )
     timeout_s: Seconds = Field(35.0, description="Longest wait for one answer over HTTP.")
     attempts: Positive = Field(5, description="Most tries of one request over HTTP.")
 

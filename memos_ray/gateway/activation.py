@@ -64,7 +64,7 @@ class ActivationService:
             NotFoundError: there is no such adapter that may be used.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         return await self._router.call(
@@ -89,7 +89,7 @@ class ActivationService:
             conversation: tells it from the caller's others.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         answered = AnsweredPrompt(
             context.hop(),
@@ -111,7 +111,7 @@ class ActivationService:
             InvalidInputError: their text is shorter than a KV block, or too long for the model.
         """
         context, _ = await self._authenticator.context(caller)
-        place = conversion.namespace or context.principal.id
+        place = conversion.namespace or context.home
         partition = await self._placement.home(context, place)
         request = ConvertRequest(
             context.hop(),
@@ -128,7 +128,7 @@ class ActivationService:
     async def caches(self, caller: Caller, namespace: str | None = None) -> CacheList:
         """Returns the activation memories of a namespace and the state of their caches."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         found = await self._router.call(

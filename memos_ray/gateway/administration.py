@@ -6,6 +6,7 @@ from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.vault.log import Event
 from memos_ray.gateway.admin_models import Who
 from memos_ray.gateway.callers import Authenticator, Caller
@@ -34,7 +35,7 @@ class AdminService:
             scopes=list(who.scopes),
         )
 
-    async def change(self, caller: Caller, operation: AdminOperation) -> Changed:
+    async def change(self, caller: Caller, operation: AdminOperation | PersonaOperation) -> Changed:
         """Carries out an administrator's request; the next call here is judged by what it changed.
 
         Raises:

@@ -29,10 +29,13 @@ from memos_ray.gateway.operations_routes import router as operations_router
 from memos_ray.gateway.organising_routes import router as organising_router
 from memos_ray.gateway.parameter_routes import router as parameter_router
 from memos_ray.gateway.past_routes import router as past_router
+from memos_ray.gateway.persona_routes import router as persona_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
+from memos_ray.gateway.reuse_routes import router as reuse_router
+from memos_ray.gateway.source_routes import router as source_router
 from memos_ray.gateway.understanding_routes import router as understanding_router
 
 _DESCRIPTION = (
@@ -109,6 +112,9 @@ def create_app(
         parameter_router,
         pipeline_router,
         organising_router,
+        persona_router,
+        source_router,
+        reuse_router,
         ingest_router,
         admin_router,
         lifecycle_router,

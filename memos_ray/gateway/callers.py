@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access import keys
@@ -80,6 +80,10 @@ class Authenticator:
             request_id=caller.request_id,
             policy=policy.version,
         )
+        persona = policy.persona(context)
+        if persona is not None:
+            purpose = context.purpose or persona.purpose
+            context = replace(context, purpose=purpose, stream=persona.stream)
         return context, policy
 
     async def _known(self, tenant: str) -> None:

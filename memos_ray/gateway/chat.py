@@ -25,9 +25,10 @@ from memos_ray.gateway.chat_models import (
 )
 from memos_ray.gateway.model_ids import resolve
 from memos_ray.gateway.models import Memory, NewMemory, SearchQuery
+from memos_ray.gateway.persona_defaults import as_persona_speaks
 from memos_ray.gateway.prompting import Prompt, earlier_turns, kept_session
 from memos_ray.gateway.service import MemoryService
-from memos_ray.ports import ModelPort
+from memos_ray.ports import ClockPort, ModelPort
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ class ChatService:
         memories: MemoryService,
         activation: ActivationService,
         models: Mapping[str, ModelPort],
+        clock: ClockPort,
     ) -> None:
         self._authenticator = authenticator
         self._memories = memories
         self._activation = activation
         self._models = models
+        self._clock = clock
         self._learning: set[asyncio.Task[None]] = set()
         self._watchers: list[Callable[[str, KvUse], None]] = []
 
@@ -89,7 +92,9 @@ class ChatService:
             OverloadedError: too many requests wait for the model.
             UnavailableError: the model or the memory does not answer.
         """
-        context, _ = await self._authenticator.context(caller)
+        context, policy = await self._authenticator.context(caller)
+        scope = policy.scope(context, self._clock.now())
+        query = as_persona_speaks(query, policy.persona(context), scope)
         named = resolve(query.model, self._models)
         if named is None:
             raise NotFoundError("there is no such model", model=query.model, known=self.models)
@@ -98,7 +103,7 @@ class ChatService:
         wanted = query.adapters and not named.bare
         query = query.model_copy(update={"model": named.base, "adapters": wanted})
         model = self._models[named.base]
-        home = query.namespaces[0] if query.namespaces else context.principal.id
+        home = query.namespaces[0] if query.namespaces else context.home
         session = kept_session(query, template=template)
         found, start = await asyncio.gather(
             self._found(caller, query), self._start(caller, query, session, named.adapter)

@@ -20,11 +20,14 @@ from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.organising import OrganisingService
 from memos_ray.gateway.parameter import ParameterService
 from memos_ray.gateway.past import PastService
+from memos_ray.gateway.personas import PersonaService
 from memos_ray.gateway.pipelines import PipelineService
 from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
+from memos_ray.gateway.reuse import ReuseService
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.service import MemoryService
+from memos_ray.gateway.sources import SourceService
 from memos_ray.ports import (
     BlobStorePort,
     ClockPort,
@@ -102,10 +105,19 @@ class Doorway:
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
+        self.sources = SourceService(
+            router=router, authenticator=authenticator, memories=self.memories, clock=clock
+        )
+        self.reuse = ReuseService(
+            router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
+        )
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
-        self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
+        self.chats = ChatService(
+            authenticator, self.memories, self.activation, backend.models, clock
+        )
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)
+        self.personas = PersonaService(authenticator, self.admin, clock)
 
     async def warm(self) -> None:
         """Loads the embedder, so that the first search does not wait for it.

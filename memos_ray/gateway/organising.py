@@ -24,7 +24,7 @@ class OrganisingService:
     async def proposals(self, caller: Caller, namespace: str | None = None) -> OrganisingList:
         """Returns what is proposed about memories of a namespace that the caller may read."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         found = await self._router.call(
@@ -47,7 +47,7 @@ class OrganisingService:
             IllegalStateError: it has been decided, or does not hold any more.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         return _shown(
@@ -68,7 +68,7 @@ class OrganisingService:
             PermissionDeniedError: the caller does not administer the namespace.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         await self._router.call(

@@ -48,7 +48,7 @@ class ParameterService(ProposalService):
             IllegalStateError: the model is learning something of this namespace already.
         """
         context, _ = await self._authenticator.context(caller)
-        place = teaching.namespace or context.principal.id
+        place = teaching.namespace or context.home
         partition = await self._placement.home(context, place)
         request = TeachRequest(
             context.hop(),
@@ -72,7 +72,7 @@ class ParameterService(ProposalService):
                 namespace already.
         """
         context, _ = await self._authenticator.context(caller)
-        place = merging.namespace or context.principal.id
+        place = merging.namespace or context.home
         partition = await self._placement.home(context, place)
         request = MergeRequest(
             context.hop(),
@@ -103,7 +103,7 @@ class ParameterService(ProposalService):
             IllegalStateError: the model is learning something of this namespace already.
         """
         context, _ = await self._authenticator.context(caller)
-        place = sources.namespace or context.principal.id
+        place = sources.namespace or context.home
         partition = await self._placement.home(context, place)
         check_peft(config, np.frombuffer(tensors, np.uint8))
         request = ImportRequest(
@@ -130,7 +130,7 @@ class ParameterService(ProposalService):
             IllegalStateError: a memory that it has learnt does not hold any more.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         first = await self._part(context, place, adapter_id, 0)
         return AdapterFiles(
             first.config, self._pieces(context, place, adapter_id, first), first.size_bytes
@@ -139,7 +139,7 @@ class ParameterService(ProposalService):
     async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
         """Returns the lessons and adapters of a namespace."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         found = await self._router.call(
@@ -155,7 +155,7 @@ class ParameterService(ProposalService):
         Raises:
             MemosError: a namespace that is named may not be read, or does not answer.
         """
-        home = (await self._authenticator.context(caller))[0].principal.id
+        home = (await self._authenticator.context(caller))[0].home
         found = []
         for place in dict.fromkeys((home, *namespaces)):
             try:
@@ -187,7 +187,7 @@ class ParameterService(ProposalService):
             NotFoundError: there is none in this namespace.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         await self._router.call(
@@ -209,7 +209,7 @@ class ParameterService(ProposalService):
             PermissionDeniedError: the caller may not store memories there.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         request = ExternaliseRequest(context.hop(), place, adapter_id, how.probe)
         report = await self._router.call(

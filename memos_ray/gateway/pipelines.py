@@ -49,7 +49,7 @@ class PipelineService:
         spec = wanted.definition
         if spec is None:
             assert wanted.template is not None
-            place = wanted.namespace or context.principal.id
+            place = wanted.namespace or context.home
             stored = await self._port.template(context, place, wanted.template, wanted.version)
             spec = stored.spec
         key = wanted.idempotency_key or uuid4().hex
@@ -77,13 +77,13 @@ class PipelineService:
         context, _ = await self._authenticator.context(caller)
         if definition.name != name:
             raise InvalidInputError("the pipeline has another name", field="name", name=name)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         return _info(await self._port.keep(context, place, definition))
 
     async def templates(self, caller: Caller, namespace: str | None = None) -> StoredPipelineList:
         """Lists the pipelines of a namespace."""
         context, _ = await self._authenticator.context(caller)
-        found = await self._port.kept(context, namespace or context.principal.id)
+        found = await self._port.kept(context, namespace or context.home)
         return StoredPipelineList(pipelines=[_info(one) for one in found])
 
     async def template(
@@ -96,7 +96,7 @@ class PipelineService:
     ) -> StoredPipelineInfo:
         """Shows a version of a pipeline, the newest when absent."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         return _info(await self._port.template(context, place, name, version))
 
     @property

@@ -58,7 +58,7 @@ class Placement:
         Raises:
             NotFoundError: it is in none of the places.
         """
-        home = await self.home(context, namespace or context.principal.id)
+        home = await self.home(context, namespace or context.home)
         named = await self._named(memory_id) if namespace is None else None
         if named is not None and named != home:
             try:

@@ -25,7 +25,7 @@ class ProposalService:
     async def proposals(self, caller: Caller, namespace: str | None = None) -> ProposalList:
         """Returns the proposals of a namespace whose memories the caller may read and teach."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         found = await self._router.call(
@@ -43,7 +43,7 @@ class ProposalService:
             IllegalStateError: the model is learning something of this namespace already.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop, minted_id = context.hop(), self._placement.mint(partition)
         report = await self._router.call(
@@ -61,7 +61,7 @@ class ProposalService:
             NotFoundError: there is no such proposal in this namespace, or not any more.
         """
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         partition = await self._placement.home(context, place)
         hop = context.hop()
         report = await self._router.call(

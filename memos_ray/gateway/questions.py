@@ -9,6 +9,7 @@ from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.searching import MemorySearch
 from memos_ray.gateway.understanding import understanding_of
 from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.ports import ClockPort
 
 
 class Questions:
@@ -17,12 +18,16 @@ class Questions:
     _authenticator: Authenticator
     _search: MemorySearch
     _gate: FairGate
+    _clock: ClockPort
 
     async def understand(self, caller: Caller, question: Question) -> Understanding:
         """Says what a search would make of a question, and why, without searching for it."""
-        context, _ = await self._authenticator.context(caller)
+        context, policy = await self._authenticator.context(caller)
+        scope = policy.scope(context, self._clock.now())
         async with self._gate.turn(context.principal.tenant):
-            return understanding_of(await self._search.understand(context, question.search()))
+            return understanding_of(
+                await self._search.understand(context, question.search(), scope)
+            )
 
     def watch(self, watcher: Callable[[str, str], None]) -> None:
         """Has somebody told how each step of reading a question came out, as `step, outcome`."""

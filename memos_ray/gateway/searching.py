@@ -69,11 +69,19 @@ class MemorySearch:
         self._watchers: list[Callable[[str, str], None]] = []
 
     async def search(
-        self, context: CallContext, query: SearchQuery, branch: BranchView | None = None
+        self,
+        context: CallContext,
+        query: SearchQuery,
+        scope: Sequence[str],
+        branch: BranchView | None = None,
     ) -> SearchResult:
-        """Finds memories in one or several namespaces, or in a branch of one."""
-        understood = await self.understand(context, query, branch)
-        names = _names(context, understood, branch)
+        """Finds memories in one or several namespaces, or in a branch of one.
+
+        Args:
+            scope: the namespaces, where the query names none.
+        """
+        understood = await self.understand(context, query, scope, branch)
+        names = _names(understood, scope, branch)
         digest = paging.query_digest(
             "search",
             names,
@@ -143,12 +151,16 @@ class MemorySearch:
         )
 
     async def understand(
-        self, context: CallContext, query: SearchQuery, branch: BranchView | None = None
+        self,
+        context: CallContext,
+        query: SearchQuery,
+        scope: Sequence[str],
+        branch: BranchView | None = None,
     ) -> Understood:
         """Takes a query apart, and looks up the date of an event that a time counts from."""
         understood = understand(query, self._clock.now())
         if understood.anchored is not None:
-            names = _names(context, understood, branch)
+            names = _names(understood, scope, branch)
             found = await self._of_event(context, query, understood.anchored.event, names, branch)
             understood = with_date(understood, found, self._clock.now())
         self._observe(understood)
@@ -178,6 +190,8 @@ class MemorySearch:
         request = SearchRequest(
             context=context.hop(),
             namespace="",
+            # Several replies are merged by the parts of their scores.
+            explain=True,
             text=event,
             vector=embedded.vector,
             space=embedded.space,
@@ -209,12 +223,12 @@ class MemorySearch:
 
 
 def _names(
-    context: CallContext, understood: Understood, branch: BranchView | None
+    understood: Understood, scope: Sequence[str], branch: BranchView | None
 ) -> tuple[str, ...]:
     """Where to search."""
     if branch is not None:
         return (branch.branch.namespace,)
-    return tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
+    return tuple(dict.fromkeys(understood.namespaces or scope))
 
 
 def _in(request: SearchRequest, view: BranchView | None) -> list[SearchRequest]:

@@ -44,6 +44,7 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.persona_defaults import as_persona_remembers
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.questions import Questions
 from memos_ray.gateway.record_models import Diff, History, LogPage
@@ -91,9 +92,9 @@ class MemoryService(Questions):
         Args:
             namespace: where they go; the caller's own home when absent.
         """
-        context, _ = await self._authenticator.context(caller)
-        context = context.hop()
-        place = namespace or context.principal.id
+        context, policy = await self._authenticator.context(caller)
+        persona, context = policy.persona(context), context.hop()
+        place = namespace or context.home
         if len(memories) > self._limits.batch_items:
             raise PayloadTooLargeError(
                 "too many memories in one call", limit=self._limits.batch_items
@@ -103,6 +104,7 @@ class MemoryService(Questions):
         submissions, places = [], []
         for index, memory in enumerate(memories):
             try:
+                memory = as_persona_remembers(memory, persona, place)
                 self.check_size(memory)
             except MemosError as error:
                 results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
@@ -243,7 +245,7 @@ class MemoryService(Questions):
     ) -> MemoryPage:
         """Returns one page of a namespace's memories, newest first."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         if not 1 <= limit <= self._limits.results:
             raise InvalidInputError("limit is out of range", limit=limit)
         predicate = filter_of(filter, tags, self._clock.now())
@@ -266,12 +268,13 @@ class MemoryService(Questions):
         self, caller: Caller, query: SearchQuery, branch: BranchView | None = None
     ) -> SearchResult:
         """Finds memories in one or several namespaces, or in a branch of one."""
-        context, _ = await self._authenticator.context(caller)
+        context, policy = await self._authenticator.context(caller)
+        scope = policy.scope(context, self._clock.now())
         if query.wait_indexed:
             # It may wait long, and for nothing that others use.
-            return await self._search.search(context, query, branch)
+            return await self._search.search(context, query, scope, branch)
         async with self._gate.turn(context.principal.tenant):
-            return await self._search.search(context, query, branch)
+            return await self._search.search(context, query, scope, branch)
 
     async def history(
         self,
@@ -333,7 +336,7 @@ class MemoryService(Questions):
     ) -> LogPage:
         """Returns the audit log of a namespace: own entries, or all for administrators."""
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         wanted = replace(query or EventQuery(), namespace=place)
         digest = paging.query_digest("log", place, wanted)
         after = paging.decode_cursor(cursor, digest, paging.AfterEntry).after if cursor else 0

@@ -9,6 +9,7 @@ from typing import Protocol
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
+from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
@@ -40,9 +41,10 @@ from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.branches import BranchPort
 from memos_ray.ports.records import EventQuery
+from memos_ray.ports.sources import ReusePort, SourcesPort
 
 
-class ShardPort(BranchPort, Protocol):
+class ShardPort(BranchPort, SourcesPort, ReusePort, Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,
@@ -295,7 +297,9 @@ class GovernancePort(Protocol):
         """Signs the digest of a complete receipt of an erasure, see `core.vault.receipts`."""
         ...
 
-    async def change(self, context: CallContext, operation: AdminOperation) -> Changed:
+    async def change(
+        self, context: CallContext, operation: AdminOperation | PersonaOperation
+    ) -> Changed:
         """Carries out an administrator's request, durably and on record."""
         ...
 

@@ -167,6 +167,17 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
     ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
+    ("POST", "/v1/reuse"): [{"task": "tea"}, {"task": "tea", "namespaces": ["x"], "limit": 2}],
+    ("POST", "/v1/sources"): [
+        {"name": "g", "issuer": "i", "valid_from": "2026-01-01T00:00:00Z", "text": "# A\nb 1."},
+    ],
+    ("POST", "/v1/sources/findings/accept"): [{"ids": ["x"]}, {"source": "x"}],
+    ("POST", "/v1/sources/findings/refuse"): [{"ids": ["x"]}],
+    ("PUT", "/v1/personas/{name}"): [
+        {"name": "x"},
+        {"name": "x", "role": "x", "stream": "{home}/x", "shared": ["{home}"], "tags": ["a"]},
+        {"name": "x", "purpose": "care", "preface": "Be brief.", "half_life_s": 60.0},
+    ],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

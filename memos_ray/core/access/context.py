@@ -58,6 +58,7 @@ class CallContext:
             further on must know at least that one, so that no call meets an older policy than the
             one before it.
         hops: sequential remote calls made so far, for the hop budgets.
+        stream: where the persona remembers that the caller speaks as; none when absent.
     """
 
     principal: Principal
@@ -67,6 +68,12 @@ class CallContext:
     request_id: str = ""
     policy: int = 0
     hops: int = 0
+    stream: str = ""
+
+    @property
+    def home(self) -> str:
+        """The namespace that is meant where none is named."""
+        return self.stream or self.principal.id
 
     def hop(self) -> CallContext:
         """Returns the context for one more remote call."""

@@ -28,7 +28,8 @@ class Decision:
     Attributes:
         reason: what decided: `home`, `member`, `grant:<id>`, `rule:<id>`, `reader`, `writer`,
             `sharer`; for refusals `deny:<id>`, `expired`, `no_rule`, `tenant`, `principal`,
-            `credential`, `scope`, `role`, `read_only`, `no_namespace`, `namespace`.
+            `credential`, `scope`, `role`, `read_only`, `no_namespace`, `namespace`,
+            `role_in_use`.
             For logs: a refused caller must not see it, for it may tell that a memory exists.
     """
 

@@ -19,9 +19,12 @@ from memos_ray.core.access.model import (
     Rule,
     Tenant,
 )
+from memos_ray.core.access.personas import Persona
 from memos_ray.errors import ConflictError, StoreCorruptError
 
-Document = Tenant | PrincipalRecord | Role | Rule | Grant | ApiKey | NamespaceSpec | JwtIssuer
+Document = (
+    Tenant | PrincipalRecord | Role | Rule | Grant | ApiKey | NamespaceSpec | JwtIssuer | Persona
+)
 
 _D = TypeVar("_D")
 
@@ -43,6 +46,7 @@ class TenantDocuments:
     keys: tuple[ApiKey, ...] = ()
     namespaces: tuple[NamespaceSpec, ...] = ()
     issuers: tuple[JwtIssuer, ...] = ()
+    personas: tuple[Persona, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ _COLLECTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "key": ("keys", ApiKey),
     "namespace": ("namespaces", NamespaceSpec),
     "issuer": ("issuers", JwtIssuer),
+    "persona": ("personas", Persona),
 }
 TENANT_KIND = "tenant"
 KINDS = frozenset({TENANT_KIND, *_COLLECTIONS})
@@ -136,6 +141,8 @@ def place_of(document: Document) -> tuple[str, str]:
             return "role", key
         case NamespaceSpec(name=key):
             return "namespace", key
+        case Persona():
+            return "persona", document.key
         case PrincipalRecord(id=key):
             return "principal", key
         case Rule(id=key):

@@ -9,6 +9,9 @@ context names a role that the principal does not hold. A role in use narrows: on
 grants, its memberships and the scopes that name it count, for allowing and for denying alike, next
 to what names the principal itself or `*`.
 
+A *persona* binds a namespace to a role of its principal (see `personas`): in any other role, and in
+none, that principal may do nothing there, neither read nor administer. Others are not concerned.
+
 *Admission* to a namespace for an action comes from
     home        the principal's own home (`user:ann`, `user:ann/…`) and the private namespaces that
                 it owns; it counts as owner of every memory there;
@@ -77,6 +80,7 @@ from memos_ray.core.access.model import (
     is_home,
 )
 from memos_ray.core.access.names import base_of
+from memos_ray.core.access.personas import Persona, Streams
 from memos_ray.core.access.standing import Credentials, Standing
 from memos_ray.core.cube.facets import Facets, to_micros
 from memos_ray.core.cube.predicate import (
@@ -117,6 +121,7 @@ class TenantPolicy:
             {key.id: key for key in documents.keys},
             {issuer.id: issuer for issuer in documents.issuers},
         )
+        self._streams = Streams(documents.personas)
         # A batch asks the same of one moment for each of its memories.
         self._plan = lru_cache(_PLANS)(self._plan_anew)
         self._joined: dict[str, set[str]] = {}
@@ -172,6 +177,23 @@ class TenantPolicy:
         if not self._exists(name):
             raise no_namespace(name)
         return default_spec(name, NamespaceKind.USER_PRIVATE, name)
+
+    def persona(self, context: CallContext) -> Persona | None:
+        """Returns the persona that the caller speaks as, by the role in use."""
+        return self._streams.in_use(context.principal.id, context.role)
+
+    def scope(self, context: CallContext, now: datetime) -> tuple[str, ...]:
+        """Returns where a call looks that names no namespace: what it may not read is left out."""
+        persona = self.persona(context)
+        if persona is None:
+            return (context.home,)
+        standing = self._credentials.standing(context, Action.READ, now)
+        shared = (one for one in persona.shared if self._admits(standing, context, one, now))
+        return (persona.stream, *shared)
+
+    def out_of_role(self, context: CallContext, namespace: str) -> bool:
+        """Tells whether a namespace is the stream of a role of the caller that is not in use."""
+        return self._streams.closed(namespace, context.principal.id, context.role)
 
     def permit(
         self, context: CallContext, action: Action, namespace: str, now: datetime
@@ -303,6 +325,8 @@ class TenantPolicy:
         namespace = base_of(namespace)
         if namespace in _NO_MEMORIES and action is not Action.ADMINISTER:
             return Plan("no_namespace")
+        if self.out_of_role(context, namespace):
+            return Plan("role_in_use")
         spec = self._namespaces.get(namespace)
         if action in _WRITES and spec is not None and spec.mode is NamespaceMode.READ_ONLY:
             return Plan("read_only")

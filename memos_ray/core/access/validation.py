@@ -38,11 +38,15 @@ from memos_ray.core.access.names import (
     is_tenant_name,
     is_word,
 )
+from memos_ray.core.access.personas import Persona
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError
 
 LARGEST_DOCUMENT_BYTES = 65_536
 _LONGEST_WORD = 256
 _LONGEST_LEEWAY_S = 300
+_LONGEST_PREFACE = 8192
+_LONGEST_SPAN_S = 100 * 366 * 86_400.0
+_MOST_SHARED = 16
 
 
 def check(document: Document, documents: TenantDocuments) -> None:
@@ -72,6 +76,8 @@ def check(document: Document, documents: TenantDocuments) -> None:
             _check_namespace(document, documents)
         case JwtIssuer():
             _check_issuer(document, documents)
+        case Persona():
+            _check_persona(document, documents)
         case _ as never:
             assert_never(never)
     try:
@@ -91,6 +97,7 @@ def mentions_of(role: str, documents: TenantDocuments) -> list[str]:
     found += [f"rule {rule.id}" for rule in documents.rules if subject in rule.subjects]
     found += [f"grant {grant.id}" for grant in documents.grants if grant.subject == subject]
     found += [spec.name for spec in documents.namespaces if subject in spec.members]
+    found += [f"persona {one.key}" for one in documents.personas if one.role == role]
     return found
 
 
@@ -181,6 +188,24 @@ def _check_issuer(issuer: JwtIssuer, documents: TenantDocuments) -> None:
     for other in documents.issuers:
         same = (other.issuer, other.audience) == (issuer.issuer, issuer.audience)
         _demand(other.id == issuer.id or not same, "audience", "taken by another issuer document")
+
+
+def _check_persona(persona: Persona, documents: TenantDocuments) -> None:
+    _demand(is_principal_id(persona.principal), "principal", persona.principal)
+    _demand(is_word(persona.name), "name", persona.name)
+    _check_roles_exist((persona.role,), documents)
+    _demand(is_namespace_name(persona.stream), "stream", persona.stream)
+    below = persona.stream.startswith(f"{persona.principal}/")
+    _demand(below, "stream", "not below the principal's home")
+    _check_each(persona.shared, is_namespace_name, "shared")
+    _demand(len(persona.shared) <= _MOST_SHARED, "shared", "too many")
+    _check_words(persona.tags, "tags")
+    if persona.purpose is not None:
+        _check_words((persona.purpose,), "purpose")
+    _demand(len(persona.preface) <= _LONGEST_PREFACE, "preface", "too long")
+    _demand(len(persona.description) <= _LONGEST_PREFACE, "description", "too long")
+    span_s = persona.half_life_s
+    _demand(span_s is None or 0 < span_s < _LONGEST_SPAN_S, "half_life_s", "out of range")
 
 
 def _check_circumstances(circumstances: Circumstances, field: str) -> None:

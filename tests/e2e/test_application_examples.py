@@ -1,0 +1,43 @@
+"""The shipped examples of personas, trusted sources and several nodes, run as a reader would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def _run(example: str) -> str:
+    run = subprocess.run(
+        [sys.executable, str(_EXAMPLES / example)],
+        capture_output=True,
+        text=True,
+        timeout=290,
+        cwd=_EXAMPLES.parent,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.mark.e2e
+def test_APP_3_a_guideline_is_updated() -> None:
+    said = _run("sources/guideline_update.py")
+    assert "closed, not deleted" in said
+    assert "140 \u2192 130" in said
+
+
+@pytest.mark.e2e
+def test_APP_4_one_person_has_two_roles() -> None:
+    assert "nothing crossed" in _run("personas/two_roles.py")
+
+
+@pytest.mark.e2e
+@pytest.mark.fault
+def test_VAULT_1_agents_on_two_nodes_share_a_namespace() -> None:
+    said = _run("nodes/shared_namespace.py")
+    assert "nothing of the plan is lost" in said
+    assert "raylet" not in said

@@ -1,0 +1,409 @@
+"""A trusted source against what is held: proposed, accepted, refused, never lost (APP-3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memos_ray.adapters.sql.records import SqlRecordStore
+from memos_ray.config import VaultSettings
+from memos_ray.core.access.administration import GiveGrant, PutNamespace
+from memos_ray.core.access.context import Action
+from memos_ray.core.access.model import NamespaceKind, default_spec
+from memos_ray.core.organising import Proposed
+from memos_ray.core.sources import Kind, Stage
+from memos_ray.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.source_models import Deciding, FindingInfo, NewSource
+from memos_ray.testing.in_process import InProcess, in_process
+
+OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+CLINIC = "clinic"
+FIRST = """# Hypertension
+
+## 1 Targets
+The target blood pressure for adults is below 140 mmHg.
+
+## 2 Salt
+Salt is limited to 6 g a day.
+
+## 3 Bed rest
+Patients with high pressure stay in bed for two weeks.
+
+## 4 Measuring
+Measure seated after five minutes of quiet rest.
+"""
+SECOND = """# Hypertension
+
+## 1 Targets
+The target blood pressure for adults is below 130 mmHg.
+
+## 2 Salt
+Salt is limited to 5 g a day.
+
+## 3 Measuring
+Measure seated after five minutes of quiet rest.
+
+## 4 Ramipril
+Ramipril is contraindicated in pregnancy.
+"""
+SETTINGS = VaultSettings(partitions=4)
+
+
+@pytest.fixture
+async def memos(tmp_path: Path) -> AsyncIterator[InProcess]:
+    async with in_process(tmp_path, settings=SETTINGS) as memos:
+        await make_clinic(memos)
+        yield memos
+
+
+async def make_clinic(memos: InProcess) -> None:
+    spec = default_spec(CLINIC, NamespaceKind.EXPERT, memos.administrator_id)
+    await memos.admin.change(memos.administrator, PutNamespace(replace(spec, members=("*",))))
+
+
+def edition(text: str, at: datetime, **fields: Any) -> NewSource:
+    given = {"name": "Hypertension", "issuer": "The Board", "trust": 80, **fields}
+    return NewSource(text=text, valid_from=at, **given)
+
+
+async def add(memos: InProcess, text: str, *, caller: Caller | None = None, **fields: Any) -> str:
+    memory = NewMemory(text=text, **fields)
+    report = await memos.service.add(caller or memos.administrator, [memory], CLINIC)
+    (result,) = report.results
+    assert result.error is None, result.error
+    return result.id or ""
+
+
+async def add_source(memos: InProcess, new: NewSource) -> str:
+    info = await memos.doorway.sources.add(memos.administrator, new, CLINIC)
+    assert info.stage is Stage.READY and info.compared == info.sections > 0
+    return info.id
+
+
+async def findings(
+    memos: InProcess, caller: Caller | None = None, **which: Any
+) -> list[FindingInfo]:
+    service = memos.doorway.sources
+    found = await service.findings(caller or memos.administrator, CLINIC, **which)
+    return found.findings
+
+
+async def decide(
+    memos: InProcess, *ids: str, accept: bool = True, caller: Caller | None = None
+) -> list[FindingInfo]:
+    report = await memos.doorway.sources.decide(
+        caller or memos.administrator, Deciding(ids=list(ids)), CLINIC, accept=accept
+    )
+    assert all(one.error is None for one in report.results), report
+    return [one.finding for one in report.results if one.finding]
+
+
+async def found(memos: InProcess, query: str, **fields: Any) -> set[str]:
+    asked = SearchQuery(query=query, namespaces=[CLINIC], **fields)
+    result = await memos.service.search(memos.administrator, asked)
+    return {hit.memory.id for hit in result.hits}
+
+
+async def test_APP_3_a_new_source_is_compared_with_what_is_held(memos: InProcess) -> None:
+    held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+    await add(memos, "The canteen opens at 11 o'clock.")
+    source = await add_source(memos, edition(SECOND, NEW))
+    (one,) = await findings(memos)
+    assert (one.held, one.source, one.kind) == (held, source, Kind.CONTRADICTED)
+    assert "150" in one.held_text and "130 mmHg" in (one.replacing_text or "")
+    assert any("150 \u2192 130" in reason for reason in one.reasons)
+    assert not one.outranked
+    # Nothing has been done.
+    assert (await memos.service.get(memos.administrator, held, CLINIC)).version == 1
+
+
+async def test_APP_3_an_accepted_finding_closes_what_was_held_and_loses_nothing(
+    memos: InProcess,
+) -> None:
+    held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+    before = datetime.now(UTC)
+    source = await add_source(memos, edition(SECOND, NEW))
+    (one,) = await findings(memos)
+    (decided,) = await decide(memos, one.id)
+    assert decided.state is Proposed.ACCEPTED
+    memory = await memos.service.get(memos.administrator, held, CLINIC)
+    assert memory.valid_to is not None and memory.version == 2
+    assert memory.text == "The blood pressure target for adults is below 150 mmHg."
+    (ref,) = memory.sources
+    assert (ref.item, ref.memory_id) == (f"source:{source}", one.replacing)
+    history = await memos.service.history(memos.administrator, held, CLINIC)
+    assert history.versions[0].reason == "contradicted by Hypertension (The Board, 2026-01-01)"
+    query = "blood pressure target for adults"
+    assert held not in await found(memos, query)
+    assert held in await found(memos, query, include_ended=True)
+    assert held in await found(memos, query, as_of=before)
+    log = await memos.service.log(memos.administrator, CLINIC)
+    (updated,) = [
+        entry for entry in log.entries if entry.memory_id == held and entry.operation != "create"
+    ]
+    assert updated.operation == "merge", updated
+    assert await findings(memos) == []
+    (shown,) = await findings(memos, decided=True)
+    assert (shown.id, shown.decided_by) == (one.id, memos.administrator_id)
+
+
+async def test_APP_3_a_refused_finding_leaves_everything_and_is_not_found_again(
+    memos: InProcess,
+) -> None:
+    held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+    await add_source(memos, edition(SECOND, NEW))
+    (one,) = await findings(memos)
+    (refused,) = await decide(memos, one.id, accept=False)
+    assert refused.state is Proposed.REFUSED
+    # Once more is the same, and the other is too late.
+    assert (await decide(memos, one.id, accept=False))[0].state is Proposed.REFUSED
+    report = await memos.doorway.sources.decide(
+        memos.administrator, Deciding(ids=[one.id, "nothing"]), CLINIC, accept=True
+    )
+    codes = [result.error and result.error.code for result in report.results]
+    assert codes == ["illegal_state", "not_found"]
+    await add_source(memos, edition(SECOND, NEW))
+    assert await findings(memos) == []
+    assert (await memos.service.get(memos.administrator, held, CLINIC)).valid_to is None
+
+
+async def test_APP_3_a_new_edition_takes_the_place_of_the_old_one(memos: InProcess) -> None:
+    await add_source(memos, edition(FIRST, OLD))
+    assert await findings(memos) == []
+    second = await add_source(memos, edition(SECOND, NEW))
+    listed = await findings(memos, source=second)
+    by_heading = {one.held_text.splitlines()[0]: one for one in listed}
+    kinds = {heading: one.kind for heading, one in by_heading.items()}
+    assert kinds == {
+        "## 1 Targets": Kind.CONTRADICTED,
+        "## 2 Salt": Kind.CONTRADICTED,
+        "## 3 Bed rest": Kind.WITHDRAWN,
+        "## 4 Measuring": Kind.UNCHANGED,
+    }
+    assert any("6 \u2192 5" in reason for reason in by_heading["## 2 Salt"].reasons)
+    report = await memos.doorway.sources.decide(
+        memos.administrator, Deciding(source=second), CLINIC, accept=True
+    )
+    assert {one.finding.state for one in report.results if one.finding} == {Proposed.ACCEPTED}
+    assert len(report.results) == 4 and not report.more
+    for one in listed:
+        memory = await memos.service.get(memos.administrator, one.held, CLINIC)
+        assert memory.valid_to == NEW
+    # What held two years ago still answers.
+    old_salt = by_heading["## 2 Salt"].held
+    assert old_salt not in await found(memos, "how much salt a day")
+    ended = await found(memos, "how much salt a day", include_ended=True)
+    assert old_salt in ended
+
+
+async def test_APP_3_an_edition_that_comes_late_closes_itself(memos: InProcess) -> None:
+    second = await add_source(memos, edition(SECOND, NEW))
+    await add_source(memos, edition(FIRST, OLD))
+    listed = await findings(memos)
+    assert {one.source for one in listed} == {second}
+    await decide(memos, *(one.id for one in listed))
+    texts = {
+        hit.memory.text
+        for hit in (
+            await memos.service.search(
+                memos.administrator, SearchQuery(query="salt a day", namespaces=[CLINIC])
+            )
+        ).hits
+    }
+    assert not any("6 g" in text for text in texts) and any("5 g" in text for text in texts)
+
+
+async def test_APP_3_a_source_of_lower_rank_is_outranked(memos: InProcess) -> None:
+    await add_source(memos, edition(SECOND, NEW))
+    leaflet = "The target blood pressure for adults is below 150 mmHg."
+    low = await add_source(
+        memos, edition(leaflet, NEW, name="Leaflet", issuer="A shop", trust=10, format="text")
+    )
+    (one,) = await findings(memos, source=low)
+    assert one.outranked
+    report = await memos.doorway.sources.decide(
+        memos.administrator, Deciding(source=low), CLINIC, accept=True
+    )
+    assert report.results == []
+    (decided,) = await decide(memos, one.id)
+    assert decided.state is Proposed.ACCEPTED
+
+
+async def test_APP_3_only_administrators_say_whom_a_namespace_trusts(memos: InProcess) -> None:
+    bob = await memos.caller("user:bob")
+    with pytest.raises(PermissionDeniedError):
+        await memos.doorway.sources.add(bob, edition(SECOND, NEW), CLINIC)
+    with pytest.raises(NotFoundError):
+        await memos.doorway.sources.add(bob, edition(SECOND, NEW), "nowhere")
+    source = await add_source(memos, edition(SECOND, NEW))
+    with pytest.raises(PermissionDeniedError):
+        await memos.doorway.sources.compare(bob, source, CLINIC)
+    assert len((await memos.doorway.sources.list(bob, CLINIC)).sources) == 1
+
+
+async def test_APP_3_findings_show_to_who_may_read_both_texts(memos: InProcess) -> None:
+    bob = await memos.caller("user:bob")
+    eve = await memos.caller("user:eve")
+    private = await add(
+        memos,
+        "The blood pressure target for adults is below 150 mmHg.",
+        caller=bob,
+        visibility="private",
+    )
+    await add_source(memos, edition(SECOND, NEW, visibility="shared"))
+    assert await findings(memos) == [] and await findings(memos, eve) == []
+    (one,) = await findings(memos, bob)
+    assert one.held == private
+    for stranger in (memos.administrator, eve):
+        report = await memos.doorway.sources.decide(
+            stranger, Deciding(ids=[one.id]), CLINIC, accept=True
+        )
+        assert report.results[0].error and report.results[0].error.code == "not_found"
+    await decide(memos, one.id, caller=bob)
+    memory = await memos.service.get(bob, private, CLINIC)
+    assert memory.valid_to is not None
+
+
+async def test_APP_3_reading_is_not_deciding(memos: InProcess) -> None:
+    bob = await memos.caller("user:bob")
+    held = await add(memos, "The target blood pressure for adults is below 150 mmHg.")
+    await add_source(memos, edition(SECOND, NEW))
+    (one,) = await findings(memos, bob)
+    for accept in (True, False):
+        report = await memos.doorway.sources.decide(
+            bob, Deciding(ids=[one.id]), CLINIC, accept=accept
+        )
+        assert report.results[0].error and report.results[0].error.code == "permission_denied"
+    grant = GiveGrant("user:bob", (Action.READ,), CLINIC)
+    await memos.admin.change(memos.administrator, grant)
+    assert (await memos.service.get(memos.administrator, held, CLINIC)).version == 1
+
+
+async def test_APP_3_one_edition_has_one_text(memos: InProcess) -> None:
+    first = await add_source(memos, edition(SECOND, NEW))
+    assert await add_source(memos, edition(SECOND, NEW)) == first
+    for other in (edition(FIRST, NEW), edition(SECOND, NEW, trust=90)):
+        with pytest.raises(ConflictError):
+            await memos.doorway.sources.add(memos.administrator, other, CLINIC)
+    with pytest.raises(InvalidInputError):
+        await memos.doorway.sources.add(memos.administrator, edition("  \n", NEW), CLINIC)
+    listed = await memos.doorway.sources.list(memos.administrator, CLINIC)
+    assert [one.id for one in listed.sources] == [first]
+
+
+async def test_APP_3_findings_go_with_the_memories(memos: InProcess) -> None:
+    held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+    await add_source(memos, edition(SECOND, NEW))
+    await memos.service.delete(memos.administrator, held, CLINIC, hard=True)
+    assert await findings(memos) == []
+    rows = [
+        row
+        for partition in range(SETTINGS.partitions)
+        for row in memos.store.derivations(partition, "source_finding")
+    ]
+    assert rows == []
+
+
+async def test_APP_3_what_is_done_is_counted(memos: InProcess) -> None:
+    await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+    await add_source(memos, edition(SECOND, NEW))
+    (one,) = await findings(memos)
+    await decide(memos, one.id)
+    counted: dict[str, int] = {}
+    for shard in memos.crew.shards.values():
+        counters = (await shard.status()).counters
+        counted.update({name: n for name, n in counters.items() if name.startswith("source_")})
+    assert counted == {
+        "source_sections_compared": 4,
+        "source_findings": 1,
+        "source_accepted": 1,
+    }
+
+
+class Dies:
+    """A record store that is away from a call on, as for a process that is killed there."""
+
+    def __init__(self, store: SqlRecordStore) -> None:
+        self._store = store
+        self.kills: Callable[[str, tuple[Any, ...]], bool] = lambda name, values: False
+        self.dead = False
+
+    def __getattr__(self, name: str) -> Any:
+        act = getattr(self._store, name)
+        if not callable(act) or name == "close":
+            return act
+
+        def call(*values: Any, **named: Any) -> Any:
+            self.dead = self.dead or self.kills(name, values)
+            if self.dead:
+                raise UnavailableError("the store is away")
+            return act(*values, **named)
+
+        return call
+
+
+def _saves(kind: str) -> Callable[[str, tuple[Any, ...]], bool]:
+    return lambda name, values: name == "save_derivation" and values[-1].kind == kind
+
+
+@pytest.mark.parametrize("point", ["source", "source_finding"])
+@pytest.mark.parametrize("after", range(3))
+async def test_APP_3_adding_is_resumed_wherever_it_was_killed(
+    tmp_path: Path, point: str, after: int
+) -> None:
+    store = Dies(SqlRecordStore.embedded(tmp_path / "records"))
+    left = [after]
+
+    def kills(name: str, values: tuple[Any, ...]) -> bool:
+        if _saves(point)(name, values):
+            left[0] -= 1
+        return left[0] < 0
+
+    async with in_process(tmp_path, settings=SETTINGS, store=store, timeout_s=0.5) as memos:  # type: ignore[arg-type]
+        await make_clinic(memos)
+        await add_source(memos, edition(FIRST, OLD))
+        store.kills = kills
+        with pytest.raises(UnavailableError):
+            await memos.doorway.sources.add(memos.administrator, edition(SECOND, NEW), CLINIC)
+        store.kills, store.dead = (lambda name, values: False), False
+        for name in list(memos.crew.shards):
+            memos.crew.cut_off(name)
+            await memos.crew.start_shard(name)
+        await add_source(memos, edition(SECOND, NEW))
+        assert len(await findings(memos)) == 4
+        page = await memos.service.list(memos.administrator, CLINIC, limit=100)
+        assert len(page.memories) == 8
+
+
+async def test_APP_3_an_acceptance_that_was_cut_off_is_done_once(tmp_path: Path) -> None:
+    store = Dies(SqlRecordStore.embedded(tmp_path / "records"))
+    async with in_process(tmp_path, settings=SETTINGS, store=store, timeout_s=0.5) as memos:  # type: ignore[arg-type]
+        await make_clinic(memos)
+        held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+        await add_source(memos, edition(SECOND, NEW))
+        (one,) = await findings(memos)
+        # Killed between the write of the memory and the row of the finding.
+        store.kills = _saves("source_finding")
+        which = Deciding(ids=[one.id])
+        await memos.doorway.sources.decide(memos.administrator, which, CLINIC, accept=True)
+        store.kills, store.dead = (lambda name, values: False), False
+        for name in list(memos.crew.shards):
+            memos.crew.cut_off(name)
+            await memos.crew.start_shard(name)
+        assert (await memos.service.get(memos.administrator, held, CLINIC)).version == 2
+        (decided,) = await decide(memos, one.id)
+        assert decided.state is Proposed.ACCEPTED
+        assert (await memos.service.get(memos.administrator, held, CLINIC)).version == 2
