@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Pressure
+from memos_ray.actors.evolution import Evolution
+from memos_ray.actors.evolution_doors import EvolutionDoors
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
@@ -20,6 +22,7 @@ from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.past import PastDoors
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
+from memos_ray.actors.record_doors import RecordDoors
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.searching import Searcher
 from memos_ray.actors.shard_parts import (
@@ -37,7 +40,6 @@ from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Delete, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.receipts import Receipt
@@ -46,14 +48,11 @@ from memos_ray.core.vault.requests import (
     ShardStatus,
 )
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
-from memos_ray.ports import (
-    EventQuery,
-)
 
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors, RecordDoors, EvolutionDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -117,7 +116,17 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             executor=self._executor,
             write=self.write,
         )
+        self._evolution = Evolution(
+            store=parts.store,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            write_all=self.write_all,
+        )
         self._upkeep = Upkeep(
+            evolve=self._evolution.tick,
             store=parts.store,
             usage=self._usage,
             clock=parts.clock,
@@ -197,13 +206,6 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         await self._serve(partition)
         return await self._reader.version(partition, context, cube_id, number)
 
-    async def events(
-        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
-    ) -> list[Event]:
-        """Returns log entries of the caller's tenant; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._reader.events(partition, context, query, after, limit)
-
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches; see `ShardPort`."""
         owned = await self._serve(partition)
@@ -221,17 +223,18 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         except VectorStoreError:
             owned.doubt_index()
             raise
+        hits = await self._evolution.ranked(place, found.hits, request.explain)
         self._usage.read(
             partition,
             request.context,
             "search",
             request.namespace,
-            [hit.cube for hit in found.hits],
+            [hit.cube for hit in hits],
             now,
             cached=found.cached,
         )
         return SearchReply(
-            hits=found.hits,
+            hits=hits,
             lsn=owned.writer.last_lsn or 0,
             unembedded=found.unembedded,
             partial=found.partial,
@@ -268,7 +271,10 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
+                + self._evolution.counters
             ),
         )
 
@@ -309,6 +315,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             parameter=self._parameter,
             receipts=self._receipts,
             organiser=self._organiser,
+            evolution=self._evolution,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

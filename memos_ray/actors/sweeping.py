@@ -16,13 +16,11 @@ from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.reports import FAILED, HELD, SweepReport, SweepRequest
 from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.vault.lineage import LIFECYCLE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import PermissionDeniedError
-
-LIFECYCLE = "service:lifecycle"
-"""Who the log says has moved memories by their age."""
 
 _PAGE = 128
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.evolution import EvolutionApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.core.access.administration import AdminOperation
@@ -42,9 +43,9 @@ from memos_ray.gateway.pipeline_models import (
     StoredPipelineList,
 )
 from memos_ray.gateway.proposal_models import Proposal, ProposalList
+from memos_ray.gateway.provenance_models import Direction, Provenance
 from memos_ray.gateway.receipt_models import ErasureReceipt
-from memos_ray.gateway.record_models import Diff, Health, History, LogPage
-from memos_ray.ports import EventQuery
+from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
 
 Item = NewMemory | Mapping[str, Any]
 
@@ -234,6 +235,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def evolution(self) -> EvolutionApi:
+        """Feedback, and the verbs of evolution."""
+        ...
+
+    @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
         ...
@@ -357,11 +363,24 @@ class Transport(Protocol):
         self,
         caller: Caller,
         namespace: str | None,
-        query: EventQuery,
+        wanted: LogFilter,
         cursor: str | None,
         limit: int,
     ) -> LogPage:
-        """Reads the audit log."""
+        """Reads a log."""
+        ...
+
+    async def provenance(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        direction: Direction,
+        depth: int,
+        cursor: str | None,
+        limit: int,
+    ) -> Provenance:
+        """Returns a page of a memory's lineage."""
         ...
 
     async def change(self, caller: Caller, operation: AdminOperation) -> Change:

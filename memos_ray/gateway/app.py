@@ -19,8 +19,10 @@ from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
+from memos_ray.gateway.evolution_routes import router as evolution_router
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
+from memos_ray.gateway.log_routes import router as log_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
@@ -31,6 +33,7 @@ from memos_ray.gateway.past_routes import router as past_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
+from memos_ray.gateway.provenance_routes import router as provenance_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
 
 _DESCRIPTION = (
@@ -99,12 +102,15 @@ def create_app(
     for router in (
         memory_router,
         receipt_router,
+        provenance_router,
+        log_router,
         activation_router,
         # Before the routes of one adapter, whose id could be anything.
         proposal_router,
         parameter_router,
         pipeline_router,
         organising_router,
+        evolution_router,
         ingest_router,
         admin_router,
         lifecycle_router,

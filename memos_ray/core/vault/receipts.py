@@ -34,6 +34,8 @@ class Derived(StrEnum):
     """Vectors in the record store; they go in the erasure itself."""
     INDEX = "index"
     """The rows of the vector store."""
+    OPINION = "opinion"
+    """What a principal has said of it."""
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
 
