@@ -275,6 +275,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors, RecordDoo
                 + self._activation.counters
                 + self._parameter.proposals.counters
                 + self._evolution.counters
+                + self._residency.counters
             ),
         )
 
@@ -285,6 +286,10 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors, RecordDoo
         refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
+        for one in submissions:
+            # Whoever asks for a write has a credential.
+            if not one.context.principal.credential and one.context.application:
+                self._counters[f"automatic_{one.context.application}"] += 1
         self._pressure.note(len(submissions))
         outcomes = await owned.writer.submit(submissions, whole=whole)
         if any(_erases(one) for one in submissions):

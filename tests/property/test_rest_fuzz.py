@@ -150,6 +150,11 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "user:ann", "steps": [{"kind": "create", "id": "b", "text": "x"}]}
     ],
     ("PUT", "/v1/organise/automatic"): [{"automatic": True}],
+    ("PUT", "/v1/evolution/mode"): [{"mode": "propose"}],
+    ("POST", "/v1/feedback"): [
+        {"memory_id": "m", "useful": True, "note": "n"},
+        {"response": "r", "useful": False},
+    ],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

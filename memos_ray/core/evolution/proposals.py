@@ -165,8 +165,11 @@ def summaries_of(cubes: Sequence[MemCube], now: datetime) -> list[Evolved]:
 def writes_of(proposal: Evolved, heads: Sequence[MemCube], ids: Sequence[str]) -> list[Write]:
     """The writes that carry a proposal out, to be committed together.
 
+    They expect the versions that were looked at, and are the same when they are made again: done
+    twice they have happened once.
+
     Args:
-        heads: the sources, in order, at the versions that were looked at.
+        heads: the sources, in order.
         ids: minted, at least as many as are made.
     """
     first, reason = heads[0], f"evolution: {proposal.kind.value}"
@@ -176,11 +179,11 @@ def writes_of(proposal: Evolved, heads: Sequence[MemCube], ids: Sequence[str]) -
         texts, semantic_type = [text_of(heads)], SemanticType.EPISODE
     writes = []
     for number, text in enumerate(texts):
-        create = _created(text, semantic_type, heads, ids[number])
+        create = _created(text, semantic_type, heads, proposal.sources, ids[number])
         writes.append(_write(proposal, create, f"make/{number}", reason))
-    for head in heads:
-        put_away = Archive(head.id, expected=head.version.number)
-        writes.append(_write(proposal, put_away, f"away/{head.id}", reason))
+    for id, version in proposal.sources:
+        put_away = Archive(id, expected=version)
+        writes.append(_write(proposal, put_away, f"away/{id}", reason))
     return writes
 
 
@@ -207,7 +210,11 @@ def _write(proposal: Evolved, operation: Operation, step: str, reason: str) -> W
 
 
 def _created(
-    text: str, semantic_type: SemanticType, heads: Sequence[MemCube], minted: str
+    text: str,
+    semantic_type: SemanticType,
+    heads: Sequence[MemCube],
+    sources: Sequence[tuple[str, int]],
+    minted: str,
 ) -> Create:
     first = heads[0]
     about, rules = first.descriptive, first.governance
@@ -223,7 +230,7 @@ def _created(
         event_time=about.event_time,
         valid_from=about.valid_from if alone else None,
         valid_to=about.valid_to if alone else None,
-        sources=tuple(SourceRef(cube_id=head.id, version=head.version.number) for head in heads),
+        sources=tuple(SourceRef(cube_id=id, version=version) for id, version in sources),
         attributes=about.attributes if alone else {},
         visibility=rules.visibility,
         readers=rules.readers,

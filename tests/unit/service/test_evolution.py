@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from memos_ray.actors.shard import VaultShard
+from memos_ray.adapters.archived_contents import ArchivedContents
+from memos_ray.adapters.blobs import BlobStore
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import State
@@ -22,6 +24,7 @@ from memos_ray.errors import (
     IllegalStateError,
     NotFoundError,
     PermissionDeniedError,
+    UnavailableError,
     VersionConflictError,
 )
 from memos_ray.gateway.callers import Caller
@@ -29,8 +32,10 @@ from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
 from memos_ray.gateway.evolution_models import EvolutionProposal, Feedback
 from memos_ray.gateway.models import Memory, MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.gateway.record_models import LogFilter
+from memos_ray.ports import Derivation
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
+from memos_ray.testing.record_store import MemoryRecordStore
 
 OLD = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -213,9 +218,43 @@ async def test_EVO_1_all_or_nothing_when_a_memory_has_moved_on(memos: InProcess)
     service = memos.doorway.evolution
     change = MemoryChange(text="Ben drove to the lake.")
     await memos.service.update(memos.administrator, "e3", change)
-    with pytest.raises(IllegalStateError):
+    with pytest.raises(VersionConflictError):
         await service.settle(memos.administrator, one.id, Verdict.ACCEPT)
     assert (await got(memos, "e0")).state is State.ACTIVATED
+
+
+class Forgetful(MemoryRecordStore):
+    """A store that is away once, when a proposal is to be written down."""
+
+    armed = False
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """Fails once when it is armed."""
+        if self.armed and row.kind == "evolution_proposal":
+            self.armed = False
+            raise UnavailableError("the store is away")
+        super().save_derivation(partition, epoch, row)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ACCEPT, Verdict.UNDO])
+async def test_EVO_1_done_and_not_written_down_is_done_once(
+    tmp_path: Path, verdict: Verdict
+) -> None:
+    """As after a crash between the commit and its note."""
+    store = Forgetful(ArchivedContents(lambda: BlobStore.local(tmp_path / "blobs")))
+    async with in_process(tmp_path, store=store, settings=VaultSettings(partitions=4)) as memos:
+        one = await episodes(memos)
+        service = memos.doorway.evolution
+        if verdict is Verdict.UNDO:
+            await service.settle(memos.administrator, one.id, Verdict.ACCEPT)
+        store.armed = True
+        # The door asks once more, as a caller would.
+        done = await service.settle(memos.administrator, one.id, verdict)
+        assert not store.armed and len(done.made) == 1
+        listed = (await memos.service.list(memos.administrator, limit=100)).memories
+        assert len(listed) == (7 if verdict is Verdict.ACCEPT else 6)
+        wanted = State.ARCHIVED if verdict is Verdict.ACCEPT else State.ACTIVATED
+        assert (await got(memos, "e5")).state is wanted
 
 
 async def test_EVO_1_an_undo_does_not_overwrite_what_was_changed_since(memos: InProcess) -> None:
