@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.synchronous import Admin, MemOS
 from memos_ray.config import ModelSettings, Settings, env_name
+from memos_ray.core.counts import ACTIONS, PIPELINE_COUNTS, SHARD_COUNTS
 from memos_ray.core.cube.facets import FIELDS
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.errors import all_errors
@@ -173,6 +174,22 @@ def metrics() -> str:
     return _table(("metric", "type", "meaning"), rows)
 
 
+def counts() -> str:
+    """What the actors count of themselves."""
+    found = [(f"`{name}`", "shard", text) for name, text in SHARD_COUNTS.items()]
+    found += [(f"`{name}`", "pipelines", text) for name, text in PIPELINE_COUNTS.items()]
+    return _table(("count", "of", "meaning"), found)
+
+
+def actions() -> str:
+    """What happens unasked, and where it is counted, told and explained."""
+    rows = (
+        (one.name, ", ".join(f"`{count}`" for count in one.counts), one.told, one.why)
+        for one in ACTIONS
+    )
+    return _table(("what happens unasked", "counts", "log", "why"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "settings": settings,
@@ -181,6 +198,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "administration": administration,
     "filter-fields": filter_fields,
     "metrics": metrics,
+    "counts": counts,
+    "actions": actions,
 }
 
 

@@ -136,6 +136,7 @@ class ActivationMemory:
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt; see `ShardPort`."""
         context, namespace = answered.context, answered.namespace
+        self._usage.answered(partition, answered, self._clock.now())
         policy = await self._guard.ensure_for(context)
         visible = policy.permit(context, Action.READ, namespace, self._clock.now())
         if isinstance(visible, Nothing):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from memos_ray.actors.activation import ActivationMemory
+from memos_ray.actors.evolution import Evolution
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.core.access.context import CallContext
@@ -31,6 +32,7 @@ class ModelDoors(ABC):
     """The part of `ports.ShardPort` that is about models; a shard is the rest."""
 
     _activation: ActivationMemory
+    _evolution: Evolution
     _parameter: ParameterMemory
 
     @abstractmethod
@@ -56,6 +58,8 @@ class ModelDoors(ABC):
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt; see `ShardPort`."""
         await self._serve(partition)
+        await self._evolution.answered(partition, answered)
+        answered = self._evolution.promotable(partition, answered)
         await self._activation.answered(partition, answered)
         await self._parameter.answered(partition, answered)
 

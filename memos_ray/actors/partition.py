@@ -14,6 +14,7 @@ from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.branch_feed import BranchConsumer
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
+from memos_ray.actors.evolution import Evolution
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.organising import OrganiseConsumer, Organiser
@@ -59,6 +60,7 @@ class OwnedPartition:
         parameter: ParameterMemory,
         receipts: Receipts,
         organiser: Organiser,
+        evolution: Evolution,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -77,6 +79,7 @@ class OwnedPartition:
         self._parameter = parameter
         self._receipts = receipts
         self._organiser = organiser
+        self._evolution = evolution
         self._last_lsn = lambda: store.last_lsn(number)
         self._executor = executor
         # A call that was under way when the partition went away may have filled the caches since,
@@ -85,6 +88,7 @@ class OwnedPartition:
         activation.open(number, epoch)
         parameter.open(number, epoch)
         organiser.book.open(number, epoch)
+        evolution.open(number, epoch)
         self.writer = PartitionWriter(
             number,
             epoch,
@@ -259,9 +263,12 @@ class OwnedPartition:
         self._parameter.drop(self.number)
         self._receipts.drop(self.number)
         self._organiser.book.drop(self.number)
+        self._evolution.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._receipts.note(commit)
+        if commit.erased:
+            self._evolution.erased(commit.partition, commit.erased)
         self._bodies.apply(commit)
         self._activation.apply(commit)
         self._parameter.apply(commit)

@@ -12,16 +12,18 @@ Concurrency: methods block; called from worker threads, one at a time for each r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memos_ray.core.access.context import CallContext
-from memos_ray.core.pipeline.run import Run, decode, encode
+from memos_ray.core.pipeline.run import Run, decode, encode, parked
 from memos_ray.core.pipeline.stored import StoredPipeline, decode_stored, encode_stored
-from memos_ray.core.vault.log import ControlChange, Event, Outcome
-from memos_ray.errors import VersionConflictError
+from memos_ray.core.vault.log import ControlChange, ControlRecord, Event, Outcome
+from memos_ray.errors import StoreCorruptError, VersionConflictError
 from memos_ray.ports import ClockPort, ControlStorePort
 
+_log = logging.getLogger(__name__)
 _OPEN = "/runs"
 _RUN = "run"
 _STORED = "/pipelines"
@@ -43,10 +45,13 @@ class PipelineJournal:
     _revisions: dict[str, int] = field(default_factory=dict)
 
     def open_runs(self) -> list[Run]:
-        """Returns the runs that are under way, and makes this the one who writes them."""
+        """Returns the runs that are under way, and makes this the one who writes them.
+
+        Those whose journals cannot be read are parked; theirs are not written.
+        """
         records = self.store.load(_OPEN)
         self._revisions.update({record.key: record.revision for record in records})
-        return [decode(record.body) for record in records]
+        return [_read(record) for record in records]
 
     def save(self, run: Run, step: str, state: str, **detail: str | int | None) -> None:
         """Makes a run durable, with a log entry, in one transaction.
@@ -80,13 +85,13 @@ class PipelineJournal:
 
     def ended(self, tenant: str) -> list[Run]:
         """Returns the runs of a tenant that have ended, newest first."""
-        runs = [decode(record.body) for record in self.store.load(f"{_OPEN}/{tenant}")]
+        runs = [_read(record) for record in self.store.load(f"{_OPEN}/{tenant}")]
         return sorted(runs, key=lambda run: run.started, reverse=True)
 
     def ended_run(self, tenant: str, run_id: str) -> Run | None:
         """Returns one of them."""
         record = self.store.get(f"{_OPEN}/{tenant}", _RUN, run_id)
-        return None if record is None else decode(record.body)
+        return None if record is None else _read(record)
 
     def keep(self, context: CallContext, stored: StoredPipeline) -> None:
         """Stores a version of a named pipeline.
@@ -113,15 +118,31 @@ class PipelineJournal:
         self.store.commit([change], [event])
 
     def stored(self, tenant: str, namespace: str) -> list[StoredPipeline]:
-        """Returns all versions of the pipelines of a namespace."""
-        records = self.store.load(f"{_STORED}/{tenant}")
-        return [decode_stored(record.body) for record in records if record.kind == namespace]
+        """Returns all versions of the pipelines of a namespace; what cannot be read is left out."""
+        found = []
+        for record in self.store.load(f"{_STORED}/{tenant}"):
+            if record.kind != namespace:
+                continue
+            try:
+                found.append(decode_stored(record.body))
+            except StoreCorruptError as error:
+                _log.error("a kept pipeline cannot be read: %s: %s", record.key, error.code)
+        return found
+
+    def last_version(self, tenant: str, namespace: str, name: str) -> int:
+        """Returns the newest version number of a pipeline, readable or not; 0 for none."""
+        keys = [
+            record.key.rpartition("/")
+            for record in self.store.load(f"{_STORED}/{tenant}")
+            if record.kind == namespace
+        ]
+        return max((int(number) for known, _, number in keys if known == name), default=0)
 
     def _prune(self, shelf: str) -> None:
         records = self.store.load(shelf)
         if len(records) <= self.kept:
             return
-        oldest = sorted(records, key=lambda record: decode(record.body).started)
+        oldest = sorted(records, key=lambda record: _read(record).started)
         changes = [
             ControlChange(shelf, _RUN, record.key, None, record.revision)
             for record in oldest[: len(records) - self.kept]
@@ -161,6 +182,14 @@ class PipelineJournal:
 def runs_left(store: ControlStorePort) -> bool:
     """Tells whether runs are under way, so that a runner is needed."""
     return bool(store.load(_OPEN))
+
+
+def _read(record: ControlRecord) -> Run:
+    try:
+        return decode(record.body)
+    except StoreCorruptError:
+        _log.error("run %s is parked: its journal cannot be read", record.key)
+        return parked(record.key, record.body)
 
 
 def newest(stored: Sequence[StoredPipeline]) -> list[StoredPipeline]:

@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 from memos_ray.actors.pipeline_vault import PipelineVault
 from memos_ray.core.activation import tenant_salt
 from memos_ray.core.cube import filters
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.predicate import Everything, evaluate
 from memos_ray.core.generation import ChatMessage, ChatRequest, Sampling
@@ -20,6 +20,7 @@ from memos_ray.core.pipeline.conditions import fields_of, holds
 from memos_ray.core.pipeline.definition import (
     ITEMS_MAX,
     AddTags,
+    Archive,
     Augment,
     Convert,
     Create,
@@ -30,6 +31,7 @@ from memos_ray.core.pipeline.definition import (
     Step,
     Teach,
     Update,
+    Writing,
 )
 from memos_ray.core.pipeline.effects import Content, Effect, EffectKind, FollowUp
 from memos_ray.core.pipeline.run import MemoryRef, Run, StepRecord, StepState
@@ -107,7 +109,7 @@ class StepWork:
                 numbered = [replace(one, index=place) for place, one in enumerate(effects)]
                 made = tuple(MemoryRef(one.cube_id, 0, one.namespace) for one in numbered)
                 return StepRecord(StepState.DONE, made, effects=tuple(numbered))
-            case Update() | AddTags() | Delete():
+            case Update() | AddTags() | Delete() | Archive():
                 return StepRecord(StepState.DONE, effects=await self._changes(step))
             case Convert() | Teach():
                 return StepRecord(StepState.DONE, follow=await self._lesson(step))
@@ -196,14 +198,17 @@ class StepWork:
         refs = [ref for name in earlier for ref in self.run.record(name).memories if ref.version]
         return list(dict.fromkeys(refs))
 
-    async def _changes(self, step: Update | AddTags | Delete) -> tuple[Effect, ...]:
+    async def _changes(self, step: Writing) -> tuple[Effect, ...]:
         context, effects = self.run.context, []
         earlier = self.run.spec.earlier(step.id)
-        staged = [effect for effect in self.run.effects() if effect.step in earlier]
+        decided = [effect for effect in self.run.effects() if effect.step in earlier]
         for index, ref in enumerate(self.run.record(step.of).memories):
             fresh = ref.version == 0
             item = None if fresh else (await self._memories(step.of))[index]
             partition = await self.vault.partition(context, ref.namespace)
+            # Another partition may hold another memory of this id.
+            place = (partition, ref.cube_id)
+            staged = [one for one in decided if (one.partition, one.cube_id) == place]
             effect = Effect(
                 _KINDS[type(step)],
                 step.id,
@@ -212,7 +217,7 @@ class StepWork:
                 ref.namespace,
                 ref.cube_id,
                 ref.version,
-                chained=any(one.cube_id == ref.cube_id for one in staged),
+                chained=bool(staged),
             )
             if isinstance(step, Update):
                 text = render(step.text, await self._named(step.text, item=item))
@@ -220,10 +225,10 @@ class StepWork:
             elif isinstance(step, AddTags):
                 scope = await self._named(*step.tags, item=item)
                 effect = replace(effect, tags=tuple(render(tag, scope) for tag in step.tags))
-            content = Content(item.text, frozenset(item.descriptive.tags)) if item else _NOTHING
+            content = _content(item) if item else _NOTHING
             for one in staged:
-                content = content.after(one) if one.cube_id == ref.cube_id else content
-            # The vault refuses an update that changes nothing.
+                content = content.after(one)
+            # The vault refuses what changes nothing.
             if isinstance(step, Delete) or content.after(effect) != content:
                 effects.append(effect)
         return tuple(effects)
@@ -281,7 +286,12 @@ _KINDS = {
     Update: EffectKind.UPDATE,
     AddTags: EffectKind.TAG,
     Delete: EffectKind.DELETE,
+    Archive: EffectKind.ARCHIVE,
 }
+
+
+def _content(cube: MemCube) -> Content:
+    return Content(cube.text, frozenset(cube.descriptive.tags), cube.state is State.ARCHIVED)
 
 
 def _ref(cube: MemCube) -> MemoryRef:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from memos_ray.actors.pipeline_checks import obstacles
 from memos_ray.actors.pipeline_commit import PipelineCommit
 from memos_ray.actors.pipeline_journal import PipelineJournal, newest
 from memos_ray.actors.pipeline_steps import StepWork
@@ -65,7 +67,9 @@ class PipelineRunner:
 
     def __init__(self, parts: RunnerParts) -> None:
         self._parts = parts
+        self.counters: Counter[str] = Counter()
         self._runs: dict[str, Run] = {}
+        self._parked: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._resuming: asyncio.Task[None] | None = None
@@ -75,11 +79,17 @@ class PipelineRunner:
         """Goes on with what a runner before this one has left, once; a failure is tried again."""
         if self._resuming is None:
             self._resuming = asyncio.create_task(self._resume())
+        resuming = self._resuming
         try:
-            await asyncio.shield(self._resuming)
-        except MemosError:
-            self._resuming = None
-            raise
+            await asyncio.shield(resuming)
+        except Exception as error:
+            # Whatever it was, the next call tries again.
+            if self._resuming is resuming:
+                self._resuming = None
+            if isinstance(error, MemosError):
+                raise
+            _log.error("runs cannot be resumed: %s", describe_defect(error))
+            raise InternalError("runs cannot be resumed", kind=type(error).__name__) from None
 
     async def start(
         self, context: CallContext, spec: PipelineSpec, params: Mapping[str, Scalar], key: str
@@ -93,6 +103,8 @@ class PipelineRunner:
         values = spec.bound(params)
         lock = self._locks.setdefault(run_id, asyncio.Lock())
         async with lock:
+            if run_id in self._parked:
+                raise IllegalStateError("the run of this key is parked", run=run_id)
             known = self._runs.get(run_id) or await asyncio.to_thread(
                 self._parts.journal.ended_run, caller.tenant, run_id
             )
@@ -107,6 +119,7 @@ class PipelineRunner:
             run = Run(run_id, context, spec, values, now, deadline)
             await asyncio.to_thread(self._parts.journal.save, run, "", "started")
             self._runs[run_id] = run
+        self.counters["runs_begun"] += 1
         self._drive(run_id)
         return run
 
@@ -114,7 +127,7 @@ class PipelineRunner:
         """Returns a run; see `PipelinesPort`."""
         await self.resume()
         tenant = context.principal.tenant
-        found = self._runs.get(run_id)
+        found = self._runs.get(run_id) or self._parked.get(run_id)
         if found is None:
             found = await asyncio.to_thread(self._parts.journal.ended_run, tenant, run_id)
         if found is None or not await self._may_see(context, found):
@@ -126,7 +139,8 @@ class PipelineRunner:
         await self.resume()
         tenant = context.principal.tenant
         ended = await asyncio.to_thread(self._parts.journal.ended, tenant)
-        going = [run for run in self._runs.values() if run.context.principal.tenant == tenant]
+        held = [*self._runs.values(), *self._parked.values()]
+        going = [run for run in held if run.context.principal.tenant == tenant]
         ids = {run.id for run in going}
         known = [*going, *(run for run in ended if run.id not in ids)]
         seen = [run for run in known if await self._may_see(context, run)]
@@ -158,8 +172,7 @@ class PipelineRunner:
         policy = await self._parts.vault.guard.ensure_for(context)
         policy.require_namespace(context, Action.CREATE, namespace, now)
         caller = context.principal
-        known = await asyncio.to_thread(journal.stored, caller.tenant, namespace)
-        version = max((one.version for one in known if one.spec.name == spec.name), default=0)
+        version = await asyncio.to_thread(journal.last_version, caller.tenant, namespace, spec.name)
         stored = StoredPipeline(namespace, version + 1, caller.id, now, spec)
         await asyncio.to_thread(journal.keep, context, stored)
         return stored
@@ -178,6 +191,19 @@ class PipelineRunner:
         if not found:
             raise NotFoundError("there is no such pipeline", pipeline=name, namespace=namespace)
         return newest(found)[0]
+
+    async def check(self, context: CallContext, spec: PipelineSpec) -> list[str]:
+        """Returns what a run would fail of; see `PipelinesPort`."""
+        parts = self._parts
+        policy = await parts.vault.guard.ensure_for(context)
+        return obstacles(
+            spec, context, policy, parts.vault.clock.now(), frozenset(parts.models), parts.hooks
+        )
+
+    async def counts(self) -> dict[str, int]:
+        """Counts of runs and steps; see `PipelinesPort`."""
+        now = {"runs_open": len(self._runs), "runs_parked": len(self._parked)}
+        return {**self.counters, **now}
 
     async def close(self) -> None:
         """Stops; what is under way rests in its journal."""
@@ -211,7 +237,11 @@ class PipelineRunner:
 
     async def _resume(self) -> None:
         for run in await asyncio.to_thread(self._parts.journal.open_runs):
+            if run.state is RunState.PARKED:
+                self._parked[run.id] = run
+                continue
             self._runs[run.id] = run
+            self.counters["runs_resumed"] += 1
             self._drive(run.id)
 
     def _drive(self, run_id: str) -> None:
@@ -228,9 +258,11 @@ class PipelineRunner:
             except MemosError as error:
                 # A shard or the store is away: the journal says where to go on.
                 _log.warning("run %s waits: %s", run_id, error.code)
+                self.counters["waits"] += 1
                 await asyncio.sleep(_RETRY_S)
             except Exception as error:
                 _log.error("run %s cannot go on: %s", run_id, describe_defect(error))
+                self.counters["defects"] += 1
                 await asyncio.sleep(_RETRY_S)
 
     async def _move(self, run: Run) -> None:
@@ -281,6 +313,8 @@ class PipelineRunner:
                     break
             await asyncio.sleep(pause_s(step.backoff_s, attempt))
         record = replace(record, attempts=attempt)
+        self.counters[f"steps_{record.state.value}"] += 1
+        self.counters["steps_retried"] += attempt - 1
         async with self._locks.setdefault(run.id, asyncio.Lock()):
             current = self._runs[run.id].with_step(name, record)
             await self._saved(current, name, record.state.value, record)
@@ -323,6 +357,8 @@ class PipelineRunner:
         over = run.over(state, self._parts.vault.clock.now())
         async with self._locks.setdefault(run.id, asyncio.Lock()):
             await self._durable(over, lambda: self._parts.journal.end(over))
+        self.counters[f"runs_{state.value}"] += 1
+        _log.info("run %s has ended: %s", run.id, state.value)
         self._forget(run.id)
 
     async def _durable(self, run: Run, save: Callable[[], None]) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from memos_ray.actors.guard import PolicyGuard
@@ -18,8 +20,11 @@ from memos_ray.core.cube.predicate import Everything, Not, OneOf, all_of
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import NotFoundError, PermissionDeniedError
-from memos_ray.ports import ClockPort, EventQuery, RecordStorePort
+from memos_ray.ports import ClockPort, LogPiece, LogRequest, RecordStorePort
 
+_WINDOW, _WINDOWS = 10_000, 4
+_ALL = 2**62
+_SLACK = timedelta(minutes=10)
 _NOT_DELETED = Not(OneOf("state", (State.DELETED.value,)))
 
 
@@ -48,6 +53,18 @@ class RecordReader:
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> list[MemCube | None]:
         """Returns memories; see `ShardPort`."""
+        seen = await self.peek(partition, context, ids)
+        found = [cube for cube in seen if cube is not None]
+        namespace = found[0].namespace if found else ""
+        self._usage.read(partition, context, "get", namespace, found, self._clock.now())
+        return seen
+
+    async def peek(
+        self, partition: int, context: CallContext, ids: Sequence[str]
+    ) -> list[MemCube | None]:
+        """Returns memories that the caller may read, for decisions about them: nobody gets them,
+        so that nothing is counted.
+        """
         policy = await self._guard.ensure_for(context)
         now = self._clock.now()
         heads = await self._heads(partition, context, ids)
@@ -61,9 +78,6 @@ class RecordReader:
                 ).allowed
             )
             seen.append(head if allowed else None)
-        found = [cube for cube in seen if cube is not None]
-        namespace = found[0].namespace if found else ""
-        self._usage.read(partition, context, "get", namespace, found, now)
         return seen
 
     async def page(self, partition: int, request: ListRequest) -> list[MemCube]:
@@ -113,34 +127,58 @@ class RecordReader:
         self._usage.read(partition, context, "version", head.namespace, [found], now)
         return found
 
-    async def events(
-        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
-    ) -> list[Event]:
+    async def log(self, partition: int, request: LogRequest) -> LogPiece:
         """Returns log entries of the caller's tenant; see `ShardPort`.
 
         Who does not administer it gets the own ones, without those that would give away what the
         refusals that they record have hidden. Nobody gets those of a role that is not in use.
         """
+        context, query = request.context, request.query
         policy = await self._guard.ensure_for(context)
         query = replace(query, tenant=context.principal.tenant)
-        audits = policy.may_administer(context, "", self._clock.now())
-        if not audits:
-            if query.principal not in (None, context.principal.id):
-                raise PermissionDeniedError("only administrators read others' log entries")
-            query = replace(query, principal=context.principal.id)
+
+        def in_role(event: Event) -> bool:
+            return not policy.out_of_role(context, event.namespace)
+
+        if policy.may_administer(context, "", self._clock.now()):
+            return await self._walk(partition, replace(request, query=query), in_role)
+        if query.principal not in (None, context.principal.id):
+            raise PermissionDeniedError("only administrators read others' log entries")
+        query = replace(query, principal=context.principal.id)
+        return await self._walk(
+            partition,
+            replace(request, query=query),
+            lambda event: in_role(event) and not _tells_of_the_hidden(event),
+        )
+
+    async def _walk(
+        self, partition: int, request: LogRequest, may_see: Callable[[Event], bool]
+    ) -> LogPiece:
+        """Walks along a log, window by window: no query looks at all of it in one call."""
+        query, position = request.query, request.after
+        read = self._store.accesses if request.reads else self._store.events
+        if query.since is not None:
+            # Clocks may have gone back a little, and reads are written out late.
+            begin = query.since - _SLACK
+            start = partial(self._store.log_position, partition, begin, reads=request.reads)
+            position = max(position, await self._ask(start))
         shown: list[Event] = []
-        while len(shown) < limit:
-            page = await self._events(partition, after, limit, query)
-            shown += [
-                event
-                for event in page
-                if (audits or not _tells_of_the_hidden(event))
-                and not policy.out_of_role(context, event.namespace)
-            ]
-            if len(page) < limit:
+        for _ in range(_WINDOWS):
+            end = _ALL if _is_selective(request) else position + _WINDOW
+            wanted = request.limit - len(shown)
+            page: list[Event] = await self._ask(
+                read, partition, position, wanted, replace(query, through=end)
+            )
+            shown += filter(may_see, page)
+            if len(page) == wanted:
+                position = page[-1].lsn
+            elif end == _ALL or not await self._ask(read, partition, end, 1):
+                return LogPiece(tuple(shown), None)
+            else:
+                position = end
+            if len(shown) >= request.limit:
                 break
-            after = page[-1].lsn
-        return shown[:limit]
+        return LogPiece(tuple(shown), position)
 
     async def _readable(self, partition: int, context: CallContext, cube_id: str) -> MemCube:
         policy = await self._guard.ensure_for(context)
@@ -151,12 +189,6 @@ class RecordReader:
         policy.require(context, Action.READ, facets_of(head), head.namespace, self._clock.now())
         return head
 
-    async def _events(
-        self, partition: int, after: int, limit: int, query: EventQuery
-    ) -> list[Event]:
-        found: list[Event] = await self._ask(self._store.events, partition, after, limit, query)
-        return found
-
     async def _heads(
         self, partition: int, context: CallContext, ids: Sequence[str]
     ) -> dict[CubeKey, MemCube]:
@@ -166,6 +198,13 @@ class RecordReader:
 
     async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
+
+
+def _is_selective(request: LogRequest) -> bool:
+    """Whether an index finds the few entries that there can be."""
+    query = request.query
+    of_one = query.cube_id is not None and not request.reads
+    return of_one or (query.request_id is not None and request.reads)
 
 
 def _tells_of_the_hidden(event: Event) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from memos_ray.actors import adapter_rows, kv_rest, lesson_rows
+from memos_ray.actors import adapter_rows, kv_rest, lesson_rows, opinions
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.parameter import ParameterMemory
@@ -270,6 +270,9 @@ class Receipts:
             found.append(_RowLeft(thing, row.tenant, ids))
             # What a lesson that was cut off has laid down already.
             found.append(_RowLeft(ErasedThing(Derived.LESSON, adapter.id), row.tenant))
+        for row in await self._run(self._store.derivations, partition, opinions.KIND):
+            about = frozenset([opinions.memory_of(row)])
+            found.append(_RowLeft(ErasedThing(Derived.OPINION, row.name), row.tenant, about))
         for row in await self._run(self._store.derivations, partition, lesson_rows.KIND):
             lesson = lesson_rows.lesson_of(partition, row)
             if lesson.state is TeachingState.TRAINING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -17,6 +18,8 @@ from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import NotOwnerError
 from memos_ray.ports import ClockPort, RecordStorePort, StoredVectors
+
+_log = logging.getLogger(__name__)
 
 _HEAT_HALF_LIFE_S = 300.0
 _LOAD_BATCH = 512
@@ -109,6 +112,7 @@ class Residency:
         self._pending = 0
         self._entering: asyncio.Task[None] | None = None
         self._held: dict[Place, _Resident] = {}
+        self.counters: Counter[str] = Counter()
         # Not evicted between being loaded and being handed out.
         self._wanted: Counter[Place] = Counter()
         self._loading: dict[Place, _Loading] = {}
@@ -181,6 +185,7 @@ class Residency:
 
     async def attach(self, place: Place, rows: Sequence[StoredVectors]) -> None:
         """Hands new vectors to the index that holds their memories."""
+        self.counters["embedded"] += len(rows)
         if place in self._held:
             await self._enter(self._held[place])
         if place in self._loading:
@@ -234,6 +239,7 @@ class Residency:
             _attach(index, loading.vectors)
             self._held[place] = _Resident(place, index, 0.0, self._clock.monotonic())
             self._measure(self._held[place])
+            self.counters["namespaces_loaded"] += 1
         finally:
             self._loading.pop(place, None)
 
@@ -305,6 +311,8 @@ class Residency:
                 return
             if place not in self._wanted:
                 self._release(place)
+                self.counters["namespaces_evicted"] += 1
+                _log.info("a namespace of partition %d left the memory", place.partition)
 
 
 def _decayed(resident: _Resident, now: float) -> float:

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.branches import BranchDoors
 from memos_ray.actors.courtesy import Pressure
+from memos_ray.actors.evolution import Evolution
+from memos_ray.actors.evolution_doors import EvolutionDoors
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
@@ -20,6 +22,7 @@ from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
+from memos_ray.actors.record_doors import RecordDoors
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.reuse import ReuseDoors, ReuseLooking
 from memos_ray.actors.searching import Searcher
@@ -40,7 +43,6 @@ from memos_ray.core.cube.cube import MemCube, VersionInfo
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
-from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Delete, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.receipts import Receipt
@@ -49,14 +51,20 @@ from memos_ray.core.vault.requests import (
     ShardStatus,
 )
 from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
-from memos_ray.ports import (
-    EventQuery,
-)
 
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDoors, BranchDoors):
+class VaultShard(
+    ModelDoors,
+    OrganiseDoors,
+    SourceDoors,
+    ReuseDoors,
+    LifecycleDoors,
+    BranchDoors,
+    RecordDoors,
+    EvolutionDoors,
+):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -133,7 +141,17 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
         self._reuse = ReuseLooking(
             store=parts.store, guard=self._guard, clock=parts.clock, executor=self._executor
         )
+        self._evolution = Evolution(
+            store=parts.store,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            write_all=self.write_all,
+        )
         self._upkeep = Upkeep(
+            evolve=self._evolution.tick,
             store=parts.store,
             usage=self._usage,
             clock=parts.clock,
@@ -213,13 +231,6 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
         await self._serve(partition)
         return await self._reader.version(partition, context, cube_id, number)
 
-    async def events(
-        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
-    ) -> list[Event]:
-        """Returns log entries of the caller's tenant; see `ShardPort`."""
-        await self._serve(partition)
-        return await self._reader.events(partition, context, query, after, limit)
-
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches; see `ShardPort`."""
         owned = await self._serve(partition)
@@ -238,17 +249,18 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
         except VectorStoreError:
             owned.doubt_index()
             raise
+        hits = await self._evolution.ranked(place, found.hits, request.explain)
         self._usage.read(
             partition,
             request.context,
             "search",
             request.namespace,
-            [hit.cube for hit in found.hits],
+            [hit.cube for hit in hits],
             now,
             cached=found.cached,
         )
         return SearchReply(
-            hits=found.hits,
+            hits=hits,
             lsn=owned.writer.last_lsn or 0,
             unembedded=found.unembedded,
             partial=found.partial,
@@ -290,6 +302,8 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
                 + self._parameter.proposals.counters
                 + self._sources.counters
                 + self._reuse.counters
+                + self._evolution.counters
+                + self._residency.counters
             ),
         )
 
@@ -300,6 +314,10 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
         refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
         self._counters["writes"] += len(submissions)
+        for one in submissions:
+            # Whoever asks for a write has a credential.
+            if not one.context.principal.credential and one.context.application:
+                self._counters[f"automatic_{one.context.application}"] += 1
         self._pressure.note(len(submissions))
         outcomes = await owned.writer.submit(submissions, whole=whole)
         if any(_erases(one) for one in submissions):
@@ -330,6 +348,7 @@ class VaultShard(ModelDoors, OrganiseDoors, SourceDoors, ReuseDoors, LifecycleDo
             parameter=self._parameter,
             receipts=self._receipts,
             organiser=self._organiser,
+            evolution=self._evolution,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

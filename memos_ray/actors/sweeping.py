@@ -18,8 +18,9 @@ from memos_ray.actors.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
-from memos_ray.core.lifecycle.sweeping import LIFECYCLE, Verdict, decide
+from memos_ray.core.lifecycle.sweeping import Verdict, decide
 from memos_ray.core.scheduling.fairness import Priority
+from memos_ray.core.vault.lineage import LIFECYCLE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission

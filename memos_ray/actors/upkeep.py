@@ -1,9 +1,9 @@
-"""What a shard does on the side: usage and access logs are written out, old replies forgotten."""
+"""What a shard does on the side: writes usage and access logs, forgets replies, has it evolve."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ class Upkeep:
         settings: VaultSettings,
         executor: Executor,
         on_error: Callable[[str, MemosError], None],
+        evolve: Callable[[int], Awaitable[None]],
     ) -> None:
         self._store = store
         self._usage = usage
@@ -35,6 +36,7 @@ class Upkeep:
         self._settings = settings
         self._executor = executor
         self._on_error = on_error
+        self._evolve = evolve
         self._task: asyncio.Task[None] | None = None
 
     def start(self, held: Iterable[OwnedPartition]) -> None:
@@ -87,3 +89,7 @@ class Upkeep:
                 )
             except MemosError as error:
                 self._on_error("replies", error)
+            try:
+                await self._evolve(owned.number)
+            except MemosError as error:
+                self._on_error("evolution", error)

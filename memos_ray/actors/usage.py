@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.vault.log import CubeKey, Event, Outcome, UsageDelta
+from memos_ray.core.scheduling import AnsweredPrompt
+from memos_ray.core.vault.log import ANSWER, CubeKey, Event, Outcome, UsageDelta
 
 _NAMES_KEPT = 8
 _IDS_LOGGED = 50
@@ -18,6 +19,7 @@ _IDS_LOGGED = 50
 class _Count:
     count: int = 0
     cache_hits: int = 0
+    usefulness: float = 0.0
     tasks: dict[str, None] = field(default_factory=dict)
     agents: dict[str, None] = field(default_factory=dict)
 
@@ -52,8 +54,10 @@ class UsageLedger:
             detail: facts for the access log.
         """
         counts = self._counts.setdefault(partition, {})
-        ids = []
+        ids: list[str] = []
+        only: MemCube | None = None
         for cube in cubes:
+            only = None if ids else cube
             count = counts.setdefault(CubeKey(cube.tenant, cube.id), _Count())
             count.count += 1
             count.cache_hits += cube.id in cached
@@ -63,9 +67,53 @@ class UsageLedger:
             ids.append(cube.id)
         self._last_at[partition] = at
         facts = {**(detail or {}), "count": len(ids), "memories": " ".join(ids[:_IDS_LOGGED])}
-        self._accesses.setdefault(partition, []).append(
-            access_event(context, operation, namespace, at, Outcome.DONE, facts)
-        )
+        entry = access_event(context, operation, namespace, at, Outcome.DONE, facts)
+        if only is not None:
+            # An index finds it.
+            entry = replace(entry, cube_id=only.id, version=only.version.number)
+        self._accesses.setdefault(partition, []).append(entry)
+
+    def found(self, partition: int, key: CubeKey, useful: float, at: datetime) -> None:
+        """Adds to what is known of a memory's usefulness."""
+        counts = self._counts.setdefault(partition, {})
+        counts.setdefault(key, _Count()).usefulness += useful
+        self._last_at[partition] = at
+
+    def noted(
+        self,
+        partition: int,
+        context: CallContext,
+        cube: MemCube,
+        at: datetime,
+        facts: Mapping[str, str | int | float | bool | None],
+    ) -> None:
+        """Notes that a caller has said something of a memory."""
+        entry = access_event(context, "feedback", cube.namespace, at, Outcome.DONE, facts)
+        about = replace(entry, cube_id=cube.id, version=cube.version.number)
+        self._accesses.setdefault(partition, []).append(about)
+
+    def answered(self, partition: int, answered: AnsweredPrompt, at: datetime) -> None:
+        """Notes which memories a model was given for an answer, one entry each."""
+        entries = self._accesses.setdefault(partition, [])
+        for given in answered.given:
+            facts: dict[str, str | int] = {
+                "form": given.form,
+                "tokens": given.tokens,
+                "model": answered.model,
+                "namespace": given.namespace,
+                "request": answered.context.request_id,
+            }
+            entry = access_event(
+                answered.context, ANSWER, answered.namespace, at, Outcome.DONE, facts
+            )
+            entries.append(
+                replace(
+                    entry,
+                    request_id=answered.response,
+                    cube_id=given.cube_id,
+                    version=given.version,
+                )
+            )
 
     def denied(
         self, partition: int, context: CallContext, operation: str, namespace: str, at: datetime
@@ -84,6 +132,7 @@ class UsageLedger:
                 count.count,
                 last_at,
                 count.cache_hits,
+                count.usefulness,
                 tasks=tuple(count.tasks)[-_NAMES_KEPT:],
                 agents=tuple(count.agents)[-_NAMES_KEPT:],
             )

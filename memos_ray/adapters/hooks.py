@@ -27,9 +27,13 @@ class HttpHooks:
     def __init__(self, places: Sequence[str]) -> None:
         self._places = tuple(places)
 
+    def allows(self, url: str) -> bool:
+        """Tells whether the settings allow a place; see `HookPort`."""
+        return allowed(url, self._places)
+
     async def post(self, url: str, key: str, body: bytes, timeout_s: float) -> None:
         """Sends JSON; see `HookPort`."""
-        if not allowed(url, self._places):
+        if not self.allows(url):
             raise PermissionDeniedError("the settings allow no pipeline to publish there")
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))

@@ -199,20 +199,38 @@ def log(
     operation: Annotated[str | None, typer.Option(help="Only this kind of operation.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Only about this one.")] = None,
     request: Annotated[str | None, typer.Option("--request", help="Only this request.")] = None,
+    response: Annotated[
+        str | None, typer.Option("--response", help="The memories that this answer was given.")
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", help="`done`, `denied` or `failed`.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--form", help="Only about one memory that is in this form.")
+    ] = None,
     since: Annotated[datetime | None, moment_option("--since", "From then on.")] = None,
     until: Annotated[datetime | None, moment_option("--until", "Before then.")] = None,
+    reads: Annotated[
+        bool, typer.Option("--reads", help="Reads and answers instead of changes.")
+    ] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="All namespaces.")] = False,
     cursor: CursorOption = None,
     limit: LimitOption = 50,
 ) -> None:
-    """Reads the audit log of a namespace, oldest first."""
+    """Reads the log of a namespace, oldest first; your own entries, or all for administrators."""
     page = call.memos.log(
         namespace,
         principal=principal,
         operation=operation,
         memory_id=memory,
         request_id=request,
+        response=response,
+        outcome=outcome,
+        form=form,
         since=since,
         until=until,
+        reads=reads,
+        everywhere=everywhere,
         cursor=cursor,
         limit=limit,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memos_ray.cli.call import Call, with_service
+from memos_ray.cli.exits import ExitCode
 from memos_ray.cli.values import IdempotencyOption, NamespaceOption, attributes_of
 
 if TYPE_CHECKING:
@@ -86,9 +87,17 @@ def list_runs(call: Call) -> None:
 
 @with_service
 def validate(call: Call, file: _FileArgument) -> None:
-    """Says whether a pipeline is sound, and in which order its steps may run."""
+    """Says whether a pipeline is sound, and what a run of yours would fail of."""
     found = call.memos.pipelines.validate(file)
-    call.out.show(found, lambda console: console.print(" → ".join(found.order), markup=False))
+
+    def table(console: Console) -> None:
+        console.print(" → ".join(found.order), markup=False)
+        for problem in found.problems:
+            console.print(problem, markup=False)
+
+    call.out.show(found, table)
+    if found.problems:
+        raise typer.Exit(ExitCode.INVALID)
 
 
 @with_service

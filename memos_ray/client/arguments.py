@@ -18,6 +18,7 @@ from memos_ray.gateway.fields import (
     Version,
 )
 from memos_ray.gateway.problems import error_of_validation
+from memos_ray.gateway.provenance_models import Direction
 
 M = TypeVar("M", bound=Model)
 
@@ -46,6 +47,7 @@ class _Arguments(Model):
     application: Label | None = None
     since: Moment | None = None
     until: Moment | None = None
+    direction: Direction | None = None
 
 
 def check(**given: object) -> None:

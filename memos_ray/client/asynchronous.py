@@ -11,6 +11,7 @@ from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.branches import AsyncBranches
 from memos_ray.client.conversations import Messages, chat_query
+from memos_ray.client.evolution import AsyncEvolution
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
 from memos_ray.client.lifecycle import AsyncLifecycle
@@ -27,6 +28,7 @@ from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.activation_models import Conversion
 from memos_ray.gateway.bodies import IngestReport
 from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
+from memos_ray.gateway.evolution_models import Feedback, FeedbackResult
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.models import (
     MemoryChange,
@@ -159,6 +161,29 @@ class AsyncMemOS(AsyncReads):
     def kv(self) -> AsyncKv:
         """The KV caches of activation memories."""
         return AsyncKv(self._transport.activation, self._caller, self._single)
+
+    @property
+    def evolution(self) -> AsyncEvolution:
+        """Splits and summaries that the use of memories suggests."""
+        return AsyncEvolution(self._transport.evolution, self._caller)
+
+    async def feedback(
+        self,
+        *,
+        memory: str | None = None,
+        response: str | None = None,
+        useful: bool,
+        note: str | None = None,
+        namespace: str | None = None,
+    ) -> FeedbackResult:
+        """Keeps whether a memory, or an answer by its `response` id, was useful to the caller.
+
+        Raises:
+            NotFoundError: there is no such memory, or no such answer of this caller.
+        """
+        check(namespace=namespace)
+        said = valid(Feedback, memory_id=memory, response=response, useful=useful, note=note)
+        return await self._transport.evolution.feedback(self._caller(), said, namespace)
 
     @property
     def organise(self) -> AsyncOrganise:

@@ -15,6 +15,7 @@ from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.branches_http import HttpBranches
 from memos_ray.client.chat_http import events_of
+from memos_ray.client.evolution_http import HttpEvolution
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
@@ -41,9 +42,9 @@ from memos_ray.gateway.models import (
     WriteReport,
 )
 from memos_ray.gateway.openai_models import ModelKind, ModelList
-from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.provenance_models import Direction, Provenance
+from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
 from memos_ray.gateway.understanding_models import Question, Understanding
-from memos_ray.ports import EventQuery
 
 
 class HttpTransport:
@@ -70,6 +71,7 @@ class HttpTransport:
         self.personas = HttpPersonas(self._link)
         self.sources = HttpSources(self._link)
         self.reusing = HttpReuse(self._link)
+        self.evolution = HttpEvolution(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
         self.branches = HttpBranches(self._link)
@@ -253,23 +255,42 @@ class HttpTransport:
         self,
         caller: Caller,
         namespace: str | None,
-        query: EventQuery,
+        wanted: LogFilter,
         cursor: str | None,
         limit: int,
     ) -> LogPage:
-        """Reads the audit log."""
+        """Reads a log."""
+        fields = wanted.model_dump(mode="json", exclude_defaults=True)
         return await self._link.call(
             LogPage,
             "GET",
             "/v1/log",
             caller,
             namespace=namespace,
-            principal=query.principal,
-            operation=query.operation,
-            memory_id=query.cube_id,
-            request_id=query.request_id,
-            since=query.since.isoformat() if query.since else None,
-            until=query.until.isoformat() if query.until else None,
+            cursor=cursor,
+            limit=limit,
+            **fields,
+        )
+
+    async def provenance(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        direction: Direction,
+        depth: int,
+        cursor: str | None,
+        limit: int,
+    ) -> Provenance:
+        """Returns a page of a memory's lineage."""
+        return await self._link.call(
+            Provenance,
+            "GET",
+            f"{_memory(id)}/provenance",
+            caller,
+            namespace=namespace,
+            direction=direction.value,
+            depth=depth,
             cursor=cursor,
             limit=limit,
         )

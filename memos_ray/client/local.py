@@ -22,9 +22,9 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.provenance_models import Direction, Provenance
+from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
 from memos_ray.gateway.understanding_models import Question, Understanding
-from memos_ray.ports import EventQuery
 
 
 class LocalTransport:
@@ -44,6 +44,7 @@ class LocalTransport:
         self.personas = doorway.personas
         self.sources = doorway.sources
         self.reusing = doorway.reuse
+        self.evolution = doorway.evolution
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self.branches = doorway.branches
@@ -193,13 +194,34 @@ class LocalTransport:
         self,
         caller: Caller,
         namespace: str | None,
-        query: EventQuery,
+        wanted: LogFilter,
         cursor: str | None,
         limit: int,
     ) -> LogPage:
-        """Reads the audit log."""
-        return await self._doorway.memories.log(
-            caller, namespace, query=query, cursor=cursor, limit=limit
+        """Reads a log."""
+        return await self._doorway.logs.log(
+            caller, namespace, wanted=wanted, cursor=cursor, limit=limit
+        )
+
+    async def provenance(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        direction: Direction,
+        depth: int,
+        cursor: str | None,
+        limit: int,
+    ) -> Provenance:
+        """Returns a page of a memory's lineage."""
+        return await self._doorway.provenance.provenance(
+            caller,
+            id,
+            namespace,
+            direction=direction,
+            depth=depth,
+            cursor=cursor,
+            limit=limit,
         )
 
     async def change(self, caller: Caller, operation: AdminOperation) -> Change:

@@ -56,6 +56,10 @@ class Pipeline:
         """Deletes the memories of a step softly."""
         return self._step("delete", id, of=of, **fields)
 
+    def archive(self, id: str, of: str, **fields: Any) -> Pipeline:
+        """Puts the memories of a step away."""
+        return self._step("archive", id, of=of, **fields)
+
     def convert(self, id: str, of: str, model: str, **fields: Any) -> Pipeline:
         """Makes the memories of a step the beginning of their namespace's prompts."""
         return self._step("convert", id, of=of, model=model, **fields)

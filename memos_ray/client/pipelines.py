@@ -71,7 +71,7 @@ class AsyncPipelines:
         self._caller = caller
 
     async def validate(self, pipeline: Definition) -> PipelineOrder:
-        """Says in which order the steps of a sound pipeline may run; runs nothing."""
+        """Describes a sound pipeline, and what a run would fail of now; runs nothing."""
         return await self._api.validate(self._caller(), definition_of(pipeline))
 
     async def run(
@@ -147,7 +147,7 @@ class Pipelines:
         self._loop = loop
 
     def validate(self, pipeline: Definition) -> PipelineOrder:
-        """Says in which order the steps of a sound pipeline may run."""
+        """Describes a sound pipeline; see `AsyncPipelines.validate`."""
         return self._loop.run(self._async.validate(pipeline))
 
     def run(

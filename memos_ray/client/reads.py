@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
 from memos_ray.gateway.models import Memory, MemoryPage, SearchQuery, SearchResult
 from memos_ray.gateway.paging import encode_token
-from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.gateway.provenance_models import Direction, Provenance
+from memos_ray.gateway.record_models import Diff, History, LogFilter, LogPage
 from memos_ray.gateway.reuse_models import ReuseQuery, ReuseResult
 from memos_ray.gateway.understanding_models import Question, Understanding
-from memos_ray.ports import EventQuery
 
 _PAGE = 200
 
@@ -112,36 +111,37 @@ class AsyncReads(Connection):
         self,
         namespace: str | None = None,
         *,
-        principal: str | None = None,
-        operation: str | None = None,
-        memory_id: str | None = None,
-        request_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        **filters: Any,
     ) -> LogPage:
-        """Reads the audit log of a namespace, oldest first."""
-        check(
-            namespace=namespace,
-            principal=principal,
-            operation=operation,
-            memory_id=memory_id,
-            request_id=request_id,
-            since=since,
-            until=until,
-            cursor=cursor,
-            limit=limit,
+        """Reads the log of changes and decisions of a namespace, oldest first.
+
+        Args:
+            filters: fields of `LogFilter`: `principal`, `operation`, `memory_id`, `request_id`,
+                `outcome`, `form`, `since`, `until`; `reads=True` for the log of reads and answers,
+                `response=` for the memories that an answer was given, `everywhere=True` for all
+                namespaces.
+        """
+        check(namespace=namespace, cursor=cursor, limit=limit)
+        wanted = valid(LogFilter, **filters)
+        return await self._transport.log(self._caller(), namespace, wanted, cursor, limit)
+
+    async def provenance(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        direction: Direction | str = Direction.BOTH,
+        depth: int = 3,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Provenance:
+        """Says who made a memory, when and of what, and what was made of it; the nearest first."""
+        check(id=id, namespace=namespace, direction=direction, cursor=cursor, limit=limit)
+        return await self._transport.provenance(
+            self._caller(), id, namespace, Direction(direction), depth, cursor, limit
         )
-        query = EventQuery(
-            principal=principal,
-            operation=operation,
-            cube_id=memory_id,
-            request_id=request_id,
-            since=since,
-            until=until,
-        )
-        return await self._transport.log(self._caller(), namespace, query, cursor, limit)
 
     async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
         """Yields all memories of a namespace, newest first; takes the options of `list`."""

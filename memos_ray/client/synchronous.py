@@ -11,6 +11,7 @@ from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.branches import Branches
 from memos_ray.client.conversations import Messages
+from memos_ray.client.evolution import Evolution
 from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
@@ -27,6 +28,7 @@ from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.gateway.admin_models import Who
 from memos_ray.gateway.bodies import IngestReport
 from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent
+from memos_ray.gateway.evolution_models import FeedbackResult
 from memos_ray.gateway.ingestion import Progress
 from memos_ray.gateway.models import (
     Memory,
@@ -37,6 +39,7 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
+from memos_ray.gateway.provenance_models import Provenance
 from memos_ray.gateway.receipt_models import ErasureReceipt
 from memos_ray.gateway.record_models import Diff, Health, History, LogPage
 from memos_ray.gateway.reuse_models import ReuseResult
@@ -111,6 +114,15 @@ class MemOS:
     def sources(self) -> Sources:
         """Authoritative documents, and what they supersede."""
         return Sources(self._async.sources, self._loop)
+
+    @property
+    def evolution(self) -> Evolution:
+        """Splits and summaries that the use of memories suggests."""
+        return Evolution(self._async.evolution, self._loop)
+
+    def feedback(self, **said: Any) -> FeedbackResult:
+        """Keeps whether a memory or an answer was useful; see `AsyncMemOS.feedback`."""
+        return self._loop.run(self._async.feedback(**said))
 
     @property
     def lifecycle(self) -> LifecycleVerbs:
@@ -319,8 +331,12 @@ class MemOS:
         return self._loop.run(self._async.diff(id, before, after, namespace=namespace))
 
     def log(self, namespace: str | None = None, **filters: Any) -> LogPage:
-        """Reads the audit log of a namespace; takes the filters of `AsyncMemOS.log`."""
+        """Reads the log of a namespace; takes the filters of `AsyncMemOS.log`."""
         return self._loop.run(self._async.log(namespace, **filters))
+
+    def provenance(self, id: str, **options: Any) -> Provenance:
+        """Says where a memory came from, and what was made of it; see `AsyncMemOS.provenance`."""
+        return self._loop.run(self._async.provenance(id, **options))
 
     def ingest(
         self,

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.client.branches import BranchesApi
+from memos_ray.client.evolution import EvolutionApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.client.personas import PersonaApi
@@ -47,9 +48,9 @@ from memos_ray.gateway.pipeline_models import (
     StoredPipelineList,
 )
 from memos_ray.gateway.proposal_models import Proposal, ProposalList
-from memos_ray.gateway.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.provenance_models import Direction, Provenance
+from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
 from memos_ray.gateway.understanding_models import Question, Understanding
-from memos_ray.ports import EventQuery
 
 Item = NewMemory | Mapping[str, Any]
 
@@ -229,6 +230,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def evolution(self) -> EvolutionApi:
+        """Feedback, and the verbs of evolution."""
+        ...
+
+    @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
         ...
@@ -376,11 +382,24 @@ class Transport(Protocol):
         self,
         caller: Caller,
         namespace: str | None,
-        query: EventQuery,
+        wanted: LogFilter,
         cursor: str | None,
         limit: int,
     ) -> LogPage:
-        """Reads the audit log."""
+        """Reads a log."""
+        ...
+
+    async def provenance(
+        self,
+        caller: Caller,
+        id: str,
+        namespace: str | None,
+        direction: Direction,
+        depth: int,
+        cursor: str | None,
+        limit: int,
+    ) -> Provenance:
+        """Returns a page of a memory's lineage."""
         ...
 
     async def change(self, caller: Caller, operation: AdminOperation) -> Change:

@@ -12,6 +12,14 @@ from memos_ray.cluster.source_handle import SourceCalls
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.evolution import (
+    EvolutionMode,
+    EvolutionReport,
+    FeedbackReport,
+    FeedbackRequest,
+    ShownEvolution,
+    Verdict,
+)
 from memos_ray.core.lifecycle.branches import Branch, BranchPage, BranchView, Merged
 from memos_ray.core.lifecycle.past import Differences, Differing, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import SweepReport, SweepRequest
@@ -24,7 +32,7 @@ from memos_ray.core.parameter import (
 )
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
-from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.lineage import LineageAnswer, LineageRequest
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.receipts import Receipt
@@ -38,7 +46,7 @@ from memos_ray.core.vault.requests import (
     TeachRequest,
 )
 from memos_ray.errors import MemosError
-from memos_ray.ports import EventQuery
+from memos_ray.ports import LogPiece, LogRequest
 
 _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
@@ -242,12 +250,52 @@ class ShardHandle(SourceCalls):
         found: Receipt = await self._call("receipt", partition, context, cube_id)
         return found
 
-    async def events(
-        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
-    ) -> list[Event]:
+    async def log(self, partition: int, request: LogRequest) -> LogPiece:
         """Returns log entries."""
-        found: list[Event] = await self._call("events", partition, context, query, after, limit)
-        return found
+        piece: LogPiece = await self._call("log", partition, request)
+        return piece
+
+    async def lineage(self, partition: int, request: LineageRequest) -> LineageAnswer:
+        """Says what memories were made of, and what of them."""
+        answer: LineageAnswer = await self._call("lineage", partition, request)
+        return answer
+
+    async def feedback(self, partition: int, request: FeedbackRequest) -> FeedbackReport:
+        """Keeps what is said of memories."""
+        report: FeedbackReport = await self._call("feedback", partition, request)
+        return report
+
+    async def evolution(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> EvolutionReport:
+        """Says how a namespace evolves."""
+        report: EvolutionReport = await self._call("evolution", partition, context, namespace)
+        return report
+
+    async def evolve(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        mode: EvolutionMode | None = None,
+    ) -> EvolutionReport:
+        """Sets what happens by itself, or looks now."""
+        report: EvolutionReport = await self._call("evolve", partition, context, namespace, mode)
+        return report
+
+    async def settle_evolution(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        proposal: str,
+        verdict: Verdict,
+    ) -> ShownEvolution:
+        """Accepts, refuses or undoes a proposal."""
+        shown: ShownEvolution = await self._call(
+            "settle_evolution", partition, context, namespace, proposal, verdict
+        )
+        return shown
 
     async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
         """Moves memories on that are due."""

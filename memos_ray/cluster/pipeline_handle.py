@@ -64,6 +64,16 @@ class PipelineHandle:
         run: Run = await self._call("cancel", context.hop(), run_id)
         return run
 
+    async def check(self, context: CallContext, spec: PipelineSpec) -> list[str]:
+        """Returns what a run would fail of."""
+        found: list[str] = await self._call("check", context.hop(), spec)
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        """Returns counts of runs and steps; does not wait for a runner that is away."""
+        counts: dict[str, int] = unpack(await self._actor.call("call", "counts", pack(())))
+        return counts
+
     async def keep(
         self, context: CallContext, namespace: str, spec: PipelineSpec
     ) -> StoredPipeline:

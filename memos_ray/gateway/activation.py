@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memos_ray.core.activation import CacheReport
-from memos_ray.core.scheduling import AnsweredPrompt, KeptConversation, PromptStart
+from memos_ray.core.scheduling import AnsweredPrompt, GivenMemory, KeptConversation, PromptStart
 from memos_ray.core.vault.requests import ConvertRequest
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway import mapping
@@ -72,6 +72,11 @@ class ActivationService:
             lambda shard, _: shard.start_prompt(partition, hop, place, model, session, adapter),
         )
 
+    async def response_id(self, caller: Caller, namespace: str) -> str:
+        """Makes an id for an answer; it names the partition where it is on record."""
+        context, _ = await self._authenticator.context(caller)
+        return self._placement.mint(await self._placement.home(context, namespace))
+
     async def answered(
         self,
         caller: Caller,
@@ -80,6 +85,10 @@ class ActivationService:
         hits: Sequence[tuple[str, int]],
         kept: KeptConversation | None,
         conversation: str,
+        response: str = "",
+        given: Sequence[GivenMemory] = (),
+        echoes: Sequence[tuple[str, tuple[int, ...]]] = (),
+        repeated: bool = False,
     ) -> None:
         """Has the shard learn from a prompt that has been answered.
 
@@ -87,6 +96,10 @@ class ActivationService:
             hits: memories of the namespace that were found for the question, with their tokens.
             kept: the conversation, if it is to go on from here.
             conversation: tells it from the caller's others.
+            response: id of the answer.
+            given: all memories that the model was given.
+            echoes: memories of the namespace of which parts came back in the answer.
+            repeated: whether nearly the same was asked before.
         """
         context, _ = await self._authenticator.context(caller)
         place = namespace or context.home
@@ -100,6 +113,10 @@ class ActivationService:
             self._placement.mint(partition),
             kept,
             conversation,
+            response,
+            tuple(given),
+            tuple(echoes),
+            repeated,
         )
         await self._router.call(partition, lambda shard, _: shard.answered(partition, answered))
 

@@ -48,9 +48,9 @@ from memos_ray.gateway.admin_models import (
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.fields import Key, Moment, Name, NamespaceName
-from memos_ray.gateway.memory_routes import event_query
 from memos_ray.gateway.record_models import LogPage
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
+from memos_ray.ports import EventQuery
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)
 
@@ -94,7 +94,9 @@ async def policy_log(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> LogPage:
     """Reads the log of policy changes, oldest first; `cursor` is the next `after`."""
-    query = event_query(principal, operation, None, request_id, since, until)
+    query = EventQuery(
+        principal=principal, operation=operation, request_id=request_id, since=since, until=until
+    )
     found = await doorway.admin.events(caller, query, after, limit + 1)
     page = found[:limit]
     return LogPage(

@@ -20,8 +20,10 @@ from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.branch_routes import router as branch_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
+from memos_ray.gateway.evolution_routes import router as evolution_router
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
+from memos_ray.gateway.log_routes import router as log_router
 from memos_ray.gateway.memory_routes import router as memory_router
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.openai_routes import router as openai_router
@@ -33,6 +35,7 @@ from memos_ray.gateway.persona_routes import router as persona_router
 from memos_ray.gateway.pipeline_routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.proposal_routes import router as proposal_router
+from memos_ray.gateway.provenance_routes import router as provenance_router
 from memos_ray.gateway.receipt_routes import router as receipt_router
 from memos_ray.gateway.reuse_routes import router as reuse_router
 from memos_ray.gateway.source_routes import router as source_router
@@ -106,6 +109,8 @@ def create_app(
         memory_router,
         understanding_router,
         receipt_router,
+        provenance_router,
+        log_router,
         activation_router,
         # Before the routes of one adapter, whose id could be anything.
         proposal_router,
@@ -115,6 +120,7 @@ def create_app(
         persona_router,
         source_router,
         reuse_router,
+        evolution_router,
         ingest_router,
         admin_router,
         lifecycle_router,

@@ -236,7 +236,7 @@ class BranchService:
 
     async def _place(self, caller: Caller, namespace: str | None) -> tuple[CallContext, str, int]:
         context, _ = await self._authenticator.context(caller)
-        place = namespace or context.principal.id
+        place = namespace or context.home
         return context.hop(), place, await self._placement.home(context, place)
 
     async def _write(

@@ -105,8 +105,10 @@ class ChatService:
         model = self._models[named.base]
         home = query.namespaces[0] if query.namespaces else context.home
         session = kept_session(query, template=template)
-        found, start = await asyncio.gather(
-            self._found(caller, query), self._start(caller, query, session, named.adapter)
+        found, start, response = await asyncio.gather(
+            self._found(caller, query),
+            self._start(caller, query, session, named.adapter),
+            self._activation.response_id(caller, home),
         )
         exactly = named.adapter is not None
         prompt = Prompt.make(query, found, start, home, template=template, exactly=exactly)
@@ -118,7 +120,7 @@ class ChatService:
                 text += part.text
                 tokens += len(part.tokens)
                 if not begun:
-                    yield ChatEvent(memories=prompt.used())
+                    yield ChatEvent(memories=prompt.used(), response=response)
                     begun = True
                 if part.finish is None:
                     yield ChatEvent(text=part.text)
@@ -126,7 +128,7 @@ class ChatService:
                 if part.kv is not None:
                     for watcher in self._watchers:
                         watcher(query.model, part.kv)
-                self._learn(caller, prompt, part)
+                self._learn(caller, prompt, part, response, text)
                 stored, failed = await self._remember(caller, query, text)
                 last = _last(part, tokens, stored, failed)
                 if prompt.used(part.kv) != prompt.used():
@@ -146,17 +148,28 @@ class ChatService:
             task.cancel()
         await asyncio.gather(*learning, return_exceptions=True)
 
-    def _learn(self, caller: Caller, prompt: Prompt, last: GenerationPart) -> None:
-        """Has the shard learn from an answer, behind it."""
-        hits, kept = prompt.hits(), prompt.kept(last)
-        if not hits and kept is None:
+    def _learn(
+        self, caller: Caller, prompt: Prompt, last: GenerationPart, response: str, text: str
+    ) -> None:
+        """Has the shard learn from an answer, and note what it was given, behind it."""
+        hits, kept, given = prompt.hits(), prompt.kept(last), prompt.given(last.kv)
+        if not hits and kept is None and not given:
             return
 
         async def learn() -> None:
             query = prompt.query
             try:
                 await self._activation.answered(
-                    caller, query.model, prompt.home, hits, kept, prompt.conversation
+                    caller,
+                    query.model,
+                    prompt.home,
+                    hits,
+                    kept,
+                    prompt.conversation,
+                    response,
+                    given,
+                    prompt.echoes(text),
+                    prompt.repeated,
                 )
             except MemosError as error:
                 # The next prompt is computed from its text.

@@ -80,9 +80,9 @@ class ChatUsage(Model):
 class ChatEvent(Model):
     """A piece of an answer.
 
-    The first one carries the memories that were used. The last one carries the reason of the end,
-    the usage and, where this turn was to be remembered, the ids of what was stored, or the code of
-    the error that prevented it.
+    The first one carries the memories that were used, and the id of the answer. The last one
+    carries the reason of the end, the usage and, where this turn was to be remembered, the ids of
+    what was stored, or the code of the error that prevented it.
     """
 
     text: str = ""
@@ -91,10 +91,14 @@ class ChatEvent(Model):
     usage: ChatUsage | None = None
     stored: list[str] | None = None
     store_error: str | None = None
+    response: str | None = None
 
 
 class ChatAnswer(Model):
-    """A whole answer."""
+    """A whole answer.
+
+    `response` is its id, by which the log says which memories it was given, and feedback is sent.
+    """
 
     text: str
     finish: str
@@ -102,14 +106,16 @@ class ChatAnswer(Model):
     usage: ChatUsage
     stored: list[str] = []
     store_error: str | None = None
+    response: str = ""
 
 
 async def whole(events: AsyncIterator[ChatEvent]) -> ChatAnswer:
     """Puts the pieces of an answer together."""
-    text, memories, last = "", list[UsedMemory](), ChatEvent()
+    text, memories, last, response = "", list[UsedMemory](), ChatEvent(), ""
     async for event in events:
         text += event.text
         memories = event.memories or memories
+        response = event.response or response
         last = event
     if last.finish is None or last.usage is None:
         raise UnavailableError("the answer has no end")
@@ -120,4 +126,5 @@ async def whole(events: AsyncIterator[ChatEvent]) -> ChatAnswer:
         usage=last.usage,
         stored=last.stored or [],
         store_error=last.store_error,
+        response=response,
     )

@@ -16,12 +16,15 @@ from memos_ray.gateway.branches import BranchService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
+from memos_ray.gateway.evolution import EvolutionService
 from memos_ray.gateway.lifecycle import LifecycleService
+from memos_ray.gateway.logs import LogService
 from memos_ray.gateway.organising import OrganisingService
 from memos_ray.gateway.parameter import ParameterService
 from memos_ray.gateway.past import PastService
 from memos_ray.gateway.personas import PersonaService
 from memos_ray.gateway.pipelines import PipelineService
+from memos_ray.gateway.provenance import ProvenanceService
 from memos_ray.gateway.receipts import ReceiptService
 from memos_ray.gateway.record_models import Component
 from memos_ray.gateway.reuse import ReuseService
@@ -102,6 +105,11 @@ class Doorway:
             authenticator=authenticator,
             clock=clock,
             public_key=backend.public_key,
+        )
+        self.logs = LogService(router=router, authenticator=authenticator, clock=clock)
+        self.provenance = ProvenanceService(router=router, authenticator=authenticator, clock=clock)
+        self.evolution = EvolutionService(
+            router=router, authenticator=authenticator, logs=self.logs, clock=clock
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)

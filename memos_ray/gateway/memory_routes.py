@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
@@ -11,7 +10,7 @@ from pydantic import Discriminator, Tag
 from memos_ray.errors import MemosError
 from memos_ray.gateway import bulk
 from memos_ray.gateway.bodies import EXAMPLE, NewMemories, Plain, RollbackBody
-from memos_ray.gateway.fields import Key, MemoryId, Moment, Name, Reason, Version
+from memos_ray.gateway.fields import Name, Reason, Version
 from memos_ray.gateway.models import (
     Memory,
     MemoryChange,
@@ -23,7 +22,7 @@ from memos_ray.gateway.models import (
     WriteReport,
 )
 from memos_ray.gateway.problems import error_of_problem
-from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.gateway.record_models import Diff, History
 from memos_ray.gateway.requests import (
     CallerDep,
     DoorwayDep,
@@ -36,7 +35,6 @@ from memos_ray.gateway.requests import (
     keyed,
     merged_key,
 )
-from memos_ray.ports import EventQuery
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -314,41 +312,3 @@ async def search_memories(
     result = await doorway.memories.search(caller, body)
     metrics.searched(len(result.hits))
     return result
-
-
-@router.get("/log", tags=["log"])
-async def read_log(
-    caller: CallerDep,
-    doorway: DoorwayDep,
-    namespace: Namespace = None,
-    principal: Annotated[Name | None, Query()] = None,
-    operation: Annotated[Name | None, Query()] = None,
-    memory_id: Annotated[MemoryId | None, Query()] = None,
-    request_id: Annotated[Key | None, Query()] = None,
-    since: Annotated[Moment | None, Query()] = None,
-    until: Annotated[Moment | None, Query()] = None,
-    cursor: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> LogPage:
-    """Reads the audit log of a namespace, oldest first: own entries, or all for administrators."""
-    query = event_query(principal, operation, memory_id, request_id, since, until)
-    return await doorway.memories.log(caller, namespace, query=query, cursor=cursor, limit=limit)
-
-
-def event_query(
-    principal: str | None,
-    operation: str | None,
-    memory_id: str | None,
-    request_id: str | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> EventQuery:
-    """Makes the filter over the log."""
-    return EventQuery(
-        principal=principal,
-        operation=operation,
-        cube_id=memory_id,
-        request_id=request_id,
-        since=since,
-        until=until,
-    )

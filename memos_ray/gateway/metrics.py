@@ -109,6 +109,13 @@ class HttpMetrics:
             registry=self._registry,
         )
 
+        self._pipelines = Gauge(
+            "memos_pipeline_count",
+            "Counts that the runner of pipelines keeps of itself since its start.",
+            ("count",),
+            registry=self._registry,
+        )
+
     def observe(self, route: str, method: str, status: int, took_s: float) -> None:
         """Counts a request; methods that HTTP does not name are counted together."""
         method = method if method in _METHODS else "other"
@@ -144,12 +151,16 @@ class HttpMetrics:
             to = "holder" if use.at_holder else "stranger"
             self._routed.labels(self._replica, model, to).inc()
 
-    def render(self, shards: Mapping[str, ShardStatus | None]) -> bytes:
+    def render(
+        self, shards: Mapping[str, ShardStatus | None], pipelines: Mapping[str, int] | None = None
+    ) -> bytes:
         """Returns everything in Prometheus' text format."""
         for name, status in shards.items():
             self._shards["up"].labels(name).set(0 if status is None else 1)
             if status is not None:
                 self._show(name, status)
+        for count, number in (pipelines or {}).items():
+            self._pipelines.labels(count).set(number)
         return generate_latest(self._registry)
 
     def _show(self, name: str, status: ShardStatus) -> None:

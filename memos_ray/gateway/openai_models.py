@@ -179,11 +179,15 @@ class Usage(Answer):
 
 
 class MemoryReport(Answer):
-    """What memory had to do with an answer: which were used, in which form, what was stored."""
+    """What memory had to do with an answer: which were used, in which form, what was stored.
+
+    `response` is the id by which the log and feedback know the answer.
+    """
 
     used: list[UsedMemory]
     stored: list[str] = []
     store_error: str | None = None
+    response: str | None = None
 
 
 class AnswerMessage(Answer):

@@ -107,7 +107,8 @@ async def encoded(
     """
     async with aclosing(events):
         try:
-            yield _written(chunks.first(MemoryReport(used=first.memories or [])))
+            report = MemoryReport(used=first.memories or [], response=first.response)
+            yield _written(chunks.first(report))
             async for event in events:
                 memory = None
                 if event.stored is not None or event.store_error is not None:

@@ -30,12 +30,13 @@ async def readyz(doorway: DoorwayDep, response: Response) -> Health:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(doorway: DoorwayDep, metrics: MetricsDep) -> Response:
-    """Metrics of this gateway process and of all shards, in Prometheus' text format."""
+    """Metrics of this gateway process, the shards and pipelines, in Prometheus' text format."""
     try:
         shards = dict(await doorway.supervisor.status())
     except MemosError:
         shards = {}
-    return Response(metrics.render(shards), media_type=CONTENT_TYPE_LATEST)
+    pipelines = await doorway.pipelines.counts()
+    return Response(metrics.render(shards, pipelines), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/version")

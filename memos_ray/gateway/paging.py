@@ -43,10 +43,21 @@ class BeforeVersion(Model):
     before: _Number
 
 
-class AfterEntry(Model):
-    """Place in a log, oldest first."""
+class AfterEntries(Model):
+    """Places in the logs of partitions, each oldest first."""
 
-    after: _Number
+    partitions: Annotated[list[_Number], Field(max_length=65_536)]
+    after: Annotated[list[_Number], Field(max_length=65_536)]
+
+    @classmethod
+    def of(cls, positions: Mapping[int, int]) -> AfterEntries:
+        """Makes it of a position in each log."""
+        return cls(partitions=list(positions), after=list(positions.values()))
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """A position in each log."""
+        return dict(zip(self.partitions, self.after, strict=False))
 
 
 def query_digest(*parts: object) -> str:

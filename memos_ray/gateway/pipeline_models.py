@@ -43,12 +43,17 @@ class RunRequest(Model):
 
 
 class PipelineOrder(Model):
-    """A sound pipeline: its steps in an order in which they may run, and what it is given."""
+    """A sound pipeline: its steps in an order in which they may run, and what it is given.
+
+    `problems` says what a run would fail of at this moment: models, webhooks and namespaces that
+    are not there or not for the caller.
+    """
 
     name: str
     digest: str
     order: list[str]
     parameters: list[str]
+    problems: list[str] = []
 
 
 class StoredPipelineInfo(Model):

@@ -8,7 +8,7 @@ from memos_ray.core.pipeline.definition import PipelineSpec, order
 from memos_ray.core.pipeline.effects import Effect
 from memos_ray.core.pipeline.run import Run
 from memos_ray.core.pipeline.stored import StoredPipeline
-from memos_ray.errors import InvalidInputError, UnavailableError
+from memos_ray.errors import InvalidInputError, MemosError, UnavailableError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.pipeline_models import (
     PipelineOrder,
@@ -34,14 +34,25 @@ class PipelineService:
         self._runner = runner
 
     async def validate(self, caller: Caller, definition: PipelineSpec) -> PipelineOrder:
-        """Describes a sound pipeline; one that is not sound does not come this far."""
-        await self._authenticator.context(caller)
+        """Describes a sound pipeline, and says what a run would fail of all the same.
+
+        One that is not sound does not come this far.
+        """
+        context, _ = await self._authenticator.context(caller)
         return PipelineOrder(
             name=definition.name,
             digest=definition.digest(),
             order=order(definition.needs()),
             parameters=list(definition.parameters),
+            problems=await self._port.check(context, definition),
         )
+
+    async def counts(self) -> dict[str, int]:
+        """Returns the runner's counts; none while it is away or there is none."""
+        try:
+            return await self._port.counts()
+        except MemosError:
+            return {}
 
     async def run(self, caller: Caller, wanted: RunRequest) -> RunReport:
         """Begins a run; returns at once."""

@@ -59,7 +59,7 @@ class Placement:
             NotFoundError: it is in none of the places.
         """
         home = await self.home(context, namespace or context.home)
-        named = await self._named(memory_id) if namespace is None else None
+        named = await self.named(memory_id) if namespace is None else None
         if named is not None and named != home:
             try:
                 return await act(named)
@@ -67,7 +67,8 @@ class Placement:
                 pass
         return await act(home)
 
-    async def _named(self, memory_id: str) -> int | None:
+    async def named(self, memory_id: str) -> int | None:
+        """Returns the partition that a minted id names; nothing for another id."""
         if len(memory_id) != _UUID_CHARS or memory_id[14] != "7":
             return None
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from memos_ray.core.activation import conversation_name
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.payload import Form
+from memos_ray.core.evolution import echoed, repeats
 from memos_ray.core.generation import (
     ChatMessage,
     ChatRequest,
@@ -18,6 +19,7 @@ from memos_ray.core.generation import (
 )
 from memos_ray.core.reader.turns import MAX_TURN_CHARS, MAX_TURNS
 from memos_ray.core.scheduling import (
+    GivenMemory,
     KeptConversation,
     PlanBudget,
     PromptMemory,
@@ -164,6 +166,29 @@ class Prompt:
             )
             for one in learnt
         ]
+
+    def given(self, use: KvUse | None) -> list[GivenMemory]:
+        """Returns the memories that the model was given, for the record."""
+        return [
+            GivenMemory(one.id, one.version, one.namespace, one.form.value, one.tokens)
+            for one in self.used(use)
+        ]
+
+    def echoes(self, answer: str) -> list[tuple[str, tuple[int, ...]]]:
+        """Returns the memories of the home of which parts came back in an answer."""
+        known = {one.memory.id for one in self.plan.memories}
+        question = self.query.messages[-1].content
+        found = [
+            (memory.id, echoed(memory.text, question, answer))
+            for memory in self.found
+            if memory.namespace == self.home and memory.id in known
+        ]
+        return [(memory_id, parts) for memory_id, parts in found if parts]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the user has asked nearly the same before."""
+        return repeats([turn.content for turn in self.query.messages if turn.role == "user"])
 
     def hits(self) -> list[tuple[str, int]]:
         """Returns the memories of the home that were found, and the tokens of each."""

@@ -6,8 +6,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from memos_ray.core.cube.cube import Change
-from memos_ray.gateway.fields import Model
+from memos_ray.core.cube.payload import Form
+from memos_ray.core.vault.log import ANSWER, Outcome
+from memos_ray.gateway.fields import Key, MemoryId, Model, Moment, Name
 from memos_ray.gateway.models import Source
+from memos_ray.ports import EventQuery
 
 
 class VersionRecord(Model):
@@ -67,8 +70,49 @@ class LogEntry(Model):
     detail: dict[str, Any] = {}
 
 
+class LogFilter(Model):
+    """What of the logs is wanted; absent fields do not restrict.
+
+    `reads` asks for the log of reads and answers instead of that of changes and decisions, and
+    `everywhere` for all namespaces. `response` is the id of an answer: the entries say which
+    memories it was given, at which versions and in which forms. `form` keeps entries about one
+    memory that is in that form now.
+    """
+
+    principal: Name | None = None
+    operation: Name | None = None
+    memory_id: MemoryId | None = None
+    request_id: Key | None = None
+    response: Key | None = None
+    outcome: Outcome | None = None
+    form: Form | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    reads: bool = False
+    everywhere: bool = False
+
+    @property
+    def of_reads(self) -> bool:
+        """Whether the log of reads is wanted."""
+        return self.reads or self.response is not None
+
+    def query(self, namespace: str | None) -> EventQuery:
+        """Returns the filter over a partition's log."""
+        return EventQuery(
+            namespace=namespace,
+            principal=self.principal,
+            operation=self.operation if self.response is None else ANSWER,
+            cube_id=self.memory_id,
+            request_id=self.request_id if self.response is None else self.response,
+            since=self.since,
+            until=self.until,
+            outcome=self.outcome,
+            form=self.form,
+        )
+
+
 class LogPage(Model):
-    """One page of the log, oldest first."""
+    """One page of the log, oldest first; a short one with a cursor is not the last."""
 
     entries: list[LogEntry]
     cursor: str | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from memos_ray.config import LimitSettings
@@ -47,10 +46,10 @@ from memos_ray.gateway.models import (
 from memos_ray.gateway.persona_defaults import as_persona_remembers
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.questions import Questions
-from memos_ray.gateway.record_models import Diff, History, LogPage
+from memos_ray.gateway.record_models import Diff, History
 from memos_ray.gateway.routing import Router, WriteLanes
 from memos_ray.gateway.searching import MemorySearch, filter_of
-from memos_ray.ports import ClockPort, EmbedderPort, EventQuery
+from memos_ray.ports import ClockPort, EmbedderPort
 
 
 class MemoryService(Questions):
@@ -324,33 +323,6 @@ class MemoryService(Questions):
             return await asyncio.gather(older(partition), newer(partition))
 
         return mapping.diff_of(*await self._placement.find(context, memory_id, namespace, both))
-
-    async def log(
-        self,
-        caller: Caller,
-        namespace: str | None = None,
-        *,
-        query: EventQuery | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> LogPage:
-        """Returns the audit log of a namespace: own entries, or all for administrators."""
-        context, _ = await self._authenticator.context(caller)
-        place = namespace or context.home
-        wanted = replace(query or EventQuery(), namespace=place)
-        digest = paging.query_digest("log", place, wanted)
-        after = paging.decode_cursor(cursor, digest, paging.AfterEntry).after if cursor else 0
-        partition = await self._placement.home(context, place)
-        context = context.hop()
-        found = await self._router.call(
-            partition,
-            lambda shard, _: shard.events(partition, context, wanted, after, limit + 1),
-        )
-        page, following = found[:limit], None
-        if len(found) > limit:
-            following = paging.encode_cursor(digest, paging.AfterEntry(after=page[-1].lsn))
-        entries = [mapping.log_entry_of(event, partition) for event in page]
-        return LogPage(entries=entries, cursor=following)
 
     async def _write(
         self,

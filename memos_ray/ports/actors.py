@@ -13,6 +13,14 @@ from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.evolution import (
+    EvolutionMode,
+    EvolutionReport,
+    FeedbackReport,
+    FeedbackRequest,
+    ShownEvolution,
+    Verdict,
+)
 from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
@@ -24,6 +32,7 @@ from memos_ray.core.parameter import (
 )
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.scheduling import AnsweredPrompt, PromptStart
+from memos_ray.core.vault.lineage import LineageAnswer, LineageRequest
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
@@ -40,7 +49,7 @@ from memos_ray.core.vault.requests import (
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.branches import BranchPort
-from memos_ray.ports.records import EventQuery
+from memos_ray.ports.records import EventQuery, LogPiece, LogRequest
 from memos_ray.ports.sources import ReusePort, SourcesPort
 
 
@@ -217,10 +226,50 @@ class ShardPort(BranchPort, SourcesPort, ReusePort, Protocol):
         """Returns the receipt of an erasure."""
         ...
 
-    async def events(
-        self, partition: int, context: CallContext, query: EventQuery, after: int, limit: int
-    ) -> list[Event]:
-        """Returns log entries of the caller's tenant."""
+    async def log(self, partition: int, request: LogRequest) -> LogPiece:
+        """Returns log entries of the caller's tenant; looks at a bounded number."""
+        ...
+
+    async def lineage(self, partition: int, request: LineageRequest) -> LineageAnswer:
+        """Says of memories what they were made of, and what was made of them in this partition."""
+        ...
+
+    async def feedback(self, partition: int, request: FeedbackRequest) -> FeedbackReport:
+        """Keeps what the caller says of memories that it may read; a second time replaces it."""
+        ...
+
+    async def evolution(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> EvolutionReport:
+        """Says how a namespace evolves: its mode, proposals, and what memories are worth."""
+        ...
+
+    async def evolve(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        mode: EvolutionMode | None = None,
+    ) -> EvolutionReport:
+        """Sets what happens by itself in a namespace; without a mode, looks for proposals now."""
+        ...
+
+    async def settle_evolution(
+        self,
+        partition: int,
+        context: CallContext,
+        namespace: str,
+        proposal: str,
+        verdict: Verdict,
+    ) -> ShownEvolution:
+        """Accepts, refuses or undoes a proposal, for who owns its memories.
+
+        Raises:
+            NotFoundError: there is none that the caller may see.
+            PermissionDeniedError: the caller does not own, or may not change, the memories.
+            IllegalStateError: it has been decided, or does not hold any more.
+            VersionConflictError: a memory has been changed since.
+        """
         ...
 
     async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:

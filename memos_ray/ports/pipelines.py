@@ -53,6 +53,21 @@ class PipelinesPort(Protocol):
         """
         ...
 
+    async def check(self, context: CallContext, spec: PipelineSpec) -> list[str]:
+        """Returns what a run of the caller's would fail of, a sentence each; none when it can run.
+
+        Looks at what the definition names: models, webhooks, namespaces and what the caller may do
+        there. What memories say, and what happens meanwhile, it cannot know.
+        """
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Returns counts of runs and steps since the runner's start, and of open and parked runs.
+
+        No call of a user's: it names no tenant.
+        """
+        ...
+
     async def keep(
         self, context: CallContext, namespace: str, spec: PipelineSpec
     ) -> StoredPipeline:
@@ -82,6 +97,10 @@ class PipelinesPort(Protocol):
 
 class HookPort(Protocol):
     """Sends to webhooks."""
+
+    def allows(self, url: str) -> bool:
+        """Tells whether the settings allow a place."""
+        ...
 
     async def post(self, url: str, key: str, body: bytes, timeout_s: float) -> None:
         """Sends JSON, once; redirects are not followed, and the answer is not read.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
@@ -56,7 +57,13 @@ class Derivation:
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Filters the log (API-3); absent fields do not restrict."""
+    """Filters a log (API-3); absent fields do not restrict.
+
+    Attributes:
+        cube_id: entries about this memory; of the access log also those that name it among others.
+        form: entries about one memory that is in this form now; the control log has none.
+        through: entries up to this LSN or row number, to bound what is looked at.
+    """
 
     tenant: str | None = None
     namespace: str | None = None
@@ -66,6 +73,38 @@ class EventQuery:
     request_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    outcome: str | None = None
+    form: str | None = None
+    through: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """A page of one of a partition's logs.
+
+    Attributes:
+        reads: whether it is the access log: reads and answers instead of changes and decisions.
+        after: LSN or row number of the last entry of the page before.
+    """
+
+    context: CallContext
+    query: EventQuery
+    reads: bool
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """What was found.
+
+    Attributes:
+        entries: oldest first; there may be none though the log goes on.
+        after: where to go on; nothing at the end of the log.
+    """
+
+    entries: tuple[Event, ...]
+    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +255,15 @@ class RecordStorePort(Protocol):
         """
         ...
 
+    def derived(
+        self, partition: int, tenant: str, cube_id: str, after: str, limit: int
+    ) -> list[str]:
+        """Returns ids of cubes whose newest versions name another one as what they are made of.
+
+        By id, above `after`; soft-deleted cubes included. See `core.vault.storable.made_of`.
+        """
+        ...
+
     def derivations(self, partition: int, kind: str) -> list[Derivation]:
         """Returns everything of a kind, by tenant and name."""
         ...
@@ -254,6 +302,14 @@ class RecordStorePort(Protocol):
         self, partition: int, after: int, limit: int, query: EventQuery | None = None
     ) -> list[Event]:
         """Returns log entries with an LSN above `after`, in log order."""
+        ...
+
+    def log_position(self, partition: int, at: datetime, *, reads: bool) -> int:
+        """Returns the LSN before the first entry at or after a moment; the last when there is none.
+
+        Args:
+            reads: whether the access log is asked instead.
+        """
         ...
 
     def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:

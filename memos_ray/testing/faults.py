@@ -208,6 +208,14 @@ class FaultyRecordStore:
         """See `RecordStorePort.save_vectors`."""
         self._call("save_vectors", lambda: self._store.save_vectors(partition, epoch, rows))
 
+    def derived(
+        self, partition: int, tenant: str, cube_id: str, after: str, limit: int
+    ) -> list[str]:
+        """See `RecordStorePort.derived`."""
+        return self._call(
+            "derived", lambda: self._store.derived(partition, tenant, cube_id, after, limit)
+        )
+
     def derivations(self, partition: int, kind: str) -> list[Derivation]:
         """See `RecordStorePort.derivations`."""
         return self._call("derivations", lambda: self._store.derivations(partition, kind))
@@ -238,6 +246,12 @@ class FaultyRecordStore:
     ) -> list[Event]:
         """See `RecordStorePort.events`."""
         return self._call("events", lambda: self._store.events(partition, after, limit, query))
+
+    def log_position(self, partition: int, at: datetime, *, reads: bool) -> int:
+        """See `RecordStorePort.log_position`."""
+        return self._call(
+            "log_position", lambda: self._store.log_position(partition, at, reads=reads)
+        )
 
     def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
         """See `RecordStorePort.add_usage`."""

@@ -32,9 +32,13 @@ class RememberedHooks:
     sent: list[tuple[str, str, bytes]] = field(default_factory=list)
     errors: list[MemosError] = field(default_factory=list)
 
+    def allows(self, url: str) -> bool:
+        """See `HookPort`."""
+        return allowed(url, self.places)
+
     async def post(self, url: str, key: str, body: bytes, timeout_s: float) -> None:
         """See `HookPort`."""
-        if not allowed(url, self.places):
+        if not self.allows(url):
             raise PermissionDeniedError("the settings allow no pipeline to publish there")
         if self.errors:
             raise self.errors.pop(0)

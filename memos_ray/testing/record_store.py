@@ -229,6 +229,18 @@ class MemoryRecordStore:
                 if row.version == max(chain.versions):
                     chain.sketch = row.sketch
 
+    def derived(
+        self, partition: int, tenant: str, cube_id: str, after: str, limit: int
+    ) -> list[str]:
+        """See `RecordStorePort.derived`."""
+        with self._lock:
+            found = [
+                key.id
+                for key, chain in self._part(partition).chains.items()
+                if key.tenant == tenant and cube_id in storable.made_of(chain.head())
+            ]
+        return sorted(one for one in found if one > after)[:limit]
+
     def derivations(self, partition: int, kind: str) -> list[Derivation]:
         """See `RecordStorePort.derivations`."""
         with self._lock:
@@ -268,7 +280,15 @@ class MemoryRecordStore:
     ) -> list[Event]:
         """See `RecordStorePort.events`."""
         with self._lock:
-            return _page(self._part(partition).events, after, limit, query)
+            part = self._part(partition)
+            return _page(part.events, after, limit, query, part)
+
+    def log_position(self, partition: int, at: datetime, *, reads: bool) -> int:
+        """See `RecordStorePort.log_position`."""
+        with self._lock:
+            part = self._part(partition)
+            rows = part.accesses if reads else part.events
+            return next((row.lsn - 1 for row in rows if row.at >= at), len(rows))
 
     def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
         """See `RecordStorePort.add_usage`."""
@@ -293,7 +313,8 @@ class MemoryRecordStore:
     ) -> list[Event]:
         """See `RecordStorePort.accesses`."""
         with self._lock:
-            return _page(self._part(partition).accesses, after, limit, query)
+            part = self._part(partition)
+            return _page(part.accesses, after, limit, query, part)
 
     def namespaces(self, partition: int) -> list[NamespaceSize]:
         """See `RecordStorePort.namespaces`; one with nothing but deleted cubes counts none."""
@@ -355,20 +376,37 @@ def _age(cube: MemCube) -> tuple[int, str]:
     return to_micros(cube.descriptive.created_at), cube.id
 
 
-def _page(rows: Sequence[Event], after: int, limit: int, query: EventQuery | None) -> list[Event]:
-    matches = _matcher(query or EventQuery())
+def _page(
+    rows: Sequence[Event],
+    after: int,
+    limit: int,
+    query: EventQuery | None,
+    part: PartitionRecords,
+) -> list[Event]:
+    matches = _matcher(query or EventQuery(), part, rows is part.accesses)
     found = (event for event in rows[max(after, 0) :] if matches(event))
     return list(islice(found, limit))
 
 
-def _matcher(query: EventQuery) -> Callable[[Event], bool]:
-    names = ("tenant", "namespace", "principal", "operation", "cube_id", "request_id")
+def _matcher(query: EventQuery, part: PartitionRecords, reads: bool) -> Callable[[Event], bool]:
+    names = ("tenant", "namespace", "principal", "operation", "request_id", "outcome")
     wanted = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
-    storable.check_texts(**wanted)
+    storable.check_texts(**wanted, cube_id=query.cube_id)
+
+    def about(event: Event) -> bool:
+        named = str(event.detail.get("memories", "")).split(" ") if reads else ()
+        return query.cube_id in (None, event.cube_id, *named)
+
+    def in_form(event: Event) -> bool:
+        chain = part.chains.get(CubeKey(event.tenant, event.cube_id or ""))
+        return chain is not None and chain.head().payload.form == query.form
 
     def matches(event: Event) -> bool:
         return (
             all(getattr(event, name) == value for name, value in wanted.items())
+            and about(event)
+            and (query.form is None or in_form(event))
+            and (query.through is None or event.lsn <= query.through)
             and (query.since is None or event.at >= query.since)
             and (query.until is None or event.at < query.until)
         )

@@ -366,7 +366,7 @@ class TestPostgres:
             assert [version.number for version in history.versions] == [4, 3, 2, 1]
             await service.delete(me, memory, hard=True)
             assert await search(memos, "Rome") == []
-            log = await service.log(me)
+            log = await memos.doorway.logs.log(me)
             assert [entry.operation for entry in log.entries][-1] == "erase"
         again = SqlRecordStore.clustered(url)
         assert again.check() == []

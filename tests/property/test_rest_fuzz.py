@@ -178,6 +178,11 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "x", "role": "x", "stream": "{home}/x", "shared": ["{home}"], "tags": ["a"]},
         {"name": "x", "purpose": "care", "preface": "Be brief.", "half_life_s": 60.0},
     ],
+    ("PUT", "/v1/evolution/mode"): [{"mode": "propose"}],
+    ("POST", "/v1/feedback"): [
+        {"memory_id": "m", "useful": True, "note": "n"},
+        {"response": "r", "useful": False},
+    ],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -26,7 +26,7 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError, NotFoundError, StoreError
-from memos_ray.ports import EventQuery
+from memos_ray.ports import EventQuery, LogRequest
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from memos_ray.testing.guards import READ_ONLY
@@ -203,7 +203,8 @@ class Shard(RuleBasedStateMachine):
 
     @rule(caller=callers)
     def reads_the_log(self, caller: CallContext) -> None:
-        events = self.run(self.shard.events(PARTITION, caller, EventQuery(), 0, ALL))
+        request = LogRequest(caller, EventQuery(), False, 0, ALL)
+        events = self.run(self.shard.log(PARTITION, request)).entries
         me = caller.principal
         assert {(event.tenant, event.principal) for event in events} <= {(me.tenant, me.id)}
         lsns = [event.lsn for event in events]

@@ -199,6 +199,21 @@ VERSION = select(version.c.lsn, version.c.body).where(
 )
 """One version: `p`, `t`, `i`, `n`."""
 
+DERIVED = (
+    select(label.c.cube_id)
+    .where(
+        label.c.partition == bindparam("p"),
+        label.c.tenant == bindparam("t"),
+        label.c.name == bindparam("n"),
+        label.c.hash == bindparam("h"),
+        label.c.text == bindparam("s"),
+        label.c.cube_id > bindparam("after"),
+    )
+    .order_by(label.c.cube_id)
+    .limit(bindparam("limit"))
+)
+"""Cubes that were made of another one: `p`, `t`, `n`, `h`, `s`, `after`, `limit`."""
+
 _newer = vector.alias("newer")
 VECTORS = select(
     vector.c.cube_id,

@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
+from memos_ray.adapters.sql.predicates import value_hash
 from memos_ray.adapters.sql.rows import AnyRow
 from memos_ray.adapters.sql.schema import access, event
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
@@ -227,6 +228,16 @@ class SqlRecordStore:
 
         self._transact(partition, save)
 
+    def derived(
+        self, partition: int, tenant: str, cube_id: str, after: str, limit: int
+    ) -> list[str]:
+        """See `RecordStorePort.derived`."""
+        storable.check_texts(tenant=tenant, cube_id=cube_id, after=after)
+        place = {"p": partition, "t": tenant, "n": rows.SOURCE, "s": cube_id}
+        window = {"h": value_hash(cube_id), "after": after, "limit": limit}
+        found = self._rows(partition, reads.DERIVED, place | window)
+        return [row.cube_id for row in found]
+
     def derivations(self, partition: int, kind: str) -> list[Derivation]:
         """See `RecordStorePort.derivations`."""
         storable.check_texts(kind=kind)
@@ -272,6 +283,22 @@ class SqlRecordStore:
     ) -> list[Event]:
         """See `RecordStorePort.events`."""
         return self._log(event, partition, after, limit, query)
+
+    def log_position(self, partition: int, at: datetime, *, reads: bool) -> int:
+        """See `RecordStorePort.log_position`."""
+        table = access if reads else event
+        first = (
+            select(table.c.lsn)
+            .where(table.c.partition == partition, table.c.at >= to_micros(at))
+            .order_by(table.c.at, table.c.lsn)
+            .limit(1)
+        )
+        row = self._row(partition, first, {})
+        if row is not None:
+            return int(row.lsn) - 1
+        last = select(func.max(table.c.lsn)).where(table.c.partition == partition)
+        newest = self._row(partition, last, {})
+        return int(newest[0] or 0) if newest is not None else 0
 
     def add_usage(self, partition: int, epoch: int, deltas: Sequence[UsageDelta]) -> None:
         """See `RecordStorePort.add_usage`."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row
+from sqlalchemy import Row, false, literal, or_, select
 
 from memos_ray.adapters.sql.predicates import value_hash
-from memos_ray.adapters.sql.schema import SCALARS
+from memos_ray.adapters.sql.schema import SCALARS, access, cube
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, VersionInfo
 from memos_ray.core.cube.decoding import decode
@@ -163,6 +163,10 @@ def head_of(row: Sequence[Any]) -> MemCube:
     return decode(row[3], lsn=row[4], sketch=row[5], usage=usage_of(row[6:13]))
 
 
+SOURCE = "source"
+"""Labels of the memories that a head was made of; no field of filters."""
+
+
 def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values]:
     """Builds the rows of `label`: one for each element of a set and each attribute."""
 
@@ -188,6 +192,8 @@ def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values
                 yield row(name, slot, value)
     for name, attribute in cube.descriptive.attributes.items():
         yield row(ATTRIBUTE_PREFIX + name, 0, attribute)
+    for slot, source in enumerate(storable.made_of(cube)):
+        yield row(SOURCE, slot, source)
 
 
 def event_row(partition: int | None, event: Event, lsn: int) -> Values:
@@ -247,15 +253,45 @@ def event_conditions(table: Any, query: EventQuery | None) -> Iterable[Any]:
     """Compiles a log filter to conditions on one of the three log tables."""
     if query is None:
         return
-    for name in ("tenant", "namespace", "principal", "operation", "cube_id", "request_id"):
+    for name in ("tenant", "namespace", "principal", "operation", "request_id", "outcome"):
         value = getattr(query, name)
         if value is not None:
             storable.check_texts(**{name: value})
             yield table.c[name] == value
+    if query.cube_id is not None:
+        storable.check_texts(cube_id=query.cube_id)
+        yield _about(table, query.cube_id)
+    if query.form is not None:
+        yield _in_form(table, query.form)
+    if query.through is not None:
+        yield table.c.lsn <= query.through
     if query.since is not None:
         yield table.c.at >= to_micros(query.since)
     if query.until is not None:
         yield table.c.at < to_micros(query.until)
+
+
+def _about(table: Any, cube_id: str) -> Any:
+    """A condition for entries about a memory; those of reads may name several in their detail."""
+    exact = table.c.cube_id == cube_id
+    if table is not access:
+        return exact
+    written = orjson.dumps(cube_id).decode()[1:-1]
+    named = (f'"memories":"{written}"', f'"memories":"{written} ', f" {written} ", f' {written}"')
+    return or_(exact, *(table.c.detail.contains(part, autoescape=True) for part in named))
+
+
+def _in_form(table: Any, form: str) -> Any:
+    """A condition for entries about one memory that is in a form now."""
+    if "partition" not in table.c:
+        return false()
+    held = select(literal(1)).where(
+        cube.c.partition == table.c.partition,
+        cube.c.tenant == table.c.tenant,
+        cube.c.id == table.c.cube_id,
+        cube.c.form == form,
+    )
+    return held.exists()
 
 
 def reply_row(partition: int, reply: Reply) -> Values:

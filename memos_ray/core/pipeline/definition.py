@@ -160,6 +160,13 @@ class Delete(_Step):
     of: StepName
 
 
+class Archive(_Step):
+    """Puts each memory of a step away: kept and read, but left out of searches and prompts."""
+
+    kind: Literal["archive"] = "archive"
+    of: StepName
+
+
 class Convert(_Step):
     """Makes memories the beginning of their namespace's prompts, once the run has committed."""
 
@@ -184,7 +191,10 @@ class Publish(_Step):
     text: Template
 
 
-Step = Retrieve | Filter | Augment | Create | Update | AddTags | Delete | Convert | Teach | Publish
+Writing = Update | AddTags | Delete | Archive
+"""Steps that change each memory of another one."""
+
+Step = Retrieve | Filter | Augment | Create | Writing | Convert | Teach | Publish
 _STORED = (Retrieve, Filter)
 _MADE = (*_STORED, Create)
 

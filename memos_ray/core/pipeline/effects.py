@@ -15,6 +15,7 @@ from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.metadata import Origin, SemanticType, SourceRef
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.operations import (
+    Archive,
     Create,
     Delete,
     Operation,
@@ -33,6 +34,11 @@ class EffectKind(StrEnum):
     UPDATE = "update"
     TAG = "tag"
     DELETE = "delete"
+    ARCHIVE = "archive"
+
+
+_AWAY = frozenset((EffectKind.DELETE, EffectKind.ARCHIVE))
+"""What a restoration undoes."""
 
 
 @crossing
@@ -89,6 +95,8 @@ class Effect:
                 return Update(self.cube_id, UpdateMode.MERGE, tags=self.tags, expected=expected)
             case EffectKind.DELETE:
                 return Delete(self.cube_id, expected=expected)
+            case EffectKind.ARCHIVE:
+                return Archive(self.cube_id, expected=expected)
 
 
 @crossing
@@ -113,20 +121,27 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a memory says at a point of a run."""
+    """What a memory says at a point of a run, and whether it is put away."""
 
     text: str | None
     tags: frozenset[str]
+    archived: bool = False
 
     def after(self, effect: Effect) -> Content:
-        """Returns the content behind one more effect."""
+        """Returns the content behind one more effect; a change brings back what was put away."""
+        if effect.kind is EffectKind.ARCHIVE:
+            return replace(self, archived=True)
+        said = self._said(effect)
+        return self if said == self else replace(said, archived=False)
+
+    def _said(self, effect: Effect) -> Content:
         match effect.kind, effect.mode:
             case (EffectKind.CREATE, _):
-                return Content(effect.text, frozenset(effect.tags))
+                return replace(self, text=effect.text, tags=frozenset(effect.tags))
             case (EffectKind.TAG, _):
                 return replace(self, tags=self.tags | set(effect.tags))
             case (EffectKind.UPDATE, UpdateMode.OVERWRITE):
-                return Content(effect.text, frozenset())
+                return replace(self, text=effect.text, tags=frozenset())
             case (EffectKind.UPDATE, UpdateMode.APPEND):
                 return replace(self, text=f"{self.text or ''}\n{effect.text}")
             case (EffectKind.UPDATE, _):
@@ -139,8 +154,8 @@ def inverses(run: str, effects: Sequence[Effect], versions: Sequence[int]) -> li
     """Returns what undoes committed effects of one partition, memory by memory.
 
     What was made is deleted, what was changed goes back to its version from before, what was
-    deleted is restored, each in the state that it was in, while the memory is as the run has left
-    it.
+    deleted or put away is restored, each in the state that it was in, while the memory is as the
+    run has left it.
 
     Args:
         versions: that the effects have made, in order.
@@ -153,12 +168,11 @@ def inverses(run: str, effects: Sequence[Effect], versions: Sequence[int]) -> li
     found: list[Write] = []
     for cube_id, effect in reversed(first.items()):
         newest, version = last[cube_id]
-        gone = newest.kind is EffectKind.DELETE
         wanted: list[Operation] = []
         if effect.kind is EffectKind.CREATE:
-            if not gone:
+            if newest.kind is not EffectKind.DELETE:
                 wanted.append(Delete(cube_id, expected=version))
-        elif gone:
+        elif newest.kind in _AWAY:
             wanted.append(Restore(cube_id, version, state_of=effect.version))
             if effect is not newest:
                 wanted.append(Rollback(cube_id, effect.version, with_state=True))

@@ -8,6 +8,8 @@
        ├──▶ failed
        └──▶ cancelled
 
+A run whose journal cannot be read is `parked`: its journal is kept as it is, for a runner that can.
+
 Invariants: nothing is written before `committing`; what is to be written is decided by then and
 does not change; a run leaves `committing` forward only when every partition has committed.
 """
@@ -16,15 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.identity import digest
-from memos_ray.core.pipeline.definition import PipelineSpec, Scalar, order
+from memos_ray.core.pipeline.definition import Augment, PipelineSpec, Scalar, order
 from memos_ray.core.pipeline.effects import Effect, FollowUp
 from memos_ray.errors import StoreCorruptError
 
@@ -41,11 +44,20 @@ class RunState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     STUCK = "stuck"
+    PARKED = "parked"
 
 
 ENDED = frozenset(
-    {RunState.DONE, RunState.INCOMPLETE, RunState.FAILED, RunState.CANCELLED, RunState.STUCK}
+    {
+        RunState.DONE,
+        RunState.INCOMPLETE,
+        RunState.FAILED,
+        RunState.CANCELLED,
+        RunState.STUCK,
+        RunState.PARKED,
+    }
 )
+"""States in which nothing moves a run any more, as long as this runner lives."""
 
 
 class StepState(StrEnum):
@@ -221,6 +233,43 @@ def decode(body: bytes) -> Run:
         return _RUN.validate_json(body)
     except ValidationError:
         raise StoreCorruptError("the journal of a run cannot be read") from None
+
+
+def parked(run_id: str, body: bytes) -> Run:
+    """Stands for a run whose journal cannot be read: what can be told of it, and that it rests.
+
+    Without a caller that can be told it belongs to no tenant, and nobody is shown it.
+    """
+    try:
+        flat = orjson.loads(body)
+        context = _CONTEXT.validate_python(flat["context"])
+    except (ValueError, KeyError, TypeError):
+        flat, context = {}, CallContext(Principal("", ""))
+    try:
+        spec = PipelineSpec.model_validate(flat["spec"])
+    except (ValueError, KeyError, TypeError):
+        spec = _UNREADABLE
+    try:
+        started = datetime.fromisoformat(flat["started"])
+    except (ValueError, KeyError, TypeError):
+        started = datetime.fromtimestamp(0, UTC)
+    return Run(
+        run_id,
+        context,
+        spec,
+        {},
+        started,
+        started,
+        RunState.PARKED,
+        reason=StoreCorruptError.code,
+        message="the journal of the run cannot be read",
+    )
+
+
+_CONTEXT: TypeAdapter[CallContext] = TypeAdapter(CallContext)
+_UNREADABLE = PipelineSpec(
+    name="unreadable", steps=(Augment(id="unreadable", template="unreadable"),)
+)
 
 
 def pause_s(backoff_s: float, attempt: int) -> float:

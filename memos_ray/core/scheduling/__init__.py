@@ -5,6 +5,7 @@ from __future__ import annotations
 from memos_ray.core.scheduling.conversations import (
     AnsweredPrompt,
     ConversationState,
+    GivenMemory,
     KeptConversation,
     Placed,
     conversation_of,
@@ -47,6 +48,7 @@ __all__ = [
     "AnsweredPrompt",
     "Candidate",
     "ConversationState",
+    "GivenMemory",
     "KeptConversation",
     "Learnable",
     "Learning",

@@ -76,6 +76,18 @@ class KeptConversation:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class GivenMemory:
+    """A memory that a model was given for an answer, and in which form."""
+
+    cube_id: str
+    version: int
+    namespace: str
+    form: str
+    tokens: int
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class AnsweredPrompt:
     """What a prompt had that has been answered, for the shard of its namespace to learn from.
 
@@ -85,6 +97,10 @@ class AnsweredPrompt:
         lesson_id: for a lesson, if there is to be one.
         kept: the conversation, if it is to be kept.
         conversation: tells it from the caller's others; see `conversation_of`.
+        response: id of the answer.
+        given: all memories that the model was given for it, of whatever namespace.
+        echoes: memories of the namespace of which parts came back in the answer, by their places.
+        repeated: whether the caller has asked nearly the same before in this conversation.
     """
 
     context: CallContext
@@ -95,6 +111,10 @@ class AnsweredPrompt:
     lesson_id: str
     kept: KeptConversation | None = None
     conversation: str = ""
+    response: str = ""
+    given: tuple[GivenMemory, ...] = ()
+    echoes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    repeated: bool = False
 
 
 def turns_of(messages: Sequence[ChatMessage]) -> list[str]:

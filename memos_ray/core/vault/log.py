@@ -19,6 +19,13 @@ ERASE = "erase"
 """The operation in the log that leaves no version behind: a hard delete."""
 
 
+ANSWER = "answer"
+"""The operation in the access log by which a memory was given to a model for an answer.
+
+Its request id is that of the answer; the detail says in which form the memory came.
+"""
+
+
 class Outcome(StrEnum):
     """How a call ended, for the audit log."""
 

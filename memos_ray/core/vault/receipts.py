@@ -36,6 +36,8 @@ class Derived(StrEnum):
     """What branches have taken over from it, should there be any."""
     INDEX = "index"
     """The rows of the vector store."""
+    OPINION = "opinion"
+    """What a principal has said of it."""
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
 

@@ -132,6 +132,17 @@ def check_texts(**texts: str | None) -> None:
             raise InvalidInputError("a text holds NUL or is no UTF-8", field=field)
 
 
+def made_of(cube: MemCube) -> list[str]:
+    """Returns the ids of the memories that a version was made of, as far as stores can index them.
+
+    Those are its sources, and the parents of a merge that are other memories.
+    """
+    named = [source.cube_id for source in cube.descriptive.sources]
+    named += [parent.cube_id for parent in cube.version.parents if parent.cube_id != cube.id]
+    ids = dict.fromkeys(name for name in named if name is not None)
+    return [name for name in ids if _plain(name) and len(name.encode()) <= NAME_MAX_BYTES]
+
+
 def _plain(text: str) -> bool:
     try:
         return b"\0" not in text.encode()

@@ -183,8 +183,8 @@ async def test_the_log_of_refusals_does_not_tell_what_was_hidden(memos: InProces
     for refused in (memory_id, f"{memory_id[:24]}ffffffff{memory_id[32:]}"):
         with pytest.raises(NotFoundError):
             await memos.service.delete(bob, refused)
-    assert (await memos.service.log(bob, HOME)).entries == []
-    entries = (await memos.service.log(me, HOME)).entries
+    assert (await memos.doorway.logs.log(bob, HOME)).entries == []
+    entries = (await memos.doorway.logs.log(me, HOME)).entries
     assert [entry.memory_id for entry in entries if entry.outcome == "denied"] == [memory_id]
 
 

@@ -77,7 +77,7 @@ async def found(memos: InProcess, text: str = "tea") -> list[str]:
 
 
 async def story(memos: InProcess, memory_id: str) -> list[tuple[str, str, object]]:
-    page = await memos.service.log(memos.administrator, limit=1000)
+    page = await memos.doorway.logs.log(memos.administrator, limit=1000)
     return [
         (entry.operation, entry.principal, entry.detail.get("cause"))
         for entry in page.entries

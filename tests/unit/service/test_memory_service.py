@@ -138,7 +138,7 @@ async def test_hard_delete_leaves_nothing(memos: InProcess) -> None:
         with pytest.raises(NotFoundError):
             await read
     assert not (await service.search(me, SearchQuery(query="walruses"))).hits
-    log = await service.log(me)
+    log = await memos.doorway.logs.log(me)
     assert [entry.operation for entry in log.entries] == ["create", "erase"]
     assert "walrus" not in log.model_dump_json()
 

@@ -1,0 +1,116 @@
+"""What the actors count of themselves, and where each thing that happens unasked is told.
+
+Counts are shown as `memos_shard_count` and `memos_pipeline_count`. A name that ends in `*` stands
+for all that begin like it. The tables in `docs/operations.md` are made of this, and a test compares
+it with what the actors count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SHARD_COUNTS: Mapping[str, str] = {
+    "reads": "Memories asked for by id.",
+    "searches": "Searches.",
+    "writes": "Writes asked for.",
+    "fenced": "Partitions lost to a newer owner.",
+    "errors_*": "Failures of what runs on the side, by its name.",
+    "embedded": "Versions that were embedded.",
+    "namespaces_loaded": "Namespaces read into memory.",
+    "namespaces_evicted": "Namespaces let go of for want of room.",
+    "automatic_*": "Writes that nobody has asked for, by who makes them.",
+    "kv_hits": "Prompts whose KV cache was there.",
+    "kv_misses": "Prompts whose KV cache was not there.",
+    "kv_builds": "KV caches computed.",
+    "kv_loads": "KV caches brought back from rest.",
+    "kv_declined": "KV caches not worth their bytes.",
+    "kv_evictions": "KV caches let go of.",
+    "lifecycle_*": "Moves made by age and use, by the move.",
+    "proposals_*": "Proposals to teach a model, by what has become of them.",
+    "lessons_automatic": "Lessons that were begun unasked.",
+    "feedback": "Opinions of callers on memories.",
+    "feedback_implicit": "Signs of use in answers: words that came back, questions asked again.",
+    "evolution_*": "Splits and summaries, by what has become of them.",
+}
+
+PIPELINE_COUNTS: Mapping[str, str] = {
+    "runs_*": "Runs begun, resumed, and ended by state; `runs_open` and `runs_parked` are of now.",
+    "steps_*": "Steps by their state, and tries after the first.",
+    "waits": "Times that a run has waited for a shard or a store.",
+    "defects": "Times that a run could not go on for another reason.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that happens without being asked for.
+
+    Attributes:
+        counts: names of `SHARD_COUNTS` or `PIPELINE_COUNTS`, or of a metric.
+        told: the log that has an entry of it, and as what.
+        why: where a caller may read the reasons.
+    """
+
+    name: str
+    counts: tuple[str, ...]
+    told: str
+    why: str
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("embedding", ("embedded", "memos_shard_lag"), "`embed` warnings", "`memos-ray top`"),
+    Action(
+        "loading and eviction of namespaces",
+        ("namespaces_loaded", "namespaces_evicted"),
+        "shard log",
+        "`memos-ray top`",
+    ),
+    Action(
+        "promotion to a KV cache and demotion",
+        ("kv_builds", "kv_evictions", "kv_declined"),
+        "audit log, `create` and `delete` with the reason",
+        "`memos-ray kv explain`",
+    ),
+    Action(
+        "proposals and lessons",
+        ("proposals_*", "lessons_automatic"),
+        "shard log; audit log of the adapter",
+        "`memos-ray adapter proposals`",
+    ),
+    Action(
+        "archiving, expiry, collection",
+        ("lifecycle_*",),
+        "audit log, with the cause",
+        "`memos-ray timeline`",
+    ),
+    Action(
+        "duplicates and overtaken facts",
+        ("automatic_*",),
+        "audit log, application `organiser`",
+        "`memos-ray organise ls`",
+    ),
+    Action(
+        "splits and summaries",
+        ("evolution_*", "automatic_*"),
+        "shard log; audit log, application `evolution`",
+        "`memos-ray evolve status`",
+    ),
+    Action(
+        "what memories are worth",
+        ("feedback", "feedback_implicit"),
+        "access log, `feedback`",
+        "`memos-ray evolve status`; `worth` in explained searches",
+    ),
+    Action(
+        "pipelines: going on, compensating, parking",
+        ("runs_*", "steps_*", "waits", "defects"),
+        "control log, `pipeline`",
+        "`memos-ray pipeline status`",
+    ),
+)
+
+
+def known(name: str, counts: Mapping[str, str]) -> bool:
+    """Tells whether a count is among those that are described."""
+    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in counts)
