@@ -29,6 +29,7 @@ from memos_ray.actors.shard_parts import (
     parameter_memory,
 )
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
+from memos_ray.actors.topic_doors import TopicDoors
 from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
@@ -53,7 +54,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, TopicDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -115,7 +116,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             guard=self._guard,
             clock=parts.clock,
             executor=self._executor,
-            write=self.write,
+            write_all=self.write_all,
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -216,6 +217,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             self._usage.denied(partition, request.context, "search", request.namespace, now)
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
         place = Place(partition, request.context.principal.tenant, request.namespace)
+        request = await self._organiser.browser.settle(place, request, visible)
         try:
             found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
         except VectorStoreError:
@@ -268,7 +270,10 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
+                + self._organiser.counters
             ),
         )
 

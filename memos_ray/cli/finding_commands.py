@@ -66,6 +66,10 @@ def search(
         float, typer.Option(min=0, max=1, help="Leave out what is less likely to matter.")
     ] = 0.0,
     ended: Annotated[bool, typer.Option("--ended", help="Also what has ceased to hold.")] = False,
+    route: Annotated[
+        bool,
+        typer.Option("--route", help="Look wherever you may read, first where it is spoken of."),
+    ] = False,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -91,6 +95,7 @@ def search(
         wait_indexed=wait_indexed,
         min_relevance=min_relevance,
         include_ended=ended,
+        route=route,
         **fields,
     )
     from memos_ray.cli import rendering

@@ -23,6 +23,7 @@ from memos_ray.cli import (
     past_commands,
     pipeline_commands,
     receipt_command,
+    topic_commands,
     watching_commands,
 )
 from memos_ray.cli.exits import ExitCode
@@ -67,6 +68,7 @@ for commands in (
     watching_commands,
     receipt_command,
     organise_commands,
+    topic_commands,
     chat_command,
     kv_commands,
     lifecycle_commands,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
+from memos_ray.client.browsing import AsyncGraph, AsyncTopics
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
@@ -161,6 +162,16 @@ class AsyncMemOS(AsyncReads):
     def organise(self) -> AsyncOrganise:
         """Duplicates, and facts that newer ones have overtaken."""
         return AsyncOrganise(self._transport.organising, self._caller)
+
+    @property
+    def topics(self) -> AsyncTopics:
+        """What memories are about."""
+        return AsyncTopics(self._transport.browsing, self._caller)
+
+    @property
+    def graph(self) -> AsyncGraph:
+        """What memories have to do with one another."""
+        return AsyncGraph(self._transport.browsing, self._caller)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

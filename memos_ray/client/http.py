@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
+from memos_ray.client.browsing_http import HttpBrowsing
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
@@ -62,6 +63,7 @@ class HttpTransport:
         self.parameter = HttpParameter(self._link)
         self.pipelines = HttpPipelines(self._link)
         self.organising = HttpOrganising(self._link)
+        self.browsing = HttpBrowsing(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
 

@@ -40,6 +40,7 @@ class LocalTransport:
         self.parameter = doorway.parameter
         self.pipelines = doorway.pipelines
         self.organising = doorway.organising
+        self.browsing = doorway.browsing
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self._stop = stop

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
+from memos_ray.client.browsing import Graph, Topics
 from memos_ray.client.conversations import Messages
 from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
@@ -96,6 +97,16 @@ class MemOS:
     def organise(self) -> Organise:
         """Duplicates, and facts that newer ones have overtaken."""
         return Organise(self._async.organise, self._loop)
+
+    @property
+    def topics(self) -> Topics:
+        """What memories are about."""
+        return Topics(self._async.topics, self._loop)
+
+    @property
+    def graph(self) -> Graph:
+        """What memories have to do with one another."""
+        return Graph(self._async.graph, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

@@ -17,6 +17,7 @@ from memos_ray.errors import MemosError, all_errors
 from memos_ray.gateway import problems
 from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
+from memos_ray.gateway.browsing_routes import router as browsing_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.ingest_routes import router as ingest_router
@@ -105,6 +106,7 @@ def create_app(
         parameter_router,
         pipeline_router,
         organising_router,
+        browsing_router,
         ingest_router,
         admin_router,
         lifecycle_router,

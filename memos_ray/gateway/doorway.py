@@ -12,6 +12,7 @@ from memos_ray.errors import MemosError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.admission import CallRates
+from memos_ray.gateway.browsing import BrowsingService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
@@ -94,6 +95,9 @@ class Doorway:
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
+        self.browsing = BrowsingService(
+            router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
+        )
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)

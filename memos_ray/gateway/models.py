@@ -244,7 +244,8 @@ class SearchQuery(Model):
     `token` (from a write) makes that write visible to this search; `wait_indexed` also waits until
     it is embedded. `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
     What has ceased to hold (`valid_to`) is left out unless `include_ended` is set; with `as_of`,
-    what had ceased to hold then.
+    what had ceased to hold then. `route` looks in all namespaces that the caller may
+    read, those first that are about what is asked; it is for queries without `namespaces`.
     """
 
     query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(printable)] = ""
@@ -262,6 +263,7 @@ class SearchQuery(Model):
     wait_indexed: bool = False
     min_relevance: Annotated[float, Field(ge=0, le=1)] = 0.0
     include_ended: bool = False
+    route: bool = False
 
 
 class Signal(Model):

@@ -262,12 +262,12 @@ class MemoryService:
 
     async def search(self, caller: Caller, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
-        context, _ = await self._authenticator.context(caller)
+        context, policy = await self._authenticator.context(caller)
         if query.wait_indexed:
             # It may wait long, and for nothing that others use.
-            return await self._search.search(context, query)
+            return await self._search.search(context, policy, query)
         async with self._gate.turn(context.principal.tenant):
-            return await self._search.search(context, query)
+            return await self._search.search(context, policy, query)
 
     async def history(
         self,

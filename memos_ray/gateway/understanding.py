@@ -31,6 +31,7 @@ class Understood:
         report: what was understood and by which rules, for the caller.
         nameless: names in the query, each with the query without it. Only the index knows which of
             them are participants, whose names say who spoke and not what about.
+        call: the query as it was read, unless it is matched as it stands.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Understood:
     hints: QueryHints = field(default_factory=QueryHints)
     report: dict[str, Any] = field(default_factory=dict)
     nameless: dict[str, str] = field(default_factory=dict)
+    call: MemoryCall | None = None
 
 
 def understand(query: SearchQuery, now: datetime) -> Understood:
@@ -64,6 +66,7 @@ def understand(query: SearchQuery, now: datetime) -> Understood:
         ),
         report=_report(call),
         nameless=without_each(text, names[:_MOST_NAMES]),
+        call=call,
     )
 
 

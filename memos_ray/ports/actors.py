@@ -38,10 +38,11 @@ from memos_ray.core.vault.requests import (
 )
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
+from memos_ray.ports.browsing import BrowsingPort
 from memos_ray.ports.records import EventQuery
 
 
-class ShardPort(Protocol):
+class ShardPort(BrowsingPort, Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,
