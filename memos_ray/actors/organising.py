@@ -35,7 +35,7 @@ from memos_ray.core.organising import (
     statements,
     writes_of,
 )
-from memos_ray.core.vault.log import CubeKey, Event
+from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
@@ -123,7 +123,8 @@ class Organiser:
             # Nobody waits for it: searches have the loop four fifths of the time.
             took_s = asyncio.get_running_loop().time() - began
             await asyncio.sleep(min(_REST * took_s, _REST_MOST_S))
-        named = {(event.tenant, event.namespace): None for event in events}
+        done = [event for event in events if event.outcome is Outcome.DONE and event.cube_id]
+        named = dict.fromkeys((event.tenant, event.namespace) for event in done)
         await self.topics.tend([Place(partition, *one) for one in named], courtesy)
 
     async def _look(self, partition: int, keys: Sequence[CubeKey], courtesy: Courtesy) -> None:

@@ -39,17 +39,16 @@ _AT_ONCE = 128
 _TEXTS_AT_ONCE = 256
 _PATIENCE_S = 1.0
 _REST = 4.0
-_VIEWS = 4
+_VIEWS = 32
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Kept:
-    """What is known of one index; `views` are dropped with every change of the concepts."""
+    """What is known of one index."""
 
     concepts: Concepts
     columns: PredictedColumns = field(default_factory=PredictedColumns)
-    views: OrderedDict[bytes, TopicView] = field(default_factory=OrderedDict)
     waiting: bool = True
 
 
@@ -97,6 +96,8 @@ class TopicKeeper:
         self._residency = residency
         self._executor = executor
         self._kept: WeakKeyDictionary[ResidentIndex, _Kept] = WeakKeyDictionary()
+        # Dropped with every change of the concepts: they quote memories, of which one may be gone.
+        self._views: OrderedDict[tuple[Place, bytes], TopicView] = OrderedDict()
         self._labeller = Labeller()
         self._labelling = asyncio.Lock()
         self._tasks: dict[Place, asyncio.Task[None]] = {}
@@ -126,8 +127,8 @@ class TopicKeeper:
         mask = store.frame.mask(visible)
         codes = np.where(mask, kept.concepts.standing(store), 0).astype(np.int32)
         # A memory in no concept yet moves nothing; a hidden one is in none of these.
-        name = _digest(codes, np.where(codes > 0, store.own_keys()[: len(codes)], 0))
-        view = kept.views.get(name)
+        name = place, _digest(codes, np.where(codes > 0, store.own_keys()[: len(codes)], 0))
+        view = self._views.get(name)
         if view is None:
             seen, version = look(kept.concepts, store, mask), kept.concepts.version
             async with self._labelling:
@@ -136,9 +137,9 @@ class TopicKeeper:
                 )
             self.counters["topics_labelled"] += len(view.topics)
             if version == kept.concepts.version:
-                kept.views[name] = view
-                while len(kept.views) > _VIEWS:
-                    kept.views.popitem(last=False)
+                self._views[name] = view
+                while len(self._views) > _VIEWS:
+                    self._views.popitem(last=False)
         return Shown(view, store, codes, kept.waiting)
 
     async def settle(self, place: Place, predicate: Predicate, visible: Predicate) -> Predicate:
@@ -176,6 +177,8 @@ class TopicKeeper:
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
+        for name in [name for name in self._views if name[0].partition == partition]:
+            del self._views[name]
         for place in [place for place in self._tasks if place.partition == partition]:
             self._tasks.pop(place).cancel()
 
@@ -201,10 +204,13 @@ class TopicKeeper:
         work = kept.concepts.tend(index.store, _AT_ONCE)
         kept.waiting = bool(work.waiting)
         if kept.concepts.version != before:
-            # They quote memories, of which one may be gone.
-            kept.views.clear()
+            self._forget(place)
             self._count(place, work)
         return kept.waiting
+
+    def _forget(self, place: Place) -> None:
+        for name in [name for name in self._views if name[0] == place]:
+            del self._views[name]
 
     def _count(self, place: Place, work: Work) -> None:
         done = {

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from memos_ray.core.organising.concepts import Concepts
 from memos_ray.core.organising.labels import Labeller
-from memos_ray.core.organising.rows import UNIT, audiences_of
+from memos_ray.core.organising.rows import audiences_of, total_of
 from memos_ray.core.organising.topics import join, look, topics
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
+from memos_ray.core.retrieval.views import quantise_rows
 
 DIM, THEMES = 24, 6
 OWNERS = ("user:ann", "user:bob")
@@ -73,9 +74,21 @@ class Tended(RuleBasedStateMachine):
     @rule(data=st.data())
     def go(self, data: st.DataObject) -> None:
         gone = data.draw(st.sets(st.sampled_from(sorted(self.held)), max_size=8))
+        store = self.index.store
+        before = self.concepts.standing(store)
+        concerned = {int(before[store.frame.slot_of[f"m{number:05d}"]]) for number in gone}
         self.index.remove([f"m{number:05d}" for number in gone])
         for number in gone:
             del self.held[number]
+        # Nothing of them is left in a centre, once anything is done at all.
+        self.concepts.tend(store, 0)
+        after = self.concepts.standing(store)
+        for code in concerned - {0}:
+            members = np.flatnonzero(after == code)
+            if len(members):
+                total = total_of(store, members).astype(np.float32)
+                scales, rows = quantise_rows(total[None, :])
+                assert np.array_equal(self.concepts.centre(code), rows[0] * np.float64(scales[0]))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), theme=st.integers(0, THEMES - 1), owner=st.sampled_from(OWNERS))
@@ -107,13 +120,14 @@ class Tended(RuleBasedStateMachine):
         for code in np.unique(codes[codes > 0]).tolist():
             members = np.flatnonzero(codes == code)
             data, scales = store.own.rows(members)
-            exact = np.rint(data.astype(np.float64) * scales[:, None] * UNIT).sum(axis=0)
-            assert np.array_equal(self.concepts.sum(code) * UNIT, exact)
-            assert self.concepts.size(code) == len(members)
+            along = (data * scales[:, None]) @ self.concepts.centre(code)
+            # A centre lags behind those who came since centres last moved, and behind no other.
+            assert along.max() > 0.3
         assert len(self.concepts) == len(np.unique(codes[codes > 0]))
 
 
 TestTended = Tended.TestCase
+TestTended.settings = settings(max_examples=30, stateful_step_count=20)
 
 
 @given(
@@ -138,6 +152,7 @@ def test_OPER_1_the_same_memories_in_the_same_order_make_the_same_concepts(
     assert groups(one, index) == groups(other, index) == groups(late, again)
 
 
+@settings(max_examples=12)
 @given(seed=st.integers(0, 50))
 def test_OPER_1_concepts_made_bit_by_bit_are_about_as_close_as_made_at_once(seed: int) -> None:
     """Bounds: the mean cosine of a memory with its centre differs by at most 0.1, also when half
@@ -165,8 +180,7 @@ def closeness(concepts: Concepts, index: ResidentIndex) -> float:
     codes = concepts.standing(store)
     slots = np.flatnonzero(codes)
     data, scales = store.own.rows(slots)
-    centres = np.stack([concepts.sum(int(code)) for code in codes[slots]])
-    centres /= np.linalg.norm(centres, axis=1)[:, None]
+    centres = np.stack([concepts.centre(int(code)) for code in codes[slots]])
     return float((data * scales[:, None] * centres).sum(axis=1).mean())
 
 

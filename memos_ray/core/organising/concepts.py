@@ -13,6 +13,7 @@ been told of it, so that nothing has to be done when memories are written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import isqrt
@@ -27,7 +28,8 @@ from memos_ray.core.organising.rows import (
     cosines,
     in_order,
     keys_of,
-    units_of,
+    total_of,
+    weighed,
 )
 from memos_ray.core.retrieval.store import MemoryStore
 from memos_ray.core.retrieval.views import quantise_rows
@@ -43,6 +45,8 @@ _HIGHEST_SHARE, _LOWEST_SHARE, _LOWERED = 0.4, 0.08, 0.04
 _SAME = 0.9
 _LEAST_GROUP, _MOST_GROUP = 8, 256
 _SPLIT_FROM, _LEAST_PART = 12, 3
+_SUMMED_FROM = 64
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Concepts:
           time: centres move between groups of memories whose bounds follow from their number.
 
     Complexity: a memory costs a comparison with the concepts of its audience, at most
-    `16 + 4 * sqrt(n)` after each group. Memory: 20 bytes a memory, 9 bytes a dimension a concept.
+    `16 + 4 * sqrt(n)` after each group. Memory: 20 bytes a memory, a byte a dimension a concept.
     """
 
     def __init__(self, dim: int) -> None:
@@ -77,17 +81,19 @@ class Concepts:
         self._keys: KeyArray = np.zeros(0, np.uint64)
         self._audiences: KeyArray = np.zeros(0, np.uint64)
         # Code 0 is that of no concept.
-        self._sums: IntArray = np.zeros((1, dim), np.int64)
         self._sizes: IntArray = np.zeros(1, np.int64)
         self._tried: IntArray = np.zeros(1, np.int64)
         self._whose: KeyArray = np.zeros(1, np.uint64)
         self._centres: RowArray = np.zeros((1, dim), np.int8)
         self._scales: npt.NDArray[np.float32] = np.zeros(1, np.float32)
+        self._lengths: FloatArray = np.zeros(1)
+        # Of the large ones; those of the others are quickly made.
+        self._sums: dict[int, FloatArray] = {}
         self._free: list[int] = []
         self._shares: dict[int, float] = {}
         self._bars: dict[int, float] = {}
         self._moved: set[int] = set()
-        self._since = 0
+        self._since: dict[int, int] = {}
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._sizes))
@@ -103,14 +109,14 @@ class Concepts:
         self._release(store, keys, audiences, work)
         outside = np.flatnonzero((self.codes[: len(keys)] == 0) & (keys != 0))
         taken, ready = in_order(store, outside, most)
-        start = 0
-        while start < len(taken):
-            group = taken[start : start + self._group() - self._since]
-            self._enter(store, group, keys, audiences, work)
-            start += len(group)
-            self._since += len(group)
-            if self._since >= self._group():
-                self._settle(store, work)
+        for audience in dict.fromkeys(audiences[taken].tolist()):
+            mine = taken[audiences[taken] == audience]
+            while len(mine):
+                room = self._group(audience) - self._since.get(audience, 0)
+                self._enter(store, audience, mine[:room], keys, work)
+                mine = mine[room:]
+                if self._since[audience] >= self._group(audience):
+                    self._settle(store, audience, work)
         work.waiting = ready - len(taken)
         self.version += bool(len(taken) or work.left)
         return work
@@ -124,19 +130,16 @@ class Concepts:
         codes[:known] = np.where(held, self.codes[:known], 0)
         return codes
 
-    def size(self, code: int) -> int:
-        """How many members a concept has."""
-        return int(self._sizes[code])
-
-    def sum(self, code: int) -> FloatArray:
-        """The sum of the members' vectors, `[dim]`."""
-        total: FloatArray = self._sums[code] / UNIT
-        return total
+    def centre(self, code: int) -> FloatArray:
+        """Where a concept's centre is, `[dim]`: of those it held when centres last moved, or when
+        one of its members went."""
+        centre: FloatArray = self._centres[code] * np.float64(self._scales[code])
+        return centre
 
     def memory_bytes(self) -> int:
         """Size of everything held."""
         slots = self.codes.nbytes + self._keys.nbytes + self._audiences.nbytes
-        tables = self._sums.nbytes + self._centres.nbytes + 36 * len(self._sizes)
+        tables = self._centres.nbytes + 44 * len(self._sizes) + 8 * self._dim * len(self._sums)
         return slots + tables
 
     def _grow(self, capacity: int) -> None:
@@ -146,9 +149,10 @@ class Concepts:
             self._keys = np.concatenate((self._keys, np.zeros(more, np.uint64)))
             self._audiences = np.concatenate((self._audiences, np.zeros(more, np.uint64)))
 
-    def _group(self) -> int:
+    def _group(self, audience: int) -> int:
         """After how many memories centres move: few at first, for then each counts."""
-        return min(max(int(self._sizes.sum()) // 4, _LEAST_GROUP), _MOST_GROUP)
+        size = int(self._sizes[self._of(audience)].sum())
+        return min(max(size // 4, _LEAST_GROUP), _MOST_GROUP)
 
     def _release(self, store: MemoryStore, keys: KeyArray, audiences: KeyArray, work: Work) -> None:
         high = len(keys)
@@ -158,42 +162,48 @@ class Concepts:
             return
         concerned = np.unique(self.codes[gone]).tolist()
         self.codes[gone] = 0
-        for code in concerned:
-            self._recount(store, code)
+        self._centre(store, concerned, anew=True)
         work.left += len(gone)
 
-    def _recount(self, store: MemoryStore, code: int) -> None:
-        """Makes a concept of its members anew, so that nothing of the others is left in it."""
-        members = np.flatnonzero(self.codes == code)
-        self._sizes[code] = len(members)
-        self._sums[code] = units_of(*store.own.rows(members)).sum(axis=0)
-        self._moved.discard(code)
-        if len(members):
-            self._centre([code])
-        else:
+    def _centre(self, store: MemoryStore, codes: Sequence[int], *, anew: bool = False) -> None:
+        """Puts centres where the members are.
+
+        Args:
+            anew: reads the members again, so that nothing of those who have gone is left.
+        """
+        self._moved.difference_update(codes)
+        totals = {code: self._sums[code] for code in codes if not anew and code in self._sums}
+        unknown = [code for code in codes if code not in totals]
+        slots = np.flatnonzero(np.isin(self.codes, unknown)) if unknown else _NONE
+        slots = slots[np.argsort(self.codes[slots], kind="stable")]
+        found, starts = np.unique(self.codes[slots], return_index=True)
+        for code, members in zip(found.tolist(), np.split(slots, starts[1:]), strict=False):
+            totals[code] = total_of(store, members)
+            self._sizes[code] = len(members)
+            self._sums.pop(code, None)
+            if len(members) >= _SUMMED_FROM:
+                self._sums[code] = totals[code]
+        for code in set(codes) - totals.keys():
             self._retire(code)
+        if totals:
+            held, rows = list(totals), np.stack(list(totals.values())) / UNIT
+            self._lengths[held] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            self._scales[held], self._centres[held] = quantise_rows(rows.astype(np.float32))
 
     def _enter(
-        self,
-        store: MemoryStore,
-        slots: IntArray,
-        keys: KeyArray,
-        audiences: KeyArray,
-        work: Work,
+        self, store: MemoryStore, audience: int, slots: IntArray, keys: KeyArray, work: Work
     ) -> None:
         data, scales = store.own.rows(slots)
-        units = units_of(data, scales)
-        whose = audiences[slots]
-        codes = np.zeros(len(slots), np.int64)
-        for audience in dict.fromkeys(whose.tolist()):
-            at = np.flatnonzero(whose == audience)
-            codes[at] = self._judge(audience, data[at], scales[at], work)
-        np.add.at(self._sums, codes, units)
+        codes = np.array(self._judge(audience, data, scales, work), np.int64)
         np.add.at(self._sizes, codes, 1)
+        for code in self._sums.keys() & set(codes.tolist()):
+            mine = codes == code
+            self._sums[code] += weighed(data[mine], scales[mine])
         self.codes[slots] = codes
         self._keys[slots] = keys[slots]
-        self._audiences[slots] = whose
+        self._audiences[slots] = np.uint64(audience)
         self._moved.update(codes.tolist())
+        self._since[audience] = self._since.get(audience, 0) + len(slots)
         work.joined += len(slots)
 
     def _judge(
@@ -230,13 +240,13 @@ class Concepts:
         code = heappop(self._free) if self._free else len(self._sizes)
         if code == len(self._sizes):
             # A quarter to spare: a table that grows by one is copied each time.
-            spare = max(16, code // 4)
-            self._sums = np.concatenate((self._sums, np.zeros((spare, self._dim), np.int64)))
+            spare = max(8, code // 4)
             self._centres = np.concatenate((self._centres, np.zeros((spare, self._dim), np.int8)))
             self._sizes = np.concatenate((self._sizes, np.zeros(spare, np.int64)))
             self._tried = np.concatenate((self._tried, np.zeros(spare, np.int64)))
             self._whose = np.concatenate((self._whose, np.zeros(spare, np.uint64)))
             self._scales = np.concatenate((self._scales, np.zeros(spare, np.float32)))
+            self._lengths = np.concatenate((self._lengths, np.zeros(spare)))
             for free in range(code + 1, code + spare):
                 heappush(self._free, free)
         self._whose[code] = audience
@@ -245,12 +255,18 @@ class Concepts:
         return code
 
     def _retire(self, code: int) -> None:
-        self._sums[code] = 0
+        audience = int(self._whose[code])
         self._sizes[code] = self._tried[code] = 0
+        self._lengths[code] = 0.0
+        self._sums.pop(code, None)
         self._whose[code] = 0
         self._centres[code] = 0
         self._scales[code] = 0.0
         heappush(self._free, code)
+        if not len(self._of(audience)):
+            self._shares.pop(audience, None)
+            self._bars.pop(audience, None)
+            self._since.pop(audience, None)
 
     def _of(self, audience: int) -> IntArray:
         return np.flatnonzero((self._whose == np.uint64(audience)) & (self._sizes > 0))
@@ -259,30 +275,21 @@ class Concepts:
     def _dim(self) -> int:
         return int(self._centres.shape[1])
 
-    def _centre(self, codes: list[int]) -> None:
-        scales, rows = quantise_rows((self._sums[codes] / UNIT).astype(np.float32))
-        self._centres[codes] = rows
-        self._scales[codes] = scales
-
-    def _settle(self, store: MemoryStore, work: Work) -> None:
+    def _settle(self, store: MemoryStore, audience: int, work: Work) -> None:
         """Moves centres to where their members are, splits what has drifted apart, and merges."""
-        self._since = 0
-        moved = sorted(code for code in self._moved if self._sizes[code])
-        self._moved.clear()
-        if not moved:
-            return
-        self._centre(moved)
-        for audience in dict.fromkeys(self._whose[moved].tolist()):
-            limit = self._limit(audience)
-            if 2 * len(self._of(audience)) < limit:
-                # There is room for finer ones again: it grows with what there is to gather.
-                share = self._shares.get(audience, _HIGHEST_SHARE)
-                self._shares[audience] = min(share + _LOWERED, _HIGHEST_SHARE)
-            self._set_bar(audience)
-            for code in moved:
-                if self._whose[code] == audience and len(self._of(audience)) < limit:
-                    work.split += self._split(store, code)
-            work.merged += self._merge(audience, limit)
+        self._since[audience] = 0
+        moved = sorted(code for code in self._moved if self._whose[code] == audience)
+        self._centre(store, moved)
+        limit = self._limit(audience)
+        if 2 * len(self._of(audience)) < limit:
+            # There is room for finer ones again: it grows with what there is to gather.
+            share = self._shares.get(audience, _HIGHEST_SHARE)
+            self._shares[audience] = min(share + _LOWERED, _HIGHEST_SHARE)
+        self._set_bar(audience)
+        for code in moved:
+            if len(self._of(audience)) < limit:
+                work.split += self._split(store, code)
+        work.merged += self._merge(store, audience, limit)
 
     def _limit(self, audience: int) -> int:
         limit: int = 16 + 4 * isqrt(int(self._sizes[self._of(audience)].sum()))
@@ -306,8 +313,7 @@ class Concepts:
         row, scale = store.own.rows(np.array([first]))
         made = self._found(int(self._whose[code]), row[0], float(scale[0]))
         self.codes[members[halves.second]] = made
-        self._recount(store, made)
-        self._recount(store, code)
+        self._centre(store, [code, made], anew=True)
         return True
 
     def _set_bar(self, audience: int) -> None:
@@ -317,27 +323,31 @@ class Concepts:
         namespace with one subject, too.
         """
         codes = self._of(audience)
-        total, size = self._sums[codes].sum(axis=0) / UNIT, int(self._sizes[codes].sum())
+        size = int(self._sizes[codes].sum())
+        weights = self._lengths[codes] * self._scales[codes]
+        total = np.einsum("ij,i->j", self._centres[codes], weights)
         pairs = max(1, size * (size - 1))
         usual = max(0.0, (float(np.einsum("i,i->", total, total)) - size) / pairs)
         share = self._shares.get(audience, _HIGHEST_SHARE)
         self._bars[audience] = usual + share * (1.0 - usual)
 
-    def _merge(self, audience: int, limit: int) -> int:
+    def _merge(self, store: MemoryStore, audience: int, limit: int) -> int:
         """Merges what is the same, and the nearest while there are too many."""
         bar = max(_SAME, self._bars[audience])
-        merged = self._merge_alike(self._of(audience), bar)
+        merged = self._merge_alike(store, self._of(audience), bar)
         while (left := len(self._of(audience))) > limit:
             share = self._shares.get(audience, _HIGHEST_SHARE)
             if share > _LOWEST_SHARE:
                 self._shares[audience] = share - _LOWERED
                 self._set_bar(audience)
-                merged += self._merge_alike(self._of(audience), self._bars[audience])
+                merged += self._merge_alike(store, self._of(audience), self._bars[audience])
             else:
-                merged += self._merge_alike(self._of(audience), -1.0, left - limit)
+                merged += self._merge_alike(store, self._of(audience), -1.0, left - limit)
         return merged
 
-    def _merge_alike(self, codes: IntArray, bar: float, most: int | None = None) -> int:
+    def _merge_alike(
+        self, store: MemoryStore, codes: IntArray, bar: float, most: int | None = None
+    ) -> int:
         """Merges pairs whose centres are so alike, the most alike first, each concept once."""
         centres, scales = self._centres[codes], self._scales[codes]
         alike = cosines(centres, scales, centres, scales)
@@ -351,10 +361,13 @@ class Concepts:
                 continue
             met |= {kept, given}
             into[given] = kept
-            self._sums[kept] += self._sums[given]
+            if kept in self._sums and given in self._sums:
+                self._sums[kept] = self._sums[kept] + self._sums[given]
+            else:
+                self._sums.pop(kept, None)
             self._sizes[kept] += self._sizes[given]
             self._retire(given)
-            self._centre([kept])
         if met:
             self.codes = into[self.codes].astype(np.int32)
+            self._centre(store, sorted(code for code in met if self._sizes[code]))
         return len(met) // 2

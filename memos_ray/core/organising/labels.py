@@ -49,29 +49,52 @@ class Sample:
     language: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The words of a group of texts: in how many of them each is, and how it is spelt."""
+
+    counts: Counter[str]
+    texts: int
+    spelt: dict[str, Counter[str]]
+
+
+def together(groups: Sequence[Words]) -> Words:
+    """The words of several groups as those of one."""
+    counts: Counter[str] = Counter()
+    spelt: dict[str, Counter[str]] = {}
+    for group in groups:
+        counts.update(group.counts)
+        for term, spellings in group.spelt.items():
+            spelt.setdefault(term, Counter()).update(spellings)
+    return Words(counts, sum(group.texts for group in groups), spelt)
+
+
+def best(groups: Sequence[Words]) -> list[tuple[str, ...]]:
+    """The most telling words of each group, at most three, the best first.
+
+    They come from the texts of the group and from no other; other groups only weigh them.
+    """
+    everywhere: Counter[str] = Counter()
+    for group in groups:
+        everywhere.update(group.counts)
+    mean = sum(everywhere.values()) / max(1, len(groups))
+    return [_best(group, everywhere, mean) for group in groups]
+
+
 class Labeller:
-    """Labels groups. One thread at a time."""
+    """Reads and labels groups. One thread at a time."""
 
     def __init__(self) -> None:
         self._analyzer = Analyzer()
 
     def label(self, groups: Sequence[Sequence[Sample]]) -> list[tuple[str, ...]]:
-        """The most telling words of each group, at most three, the best first.
+        """The most telling words of each group, at most three, the best first."""
+        return best([self.words(group) for group in groups])
 
-        They come from the texts of the group and from no other; other groups only weigh them.
-        """
+    def words(self, group: Sequence[Sample]) -> Words:
+        """The words of a group, with how many texts have each."""
+        counts: Counter[str] = Counter()
         spelt: dict[str, Counter[str]] = {}
-        held = [Counter(self._terms(group, spelt)) for group in groups]
-        everywhere: Counter[str] = Counter()
-        for counts in held:
-            everywhere.update(counts)
-        mean = sum(everywhere.values()) / max(1, len(groups))
-        return [
-            _best(counts, len(group), everywhere, mean, spelt)
-            for counts, group in zip(held, groups, strict=True)
-        ]
-
-    def _terms(self, group: Sequence[Sample], spelt: dict[str, Counter[str]]) -> Iterator[str]:
         for sample in group:
             met: set[str] = set()
             for word in _WORD.findall(sample.text[:_MOST_CHARACTERS]):
@@ -79,7 +102,8 @@ class Labeller:
                     if term not in met:
                         met.add(term)
                         spelt.setdefault(term, Counter())[spelling] += 1
-            yield from sorted(met)
+            counts.update(sorted(met))
+        return Words(counts, len(group), spelt)
 
     def _read(self, word: str, language: str) -> Iterator[tuple[str, str]]:
         """The terms of a word, each with how it is spelt."""
@@ -111,15 +135,10 @@ def _runs(text: str) -> Iterator[str]:
                 yield run
 
 
-def _best(
-    counts: Counter[str],
-    texts: int,
-    everywhere: Counter[str],
-    mean: float,
-    spelt: dict[str, Counter[str]],
-) -> tuple[str, ...]:
+def _best(group: Words, everywhere: Counter[str], mean: float) -> tuple[str, ...]:
+    counts = group.counts
     # A word of one text says little of many.
-    least = 2 if texts >= 4 and any(count >= 2 for count in counts.values()) else 1
+    least = 2 if group.texts >= 4 and any(count >= 2 for count in counts.values()) else 1
     scored = []
     for term, count in counts.items():
         if count < least:
@@ -135,7 +154,7 @@ def _best(
             break
         if not any(_covers(counts, other, term) for other in chosen):
             chosen.append(term)
-    return tuple(_spelling(spelt[term]) for term in chosen)
+    return tuple(_spelling(group.spelt[term]) for term in chosen)
 
 
 def _covers(counts: Counter[str], other: str, term: str) -> bool:

@@ -14,7 +14,8 @@ KeyArray = npt.NDArray[np.uint64]
 FloatArray = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.int8]
 
-UNIT = float(1 << 20)
+UNIT = float(1 << 24)
+_AT_ONCE = 1024
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _NEVER = int(np.iinfo(np.int64).min)
 
@@ -66,10 +67,20 @@ def in_order(store: MemoryStore, slots: IntArray, most: int) -> tuple[IntArray, 
     return np.array([slot for _, _, slot in sorted(named)[:most]], np.int64), ready
 
 
-def units_of(data: RowArray, scales: npt.NDArray[np.float32]) -> IntArray:
-    """Vectors in whole numbers, whose sums do not depend on their order."""
-    units: IntArray = np.rint(data.astype(np.float64) * scales[:, None] * UNIT).astype(np.int64)
-    return units
+def total_of(store: MemoryStore, slots: IntArray) -> FloatArray:
+    """The sum of vectors, `[dim]`, in units of `1 / UNIT`."""
+    total = np.zeros(store.dim)
+    for start in range(0, len(slots), _AT_ONCE):
+        data, scales = store.own.rows(slots[start : start + _AT_ONCE])
+        total += weighed(data, scales)
+    return total
+
+
+def weighed(data: RowArray, scales: npt.NDArray[np.float32]) -> FloatArray:
+    """The sum of rows times their scales, `[dim]`, in whole numbers: exact in whatever order."""
+    whole = np.rint(scales.astype(np.float64) * UNIT)
+    total: FloatArray = np.einsum("ij,i->j", data.astype(np.float64), whole)
+    return total
 
 
 def cosines(

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.identity import digest
 from memos_ray.core.organising.concepts import Concepts
-from memos_ray.core.organising.labels import Labeller, Sample
+from memos_ray.core.organising.labels import Labeller, Sample, best, together
 from memos_ray.core.retrieval.columns import Mask
 from memos_ray.core.retrieval.store import MemoryStore
+from memos_ray.core.retrieval.views import quantise_rows
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -35,8 +36,8 @@ class Seen:
     """What one reader may see of the concepts, copied out of the index.
 
     Attributes:
-        codes: of the concepts with a visible member, ascending, `[c]`.
-        sums: of the visible members' vectors, `[c, dim]`.
+        codes: of the concepts with a visible member, by the oldest of them, `[c]`.
+        sums: of the visible members' vectors, of many members estimated from some, `[c, dim]`.
         sizes: how many those are, `[c]`.
         founders: id of the oldest of them.
         samples: some of them, the most typical first, with their texts.
@@ -87,12 +88,13 @@ class TopicView:
 
     Attributes:
         codes: of the concepts, in the order of `centres`.
-        centres: unit vectors, `[c, dim]`.
+        centres: int8 `[c, dim]`, with their scales.
     """
 
     topics: tuple[Topic, ...]
     codes: tuple[int, ...]
-    centres: FloatArray
+    centres: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
 
     def of_code(self, code: int) -> tuple[Topic, Concept] | None:
         """The topic and the concept that a code stands for."""
@@ -116,9 +118,8 @@ class TopicView:
         """The concept of each topic that is the most like a vector, the most alike topics first."""
         if not len(self.centres):
             return []
-        unit = np.asarray(vector, np.float64)
-        length = float(np.sqrt(np.einsum("i,i->", unit, unit)))
-        alike = np.einsum("ij,j->i", self.centres, unit / (length or 1.0))
+        length = float(np.sqrt(np.einsum("i,i->", vector, vector)))
+        alike = np.einsum("ij,j->i", self.centres, vector / (length or 1.0)) * self.scales
         at = {code: place for place, code in enumerate(self.codes)}
         best = []
         for topic in self.topics:
@@ -140,41 +141,52 @@ def look(concepts: Concepts, store: MemoryStore, visible: Mask) -> Seen:
     """Copies what one reader may see of the concepts; `visible` is by slot, `[high]`."""
     codes = np.where(visible, concepts.standing(store), 0)
     slots = np.flatnonzero(codes)
-    order = np.argsort(codes[slots], kind="stable")
-    slots = slots[order]
-    found, starts, sizes = np.unique(codes[slots], return_index=True, return_counts=True)
     times = store.frame.times(slots, ("created_at",), _NEVER)
+    order = np.lexsort((times, codes[slots]))
+    slots, times = slots[order], times[order]
+    found, starts, sizes = np.unique(codes[slots], return_index=True, return_counts=True)
+    founders = [
+        min(store.frame.ids[slot] for slot in mine[at == at[0]].tolist())
+        for mine, at in zip(_parts(slots, starts), _parts(times, starts), strict=True)
+    ]
     sums = np.zeros((len(found), store.dim))
-    founders, samples = [], []
-    for place, code in enumerate(found.tolist()):
-        members = slice(int(starts[place]), int(starts[place] + sizes[place]))
-        mine = slots[members]
-        if len(mine) == concepts.size(code):
-            sums[place] = concepts.sum(code)
-        else:
-            sums[place] = _vectors(store, mine).sum(axis=0)
-        oldest = mine[times[members] == times[members].min()].tolist()
-        founders.append(min(store.frame.ids[slot] for slot in oldest))
+    samples: list[tuple[Sample, ...]] = []
+    for place, mine in enumerate(_parts(slots, starts)):
+        # Of what can be seen alone: a centre that others share would show that they are there.
+        some = _vectors(store, _evenly(mine))
+        sums[place] = some.sum(axis=0) * (len(mine) / len(some))
         samples.append(_typical(store, mine, sums[place]))
-    return Seen(found.astype(np.int64), sums, sizes, tuple(founders), tuple(samples))
+    # Codes are given in an order that depends on what is hidden.
+    first = [int(at) for at in times[starts]]
+    order = np.array(sorted(range(len(found)), key=lambda place: (first[place], founders[place])))
+    order = order.astype(np.int64)
+    return Seen(
+        found[order].astype(np.int64),
+        sums[order],
+        sizes[order],
+        tuple(founders[place] for place in order.tolist()),
+        tuple(samples[place] for place in order.tolist()),
+    )
+
+
+def _parts(array: IntArray, starts: IntArray) -> list[IntArray]:
+    return np.split(array, starts[1:]) if len(starts) else []
 
 
 def topics(seen: Seen, labeller: Labeller) -> TopicView:
     """Joins concepts to topics and labels both."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", seen.sums, seen.sums))
-    centres = seen.sums / np.where(lengths > 0, lengths, 1.0)[:, None]
+    scales, centres = quantise_rows(seen.sums.astype(np.float32))
     count = len(seen.codes)
     groups = join(seen.sums, seen.sizes, min(ceil(sqrt(count)), MOST_TOPICS))
-    concept_words = labeller.label([list(samples) for samples in seen.samples])
-    topic_words = labeller.label(
-        [[one for place in group for one in seen.samples[place]] for group in groups]
-    )
+    words = [labeller.words(samples) for samples in seen.samples]
+    concept_words = best(words)
+    topic_words = best([together([words[place] for place in group]) for group in groups])
     made = [
-        _topic(seen, group, words, concept_words)
-        for group, words in zip(groups, topic_words, strict=True)
+        _topic(seen, group, telling, concept_words)
+        for group, telling in zip(groups, topic_words, strict=True)
     ]
     made.sort(key=lambda topic: (-topic.memories, topic.id))
-    return TopicView(tuple(made), tuple(seen.codes.tolist()), centres)
+    return TopicView(tuple(made), tuple(seen.codes.tolist()), centres, scales)
 
 
 def join(sums: FloatArray, sizes: IntArray, wanted: int) -> list[list[int]]:
@@ -263,8 +275,7 @@ def _topic(
 
 def _typical(store: MemoryStore, slots: IntArray, total: FloatArray) -> tuple[Sample, ...]:
     """Some members, evenly taken, the nearest to the centre first."""
-    step = max(1, -(-len(slots) // (4 * _SAMPLES)))
-    some = slots[::step]
+    some = _evenly(slots)
     alike = np.einsum("ij,j->i", _vectors(store, some), total)
     ids = [store.frame.ids[slot] for slot in some.tolist()]
     order = sorted(range(len(some)), key=lambda place: (-round(float(alike[place]), 9), ids[place]))
@@ -273,6 +284,11 @@ def _typical(store: MemoryStore, slots: IntArray, total: FloatArray) -> tuple[Sa
         for place in order[:_SAMPLES]
         for slot in (int(some[place]),)
     )
+
+
+def _evenly(slots: IntArray) -> IntArray:
+    """Some members, taken evenly by when they were stored, so that it is the same everywhere."""
+    return slots[:: max(1, -(-len(slots) // (4 * _SAMPLES)))]
 
 
 def _vectors(store: MemoryStore, slots: IntArray) -> FloatArray:
