@@ -51,15 +51,19 @@ def namespace_of(conversation: str) -> str:
     return f"user:admin/c-{safe}-{blake2b(conversation.encode(), digest_size=4).hexdigest()}"
 
 
-def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
-    """Ingests a file, asks its questions and returns the figures."""
+def measure(data: Path, *, speaker_prior: bool = True, route: bool = False) -> dict[str, object]:
+    """Ingests a file, asks its questions and returns the figures.
+
+    Args:
+        route: has each search find its own way among the conversations, instead of naming one.
+    """
     content = data.read_bytes()
     questions = [question for question in read_questions(content) if question.gold]
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
         settings = Settings(retrieval=RetrievalTuning(speaker_prior=speaker_prior))
         with MemOS(data=folder, settings=settings) as memos:
             memories, ingest_s = ingest(memos, content)
-            scores, latencies = _ask(memos, questions)
+            scores, latencies = _ask(memos, questions, route=route)
     counted = [one for name, ones in scores.items() if name != APART for one in ones]
     return {
         "overall": average(counted),
@@ -70,6 +74,7 @@ def measure(data: Path, *, speaker_prior: bool = True) -> dict[str, object]:
         "search_p95_ms": round(percentile(latencies, 0.95) * 1e3, 3),
         "ingest_s": round(ingest_s, 1),
         "speaker_prior": speaker_prior,
+        "route": route,
         "data": data.name,
         "machine": describe(),
     }
@@ -93,16 +98,22 @@ def ingest(memos: MemOS, content: bytes) -> tuple[int, float]:
 
 
 def _ask(
-    memos: MemOS, questions: list[Question]
+    memos: MemOS, questions: list[Question], *, route: bool
 ) -> tuple[dict[str, list[dict[str, float]]], list[float]]:
     scores: dict[str, list[dict[str, float]]] = defaultdict(list)
     latencies = []
     for number, question in enumerate(questions, 1):
         started = time.perf_counter()
         place = namespace_of(question.conversation)
-        found = memos.search(question.text, namespace=place, limit=_DEPTH)
+        where = None if route else place
+        found = memos.search(question.text, namespace=where, limit=_DEPTH, route=route)
         latencies.append(time.perf_counter() - started)
-        ranked = [source.item or "" for hit in found.hits for source in hit.memory.sources[:1]]
+        ranked = [
+            # Turns of all conversations are numbered alike.
+            (source.item or "") if hit.memory.namespace == place else ""
+            for hit in found.hits
+            for source in hit.memory.sources[:1]
+        ]
         scores[question.category].append(score(ranked, question.gold))
         if number % 100 == 0:
             print(f"{number}/{len(questions)} questions", file=sys.stderr)
@@ -114,8 +125,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
     parser.add_argument("--data", type=Path, default=_DEFAULT)
     parser.add_argument("--no-speaker-prior", action="store_true")
+    parser.add_argument(
+        "--route", action="store_true", help="name no namespace; searches find their own way"
+    )
     arguments = parser.parse_args()
-    figures = measure(arguments.data, speaker_prior=not arguments.no_speaker_prior)
+    figures = measure(
+        arguments.data, speaker_prior=not arguments.no_speaker_prior, route=arguments.route
+    )
     print(json.dumps(figures, indent=1))
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
+from memos_ray.actors.browsing import Browser
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.organising_book import OrganisingBook, settled
-from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.topics import TopicKeeper
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.organising import (
+    Kind,
     OrganisingReport,
     Proposal,
     Proposed,
@@ -32,7 +35,8 @@ from memos_ray.core.organising import (
     statements,
     writes_of,
 )
-from memos_ray.core.vault.log import CubeKey, Event
+from memos_ray.core.vault.log import CubeKey, Event, Outcome
+from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     IllegalStateError,
@@ -42,11 +46,16 @@ from memos_ray.errors import (
 )
 from memos_ray.ports import ClockPort, RecordStorePort
 
+WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
+
 SURE = 0.8
 """From this confidence on, what is proposed is done at once where that is asked for."""
 
 _ALIKE, _RIVALS = 16, 64
 _AT_ONCE = 16
+_ITSELF = "organiser"
+_FOUND = {Kind.DUPLICATE: "duplicates", Kind.SUPERSESSION: "supersessions"}
+_DONE = {Kind.DUPLICATE: "merged", Kind.SUPERSESSION: "superseded"}
 _REST, _REST_MOST_S = 4.0, 0.25
 _log = logging.getLogger(__name__)
 
@@ -72,16 +81,37 @@ class Organiser:
         guard: PolicyGuard,
         clock: ClockPort,
         executor: Executor,
-        write: Writing,
+        write_all: WritingAll,
     ) -> None:
         self.book = OrganisingBook(store, executor)
+        self.topics = TopicKeeper(residency, executor)
+        self.browser = Browser(
+            self.topics,
+            store=store,
+            residency=residency,
+            reader=reader,
+            guard=guard,
+            clock=clock,
+            executor=executor,
+        )
         self._store = store
         self._residency = residency
         self._reader = reader
         self._guard = guard
         self._clock = clock
         self._executor = executor
-        self._write = write
+        self._write_all = write_all
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What has been found, done and refused since the start."""
+        return self._counts + self.topics.counters
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        self.book.drop(partition)
+        self.topics.drop(partition)
 
     async def look(self, partition: int, events: Sequence[Event], courtesy: Courtesy) -> None:
         """Compares what log entries speak of, as it is now."""
@@ -93,6 +123,9 @@ class Organiser:
             # Nobody waits for it: searches have the loop four fifths of the time.
             took_s = asyncio.get_running_loop().time() - began
             await asyncio.sleep(min(_REST * took_s, _REST_MOST_S))
+        done = [event for event in events if event.outcome is Outcome.DONE and event.cube_id]
+        named = dict.fromkeys((event.tenant, event.namespace) for event in done)
+        await self.topics.tend([Place(partition, *one) for one in named], courtesy)
 
     async def _look(self, partition: int, keys: Sequence[CubeKey], courtesy: Courtesy) -> None:
         heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, partition, keys)
@@ -152,6 +185,10 @@ class Organiser:
                 policy.require(context, Action.UPDATE, facets, place.namespace, now)
         decided = replace(proposal, state=Proposed.ACCEPTED if accept else Proposed.REFUSED)
         await self.book.put(place, decided)
+        done = _DONE[proposal.kind] if accept else "refused"
+        self._counts[f"organise_{done}"] += 1
+        by = "at once" if context.application == _ITSELF else "by a caller"
+        _log.info("organising: partition %d: %s, %s", place.partition, done, by)
         return replace(shown, proposal=decided)
 
     async def automate(self, place: Place, context: CallContext, *, automatic: bool) -> None:
@@ -183,6 +220,7 @@ class Organiser:
         if not keys:
             return
         others: dict[CubeKey, MemCube] = await self._run(self._store.heads, place.partition, keys)
+        self._counts["organise_compared"] += len(others)
         for key in keys:
             other = others.get(key)
             judgement = None if other is None else judge(cube, other)
@@ -190,13 +228,17 @@ class Organiser:
                 continue
             proposal = propose(cube, other, judgement, self._clock.now())
             if await self.book.add(place, proposal):
+                self._counts[f"organise_{_FOUND[proposal.kind]}"] += 1
+                _log.info(
+                    "organising: partition %d: a %s was found", place.partition, proposal.kind.value
+                )
                 await self._at_once(place, proposal)
 
     async def _at_once(self, place: Place, proposal: Proposal) -> None:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
-        context = CallContext(Principal(place.tenant, principal), application="organiser")
+        context = CallContext(Principal(place.tenant, principal), application=_ITSELF)
         try:
             await self.settle(place, context, proposal.id, accept=True)
         except MemosError as error:
@@ -205,10 +247,9 @@ class Organiser:
 
     async def _accept(self, place: Place, context: CallContext, shown: ShownProposal) -> None:
         now = self._clock.now()
-        for write in writes_of(shown.proposal.kind, shown.older, shown.newer, now):
-            (outcome,) = await self._write(place.partition, [Submission(context, write)])
-            if isinstance(outcome, MemosError):
-                raise outcome
+        writes = writes_of(shown.proposal.kind, shown.older, shown.newer, now)
+        # In one commit: half of a merge would leave the same thing said twice, under one's tags.
+        await self._write_all(place.partition, [Submission(context, write) for write in writes])
 
     async def _show(
         self, place: Place, context: CallContext, proposal: Proposal

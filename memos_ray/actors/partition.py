@@ -262,7 +262,7 @@ class OwnedPartition:
         self._activation.drop(self.number)
         self._parameter.drop(self.number)
         self._receipts.drop(self.number)
-        self._organiser.book.drop(self.number)
+        self._organiser.drop(self.number)
         self._evolution.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:

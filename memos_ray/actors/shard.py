@@ -35,6 +35,7 @@ from memos_ray.actors.shard_parts import (
 from memos_ray.actors.source_doors import SourceDoors
 from memos_ray.actors.sources import SourceDesk
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
+from memos_ray.actors.topic_doors import TopicDoors
 from memos_ray.actors.transactions import settled
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
@@ -58,6 +59,7 @@ _log = logging.getLogger(__name__)
 class VaultShard(
     ModelDoors,
     OrganiseDoors,
+    TopicDoors,
     SourceDoors,
     ReuseDoors,
     LifecycleDoors,
@@ -126,7 +128,7 @@ class VaultShard(
             guard=self._guard,
             clock=parts.clock,
             executor=self._executor,
-            write=self.write,
+            write_all=self.write_all,
         )
         self._sources = SourceDesk(
             store=parts.store,
@@ -244,6 +246,7 @@ class VaultShard(
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
         tenant = request.context.principal.tenant
         place = Place(partition, tenant, request.namespace, request.archived)
+        request = await self._organiser.browser.settle(place, request, visible)
         try:
             found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
         except VectorStoreError:
@@ -304,6 +307,7 @@ class VaultShard(
                 + self._reuse.counters
                 + self._evolution.counters
                 + self._residency.counters
+                + self._organiser.counters
             ),
         )
 

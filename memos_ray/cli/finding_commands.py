@@ -71,6 +71,10 @@ def search(
         bool, typer.Option("--archived", help="Also what has been put away.")
     ] = False,
     turns: TurnsOption = None,
+    route: Annotated[
+        bool,
+        typer.Option("--route", help="Look wherever you may read, first where it is spoken of."),
+    ] = False,
     token: Annotated[
         str | None, typer.Option("--token", help="Token of a write that must be seen.")
     ] = None,
@@ -98,6 +102,7 @@ def search(
         min_relevance=min_relevance,
         include_ended=ended,
         include_archived=archived,
+        route=route,
         **fields,
     )
     from memos_ray.cli import rendering

@@ -29,6 +29,7 @@ from memos_ray.cli import (
     receipt_command,
     reuse_command,
     source_commands,
+    topic_commands,
     understand_command,
     watching_commands,
 )
@@ -78,6 +79,7 @@ for commands in (
     receipt_command,
     evolve_commands,
     organise_commands,
+    topic_commands,
     chat_command,
     kv_commands,
     lifecycle_commands,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.branches import AsyncBranches
+from memos_ray.client.browsing import AsyncGraph, AsyncTopics
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.evolution import AsyncEvolution
 from memos_ray.client.inputs import drafts_from
@@ -201,6 +202,16 @@ class AsyncMemOS(AsyncReads):
     def sources(self) -> AsyncSources:
         """Authoritative documents, and what they supersede."""
         return AsyncSources(self._transport.sources, self._caller)
+
+    @property
+    def topics(self) -> AsyncTopics:
+        """What memories are about."""
+        return AsyncTopics(self._transport.browsing, self._caller)
+
+    @property
+    def graph(self) -> AsyncGraph:
+        """What memories have to do with one another."""
+        return AsyncGraph(self._transport.browsing, self._caller)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

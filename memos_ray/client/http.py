@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.branches_http import HttpBranches
+from memos_ray.client.browsing_http import HttpBrowsing
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.evolution_http import HttpEvolution
 from memos_ray.client.lifecycle_http import HttpLifecycle
@@ -72,6 +73,7 @@ class HttpTransport:
         self.sources = HttpSources(self._link)
         self.reusing = HttpReuse(self._link)
         self.evolution = HttpEvolution(self._link)
+        self.browsing = HttpBrowsing(self._link)
         self.lifecycle = HttpLifecycle(self._link)
         self.past = HttpPast(self._link)
         self.branches = HttpBranches(self._link)

@@ -45,6 +45,7 @@ class LocalTransport:
         self.sources = doorway.sources
         self.reusing = doorway.reuse
         self.evolution = doorway.evolution
+        self.browsing = doorway.browsing
         self.lifecycle = doorway.lifecycle
         self.past = doorway.past
         self.branches = doorway.branches

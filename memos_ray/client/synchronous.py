@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.branches import Branches
+from memos_ray.client.browsing import Graph, Topics
 from memos_ray.client.conversations import Messages
 from memos_ray.client.evolution import Evolution
 from memos_ray.client.kv import Kv
@@ -123,6 +124,16 @@ class MemOS:
     def feedback(self, **said: Any) -> FeedbackResult:
         """Keeps whether a memory or an answer was useful; see `AsyncMemOS.feedback`."""
         return self._loop.run(self._async.feedback(**said))
+
+    @property
+    def topics(self) -> Topics:
+        """What memories are about."""
+        return Topics(self._async.topics, self._loop)
+
+    @property
+    def graph(self) -> Graph:
+        """What memories have to do with one another."""
+        return Graph(self._async.graph, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memos_ray.client.branches import BranchesApi
+from memos_ray.client.browsing import BrowsingApi
 from memos_ray.client.evolution import EvolutionApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
@@ -252,6 +253,11 @@ class Transport(Protocol):
     @property
     def reusing(self) -> ReuseApi:
         """What earlier tasks have used."""
+        ...
+
+    @property
+    def browsing(self) -> BrowsingApi:
+        """The verbs of browsing."""
         ...
 
     @property

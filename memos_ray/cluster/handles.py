@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from memos_ray.cluster.browsing_handle import BrowsingHandle
 from memos_ray.cluster.packing import pack, unpack
 from memos_ray.cluster.remote import RemoteActor
 from memos_ray.cluster.source_handle import SourceCalls
@@ -52,7 +53,7 @@ _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
 
 
-class ShardHandle(SourceCalls):
+class ShardHandle(SourceCalls, BrowsingHandle):
     """A remote shard. Implements `ports.ShardPort`."""
 
     def __init__(self, name: str, namespace: str) -> None:

@@ -18,6 +18,7 @@ from memos_ray.gateway import problems
 from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.branch_routes import router as branch_router
+from memos_ray.gateway.browsing_routes import router as browsing_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.evolution_routes import router as evolution_router
@@ -121,6 +122,7 @@ def create_app(
         source_router,
         reuse_router,
         evolution_router,
+        browsing_router,
         ingest_router,
         admin_router,
         lifecycle_router,

@@ -13,6 +13,7 @@ from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.administration import AdminService
 from memos_ray.gateway.admission import CallRates
 from memos_ray.gateway.branches import BranchService
+from memos_ray.gateway.browsing import BrowsingService
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
@@ -117,6 +118,9 @@ class Doorway:
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
         )
         self.reuse = ReuseService(
+            router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
+        )
+        self.browsing = BrowsingService(
             router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
         )
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)

@@ -248,7 +248,8 @@ class SearchQuery(Model):
     `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
     What has ceased to hold (`valid_to`) is left out unless `include_ended` is set; with `as_of`,
     what had ceased to hold then. What has been put away is left out unless `include_archived` is
-    set.
+    set. `route` looks in all namespaces that the caller may read, those first that are about what
+    is asked; it is for queries without `namespaces`.
     """
 
     query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(printable)] = ""
@@ -268,6 +269,7 @@ class SearchQuery(Model):
     include_ended: bool = False
     include_archived: bool = False
     turns: EarlierTurns = []
+    route: bool = False
 
 
 class Signal(Model):

@@ -12,6 +12,7 @@ from typing import Any
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.names import base_of
+from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.cube import filters
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
@@ -27,10 +28,12 @@ from memos_ray.core.cube.predicate import (
     any_of,
 )
 from memos_ray.core.lifecycle.branches import BranchView, shown
+from memos_ray.core.organising.paths import Path
 from memos_ray.core.retrieval.requests import Hit, SearchReply, SearchRequest
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
+from memos_ray.gateway.pathfinding import Pathfinder, report_of
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.gateway.understanding import (
@@ -67,24 +70,23 @@ class MemorySearch:
         self._clock = clock
         self._limits = limits
         self._watchers: list[Callable[[str, str], None]] = []
+        self._paths = Pathfinder(router, placement, clock)
 
     async def search(
         self,
         context: CallContext,
+        policy: TenantPolicy,
         query: SearchQuery,
-        scope: Sequence[str],
         branch: BranchView | None = None,
     ) -> SearchResult:
-        """Finds memories in one or several namespaces, or in a branch of one.
-
-        Args:
-            scope: the namespaces, where the query names none.
-        """
+        """Finds memories in one or several namespaces, or in a branch of one."""
+        scope = policy.scope(context, self._clock.now())
         understood = await self.understand(context, query, scope, branch)
         names = _names(understood, scope, branch)
+        routed = query.route and not understood.namespaces and branch is None
         digest = paging.query_digest(
             "search",
-            names,
+            "routed" if routed else names,
             query.query,
             query.filter,
             query.tags,
@@ -102,6 +104,13 @@ class MemorySearch:
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
         embedded = await self._embed(understood)
+        path: Path | None = None
+        if routed:
+            path = await self._paths.path(
+                context, policy, understood.call, embedded.vector, explain=query.explain
+            )
+            names = tuple(step.namespace for step in path.steps) or names
+            context = context.hop()
         token = paging.decode_token(query.token)
         # What has been put away is searched as if it were a namespace of its own.
         away = (False, True) if query.include_archived else (False,)
@@ -113,7 +122,7 @@ class MemorySearch:
             vector=embedded.vector,
             space=embedded.space,
             predicate=all_of(
-                filter_of(query.filter, query.tags, self._clock.now()),
+                filter_of(query.filter, query.tags, self._clock.now(), predicted=True),
                 _span(query),
                 Everything() if query.include_ended else self._holding(query, understood),
             ),
@@ -146,7 +155,7 @@ class MemorySearch:
             cursor=following,
             unembedded=sum(reply.unembedded for reply in replies),
             partial=any(reply.partial for reply in replies),
-            understood=understood.report if query.explain else {},
+            understood=_told(understood, path) if query.explain else {},
             request_id=context.request_id,
         )
 
@@ -251,14 +260,24 @@ def _shown(hit: Hit) -> Hit:
     return replace(hit, cube=shown(hit.cube))
 
 
-def filter_of(filter: str | dict[str, Any] | None, tags: Sequence[str], now: datetime) -> Predicate:
+def filter_of(
+    filter: str | dict[str, Any] | None,
+    tags: Sequence[str],
+    now: datetime,
+    *,
+    predicted: bool = False,
+) -> Predicate:
     """Makes one predicate of a filter and the tags of which a memory must have one.
 
     Raises:
         InvalidFilterError: the filter cannot be read.
     """
-    wanted = filters.parse(filter, now) if filter else Everything()
+    wanted = filters.parse(filter, now, predicted=predicted) if filter else Everything()
     return all_of(wanted, HasAny("tags", tuple(tags)) if tags else Everything())
+
+
+def _told(understood: Understood, path: Path | None) -> dict[str, Any]:
+    return understood.report if path is None else {**understood.report, "path": report_of(path)}
 
 
 def _span(query: SearchQuery) -> Predicate:

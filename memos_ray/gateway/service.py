@@ -268,12 +268,11 @@ class MemoryService(Questions):
     ) -> SearchResult:
         """Finds memories in one or several namespaces, or in a branch of one."""
         context, policy = await self._authenticator.context(caller)
-        scope = policy.scope(context, self._clock.now())
         if query.wait_indexed:
             # It may wait long, and for nothing that others use.
-            return await self._search.search(context, query, scope, branch)
+            return await self._search.search(context, policy, query, branch)
         async with self._gate.turn(context.principal.tenant):
-            return await self._search.search(context, query, scope, branch)
+            return await self._search.search(context, policy, query, branch)
 
     async def history(
         self,

@@ -49,11 +49,12 @@ from memos_ray.core.vault.requests import (
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError
 from memos_ray.ports.branches import BranchPort
+from memos_ray.ports.browsing import BrowsingPort
 from memos_ray.ports.records import EventQuery, LogPiece, LogRequest
 from memos_ray.ports.sources import ReusePort, SourcesPort
 
 
-class ShardPort(BranchPort, SourcesPort, ReusePort, Protocol):
+class ShardPort(BranchPort, BrowsingPort, SourcesPort, ReusePort, Protocol):
     """A vault shard, as gateways and the supervisor see it; every call is one remote hop.
 
     All methods raise `NotOwnerError` for a partition that the shard does not hold,

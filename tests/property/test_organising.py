@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from memos_ray.core.cube.cube import MemCube, State
-from memos_ray.core.organising import Kind, judge, propose, writes_of
+from memos_ray.core.organising import judge, propose, writes_of
 from memos_ray.core.organising.judging import in_order, moment_of
 from memos_ray.core.vault.changes import revise
 from memos_ray.core.vault.operations import Update
@@ -33,7 +33,7 @@ class Held:
 
 class Organised(RuleBasedStateMachine):
     """Facts of where people live come in any order; pairs are judged, and what is proposed is
-    carried out or not, also halfway, as when a shard dies between two writes."""
+    carried out or not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class Organised(RuleBasedStateMachine):
         self.texts[cube.id] = cube.text
 
     @precondition(lambda self: len(self.held) > 1)
-    @rule(data=st.data(), halfway=st.booleans())
-    def accept(self, data: st.DataObject, halfway: bool) -> None:
+    @rule(data=st.data())
+    def accept(self, data: st.DataObject) -> None:
         ids = st.sampled_from(sorted(self.held))
         one, other = self.held[data.draw(ids)].head, self.held[data.draw(ids)].head
         judgement = judge(one, other)
@@ -67,15 +67,14 @@ class Organised(RuleBasedStateMachine):
         assert proposal == propose(one, other, judgement, self.now)
         older, newer = in_order(one, other)
         writes = writes_of(proposal.kind, older, newer, self.now)
-        for write in writes[:1] if halfway else writes:
+        for write in writes:
             operation = write.operation
             assert isinstance(operation, Update)
             held = self.held[operation.cube_id]
             made = revise(operation, held.head, author="user:ann", now=self.now, reason=None)
             assert made is not None
             held.versions.append(made)
-        if proposal.kind is Kind.SUPERSESSION or not halfway:
-            assert judge(self.held[one.id].head, self.held[other.id].head) is None
+        assert judge(self.held[one.id].head, self.held[other.id].head) is None
 
     @invariant()
     def no_text_changes_and_nothing_is_deleted(self) -> None:

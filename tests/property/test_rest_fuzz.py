@@ -183,6 +183,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"memory_id": "m", "useful": True, "note": "n"},
         {"response": "r", "useful": False},
     ],
+    ("POST", "/v1/topics/route"): [{"query": "who likes tea?"}, {"query": ""}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -107,7 +107,7 @@ def propose(one: MemCube, other: MemCube, judgement: Judgement, now: datetime) -
 
 
 def writes_of(kind: Kind, older: MemCube, newer: MemCube, now: datetime) -> list[Write]:
-    """The writes that accept a proposal, each to be made only when those before it were.
+    """The writes that accept a proposal, all to be made or none.
 
     A supersession ends the older memory's validity where the newer one's begins, and names the
     newer one among its sources. A merge gives the older memory a version with both as its parents,

@@ -66,6 +66,11 @@ class ResidentIndex:
         return id in self._store.frame.slot_of
 
     @property
+    def store(self) -> MemoryStore:
+        """What the index holds, for those who organise it and change nothing."""
+        return self._store
+
+    @property
     def unembedded(self) -> int:
         """Memories that only the lexical signals can see so far."""
         return self._store.unembedded

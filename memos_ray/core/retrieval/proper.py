@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from heapq import nsmallest
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,21 @@ class ToldNames:
             counts[list(self._slots[name])] -= 1
         telling: Mask = counts > 0
         return telling
+
+    def of(self, slot: int) -> tuple[str, ...]:
+        """The names that a memory tells."""
+        return self._names.get(slot, ())
+
+    def tellers(self, name: str) -> frozenset[int]:
+        """Slots of the memories that tell a name."""
+        return frozenset(self._slots.get(name, ()))
+
+    def counted(self, visible: Mask, most: int) -> list[tuple[str, int]]:
+        """The names that most visible memories tell, with how many do; visible by slot."""
+        shown = visible.tobytes()
+        counts = ((sum(map(shown.__getitem__, held)), name) for name, held in self._slots.items())
+        best = nsmallest(most, ((-count, name) for count, name in counts if count))
+        return [(name, -count) for count, name in best]
 
     def memory_bytes(self) -> int:
         """Estimated size."""

@@ -158,6 +158,14 @@ class MemoryStore:
         """As `unembedded`, of the slots that a mask shows."""
         return sum(bool(shown[slot] and not self.own.held[slot]) for slot in self.stale)
 
+    def own_keys(self) -> npt.NDArray[np.uint64]:
+        """What the own vectors were computed from, by slot; 0 where none is held. A copy."""
+        return np.array(self._own_held, np.uint64)
+
+    def language_of(self, slot: int) -> str:
+        """The language that a text was analysed in."""
+        return str(self.languages.value(int(self.languages.codes[slot])) or "en")
+
     def memory_bytes(self) -> int:
         """Estimated size of everything held."""
         arrays = self.lengths.nbytes + self.context_lengths.nbytes

@@ -65,6 +65,10 @@ class SlotVectors:
             self._scales[slot] = 0.0
             self._data[slot] = 0
 
+    def rows(self, slots: IntArray) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+        """Copies of the vectors of slots, `[n, dim]`, and their scales, `[n]`."""
+        return self._data[slots], self._scales[slots]
+
     def cosines(self, query: Query, rows: IntArray, high: int) -> FloatArray:
         """Cosines at `rows`, ascending and all below `high`; 0 where no vector is held."""
         if len(rows) * _GATHER_BELOW < high:

@@ -43,19 +43,23 @@ from memos_ray.core.cube.filters.meaning import resolve
 from memos_ray.core.cube.predicate import Predicate
 
 
-def parse(source: str | Mapping[str, object], now: datetime) -> Predicate:
+def parse(
+    source: str | Mapping[str, object], now: datetime, *, predicted: bool = False
+) -> Predicate:
     """Reads a filter in either spelling.
 
     Args:
         source: an expression, or a decoded JSON object.
         now: what `now` means in it, aware.
+        predicted: whether it may be about predicted tags (`core.cube.predicted`), which whoever
+            evaluates it must know.
 
     Raises:
         InvalidFilterError: it cannot be understood; `position` (characters before the culprit) or
             `path` (a JSON pointer) says where, the message says why.
     """
     tree = read_expression(source) if isinstance(source, str) else read_document(source)
-    return resolve(tree, now)
+    return resolve(tree, now, predicted=predicted)
 
 
 __all__ = ["describe", "parse"]

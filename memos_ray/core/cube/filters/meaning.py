@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar, assert_never
 
+from memos_ray.core.cube import predicted as predicting
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX, FIELDS, Kind
 from memos_ray.core.cube.filters.moments import Span, read_span
@@ -51,6 +52,11 @@ _CHOICES: Mapping[str, type[StrEnum]] = {
     "form": Form,
     "origin": Origin,
     "semantic_type": SemanticType,
+    **{
+        name: predicting.CHOICES[kind]
+        for name, kind in predicting.FIELDS.items()
+        if kind in predicting.CHOICES
+    },
 }
 _ATTRIBUTE_NAME_MAX = 256
 _INTEGER_CHARS_MAX = 20
@@ -61,26 +67,27 @@ _FLAGS = {"true": True, "false": False}
 _ORDER = {Op.LT: "<", Op.LTE: "<=", Op.GT: ">", Op.GTE: ">="}
 
 
-def resolve(tree: Syntax, now: datetime) -> Predicate:
+def resolve(tree: Syntax, now: datetime, *, predicted: bool = False) -> Predicate:
     """Turns what was read into a predicate over the facets of a memory.
 
     Raises:
         InvalidFilterError: an unknown field, a value of the wrong type, or too much of it.
     """
-    return _Resolver(now, Budget()).predicate(tree)
+    return _Resolver(now, Budget(), predicted).predicate(tree)
 
 
 @dataclass(frozen=True, slots=True)
 class _Resolver:
     now: datetime
     budget: Budget
+    predicted: bool
 
     def predicate(self, tree: Syntax) -> Predicate:
         match tree:
             case Comparison():
                 self.budget.node(tree.place)
                 self.budget.values(len(tree.values), tree.place)
-                return _compared(_field(tree, self.now), tree)
+                return _compared(_field(tree, self.now, self.predicted), tree)
             case Constant(value):
                 return Everything() if value else Nothing()
             case Negation(of):
@@ -164,10 +171,16 @@ class _Field:
         return self.error(f"`{self.name}` takes {wanted}, not {str(shown)[:40]!r}")
 
 
-def _field(comparison: Comparison, now: datetime) -> _Field:
+def _field(comparison: Comparison, now: datetime, predicted: bool) -> _Field:
     name, place = comparison.field, comparison.place
     if name in FIELDS:
         return _Field(name, FIELDS[name], place, now)
+    if name in predicting.FIELDS:
+        if predicted:
+            return _Field(name, Kind.TEXT, place, now)
+        raise InvalidFilterError(
+            "predicted tags are known to searches of today's memories only", **place, field=name
+        )
     own = name.removeprefix(ATTRIBUTE_PREFIX)
     if own != name and 0 < len(own) <= _ATTRIBUTE_NAME_MAX and not _UNSTORABLE.search(own):
         return _Field(name, None, place, now)

@@ -1,0 +1,203 @@
+"""The order among memories: `memos.topics` and `memos.graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from memos_ray.client.arguments import check, valid
+from memos_ray.client.loop_thread import LoopThread
+from memos_ray.gateway.browsing_models import (
+    EntityList,
+    LayerList,
+    Most,
+    PredictionList,
+    RelatedList,
+    RoutePlan,
+    RouteQuery,
+    TopicList,
+    TopicName,
+    TopicPage,
+)
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.fields import Model
+
+
+class BrowsingApi(Protocol):
+    """The verbs of browsing; every method raises the errors of `memos_ray.errors`."""
+
+    async def topics(self, caller: Caller, namespace: str | None = None) -> TopicList:
+        """Lists topics."""
+        ...
+
+    async def topic(
+        self,
+        caller: Caller,
+        name: str,
+        namespace: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> TopicPage:
+        """Shows a topic."""
+        ...
+
+    async def predicted(
+        self, caller: Caller, memory_id: str, namespace: str | None = None
+    ) -> PredictionList:
+        """Says what is predicted."""
+        ...
+
+    async def entities(
+        self, caller: Caller, namespace: str | None = None, *, limit: int = 50
+    ) -> EntityList:
+        """Lists names."""
+        ...
+
+    async def related(
+        self, caller: Caller, memory_id: str, namespace: str | None = None, *, limit: int = 10
+    ) -> RelatedList:
+        """Says what a memory has to do with others."""
+        ...
+
+    async def route(self, caller: Caller, query: RouteQuery) -> RoutePlan:
+        """Plans a search."""
+        ...
+
+    async def layers(self, caller: Caller) -> LayerList:
+        """Lists namespaces by layer."""
+        ...
+
+
+class _Named(Model):
+    name: TopicName = "-"
+    limit: Most = 1
+
+
+class AsyncTopics:
+    """What memories are about: topics, concepts, predicted tags, and the way of a search."""
+
+    def __init__(self, api: BrowsingApi, caller: Callable[[], Caller]) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def list(self, namespace: str | None = None) -> TopicList:
+        """Returns the topics of a namespace with their concepts, the largest first."""
+        check(namespace=namespace)
+        return await self._api.topics(self._caller(), namespace)
+
+    async def show(
+        self,
+        name: str,
+        *,
+        namespace: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> TopicPage:
+        """Returns a topic or a concept, by id or label, with a page of its memories.
+
+        Raises:
+            NotFoundError: there is none that the caller may see.
+        """
+        check(namespace=namespace, cursor=cursor)
+        valid(_Named, name=name, limit=limit)
+        return await self._api.topic(self._caller(), name, namespace, cursor=cursor, limit=limit)
+
+    async def tags(self, id: str, *, namespace: str | None = None) -> PredictionList:
+        """Returns what is predicted of a memory (topic, source, credibility, sentiment), and why.
+
+        Raises:
+            NotFoundError: there is no such memory that the caller may read.
+        """
+        check(id=id, namespace=namespace)
+        return await self._api.predicted(self._caller(), id, namespace)
+
+    async def route(self, query: str) -> RoutePlan:
+        """Plans where `search(…, route=True)` goes, without searching."""
+        return await self._api.route(self._caller(), valid(RouteQuery, query=query))
+
+    async def layers(self) -> LayerList:
+        """Returns the namespaces that the caller may read, by layer."""
+        return await self._api.layers(self._caller())
+
+
+class AsyncGraph:
+    """What memories have to do with one another, and the names that they tell."""
+
+    def __init__(self, api: BrowsingApi, caller: Callable[[], Caller]) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def entities(self, namespace: str | None = None, *, limit: int = 50) -> EntityList:
+        """Returns the names that most memories of a namespace tell, and who speaks."""
+        check(namespace=namespace)
+        valid(_Named, limit=limit)
+        return await self._api.entities(self._caller(), namespace, limit=limit)
+
+    async def related(
+        self, id: str, *, namespace: str | None = None, limit: int = 10
+    ) -> RelatedList:
+        """Returns what a memory has to do with others, and by what.
+
+        Args:
+            limit: most memories that only share words.
+
+        Raises:
+            NotFoundError: there is no such memory that the caller may read.
+        """
+        check(id=id, namespace=namespace)
+        valid(_Named, limit=limit)
+        return await self._api.related(self._caller(), id, namespace, limit=limit)
+
+
+class Topics:
+    """What memories are about; see `AsyncTopics`."""
+
+    def __init__(self, topics: AsyncTopics, loop: LoopThread) -> None:
+        self._async = topics
+        self._loop = loop
+
+    def list(self, namespace: str | None = None) -> TopicList:
+        """Returns the topics of a namespace with their concepts, the largest first."""
+        return self._loop.run(self._async.list(namespace))
+
+    def show(
+        self,
+        name: str,
+        *,
+        namespace: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> TopicPage:
+        """Returns a topic or a concept with its memories; see `AsyncTopics.show`."""
+        return self._loop.run(
+            self._async.show(name, namespace=namespace, cursor=cursor, limit=limit)
+        )
+
+    def tags(self, id: str, *, namespace: str | None = None) -> PredictionList:
+        """Returns what is predicted of a memory; see `AsyncTopics.tags`."""
+        return self._loop.run(self._async.tags(id, namespace=namespace))
+
+    def route(self, query: str) -> RoutePlan:
+        """Plans where `search(…, route=True)` goes, without searching."""
+        return self._loop.run(self._async.route(query))
+
+    def layers(self) -> LayerList:
+        """Returns the namespaces that the caller may read, by layer."""
+        return self._loop.run(self._async.layers())
+
+
+class Graph:
+    """What memories have to do with one another; see `AsyncGraph`."""
+
+    def __init__(self, graph: AsyncGraph, loop: LoopThread) -> None:
+        self._async = graph
+        self._loop = loop
+
+    def entities(self, namespace: str | None = None, *, limit: int = 50) -> EntityList:
+        """Returns the names that most memories of a namespace tell, and who speaks."""
+        return self._loop.run(self._async.entities(namespace, limit=limit))
+
+    def related(self, id: str, *, namespace: str | None = None, limit: int = 10) -> RelatedList:
+        """Returns what a memory has to do with others; see `AsyncGraph.related`."""
+        return self._loop.run(self._async.related(id, namespace=namespace, limit=limit))
