@@ -59,7 +59,7 @@ class BrowsingService:
     async def topics(self, caller: Caller, namespace: str | None = None) -> TopicList:
         """Returns the topics of what the caller may read in a namespace, the largest first."""
         context, _ = await self._authenticator.context(caller)
-        place, hop = namespace or context.principal.id, context.hop()
+        place, hop = namespace or context.home, context.hop()
         partition = await self._placement.home(context, place)
         found = await self._router.call(
             partition, lambda shard, _: shard.topics(partition, hop, place)
@@ -85,7 +85,7 @@ class BrowsingService:
             NotFoundError: there is none that the caller may see.
         """
         context, _ = await self._authenticator.context(caller)
-        place, hop = namespace or context.principal.id, context.hop()
+        place, hop = namespace or context.home, context.hop()
         query = paging.query_digest("topic", place, name)
         offset = paging.decode_cursor(cursor, query, paging.AfterHits).offset if cursor else 0
         partition = await self._placement.home(context, place)
@@ -131,7 +131,7 @@ class BrowsingService:
     ) -> EntityList:
         """Returns the names that most memories tell, and who speaks."""
         context, _ = await self._authenticator.context(caller)
-        place, hop = namespace or context.principal.id, context.hop()
+        place, hop = namespace or context.home, context.hop()
         partition = await self._placement.home(context, place)
         found = await self._router.call(
             partition, lambda shard, _: shard.entities(partition, hop, place, limit)
