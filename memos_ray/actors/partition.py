@@ -12,6 +12,8 @@ from memos_ray.actors.archiving import ArchiveConsumer, concerns
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
+from memos_ray.actors.extraction import Extraction
+from memos_ray.actors.extraction_feed import concerns as concerns_extraction
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.organising import OrganiseConsumer, Organiser
@@ -55,6 +57,7 @@ class OwnedPartition:
         parameter: ParameterMemory,
         receipts: Receipts,
         organiser: Organiser,
+        extraction: Extraction,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -73,6 +76,7 @@ class OwnedPartition:
         self._parameter = parameter
         self._receipts = receipts
         self._organiser = organiser
+        self._extraction = extraction
         self._last_lsn = lambda: store.last_lsn(number)
         self._executor = executor
         # A call that was under way when the partition went away may have filled the caches since,
@@ -175,7 +179,14 @@ class OwnedPartition:
                 on_fenced=on_fenced,
                 on_error=on_error,
             )
-        feeds = {Derived.INDEX: self.index_feed, Derived.ARCHIVE: self.archive_feed}
+        self.extract_feed = extraction.follow(
+            number, epoch, self.writer.submit, on_fenced, on_error
+        )
+        feeds = {
+            Derived.INDEX: self.index_feed,
+            Derived.ARCHIVE: self.archive_feed,
+            Derived.EXTRACTED: self.extract_feed,
+        }
         receipts.open(
             number,
             epoch,
@@ -201,8 +212,9 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = (self.embed_feed, self.organise_feed, self.index_feed, self.archive_feed)
-        await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
+        feeds = (self.embed_feed, self.organise_feed, self.extract_feed)
+        more = (self.index_feed, self.archive_feed)
+        await asyncio.gather(*(feed.close() for feed in (*feeds, *more) if feed is not None))
         self._forget()
 
     def _forget(self) -> None:
@@ -213,6 +225,7 @@ class OwnedPartition:
         self._parameter.drop(self.number)
         self._receipts.drop(self.number)
         self._organiser.book.drop(self.number)
+        self._extraction.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._receipts.note(commit)
@@ -222,6 +235,8 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
+        if concerns_extraction(commit):
+            self.extract_feed.notify()
         if self.archive_feed is not None and concerns(commit):
             self.archive_feed.notify()
 

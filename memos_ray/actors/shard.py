@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Pressure
+from memos_ray.actors.extraction import Extraction
+from memos_ray.actors.extraction_doors import ExtractionDoors
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
@@ -53,7 +55,7 @@ from memos_ray.ports import (
 _log = logging.getLogger(__name__)
 
 
-class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
+class VaultShard(ModelDoors, OrganiseDoors, ExtractionDoors, LifecycleDoors, PastDoors):
     """One shard. Implements `ports.ShardPort`.
 
     A partition is served between `own` and `disown` or a fence by a newer owner (see `Holdings`);
@@ -117,6 +119,16 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             executor=self._executor,
             write=self.write,
         )
+        self._extraction = Extraction(
+            parts.extraction,
+            store=parts.store,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            store_all=self.write_all,
+            pressing=lambda: self._pressure.pressing,
+        )
         self._upkeep = Upkeep(
             store=parts.store,
             usage=self._usage,
@@ -147,6 +159,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()
         await self._activation.close()
@@ -268,8 +281,12 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
+                + self._extraction.counters
             ),
+            extraction_queued=self._extraction.queued,
         )
 
     async def _submit(
@@ -309,6 +326,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             parameter=self._parameter,
             receipts=self._receipts,
             organiser=self._organiser,
+            extraction=self._extraction,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.conversations import Messages, chat_query
+from memos_ray.client.extraction import AsyncExtraction
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
 from memos_ray.client.lifecycle import AsyncLifecycle
@@ -161,6 +162,11 @@ class AsyncMemOS(AsyncReads):
     def organise(self) -> AsyncOrganise:
         """Duplicates, and facts that newer ones have overtaken."""
         return AsyncOrganise(self._transport.organising, self._caller)
+
+    @property
+    def extraction(self) -> AsyncExtraction:
+        """What a model extracts from memories that are stored with `extract`."""
+        return AsyncExtraction(self._transport.extraction, self._caller)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:
@@ -330,8 +336,8 @@ class AsyncMemOS(AsyncReads):
             content: path of a file; bytes; lines of a line format; or a list of messages.
             progress: called after each batch with the number of items dealt with.
             batch: items of one write.
-            options: fields of `IngestOptions`, such as `format`, `conversation`, `tags` and
-                `source`, the input's stable identity.
+            options: fields of `IngestOptions`, such as `format`, `conversation`, `tags`,
+                `extract` and `source`, the input's stable identity.
 
         Returns:
             The outcome of every item; those that cannot be read or stored have an error.

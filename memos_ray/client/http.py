@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from memos_ray.client.activation_http import HttpActivation
 from memos_ray.client.admin_http import request_of
 from memos_ray.client.chat_http import events_of
+from memos_ray.client.extraction_http import HttpExtraction
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
@@ -63,6 +64,7 @@ class HttpTransport:
         self.pipelines = HttpPipelines(self._link)
         self.organising = HttpOrganising(self._link)
         self.lifecycle = HttpLifecycle(self._link)
+        self.extraction = HttpExtraction(self._link)
         self.past = HttpPast(self._link)
 
     async def add(

@@ -41,6 +41,7 @@ class LocalTransport:
         self.pipelines = doorway.pipelines
         self.organising = doorway.organising
         self.lifecycle = doorway.lifecycle
+        self.extraction = doorway.extraction
         self.past = doorway.past
         self._stop = stop
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from memos_ray.client.adapters import Adapters
 from memos_ray.client.asynchronous import AsyncMemOS
 from memos_ray.client.conversations import Messages
+from memos_ray.client.extraction import ExtractionVerbs
 from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
@@ -96,6 +97,11 @@ class MemOS:
     def organise(self) -> Organise:
         """Duplicates, and facts that newer ones have overtaken."""
         return Organise(self._async.organise, self._loop)
+
+    @property
+    def extraction(self) -> ExtractionVerbs:
+        """What a model extracts from memories that are stored with `extract`."""
+        return ExtractionVerbs(self._async.extraction, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

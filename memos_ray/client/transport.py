@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.extraction import ExtractionApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.core.access.administration import AdminOperation
@@ -236,6 +237,11 @@ class Transport(Protocol):
     @property
     def organising(self) -> OrganisingApi:
         """The verbs of organising."""
+        ...
+
+    @property
+    def extraction(self) -> ExtractionApi:
+        """The verbs of extraction."""
         ...
 
     @property

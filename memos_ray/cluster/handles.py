@@ -11,6 +11,7 @@ from memos_ray.cluster.remote import RemoteActor
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.extraction import ExtractionReport
 from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
@@ -133,6 +134,20 @@ class ShardHandle:
     ) -> None:
         """Has what is sure done at once, or only proposed."""
         await self._call("automate_organising", partition, context, namespace, automatic)
+
+    async def extraction(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> ExtractionReport:
+        """Says how extraction stands."""
+        report: ExtractionReport = await self._call("extraction", partition, context, namespace)
+        return report
+
+    async def retry_extraction(
+        self, partition: int, context: CallContext, namespace: str, job: str | None
+    ) -> int:
+        """Has parked jobs tried again."""
+        count: int = await self._call("retry_extraction", partition, context, namespace, job)
+        return count
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""

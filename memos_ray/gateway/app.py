@@ -19,6 +19,7 @@ from memos_ray.gateway.activation_routes import router as activation_router
 from memos_ray.gateway.admin_routes import router as admin_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
+from memos_ray.gateway.extraction_routes import router as extraction_router
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
 from memos_ray.gateway.memory_routes import router as memory_router
@@ -106,6 +107,7 @@ def create_app(
         pipeline_router,
         organising_router,
         ingest_router,
+        extraction_router,
         admin_router,
         lifecycle_router,
         past_router,

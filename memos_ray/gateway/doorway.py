@@ -15,6 +15,7 @@ from memos_ray.gateway.admission import CallRates
 from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
+from memos_ray.gateway.extraction import ExtractionService
 from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.organising import OrganisingService
 from memos_ray.gateway.parameter import ParameterService
@@ -48,6 +49,7 @@ class Backend:
         models: the models that answer conversations, by name.
         pipelines: the runner, where there is one.
         public_key: verifies policy snapshots.
+        extracts: whether there is a model that reads memories for facts.
     """
 
     supervisor: SupervisorPort
@@ -60,6 +62,7 @@ class Backend:
     clock: ClockPort
     models: Mapping[str, ModelPort] = field(default_factory=dict)
     pipelines: PipelinesPort | None = None
+    extracts: bool = False
 
 
 class Doorway:
@@ -79,6 +82,7 @@ class Doorway:
             embedder=backend.embedder,
             clock=clock,
             limits=limits,
+            extracts=backend.extracts,
         )
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
@@ -94,6 +98,7 @@ class Doorway:
         )
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
+        self.extraction = ExtractionService(router=router, authenticator=authenticator, clock=clock)
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
         self.embeddings = EmbeddingService(authenticator, backend.embedder)

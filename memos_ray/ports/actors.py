@@ -12,6 +12,7 @@ from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.cube import MemCube, VersionInfo
+from memos_ray.core.extraction import ExtractionReport
 from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
@@ -100,6 +101,18 @@ class ShardPort(Protocol):
         self, partition: int, context: CallContext, namespace: str, automatic: bool
     ) -> None:
         """Has what is sure done at once, or only proposed."""
+        ...
+
+    async def extraction(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> ExtractionReport:
+        """Says how extraction stands in a namespace."""
+        ...
+
+    async def retry_extraction(
+        self, partition: int, context: CallContext, namespace: str, job: str | None
+    ) -> int:
+        """Has parked jobs tried again: one, or all that the caller may; returns how many."""
         ...
 
     async def start_prompt(

@@ -56,11 +56,13 @@ RELIED = (
             "stop",
             "seed",
             "ignore_eos",
+            "structured_outputs",
             "output_kind",
             "extra_args",
         ),
     ),
     Relied("vllm.sampling_params:RequestOutputKind.DELTA", _ENGINE),
+    Relied("vllm.sampling_params:StructuredOutputsParams", _ENGINE, named=("json",)),
     Relied(
         "vllm.outputs:RequestOutput",
         _ENGINE,

@@ -25,7 +25,7 @@ class Cause(StrEnum):
 
     `REQUEST`: a caller asked for it. The others are the lifecycle's own: `LIFESPAN`, its time
     is over; `DECAY`, it has lost its heat; `UNUSED`, nobody has read it for long; `RETENTION`, it
-    was deleted or expired long enough ago.
+    was deleted or expired long enough ago; `LINEAGE`, it follows what it was extracted from.
     """
 
     REQUEST = "request"
@@ -33,3 +33,4 @@ class Cause(StrEnum):
     DECAY = "decay"
     UNUSED = "unused"
     RETENTION = "retention"
+    LINEAGE = "lineage"

@@ -179,10 +179,10 @@ class Archive:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
+    """Moves a memory on by its age and use, or with what it was made of. No caller may ask for it.
 
     Attributes:
-        move: `ARCHIVE`, `EXPIRE` or `COLLECT`.
+        move: `ARCHIVE`, `EXPIRE` or `COLLECT`; for `Cause.LINEAGE` `DELETE`, `RESTORE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
@@ -208,6 +208,9 @@ class Write:
         reason: kept with the version.
         retried: an earlier attempt may have had its effect: a minted id that is there already is
             then this write's own.
+        extract: whether a model is to read the new memory for facts, behind the log.
+        derived_from: memories that the new one says something of, by id and version. Unless each is
+            at that version still, nothing is written; of each the log has an entry about it.
     """
 
     namespace: str
@@ -215,6 +218,8 @@ class Write:
     idempotency_key: str | None = None
     reason: str | None = None
     retried: bool = False
+    extract: bool = False
+    derived_from: tuple[tuple[str, int], ...] = ()
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

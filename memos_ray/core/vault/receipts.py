@@ -36,6 +36,8 @@ class Derived(StrEnum):
     """The rows of the vector store."""
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
+    EXTRACTED = "extracted"
+    """The memories that a model has extracted from it, should there be any."""
 
 
 @crossing
