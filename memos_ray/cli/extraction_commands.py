@@ -43,7 +43,7 @@ def parked(call: Call, namespace: NamespaceOption = None) -> None:
 def retry(
     call: Call,
     job: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A parked job; all when absent.")
+        str | None, typer.Argument(metavar="ID", help="A parked job; all when absent.")
     ] = None,
     namespace: NamespaceOption = None,
 ) -> None:
