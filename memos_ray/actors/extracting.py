@@ -32,6 +32,7 @@ from memos_ray.core.extraction import (
     ExtractionAnswer,
     ExtractionPrompt,
     Job,
+    SourceTurn,
     check,
     free_at,
     pause_s,
@@ -220,12 +221,7 @@ class Extracting:
         if not read:
             await self._done(key, job)
             return
-        salt = blake2b(f"extraction {job.tenant}".encode(), digest_size=16).hexdigest()
-        tokens = self._settings.answer_tokens
-        prompt = prompt_of(uuid4().hex, turns, salt=salt, answer_tokens=tokens)
-        if prompt.tokens - tokens > self._settings.prompt_tokens:
-            raise PayloadTooLargeError("the memories are too long to be read together")
-        answer = await self._paid(partition, job, prompt)
+        answer = await self._paid(partition, job, self._prompt(job, turns))
         if answer is None:
             return
         checked = await asyncio.to_thread(check, answer.text, turns, most)
@@ -234,6 +230,18 @@ class Extracting:
         stored = await self._store(partition, job, checked)
         refused = {one.value: count for one, count in checked.objections.items()}
         await self._done(key, job, read, stored, answer.tokens, refused)
+
+    def _prompt(self, job: Job, turns: Sequence[SourceTurn]) -> ExtractionPrompt:
+        """Asks for all that is to be read, with as much before it as there is room for."""
+        salt = blake2b(f"extraction {job.tenant}".encode(), digest_size=16).hexdigest()
+        tokens = self._settings.answer_tokens
+        while True:
+            prompt = prompt_of(uuid4().hex, turns, salt=salt, answer_tokens=tokens)
+            if prompt.tokens - tokens <= self._settings.prompt_tokens:
+                return prompt
+            if not turns[0].background:
+                raise PayloadTooLargeError("the memories are too long to be read together")
+            turns = turns[1:]
 
     async def _paid(
         self, partition: int, job: Job, prompt: ExtractionPrompt

@@ -20,7 +20,13 @@ from memos_ray.actors.usage import UsageLedger
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_namespace
-from memos_ray.core.extraction import ExtractionReport, Job, JobReport, SourceProgress
+from memos_ray.core.extraction import (
+    ExtractionReport,
+    Job,
+    JobReport,
+    SourceProgress,
+    task_tokens,
+)
 from memos_ray.errors import MemosError, NotFoundError
 from memos_ray.ports import ClockPort, ExtractorPort, RecordStorePort
 
@@ -109,6 +115,7 @@ class Extraction:
                 executor=self._executor,
                 submit=submit,
                 window=self._settings.window,
+                tokens=self._settings.prompt_tokens - task_tokens(),
                 counters=self.counters,
             ),
             ceiling=lambda: None,

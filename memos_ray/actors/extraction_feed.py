@@ -72,6 +72,11 @@ class ExtractConsumer:
 
     What was extracted from a memory is told by the log's own entries about that memory, which
     nobody can change and which stay when it is erased.
+
+    Args:
+        submit: commits writes.
+        window: memories of one job, at most.
+        tokens: of the memories of one job, at most.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class ExtractConsumer:
         executor: Executor,
         submit: Submitting,
         window: int,
+        tokens: int,
         counters: Counter[str],
     ) -> None:
         self._partition = partition
@@ -91,6 +97,7 @@ class ExtractConsumer:
         self._executor = executor
         self._submit = submit
         self._window = window
+        self._tokens = tokens
         self._counters = counters
 
     async def consume(self, events: Sequence[Event]) -> None:
@@ -123,7 +130,7 @@ class ExtractConsumer:
                 continue
             if isinstance(head.payload, Plaintext):
                 marked.append(Marked(event.lsn, context, head))
-        for job in jobs_of(marked, self._window):
+        for job in jobs_of(marked, self._window, self._tokens):
             await self._book.put(self._partition, job)
             self._counters["extraction_jobs"] += 1
 

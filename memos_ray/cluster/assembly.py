@@ -133,6 +133,9 @@ def extraction_parts(settings: Settings) -> ExtractionParts:
     extractor = ModelExtractor(
         model.name, model_port(model), limit_s=chosen.answer_s, structured=chosen.structured
     )
+    if not model.external:
+        room = max(model.context_tokens - chosen.answer_tokens, 1)
+        chosen = chosen.model_copy(update={"prompt_tokens": min(chosen.prompt_tokens, room)})
     return ExtractionParts(extractor, chosen)
 
 

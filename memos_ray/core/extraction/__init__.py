@@ -13,6 +13,7 @@ from memos_ray.core.extraction.prompts import (
     ExtractionAnswer,
     ExtractionPrompt,
     prompt_of,
+    task_tokens,
 )
 from memos_ray.core.extraction.reports import (
     Done,
@@ -55,6 +56,7 @@ __all__ = [
     "prompt_of",
     "retried",
     "spend",
+    "task_tokens",
     "turns_of",
     "write_of",
 ]

@@ -22,6 +22,7 @@ from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import from_micros, to_micros
 from memos_ray.core.cube.identity import digest
+from memos_ray.core.extraction.prompts import turn_tokens
 from memos_ray.errors import StoreCorruptError
 
 _ID_DIGITS = 24
@@ -136,11 +137,12 @@ class Job:
             raise StoreCorruptError("a job of extraction cannot be read", job=id) from None
 
 
-def jobs_of(marked: Iterable[Marked], most: int) -> Iterator[Job]:
+def jobs_of(marked: Iterable[Marked], most: int, tokens: int) -> Iterator[Job]:
     """Cuts memories into jobs: each of one namespace, owner and conversation, in its order.
 
     Args:
         most: memories of one job.
+        tokens: of all of them together, unless it is one alone; estimated from above.
     """
 
     def place(one: Marked) -> tuple[str, ...]:
@@ -151,9 +153,16 @@ def jobs_of(marked: Iterable[Marked], most: int) -> Iterator[Job]:
         return place(one), one.cube.descriptive.setting.position or 0, one.lsn
 
     for _, group in groupby(sorted(marked, key=order), place):
-        found = list(group)
-        for start in range(0, len(found), most):
-            yield _job(found[start : start + most])
+        found: list[Marked] = []
+        held = 0
+        for one in group:
+            size = turn_tokens(one.cube.text)
+            if found and (len(found) == most or held + size > tokens):
+                yield _job(found)
+                found, held = [], 0
+            found.append(one)
+            held += size
+        yield _job(found)
 
 
 def retried(job: Job, code: str, limit: int, pause_s: float, now: datetime) -> Job:

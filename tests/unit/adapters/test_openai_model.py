@@ -133,6 +133,14 @@ async def test_what_is_asked_for_is_passed_on(
         assert body["stop"] == ["a", "b"]
 
 
+async def test_a_schema_of_the_answer_is_passed_on(endpoint: Endpoint, model: OpenAIModel) -> None:
+    sampling = Sampling(max_tokens=9, json_schema='{"type": "object"}')
+    await whole(model.chat(request(sampling=sampling)))
+    ((_, _, body),) = endpoint.asked
+    schema = {"name": "answer", "strict": True, "schema": {"type": "object"}}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
 async def test_ends_of_answers(endpoint: Endpoint, model: OpenAIModel) -> None:
     for finish, expected in (
         ("stop", FinishReason.STOP),
