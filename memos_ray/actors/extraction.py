@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +20,8 @@ from memos_ray.actors.usage import UsageLedger
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_namespace
+from memos_ray.core.cube.metadata import Origin
+from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.extraction import (
     ExtractionReport,
     Job,
@@ -27,11 +29,20 @@ from memos_ray.core.extraction import (
     SourceProgress,
     task_tokens,
 )
-from memos_ray.errors import MemosError, NotFoundError
+from memos_ray.core.vault.operations import Create
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import (
+    InvalidInputError,
+    MemosError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from memos_ray.ports import ClockPort, ExtractorPort, RecordStorePort
 
 QUEUED, RUNNING, PARKED = "queued", "running", "parked"
 _JOBS_MOST = 200
+# What a machine has made is not read again.
+_SAID = (Origin.USER_INPUT, Origin.IMPORT, Origin.RETRIEVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,46 @@ class Extraction:
         if self._extracting is not None:
             await self._extracting.close()
 
+    async def marked(
+        self, partition: int, submissions: Sequence[Submission]
+    ) -> Sequence[Submission]:
+        """Marks what is to be read because its namespace wants it; all else stays as it is."""
+        if self._extracting is None:
+            return submissions
+        await self._book.load(partition)
+        return [
+            replace(one, write=replace(one.write, extract=True))
+            if self._wanted(partition, one)
+            else one
+            for one in submissions
+        ]
+
+    def _wanted(self, partition: int, one: Submission) -> bool:
+        write, operation = one.write, one.write.operation
+        if write.extract or not isinstance(operation, Create):
+            return False
+        said = operation.origin in _SAID and isinstance(operation.payload, Plaintext)
+        tenant = one.context.principal.tenant
+        return said and self._book.automatic(partition, tenant, write.namespace)
+
+    async def automate(self, place: Place, context: CallContext, *, automatic: bool) -> None:
+        """Has all that is stored in a namespace from now on read, or no longer.
+
+        Raises:
+            NotFoundError: there is no such namespace, or the caller is not admitted.
+            PermissionDeniedError: the caller does not administer it.
+            InvalidInputError: no model is set up.
+        """
+        if not await self._administers(place, context):
+            raise PermissionDeniedError(
+                "only administrators of a namespace have it read", namespace=place.namespace
+            )
+        if automatic and self._extracting is None:
+            raise InvalidInputError("no model is set up for extraction", field="automatic")
+        await self._book.load(place.partition)
+        by = context.principal.id if automatic else None
+        await self._book.automate(place.partition, place.tenant, place.namespace, by)
+
     async def report(self, place: Place, context: CallContext, last: int) -> ExtractionReport:
         """Says how extraction stands in a namespace: the caller's own, or all for who administers.
 
@@ -163,6 +214,7 @@ class Extraction:
         sources = [one for one in totals.sources if all_of_them or one.owner == me]
         return ExtractionReport(
             model="" if self._extracting is None else self._extracting.model,
+            automatic=self._book.automatic(place.partition, place.tenant, place.namespace),
             lag=max(last - feed.position, 0),
             queued=states[QUEUED],
             running=states[RUNNING],

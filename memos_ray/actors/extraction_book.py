@@ -18,6 +18,7 @@ FEED = "extract"
 """The cursor of extraction in a partition's log."""
 
 JOB, TOTALS, SPENT = "extraction_job", "extraction_totals", "extraction_spent"
+MODE = "extraction"
 
 Key = tuple[int, str, str]
 """A job: its partition, tenant and id."""
@@ -31,6 +32,7 @@ class _Held:
     jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
+    automatic: set[tuple[str, str]] = field(default_factory=set)
     loaded: bool = False
 
 
@@ -68,6 +70,8 @@ class ExtractionBook:
 
         Jobs of memories behind the log's cursor have never run, and are made anew.
         """
+        if self._of(partition).loaded:
+            return
         async with self._loading:
             held = self._of(partition)
             if held.loaded:
@@ -86,6 +90,8 @@ class ExtractionBook:
                 held.totals[row.tenant, row.namespace] = Totals.from_bytes(row.body)
             for row in await self._run(self._store.derivations, partition, SPENT):
                 held.spent[row.tenant] = Spent.from_bytes(row.body)
+            modes = await self._run(self._store.derivations, partition, MODE)
+            held.automatic = {(row.tenant, row.namespace) for row in modes}
             held.loaded = True
 
     @property
@@ -156,6 +162,24 @@ class ExtractionBook:
         await self._forget(partition, held.epoch, job)
         held.jobs.pop((job.tenant, job.id), None)
         self._unqueue((partition, job.tenant, job.id))
+
+    def automatic(self, partition: int, tenant: str, namespace: str) -> bool:
+        """Tells whether all that is stored in a namespace is read."""
+        return (tenant, namespace) in self._of(partition).automatic
+
+    async def automate(
+        self, partition: int, tenant: str, namespace: str, principal: str | None
+    ) -> None:
+        """Has all that is stored in a namespace read, as a principal wants, or no longer."""
+        held = self._of(partition)
+        if principal is None:
+            forget = self._store.forget_derivations
+            await self._run(forget, partition, held.epoch, tenant, MODE, [namespace])
+            held.automatic.discard((tenant, namespace))
+            return
+        row = Derivation(tenant, MODE, namespace, namespace, "", 0, principal.encode())
+        await self._run(self._store.save_derivation, partition, held.epoch, row)
+        held.automatic.add((tenant, namespace))
 
     async def replies(self, partition: int, job: Job, keys: Sequence[str]) -> int:
         """Returns how many of these idempotency keys the job's owner has used."""

@@ -42,3 +42,11 @@ class ExtractionDoors(ABC):
         await self._serve(partition)
         place = Place(partition, context.principal.tenant, namespace)
         return await self._extraction.retry(place, context, job)
+
+    async def automate_extraction(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has all that is stored read, or no longer; see `ShardPort`."""
+        await self._serve(partition)
+        place = Place(partition, context.principal.tenant, namespace)
+        await self._extraction.automate(place, context, automatic=automatic)

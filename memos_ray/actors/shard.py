@@ -295,6 +295,7 @@ class VaultShard(ModelDoors, OrganiseDoors, ExtractionDoors, LifecycleDoors, Pas
         owned = await self._serve(partition)
         refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
+        submissions = await self._extraction.marked(partition, submissions)
         self._counters["writes"] += len(submissions)
         self._pressure.note(len(submissions))
         outcomes = await owned.writer.submit(submissions, whole=whole)

@@ -1,4 +1,4 @@
-"""Extraction by a model: `memos-ray extraction status|parked|retry`."""
+"""Extraction by a model: `memos-ray extraction status|parked|retry|automatic`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(no_args_is_help=True, help="What a model extracts from memories.")
-    for command in (status, parked, retry):
+    for command in (status, parked, retry, automatic):
         group.command()(command)
     app.add_typer(group, name="extraction", rich_help_panel="Memories")
 
@@ -52,12 +52,25 @@ def retry(
     call.out.show(found, lambda console: console.print(f"{found.retried} tried again."))
 
 
+@with_service
+def automatic(
+    call: Call,
+    namespace: NamespaceOption = None,
+    off: Annotated[bool, typer.Option("--off", help="Only what is marked.")] = False,
+) -> None:
+    """Has a model read all that is stored from now on."""
+    found = call.memos.extraction.automate(not off, namespace=namespace)
+    call.out.show(found, lambda console: _status(console, found))
+
+
 def _status(console: Console, found: ExtractionStatus) -> None:
     model = found.model or "No model"
     console.print(
         f"{model}: {found.queued} jobs queued, {found.running} running, {found.parked} parked, "
         f"{found.done} done."
     )
+    if found.automatic:
+        console.print("All that is stored here is read.")
     refused = ", ".join(f"{count} {why}" for why, count in sorted(found.refused.items()))
     console.print(
         f"{found.read} memories read, {found.memories} made, {found.tokens} tokens."

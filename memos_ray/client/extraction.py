@@ -24,6 +24,12 @@ class ExtractionApi(Protocol):
         """Has parked jobs tried again."""
         ...
 
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> ExtractionStatus:
+        """Has all that is stored read, or only what is marked."""
+        ...
+
 
 class AsyncExtraction:
     """What a model extracts from memories that are stored with `extract`."""
@@ -51,6 +57,18 @@ class AsyncExtraction:
         check(namespace=namespace)
         return await self._api.retry(self._caller(), job, namespace)
 
+    async def automate(
+        self, automatic: bool = True, *, namespace: str | None = None
+    ) -> ExtractionStatus:
+        """Has a model read all that is stored in a namespace from now on, or only what is marked.
+
+        Raises:
+            PermissionDeniedError: the caller does not administer the namespace.
+            InvalidInputError: no model is set up.
+        """
+        check(namespace=namespace)
+        return await self._api.automate(self._caller(), namespace, automatic=automatic)
+
 
 class ExtractionVerbs:
     """What a model extracts from memories; see `AsyncExtraction`."""
@@ -66,3 +84,7 @@ class ExtractionVerbs:
     def retry(self, job: str | None = None, *, namespace: str | None = None) -> ExtractionRetried:
         """Has parked jobs tried again; see `AsyncExtraction.retry`."""
         return self._loop.run(self._async.retry(job, namespace=namespace))
+
+    def automate(self, automatic: bool = True, *, namespace: str | None = None) -> ExtractionStatus:
+        """Has all that is stored read, or only what is marked; see `AsyncExtraction.automate`."""
+        return self._loop.run(self._async.automate(automatic, namespace=namespace))

@@ -33,3 +33,12 @@ class HttpExtraction:
             namespace=namespace,
             repeatable=job is None,
         )
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> ExtractionStatus:
+        """Has all that is stored read, or only what is marked."""
+        path, body = f"{_PATH}/automatic", {"automatic": automatic}
+        return await self._link.call(
+            ExtractionStatus, "PUT", path, caller, body, namespace=namespace
+        )

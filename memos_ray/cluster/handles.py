@@ -149,6 +149,12 @@ class ShardHandle:
         count: int = await self._call("retry_extraction", partition, context, namespace, job)
         return count
 
+    async def automate_extraction(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has all that is stored read, or no longer."""
+        await self._call("automate_extraction", partition, context, namespace, automatic)
+
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""
         await self._call("answered", partition, answered)

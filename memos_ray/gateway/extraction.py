@@ -39,6 +39,7 @@ class ExtractionService:
         )
         return ExtractionStatus(
             model=found.model,
+            automatic=found.automatic,
             lag=found.lag,
             queued=found.queued,
             running=found.running,
@@ -94,3 +95,22 @@ class ExtractionService:
             partition, lambda shard, _: shard.retry_extraction(partition, hop, place, job)
         )
         return ExtractionRetried(retried=count)
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> ExtractionStatus:
+        """Has all that is stored in a namespace from now on read, or only what is marked.
+
+        Raises:
+            PermissionDeniedError: the caller does not administer the namespace.
+            InvalidInputError: no model is set up.
+        """
+        context, _ = await self._authenticator.context(caller)
+        place = namespace or context.principal.id
+        partition = await self._placement.home(context, place)
+        hop = context.hop()
+        await self._router.call(
+            partition,
+            lambda shard, _: shard.automate_extraction(partition, hop, place, automatic),
+        )
+        return await self.status(caller, namespace)

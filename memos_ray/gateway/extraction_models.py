@@ -42,12 +42,14 @@ class ExtractionJob(Model):
 class ExtractionStatus(Model):
     """How extraction stands in a namespace.
 
+    `automatic` tells whether all that is stored there is read, marked with `extract` or not.
     `queued`, `running`, `parked` and `done` count jobs; `read` the memories that were read,
     `memories` those made of them, `refused` what was not taken of answers, by reason. `lag` counts
     log entries that have not been looked at yet.
     """
 
     model: str
+    automatic: bool
     lag: int
     queued: int
     running: int
@@ -71,3 +73,9 @@ class ExtractionRetried(Model):
     """How many jobs are tried again."""
 
     retried: int
+
+
+class ExtractionAutomation(Model):
+    """Whether a model reads all that is stored in a namespace, or only what is marked."""
+
+    automatic: bool

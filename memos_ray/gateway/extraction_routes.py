@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from memos_ray.gateway.extraction_models import (
+    ExtractionAutomation,
     ExtractionRetried,
     ExtractionRetry,
     ExtractionStatus,
@@ -28,3 +29,14 @@ async def retry_extraction(
 ) -> ExtractionRetried:
     """Has a parked job tried again, or all of the caller's."""
     return await doorway.extraction.retry(caller, body.job, namespace)
+
+
+@router.put("/extraction/automatic")
+async def automate_extraction(
+    body: ExtractionAutomation,
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    namespace: Namespace = None,
+) -> ExtractionStatus:
+    """Has a model read all that is stored from now on, or only what is marked with `extract`."""
+    return await doorway.extraction.automate(caller, namespace, automatic=body.automatic)

@@ -115,6 +115,12 @@ class ShardPort(Protocol):
         """Has parked jobs tried again: one, or all that the caller may; returns how many."""
         ...
 
+    async def automate_extraction(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has all that is stored in a namespace read by a model, or no longer."""
+        ...
+
     async def start_prompt(
         self,
         partition: int,

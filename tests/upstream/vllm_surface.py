@@ -92,10 +92,16 @@ RELIED = (
             "enforce_eager",
             "enable_prefix_caching",
             "disable_log_stats",
+            "structured_outputs_config",
             "kv_transfer_config",
         ),
     ),
     Relied("vllm.engine.arg_utils:AsyncEngineArgs.create_engine_config", _CONFIG, ()),
+    Relied(
+        "vllm.config:StructuredOutputsConfig",
+        _CONFIG,
+        named=("backend", "disable_any_whitespace"),
+    ),
     Relied(
         "vllm.config:KVTransferConfig",
         _CONFIG,

@@ -68,12 +68,14 @@ class ExtractionReport:
 
     Attributes:
         model: who reads; empty where there is no model.
+        automatic: whether all that is stored is read, marked or not.
         lag: log entries that have not been looked at.
         refused: what was not taken, by reason.
         jobs: those that are not done and that the caller may know of, the oldest first.
     """
 
     model: str
+    automatic: bool
     lag: int
     queued: int
     running: int

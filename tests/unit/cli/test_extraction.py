@@ -70,4 +70,6 @@ def test_READ_3_extraction_on_the_command_line(
     shown = run("extraction", "status").stdout
     assert "reader: 0 jobs queued, 0 running, 0 parked, 1 done." in shown
     assert "chat: 1 read, 0 waiting, 0 parked, 1 made" in shown
-    assert "1 tried again." not in shown
+    assert call("extraction", "automatic")["automatic"]
+    assert "All that is stored here is read." in run("extraction", "status").stdout
+    assert not call("extraction", "automatic", "--off")["automatic"]

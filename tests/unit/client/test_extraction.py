@@ -78,6 +78,19 @@ async def test_READ_3_an_ingest_is_extracted_behind_its_answer(memos: AsyncMemOS
     assert (await settled(memos)).read == 3
 
 
+async def test_READ_3_a_namespace_may_have_all_read(memos: AsyncMemOS) -> None:
+    assert not (await memos.extraction.status()).automatic
+    assert (await memos.extraction.automate()).automatic
+    await memos.ingest(TURNS, source="chat", conversation="chat")
+    made = await memos.add("Somebody likes tea.", origin="inference")
+    assert (await settled(memos)).read == 2, "not what a machine has made"
+    page = await memos.list(filter="origin = inference")
+    assert len(page.memories) == 3 and made.id in {one.id for one in page.memories}
+    assert not (await memos.extraction.automate(False)).automatic
+    await memos.add("I like honey.")
+    assert (await settled(memos)).read == 2
+
+
 async def test_READ_3_what_was_parked_is_tried_again(
     memos: AsyncMemOS, endpoint: tuple[str, Endpoint]
 ) -> None:
@@ -99,4 +112,6 @@ async def test_READ_3_without_a_model_it_is_refused_at_once(tmp_path: Path) -> N
         async with AsyncMemOS(url=door.url, api_key=door.admin_key) as memos:
             with pytest.raises(InvalidInputError, match="no model"):
                 await memos.ingest(TURNS, source="chat", extract=True)
+            with pytest.raises(InvalidInputError, match="no model"):
+                await memos.extraction.automate()
             assert (await memos.list()).memories == []

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.adapters.model_extractor import ModelExtractor
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.config import ExtractionSettings, VaultSettings
-from memos_ray.core.access.administration import RevokeKey
+from memos_ray.core.access.administration import PutNamespace, RevokeKey
+from memos_ray.core.access.model import NamespaceKind, default_spec
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
-from memos_ray.errors import InvalidInputError, NotFoundError
+from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.extraction_models import ExtractionStatus
 from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
@@ -72,10 +73,10 @@ class Bench:
         self, content: Any = None, caller: Caller | None = None, **options: Any
     ) -> list[str]:
         """Stores a dialogue, to be extracted; returns the ids of its turns."""
+        namespace = options.pop("namespace", None)
         given = IngestOptions(
             **{"source": "chat", "conversation": "chat", "extract": True, **options}
         )
-        namespace = options.pop("namespace", None)
 
         async def write(memories: Any) -> WriteReport:
             return await self.memos.service.add(caller or self.admin, memories, namespace)
@@ -558,3 +559,53 @@ async def test_READ_3_others_see_neither_jobs_nor_sources(bench: Bench) -> None:
         await bench.memos.doorway.extraction.status(bob, "user:admin")
     with pytest.raises(NotFoundError):
         await bench.memos.doorway.extraction.retry(bob, None, "user:admin")
+    with pytest.raises(NotFoundError):
+        await bench.memos.doorway.extraction.automate(bob, "user:admin", automatic=True)
+
+
+async def test_READ_3_a_member_sees_counts_and_the_own_jobs(bench: Bench) -> None:
+    bench.endpoint.script = [answer("no")]
+    spec = replace(
+        default_spec("team", NamespaceKind.CONTEXTUAL_POOL, "user:admin"), members=("user:bob",)
+    )
+    await bench.memos.admin.change(bench.admin, PutNamespace(spec))
+    bob = await bench.memos.caller("user:bob")
+    await bench.ingest(DIALOGUE[:1], namespace="team")
+    await bench.ingest(DIALOGUE[1:2], bob, source="bobs", conversation="bobs", namespace="team")
+    service = bench.memos.doorway.extraction
+    async with asyncio.timeout(30):
+        while (await service.status(bench.admin, "team")).parked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    seen = await service.status(bob, "team")
+    assert {job.owner for job in seen.jobs} == {one.owner for one in seen.sources} == {"user:bob"}
+    assert (await service.retry(bob, None, "team")).retried == 1
+    with pytest.raises(PermissionDeniedError):
+        await service.automate(bob, "team", automatic=True)
+
+
+async def test_READ_3_CONV_6_what_cannot_be_narrowed_is_deleted(bench: Bench) -> None:
+    """In a namespace that its owner has left, nobody narrows what was extracted there."""
+    spec = replace(
+        default_spec("team", NamespaceKind.CONTEXTUAL_POOL, "user:admin"),
+        members=("user:bob",),
+        default_visibility=Visibility.SHARED,
+    )
+    await bench.memos.admin.change(bench.admin, PutNamespace(spec))
+    bob = await bench.memos.caller("user:bob")
+    new = NewMemory(text="I like jazz.", extract=True, sharers=["user:admin"])
+    report = await bench.memos.service.add(bob, [new], "team")
+    id = report.results[0].id or ""
+    service = bench.memos.doorway.extraction
+    async with asyncio.timeout(30):
+        while not (await service.status(bench.admin, "team")).done:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    listed = await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
+    (made,) = listed.memories
+    assert made.visibility is Visibility.SHARED
+    await bench.memos.admin.change(bench.admin, PutNamespace(replace(spec, members=())))
+    await bench.memos.service.share(bench.admin, id, Sharing(visibility=Visibility.PRIVATE), "team")
+    async with asyncio.timeout(30):
+        while (  # noqa: ASYNC110
+            await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
+        ).memories:
+            await asyncio.sleep(0.01)
