@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
-from memos_ray.actors import archiving, branch_feed
+from memos_ray.actors import archiving, branch_feed, extraction_feed
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.archiving import ArchiveConsumer
 from memos_ray.actors.bodies import BodyCache
@@ -15,6 +15,7 @@ from memos_ray.actors.branch_feed import BranchConsumer
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.evolution import Evolution
+from memos_ray.actors.extraction import Extraction
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.organising import OrganiseConsumer, Organiser
@@ -61,6 +62,7 @@ class OwnedPartition:
         receipts: Receipts,
         organiser: Organiser,
         evolution: Evolution,
+        extraction: Extraction,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
         executor: Executor,
@@ -80,6 +82,7 @@ class OwnedPartition:
         self._receipts = receipts
         self._organiser = organiser
         self._evolution = evolution
+        self._extraction = extraction
         self._last_lsn = lambda: store.last_lsn(number)
         self._executor = executor
         # A call that was under way when the partition went away may have filled the caches since,
@@ -209,10 +212,14 @@ class OwnedPartition:
             on_fenced=on_fenced,
             on_error=on_error,
         )
+        self.extract_feed = extraction.follow(
+            number, epoch, self.writer.submit, on_fenced, on_error
+        )
         feeds = {
             Derived.BRANCH: self.branch_feed,
             Derived.INDEX: self.index_feed,
             Derived.ARCHIVE: self.archive_feed,
+            Derived.EXTRACTED: self.extract_feed,
         }
         receipts.open(
             number,
@@ -251,6 +258,7 @@ class OwnedPartition:
             self.index_feed,
             self.archive_feed,
             self.branch_feed,
+            self.extract_feed,
         )
         await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
         self._forget()
@@ -264,6 +272,7 @@ class OwnedPartition:
         self._receipts.drop(self.number)
         self._organiser.drop(self.number)
         self._evolution.drop(self.number)
+        self._extraction.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
         self._receipts.note(commit)
@@ -275,6 +284,8 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
+        if extraction_feed.concerns(commit):
+            self.extract_feed.notify()
         if self.archive_feed is not None and archiving.concerns(commit):
             self.archive_feed.notify()
         if branch_feed.concerns(commit):

@@ -14,6 +14,8 @@ from memos_ray.actors.branches import BranchDoors
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.evolution import Evolution
 from memos_ray.actors.evolution_doors import EvolutionDoors
+from memos_ray.actors.extraction import Extraction
+from memos_ray.actors.extraction_doors import ExtractionDoors
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.holdings import Holdings
 from memos_ray.actors.model_doors import ModelDoors
@@ -60,6 +62,7 @@ class VaultShard(
     ModelDoors,
     OrganiseDoors,
     TopicDoors,
+    ExtractionDoors,
     SourceDoors,
     ReuseDoors,
     LifecycleDoors,
@@ -152,6 +155,16 @@ class VaultShard(
             executor=self._executor,
             write_all=self.write_all,
         )
+        self._extraction = Extraction(
+            parts.extraction,
+            store=parts.store,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            store_all=self.write_all,
+            pressing=lambda: self._pressure.pressing,
+        )
         self._upkeep = Upkeep(
             evolve=self._evolution.tick,
             store=parts.store,
@@ -183,6 +196,7 @@ class VaultShard(
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()
         await self._activation.close()
@@ -308,7 +322,9 @@ class VaultShard(
                 + self._evolution.counters
                 + self._residency.counters
                 + self._organiser.counters
+                + self._extraction.counters
             ),
+            extraction_queued=self._extraction.queued,
         )
 
     async def _submit(
@@ -317,6 +333,7 @@ class VaultShard(
         owned = await self._serve(partition)
         refuse_the_lifecycles_own(submissions)
         await self._guard.ensure_each(submission.context for submission in submissions)
+        submissions = await self._extraction.marked(partition, submissions)
         self._counters["writes"] += len(submissions)
         for one in submissions:
             # Whoever asks for a write has a credential.
@@ -353,6 +370,7 @@ class VaultShard(
             receipts=self._receipts,
             organiser=self._organiser,
             evolution=self._evolution,
+            extraction=self._extraction,
             settings=parts.settings,
             retrieval=parts.retrieval,
             executor=self._executor,

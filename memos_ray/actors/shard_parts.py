@@ -11,6 +11,7 @@ from memos_ray.actors.adapter_files import AdapterFiles
 from memos_ray.actors.adapters import Adapters
 from memos_ray.actors.conversations import Conversations
 from memos_ray.actors.externalising import Externalising
+from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.kv_caches import KvCaches
 from memos_ray.actors.kv_library import KvLibrary
@@ -89,6 +90,7 @@ class ShardParts:
     retrieval: RetrievalSettings
     kv: KvParts | None = None
     blobs: Callable[[], BlobStorePort] | None = None
+    extraction: ExtractionParts = field(default_factory=ExtractionParts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,9 @@ class OpenAIModel:
                 body[name] = value
         if wanted.stop:
             body["stop"] = list(wanted.stop)
+        if wanted.json_schema and request.template:
+            schema = {"name": "answer", "strict": True, "schema": orjson.loads(wanted.json_schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if not request.template:
             # The older route knows the older name only.
             body["max_tokens"] = body.pop(self._limit_field)

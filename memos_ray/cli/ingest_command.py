@@ -56,6 +56,9 @@ def ingest(
     tag: TagsOption = None,
     attribute: AttributesOption = None,
     visibility: VisibilityOption = None,
+    extract: Annotated[
+        bool, typer.Option("--extract", help="Have a model read it for facts, behind the answer.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Items of one write.")] = 256,
 ) -> None:
     """Reads a dialogue, document or list of events and stores what is in it, item by item.
@@ -74,6 +77,7 @@ def ingest(
         tags=tag,
         attributes=attributes_of(attribute),
         visibility=visibility,
+        extract=extract or None,
     )
     memos = call.memos
     content = sys.stdin.buffer.read() if source == "-" else source

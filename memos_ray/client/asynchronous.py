@@ -13,6 +13,7 @@ from memos_ray.client.branches import AsyncBranches
 from memos_ray.client.browsing import AsyncGraph, AsyncTopics
 from memos_ray.client.conversations import Messages, chat_query
 from memos_ray.client.evolution import AsyncEvolution
+from memos_ray.client.extraction import AsyncExtraction
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
 from memos_ray.client.lifecycle import AsyncLifecycle
@@ -214,6 +215,11 @@ class AsyncMemOS(AsyncReads):
         return AsyncGraph(self._transport.browsing, self._caller)
 
     @property
+    def extraction(self) -> AsyncExtraction:
+        """What a model extracts from memories that are stored with `extract`."""
+        return AsyncExtraction(self._transport.extraction, self._caller)
+
+    @property
     def lifecycle(self) -> AsyncLifecycle:
         """How memories age, and what is put away."""
         return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
@@ -386,8 +392,8 @@ class AsyncMemOS(AsyncReads):
             content: path of a file; bytes; lines of a line format; or a list of messages.
             progress: called after each batch with the number of items dealt with.
             batch: items of one write.
-            options: fields of `IngestOptions`, such as `format`, `conversation`, `tags` and
-                `source`, the input's stable identity.
+            options: fields of `IngestOptions`, such as `format`, `conversation`, `tags`,
+                `extract` and `source`, the input's stable identity.
 
         Returns:
             The outcome of every item; those that cannot be read or stored have an error.

@@ -17,6 +17,7 @@ from memos_ray.client.branches_http import HttpBranches
 from memos_ray.client.browsing_http import HttpBrowsing
 from memos_ray.client.chat_http import events_of
 from memos_ray.client.evolution_http import HttpEvolution
+from memos_ray.client.extraction_http import HttpExtraction
 from memos_ray.client.lifecycle_http import HttpLifecycle
 from memos_ray.client.organising_http import HttpOrganising
 from memos_ray.client.parameter_http import HttpParameter
@@ -75,6 +76,7 @@ class HttpTransport:
         self.evolution = HttpEvolution(self._link)
         self.browsing = HttpBrowsing(self._link)
         self.lifecycle = HttpLifecycle(self._link)
+        self.extraction = HttpExtraction(self._link)
         self.past = HttpPast(self._link)
         self.branches = HttpBranches(self._link)
 

@@ -47,6 +47,7 @@ class LocalTransport:
         self.evolution = doorway.evolution
         self.browsing = doorway.browsing
         self.lifecycle = doorway.lifecycle
+        self.extraction = doorway.extraction
         self.past = doorway.past
         self.branches = doorway.branches
         self._stop = stop

@@ -13,6 +13,7 @@ from memos_ray.client.branches import Branches
 from memos_ray.client.browsing import Graph, Topics
 from memos_ray.client.conversations import Messages
 from memos_ray.client.evolution import Evolution
+from memos_ray.client.extraction import ExtractionVerbs
 from memos_ray.client.kv import Kv
 from memos_ray.client.lifecycle import LifecycleVerbs
 from memos_ray.client.loop_thread import LoopThread
@@ -134,6 +135,11 @@ class MemOS:
     def graph(self) -> Graph:
         """What memories have to do with one another."""
         return Graph(self._async.graph, self._loop)
+
+    @property
+    def extraction(self) -> ExtractionVerbs:
+        """What a model extracts from memories that are stored with `extract`."""
+        return ExtractionVerbs(self._async.extraction, self._loop)
 
     @property
     def lifecycle(self) -> LifecycleVerbs:

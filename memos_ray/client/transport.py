@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from memos_ray.client.branches import BranchesApi
 from memos_ray.client.browsing import BrowsingApi
 from memos_ray.client.evolution import EvolutionApi
+from memos_ray.client.extraction import ExtractionApi
 from memos_ray.client.lifecycle import LifecycleApi
 from memos_ray.client.past import PastApi
 from memos_ray.client.personas import PersonaApi
@@ -258,6 +259,11 @@ class Transport(Protocol):
     @property
     def browsing(self) -> BrowsingApi:
         """The verbs of browsing."""
+        ...
+
+    @property
+    def extraction(self) -> ExtractionApi:
+        """The verbs of extraction."""
         ...
 
     @property

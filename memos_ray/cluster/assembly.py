@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.actors.paraphrasing import Paraphrasing, ParaphrasingTrainer
 from memos_ray.actors.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
@@ -120,6 +121,23 @@ def model_port(settings: ModelSettings) -> ModelPort:
         silence_s=settings.silence_s,
         answer_s=settings.answer_s,
     )
+
+
+def extraction_parts(settings: Settings) -> ExtractionParts:
+    """Makes what reads memories for facts, where the settings name a model for it."""
+    chosen = settings.extraction
+    if chosen.model is None:
+        return ExtractionParts(settings=chosen)
+    from memos_ray.adapters.model_extractor import ModelExtractor
+
+    model = next(one for one in settings.models if one.name == chosen.model)
+    extractor = ModelExtractor(
+        model.name, model_port(model), limit_s=chosen.answer_s, structured=chosen.structured
+    )
+    if not model.external:
+        room = max(model.context_tokens - chosen.answer_tokens, 1)
+        chosen = chosen.model_copy(update={"prompt_tokens": min(chosen.prompt_tokens, room)})
+    return ExtractionParts(extractor, chosen)
 
 
 def _trainer(settings: Settings) -> TrainerPort:

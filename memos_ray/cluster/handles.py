@@ -21,6 +21,7 @@ from memos_ray.core.evolution import (
     ShownEvolution,
     Verdict,
 )
+from memos_ray.core.extraction import ExtractionReport
 from memos_ray.core.lifecycle.branches import Branch, BranchPage, BranchView, Merged
 from memos_ray.core.lifecycle.past import Differences, Differing, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import SweepReport, SweepRequest
@@ -144,6 +145,26 @@ class ShardHandle(SourceCalls, BrowsingHandle):
     ) -> None:
         """Has what is sure done at once, or only proposed."""
         await self._call("automate_organising", partition, context, namespace, automatic)
+
+    async def extraction(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> ExtractionReport:
+        """Says how extraction stands."""
+        report: ExtractionReport = await self._call("extraction", partition, context, namespace)
+        return report
+
+    async def retry_extraction(
+        self, partition: int, context: CallContext, namespace: str, job: str | None
+    ) -> int:
+        """Has parked jobs tried again."""
+        count: int = await self._call("retry_extraction", partition, context, namespace, job)
+        return count
+
+    async def automate_extraction(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has all that is stored read, or no longer."""
+        await self._call("automate_extraction", partition, context, namespace, automatic)
 
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt."""

@@ -59,6 +59,7 @@ class ShardHost(VaultShard):
                 retrieval=assembly.retrieval_settings(settings),
                 kv=assembly.kv_parts(settings),
                 blobs=cache(lambda: assembly.blob_store(settings)),
+                extraction=assembly.extraction_parts(settings),
             ),
         )
 

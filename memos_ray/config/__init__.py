@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.config.extraction import ExtractionSettings
 from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import (
     AdapterPromotion,
@@ -42,6 +43,7 @@ __all__ = [
     "EmbedderKind",
     "EmbedderSettings",
     "EngineKind",
+    "ExtractionSettings",
     "GatewaySettings",
     "GovernanceSettings",
     "KvRetention",

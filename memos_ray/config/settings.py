@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from memos_ray.config.extraction import ExtractionSettings
 from memos_ray.config.fields import (
     BlobUri,
     Factory,
@@ -282,6 +283,7 @@ class Settings(_Explained):
     teaching: TeachingSettings = TeachingSettings()
     pipelines: PipelineSettings = PipelineSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
+    extraction: ExtractionSettings = ExtractionSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )
@@ -294,6 +296,8 @@ class Settings(_Explained):
         paraphraser = self.teaching.paraphraser
         if paraphraser is not None and paraphraser not in names:
             raise ValueError("teaching.paraphraser is none of the models")
+        if self.extraction.model is not None and self.extraction.model not in names:
+            raise ValueError("extraction.model is none of the models")
         return self
 
     @property

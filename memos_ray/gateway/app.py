@@ -22,6 +22,7 @@ from memos_ray.gateway.browsing_routes import router as browsing_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
 from memos_ray.gateway.evolution_routes import router as evolution_router
+from memos_ray.gateway.extraction_routes import router as extraction_router
 from memos_ray.gateway.ingest_routes import router as ingest_router
 from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
 from memos_ray.gateway.log_routes import router as log_router
@@ -124,6 +125,7 @@ def create_app(
         evolution_router,
         browsing_router,
         ingest_router,
+        extraction_router,
         admin_router,
         lifecycle_router,
         past_router,

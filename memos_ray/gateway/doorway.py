@@ -18,6 +18,7 @@ from memos_ray.gateway.callers import Authenticator
 from memos_ray.gateway.chat import ChatService
 from memos_ray.gateway.embeddings import EmbeddingService
 from memos_ray.gateway.evolution import EvolutionService
+from memos_ray.gateway.extraction import ExtractionService
 from memos_ray.gateway.lifecycle import LifecycleService
 from memos_ray.gateway.logs import LogService
 from memos_ray.gateway.organising import OrganisingService
@@ -56,6 +57,7 @@ class Backend:
         models: the models that answer conversations, by name.
         pipelines: the runner, where there is one.
         public_key: verifies policy snapshots.
+        extracts: whether there is a model that reads memories for facts.
     """
 
     supervisor: SupervisorPort
@@ -68,6 +70,7 @@ class Backend:
     clock: ClockPort
     models: Mapping[str, ModelPort] = field(default_factory=dict)
     pipelines: PipelinesPort | None = None
+    extracts: bool = False
 
 
 class Doorway:
@@ -87,6 +90,7 @@ class Doorway:
             embedder=backend.embedder,
             clock=clock,
             limits=limits,
+            extracts=backend.extracts,
         )
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock
@@ -123,6 +127,7 @@ class Doorway:
         self.browsing = BrowsingService(
             router=router, authenticator=authenticator, embedder=backend.embedder, clock=clock
         )
+        self.extraction = ExtractionService(router=router, authenticator=authenticator, clock=clock)
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
         self.chats = ChatService(
             authenticator, self.memories, self.activation, backend.models, clock

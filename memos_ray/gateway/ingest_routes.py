@@ -69,6 +69,10 @@ def _options(
     chunk_words: Annotated[int, Query(ge=8, le=4096)] = 180,
     chunk_overlap: Annotated[int, Query(ge=0, le=2048)] = 0,
     tag: Annotated[list[Name] | None, Query(description="Tags of every memory made.")] = None,
+    extract: Annotated[
+        bool,
+        Query(description="Whether a model reads what is stored for facts, behind the answer."),
+    ] = False,
 ) -> IngestOptions:
     return IngestOptions(
         format=format,
@@ -81,6 +85,7 @@ def _options(
         chunk_words=chunk_words,
         chunk_overlap=chunk_overlap,
         tags=tag or [],
+        extract=extract,
     )
 
 

@@ -65,6 +65,7 @@ class IngestOptions(Model):
     tags: list[Name] = Field(default_factory=list)
     attributes: dict[AttributeName, AttributeValue] = Field(default_factory=dict)
     visibility: Visibility | None = None
+    extract: bool = False
 
     @property
     def identity(self) -> str:
@@ -252,6 +253,7 @@ class Ingestion:
             attachments=attachments,
             attributes={**draft.attributes, **options.attributes},
             visibility=options.visibility,
+            extract=options.extract,
         )
 
     def _attachment(self, uri: str) -> AttachmentRef:

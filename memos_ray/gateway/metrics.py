@@ -99,6 +99,7 @@ class HttpMetrics:
                 ("kv_bytes", "KV caches in the object store."),
                 ("kv_rest_bytes", "KV caches at rest, as files."),
                 ("conversations", "Conversations that are kept."),
+                ("extraction_queued", "Jobs of extraction that are not done and not parked."),
                 ("rss_bytes", "Resident set size of the shard's process."),
             )
         }
@@ -175,6 +176,7 @@ class HttpMetrics:
             "kv_bytes": status.kv_bytes,
             "kv_rest_bytes": status.kv_rest_bytes,
             "conversations": status.conversations,
+            "extraction_queued": status.extraction_queued,
             "rss_bytes": status.rss_bytes,
         }
         for key, value in values.items():

@@ -67,7 +67,8 @@ class NewMemory(Model):
 
     `conversation`, `session` and `position` place it among its neighbours, whose words help to find
     it; `event_time` is when it was said or happened. Who may see it follows from `visibility`, the
-    named scopes and the policy of the namespace.
+    named scopes and the policy of the namespace. With `extract`, a model reads it for facts, behind
+    the answer; see `docs/extraction.md`.
     """
 
     text: Text
@@ -102,6 +103,7 @@ class NewMemory(Model):
     compliance: list[Name] = []
     legal_hold: bool = False
     reason: Reason | None = None
+    extract: bool = False
 
     @model_validator(mode="after")
     def _one_lifespan(self) -> NewMemory:

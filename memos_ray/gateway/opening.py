@@ -40,5 +40,6 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         clock=SystemClock(),
         models=assembly.models(settings),
         pipelines=PipelineHandle(settings.namespace),
+        extracts=settings.extraction.model is not None,
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)

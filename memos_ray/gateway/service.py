@@ -67,8 +67,15 @@ class MemoryService(Questions):
         embedder: Callable[[], EmbedderPort],
         clock: ClockPort,
         limits: LimitSettings,
+        extracts: bool = False,
     ) -> None:
+        """Takes its parts.
+
+        Args:
+            extracts: whether there is a model that reads what is stored with `extract`.
+        """
         self._router = router
+        self._extracts = extracts
         self._lanes = WriteLanes(router)
         self._gate = FairGate(limits.searches_at_once)
         self._placement = Placement(router, clock)
@@ -94,6 +101,8 @@ class MemoryService(Questions):
         context, policy = await self._authenticator.context(caller)
         persona, context = policy.persona(context), context.hop()
         place = namespace or context.home
+        if not self._extracts and any(memory.extract for memory in memories):
+            raise InvalidInputError("no model is set up for extraction", field="extract")
         if len(memories) > self._limits.batch_items:
             raise PayloadTooLargeError(
                 "too many memories in one call", limit=self._limits.batch_items
@@ -109,7 +118,8 @@ class MemoryService(Questions):
                 results[index] = WriteResult(error=mapping.problem_of(error, caller.request_id))
                 continue
             operation = mapping.create_of(memory, self._placement.mint(partition))
-            write = Write(place, operation, memory.idempotency_key, memory.reason)
+            key, reason = memory.idempotency_key, memory.reason
+            write = Write(place, operation, key, reason, extract=memory.extract)
             submissions.append(Submission(context, write))
             places.append(index)
         outcomes = await self._lanes.submit(partition, submissions) if submissions else []

@@ -18,6 +18,7 @@ from memos_ray.ports.actors import (
 from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
+from memos_ray.ports.extraction import ExtractorPort
 from memos_ray.ports.models import (
     AdapterReplicasPort,
     EmbedderPort,
@@ -64,6 +65,7 @@ __all__ = [
     "EmbedderPort",
     "EnginePort",
     "EventQuery",
+    "ExtractorPort",
     "ForeignAdapter",
     "GovernancePort",
     "HookPort",

@@ -21,6 +21,7 @@ from memos_ray.core.evolution import (
     ShownEvolution,
     Verdict,
 )
+from memos_ray.core.extraction import ExtractionReport
 from memos_ray.core.lifecycle.past import Differences, PastPage, Returned, Snapshot
 from memos_ray.core.lifecycle.reports import LifecycleStatus, SweepReport, SweepRequest
 from memos_ray.core.organising import OrganisingReport, ShownProposal
@@ -113,6 +114,24 @@ class ShardPort(BranchPort, BrowsingPort, SourcesPort, ReusePort, Protocol):
         self, partition: int, context: CallContext, namespace: str, automatic: bool
     ) -> None:
         """Has what is sure done at once, or only proposed."""
+        ...
+
+    async def extraction(
+        self, partition: int, context: CallContext, namespace: str
+    ) -> ExtractionReport:
+        """Says how extraction stands in a namespace."""
+        ...
+
+    async def retry_extraction(
+        self, partition: int, context: CallContext, namespace: str, job: str | None
+    ) -> int:
+        """Has parked jobs tried again: one, or all that the caller may; returns how many."""
+        ...
+
+    async def automate_extraction(
+        self, partition: int, context: CallContext, namespace: str, automatic: bool
+    ) -> None:
+        """Has all that is stored in a namespace read by a model, or no longer."""
         ...
 
     async def start_prompt(

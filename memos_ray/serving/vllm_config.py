@@ -54,7 +54,7 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
         # vLLM divides CPU ranks among NUMA nodes by itself, and gives up when there are too few.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", _cores_of(settings.tensor_parallel))
 
-    from vllm.config import KVTransferConfig
+    from vllm.config import KVTransferConfig, StructuredOutputsConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     from memos_ray.serving.kv import connector
@@ -72,6 +72,10 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
         tensor_parallel_size=settings.tensor_parallel,
         enable_prefix_caching=True,
         disable_log_stats=True,
+        # Between the parts of JSON a model may go on with blanks until its answer is full.
+        structured_outputs_config=StructuredOutputsConfig(
+            backend="xgrammar", disable_any_whitespace=True
+        ),
         kv_transfer_config=KVTransferConfig(
             kv_connector=connector.NAME,
             kv_connector_module_path=connector.MODULE,

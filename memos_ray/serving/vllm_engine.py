@@ -221,8 +221,9 @@ class VllmEngine:
 def sampling_params(sampling: Sampling, extra: dict[str, Any] | None) -> SamplingParams:
     """Says in vLLM's words how to choose tokens."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+    schema = sampling.json_schema
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
@@ -233,6 +234,7 @@ def sampling_params(sampling: Sampling, extra: dict[str, Any] | None) -> Samplin
         stop=list(sampling.stop),
         seed=sampling.seed,
         ignore_eos=sampling.ignore_eos,
+        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         output_kind=RequestOutputKind.DELTA,
         extra_args=extra,
     )

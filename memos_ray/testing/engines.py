@@ -296,6 +296,37 @@ class MortalEngine(HashingEngine):
                 yield part
 
 
+class SayingEngine(HashingEngine):
+    """Says what it is told to.
+
+    Attributes:
+        says: the answer to everything.
+        finish: how it ends.
+        silent: whether it never comes.
+        asked: all that it was asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(context_tokens=65_536)
+        self.says = ""
+        self.finish = FinishReason.STOP
+        self.silent = False
+        self.asked: list[GenerationRequest] = []
+
+    async def generate(
+        self, request: GenerationRequest, kv: Sequence[KvPayload] = ()
+    ) -> AsyncGenerator[GenerationPart, None]:
+        """See `EnginePort`."""
+        if self._closed:
+            raise UnavailableError("the engine is dead")
+        self.asked.append(request)
+        if self.silent:
+            await asyncio.Event().wait()
+        use = KvUse(prompt_tokens=len(request.tokens))
+        yield GenerationPart(self.says, (_FIRST,) * len(self.says.split()))
+        yield GenerationPart("", (), self.finish, use)
+
+
 def mortal_engine() -> MortalEngine:
     """Makes a slow engine that one request is enough to end."""
     return MortalEngine(step_s=0.05)

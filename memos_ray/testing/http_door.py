@@ -9,6 +9,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.core.scheduling import Learning
 from memos_ray.ports import ClockPort, KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.http_server import http_server
@@ -31,6 +32,7 @@ def http_door(
     trainer: TrainerPort | None = None,
     learning: Mapping[str, Learning] | None = None,
     clock: ClockPort | None = None,
+    extraction: ExtractionParts | None = None,
 ) -> Iterator[HttpDoor]:
     """Opens the door for the length of a block, in a thread; `folder` keeps the data."""
 
@@ -43,6 +45,7 @@ def http_door(
             trainer=trainer,
             learning=learning,
             clock=clock,
+            extraction=extraction,
         )
         async with opened as door:
             yield door.app, door.memos.administrator.credential

@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.actors.governance import MemGovernance
 from memos_ray.actors.lifecycle import MemLifecycle
 from memos_ray.actors.shard import VaultShard
@@ -166,6 +167,7 @@ async def in_process(
     trainer: TrainerPort | None = None,
     replicas: AdapterReplicasPort | None = None,
     hooks: HookPort | None = None,
+    extraction: ExtractionParts | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -198,6 +200,7 @@ async def in_process(
         settings=vault,
         retrieval=RetrievalSettings(),
         blobs=lambda: blobs,
+        extraction=extraction or ExtractionParts(),
         kv=None
         if kv_builder is None
         else KvParts(
@@ -230,6 +233,7 @@ async def in_process(
         public_key=governance.public_key(),
         clock=time,
         models=models or {},
+        extracts=extraction is not None and extraction.extractor is not None,
     )
     runner = runner_over(backend, documents, hooks=hooks, timeout_s=timeout_s)
     backend = replace(backend, pipelines=runner)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.config import LimitSettings, Settings
 from memos_ray.core.scheduling import Learning
 from memos_ray.errors import MemosError, error_by_code
@@ -86,6 +87,7 @@ async def rest_door(
     kv_builder: KvBuilderPort | None = None,
     trainer: TrainerPort | None = None,
     learning: Mapping[str, Learning] | None = None,
+    extraction: ExtractionParts | None = None,
 ) -> AsyncIterator[RestDoor]:
     """Opens the door for the length of a block; `folder` keeps the data."""
     settings = Settings(data=folder, limits=limits or LimitSettings())
@@ -97,6 +99,7 @@ async def rest_door(
         kv_builder=kv_builder,
         trainer=trainer,
         learning=learning,
+        extraction=extraction,
     ) as memos:
         app = create_app(memos.doorway, settings)
         transport = httpx.ASGITransport(app)

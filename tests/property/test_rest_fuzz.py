@@ -184,6 +184,8 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"response": "r", "useful": False},
     ],
     ("POST", "/v1/topics/route"): [{"query": "who likes tea?"}, {"query": ""}],
+    ("PUT", "/v1/extraction/automatic"): [{"automatic": True}],
+    ("POST", "/v1/extraction/retry"): [{"job": "x"}, {}],
     ("PUT", "/v1/kv/{id}/pin"): [{"pinned": False}],
     ("PUT", "/v1/admin/principals/{id}"): [{"roles": [], "disabled": False}],
     ("PUT", "/v1/admin/roles/{name}"): [

@@ -14,7 +14,8 @@ import pytest
 
 from memos_ray.config import ModelSettings
 from memos_ray.core.activation import Bytes, KvPayload
-from memos_ray.core.generation import Sampling
+from memos_ray.core.extraction.prompts import answer_schema
+from memos_ray.core.generation import FinishReason, Sampling
 from memos_ray.serving.kv.desk import open_desk
 from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import Answer, Asked, EngineProcess
@@ -158,6 +159,27 @@ def test_leaving_early_frees_the_blocks(folder: Path, apart: bool) -> None:
                 return
             engine.ask([Asked(replace(request(QUESTION), sampling=Sampling(max_tokens=1)))])
     pytest.fail("the blocks are still held")
+
+
+def test_READ_3_an_answer_keeps_to_its_schema(folder: Path) -> None:
+    """A model with random weights has no other way to write JSON."""
+    kinds = {"type": "string", "enum": ["fact", "episode"]}
+    schema = {
+        "type": "object",
+        "properties": {"kind": kinds, "end": {"type": ["null"]}},
+        "required": ["kind", "end"],
+        "additionalProperties": False,
+    }
+    with vllm(folder) as engine:
+        held = replace(GREEDY, max_tokens=64, ignore_eos=False, json_schema=json.dumps(schema))
+        (answer,) = engine.ask([Asked(replace(request(QUESTION), sampling=held))])
+        said = json.loads(answer.text)
+        assert said in ({"kind": "fact", "end": None}, {"kind": "episode", "end": None})
+        assert answer.finish is FinishReason.STOP
+        # That of extraction is taken, too.
+        wanted = replace(held, json_schema=json.dumps(answer_schema()))
+        (begun,) = engine.ask([Asked(replace(request(QUESTION), sampling=wanted))])
+        assert begun.text.startswith('{"memories":[')
 
 
 @pytest.mark.parametrize("apart", ["thread", "process"])

@@ -39,6 +39,8 @@ class Sampling:
         top_k: only so many of the most probable tokens; 0 takes all.
         stop: texts that end the answer and are not part of it.
         seed: makes sampling repeatable.
+        json_schema: a JSON Schema, as JSON, that the answer keeps to where the engine can see to
+            that; none when empty.
     """
 
     max_tokens: int = 256
@@ -50,6 +52,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ignore_eos: bool = False
+    json_schema: str = ""
 
 
 @crossing

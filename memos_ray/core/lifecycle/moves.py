@@ -26,7 +26,7 @@ class Cause(StrEnum):
     `REQUEST`: a caller asked for it. The others are the lifecycle's own: `LIFESPAN`, its time
     is over; `DECAY`, it has lost its heat; `UNUSED`, nobody has read it for long; `RETENTION`, it
     was deleted or expired long enough ago; `BRANCH`, the branch that it belongs to has ended, or
-    what it was taken over from has been erased.
+    what it was taken over from has been erased; `LINEAGE`, it follows what it was extracted from.
     """
 
     REQUEST = "request"
@@ -35,3 +35,4 @@ class Cause(StrEnum):
     UNUSED = "unused"
     RETENTION = "retention"
     BRANCH = "branch"
+    LINEAGE = "lineage"

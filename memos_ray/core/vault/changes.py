@@ -49,6 +49,8 @@ CHANGES = {
 _OF_AGE = {
     Move.ARCHIVE: Change.ARCHIVE,
     Move.EXPIRE: Change.EXPIRE,
+    Move.DELETE: Change.DELETE,
+    Move.RESTORE: Change.RESTORE,
 }
 _MACHINE_MADE = (Origin.INFERENCE, Origin.CONVERSION)
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import orjson
+
+from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.changes import CHANGES, Revision
-from memos_ray.core.vault.log import ERASE
+from memos_ray.core.vault.log import ERASE, Event
 from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Update
 
 Detail = dict[str, str | int | float | bool | None]
+
+DERIVE = "derive"
+"""The operation in the log that tells of a memory what was extracted from it."""
+
+DERIVED = "memory"
+"""In the entry of `DERIVE`: the id of what was extracted."""
+
+EXTRACT = "extract"
+"""In the entry of a creation: that a model is to read the memory, and with which rights."""
 
 
 def verb_of(operation: Operation) -> str:
@@ -33,3 +45,25 @@ def move_told(operation: Revision, head: MemCube, cube: MemCube | None) -> Detai
         return {}
     cause = operation.cause if isinstance(operation, Age) else Cause.REQUEST
     return {"from": head.state.value, "to": to.value if to else None, "cause": cause.value}
+
+
+def extraction_told(context: CallContext) -> Detail:
+    """Marks a creation for extraction, with what else the entry does not say of the caller."""
+    principal = context.principal
+    return {EXTRACT: orjson.dumps([principal.roles, principal.scopes]).decode()}
+
+
+def extraction_wanted(event: Event) -> CallContext | None:
+    """Returns with whose rights a new memory is to be read; nothing when nobody asked for that."""
+    told = event.detail.get(EXTRACT)
+    if not isinstance(told, str):
+        return None
+    roles, scopes = orjson.loads(told)
+    principal = Principal(
+        event.tenant,
+        event.principal,
+        tuple(roles),
+        event.credential,
+        tuple(Action(scope) for scope in scopes),
+    )
+    return CallContext(principal, event.purpose, event.role, event.application, event.request_id)

@@ -188,10 +188,11 @@ class Archive:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Moves a memory on by its age and use. The lifecycle's own; no caller may ask for it.
+    """Moves a memory on by its age and use, or with what it was made of. No caller may ask for it.
 
     Attributes:
-        move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`.
+        move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`; for
+            `Cause.LINEAGE` `DELETE`, `RESTORE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
@@ -227,6 +228,9 @@ class Write:
         retried: an earlier attempt may have had its effect: a minted id that is there already is
             then this write's own.
         branched_at: of a write in a branch, the moment of which it takes over what it changes.
+        extract: whether a model is to read the new memory for facts, behind the log.
+        derived_from: memories that the new one says something of, by id and version. Unless each is
+            at that version still, nothing is written; of each the log has an entry about it.
     """
 
     namespace: str
@@ -235,6 +239,8 @@ class Write:
     reason: str | None = None
     retried: bool = False
     branched_at: datetime | None = None
+    extract: bool = False
+    derived_from: tuple[tuple[str, int], ...] = ()
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

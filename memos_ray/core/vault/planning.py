@@ -24,7 +24,14 @@ from memos_ray.core.cube.payload import ArchivedRef
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
-from memos_ray.core.vault.entries import Detail, move_told, verb_of
+from memos_ray.core.vault.entries import (
+    DERIVE,
+    DERIVED,
+    Detail,
+    extraction_told,
+    move_told,
+    verb_of,
+)
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
     Age,
@@ -50,6 +57,7 @@ from memos_ray.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
     UnavailableError,
+    VersionConflictError,
 )
 
 _ACTIONS: Mapping[type[Operation], Action] = {
@@ -127,6 +135,7 @@ def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Ne
         minted = isinstance(write.operation, Create) and write.operation.id is None
         if not (minted and trust_minted) or write.retried:
             heads.add(key)
+        heads.update(CubeKey(principal.tenant, cube_id) for cube_id, _ in write.derived_from)
         if (number := target_of(write.operation)) is not None:
             targets.add((key, number))
         if write.idempotency_key is not None:
@@ -220,7 +229,9 @@ class Planner:
         detail: Detail = {}
         if isinstance(operation, Create):
             namespace = write.namespace
+            self._check_sources(write, context.principal.tenant)
             cube, facets = self._create(context, write, operation, key)
+            detail = extraction_told(context) if write.extract else {}
         else:
             head = self._head(write, key)
             namespace, cube = head.namespace, self._revise(context, write, operation, head)
@@ -231,6 +242,7 @@ class Planner:
             storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
         lsn = self._log(context, write, namespace, Outcome.DONE, cube, detail)
+        self._tell_sources(write, key.id)
         if cube is None:
             del self.heads[key]
             self._cubes = [c for c in self._cubes if CubeKey(c[0].tenant, c[0].id) != key]
@@ -264,6 +276,26 @@ class Planner:
         if key in self.heads:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
         return cube, facets
+
+    def _check_sources(self, write: Write, tenant: str) -> None:
+        for cube_id, number in write.derived_from:
+            head = self.heads.get(CubeKey(tenant, cube_id))
+            if head is None or head.version.number != number:
+                raise VersionConflictError("a source has moved on", cube_id=cube_id)
+
+    def _tell_sources(self, write: Write, derived: str) -> None:
+        made = self._events[-1]
+        for cube_id, number in write.derived_from:
+            self._events.append(
+                replace(
+                    made,
+                    lsn=self._next_lsn(),
+                    operation=DERIVE,
+                    cube_id=cube_id,
+                    version=None,
+                    detail={DERIVED: derived, "of": number},
+                )
+            )
 
     def _head(self, write: Write, key: CubeKey) -> MemCube:
         head = self.heads.get(key)

@@ -40,6 +40,8 @@ class Derived(StrEnum):
     """What a principal has said of it."""
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
+    EXTRACTED = "extracted"
+    """The memories that a model has extracted from it, should there be any."""
 
 
 @crossing

@@ -39,6 +39,7 @@ class ShardStatus:
         kv_bytes: of KV caches in the object store.
         kv_rest_bytes: of KV caches at rest, as files.
         conversations: how many are kept.
+        extraction_queued: jobs of extraction that are not done and not parked.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ShardStatus:
     rss_bytes: int
     vector_store: str
     counters: dict[str, int]
+    extraction_queued: int = 0
 
 
 @crossing

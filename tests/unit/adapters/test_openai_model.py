@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.core.generation import (
@@ -31,109 +28,32 @@ from memos_ray.errors import (
     UnavailableError,
 )
 from memos_ray.testing.http_door import http_door
-from memos_ray.testing.http_server import http_server
 from memos_ray.testing.models import QuotingModel
+from memos_ray.testing.openai_endpoint import (
+    OPENING,
+    Endpoint,
+    Reply,
+    openai_endpoint,
+    said,
+)
 from memos_ray.testing.rest_door import problem_in, rest_door
 from memos_ray.testing.waiting import eventually
 
 SECRET = "sk-walrus-key"
 CANARY = "walrus"
 NOBODY = "http://127.0.0.1:1/v1"
-USAGE = {
-    "choices": [],
-    "usage": {
-        "prompt_tokens": 11,
-        "completion_tokens": 5,
-        "prompt_tokens_details": {"cached_tokens": 4},
-    },
-}
-
-
-def said(text: str, finish: str | None = None) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
-
-
-OPENING = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
-GOOD = (OPENING, said("one "), said("two"), said("", "stop"), USAGE, "[DONE]")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the endpoint does with one request: an error, or events and then an end of some kind."""
-
-    events: Sequence[Any] = GOOD
-    then: str = "end"
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-
-
-@dataclass
-class Endpoint:
-    """Follows a script, a reply for each request; the last one is for all that follow.
-
-    Attributes:
-        asked: path, headers and body of every request.
-        left: requests whose caller went away before the end.
-    """
-
-    script: list[Reply] = field(default_factory=lambda: [Reply()])
-    asked: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
-    left: int = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message["body"]
-            more = message["more_body"]
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.asked.append((scope["path"], headers, json.loads(body)))
-        reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if reply.status != 200:
-            await self._start(send, reply, "application/json")
-            refusal = reply.body
-            written = refusal if isinstance(refusal, bytes) else json.dumps(refusal).encode()
-            await send({"type": "http.response.body", "body": written})
-            return
-        await self._start(send, reply, "text/event-stream")
-        for event in reply.events:
-            line = event if isinstance(event, str) else json.dumps(event)
-            chunk = f": alive\n\ndata: {line}\n\n".encode()
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if reply.then == "break":
-            raise ConnectionResetError
-        if reply.then == "hang":
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            self.left += 1
-            return
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _start(self, send: Send, reply: Reply, kind: str) -> None:
-        headers = {"content-type": kind, **reply.headers}
-        lines = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": reply.status, "headers": lines})
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, Endpoint]]:
-    @asynccontextmanager
-    async def opening() -> AsyncIterator[tuple[ASGIApp, Endpoint]]:
-        endpoint = Endpoint()
-        yield endpoint, endpoint
-
-    with http_server(opening()) as found:
+    with openai_endpoint() as found:
         yield found
 
 
 @pytest.fixture
 def endpoint(server: tuple[str, Endpoint]) -> Endpoint:
-    found = server[1]
-    found.script, found.left = [Reply()], 0
-    found.asked.clear()
-    return found
+    server[1].reset()
+    return server[1]
 
 
 @asynccontextmanager
@@ -148,7 +68,7 @@ async def opened(url: str, **changes: Any) -> AsyncIterator[OpenAIModel]:
 
 @pytest.fixture
 async def model(server: tuple[str, Endpoint]) -> AsyncIterator[OpenAIModel]:
-    async with opened(f"{server[0]}/v1") as made:
+    async with opened(server[0]) as made:
         yield made
 
 
@@ -198,7 +118,7 @@ async def test_what_is_asked_for_is_passed_on(
         stop=("a", "b"),
         seed=3,
     )
-    async with opened(f"{server[0]}/v1/", limit_field="max_completion_tokens") as model:
+    async with opened(f"{server[0]}/", limit_field="max_completion_tokens") as model:
         await whole(model.chat(request(sampling=sampling)))
         await whole(model.chat(request(sampling=sampling, template=False)))
         with pytest.raises(InvalidInputError, match="top_k"):
@@ -211,6 +131,14 @@ async def test_what_is_asked_for_is_passed_on(
         assert (body["temperature"], body["top_p"], body["seed"]) == (0.0, 0.5, 3)
         assert (body["presence_penalty"], body["frequency_penalty"]) == (1.0, -1.0)
         assert body["stop"] == ["a", "b"]
+
+
+async def test_a_schema_of_the_answer_is_passed_on(endpoint: Endpoint, model: OpenAIModel) -> None:
+    sampling = Sampling(max_tokens=9, json_schema='{"type": "object"}')
+    await whole(model.chat(request(sampling=sampling)))
+    ((_, _, body),) = endpoint.asked
+    schema = {"name": "answer", "strict": True, "schema": {"type": "object"}}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
 
 
 async def test_ends_of_answers(endpoint: Endpoint, model: OpenAIModel) -> None:
@@ -359,7 +287,7 @@ async def test_nobody_waits_for_ever(
     server: tuple[str, Endpoint], endpoint: Endpoint, limit: str, events: list[Any]
 ) -> None:
     endpoint.script = [Reply(events, "hang")]
-    async with opened(f"{server[0]}/v1", **{limit: 0.2}) as model:
+    async with opened(server[0], **{limit: 0.2}) as model:
         with pytest.raises(DeadlineExceededError):
             await whole(model.chat(request()))
         await eventually(lambda: endpoint.left == 1)
@@ -368,7 +296,7 @@ async def test_nobody_waits_for_ever(
 
 async def test_there_is_room_for_so_many(server: tuple[str, Endpoint], endpoint: Endpoint) -> None:
     endpoint.script = [Reply([said("one ")], "hang"), Reply()]
-    async with opened(f"{server[0]}/v1", at_once=1, waiting=1) as model:
+    async with opened(server[0], at_once=1, waiting=1) as model:
         first = model.chat(request())
         await anext(first)
         second = asyncio.create_task(whole(model.chat(request())))
@@ -383,7 +311,7 @@ async def test_there_is_room_for_so_many(server: tuple[str, Endpoint], endpoint:
 
 async def test_waiting_for_a_turn_counts(server: tuple[str, Endpoint], endpoint: Endpoint) -> None:
     endpoint.script = [Reply([said("one ")], "hang"), Reply()]
-    async with opened(f"{server[0]}/v1", at_once=1, waiting=1, answer_s=0.2) as model:
+    async with opened(server[0], at_once=1, waiting=1, answer_s=0.2) as model:
         first = model.chat(request())
         await anext(first)
         with pytest.raises(DeadlineExceededError):
@@ -419,7 +347,7 @@ async def test_the_endpoints_wish_for_a_pause_reaches_the_caller(
     server: tuple[str, Endpoint], endpoint: Endpoint, tmp_path: Path
 ) -> None:
     endpoint.script = [Reply(status=429, headers={"retry-after": "42"})]
-    model = OpenAIModel(base_url=f"{server[0]}/v1", model="remote")
+    model = OpenAIModel(base_url=server[0], model="remote")
     async with rest_door(tmp_path, models={"remote": model}) as door:
         body = {"model": "remote", "messages": [{"role": "user", "content": "x"}]}
         answer = await door.call("POST", "/v1/chat/completions", body)

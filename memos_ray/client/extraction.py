@@ -1,0 +1,90 @@
+"""What a model extracts from memories: `memos.extraction`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from memos_ray.client.arguments import check
+from memos_ray.client.loop_thread import LoopThread
+from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.extraction_models import ExtractionRetried, ExtractionStatus
+
+
+class ExtractionApi(Protocol):
+    """The verbs of extraction; every method raises the errors of `memos_ray.errors`."""
+
+    async def status(self, caller: Caller, namespace: str | None = None) -> ExtractionStatus:
+        """Says how extraction stands."""
+        ...
+
+    async def retry(
+        self, caller: Caller, job: str | None = None, namespace: str | None = None
+    ) -> ExtractionRetried:
+        """Has parked jobs tried again."""
+        ...
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> ExtractionStatus:
+        """Has all that is stored read, or only what is marked."""
+        ...
+
+
+class AsyncExtraction:
+    """What a model extracts from memories that are stored with `extract`."""
+
+    def __init__(self, api: ExtractionApi, caller: Callable[[], Caller]) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def status(self, namespace: str | None = None) -> ExtractionStatus:
+        """Says what was extracted in a namespace, what waits and what was parked.
+
+        Jobs and sources are the caller's own; who administers the namespace sees all.
+        """
+        check(namespace=namespace)
+        return await self._api.status(self._caller(), namespace)
+
+    async def retry(
+        self, job: str | None = None, *, namespace: str | None = None
+    ) -> ExtractionRetried:
+        """Has a parked job tried again, or all of the caller's.
+
+        Raises:
+            NotFoundError: there is no such parked job of the caller's.
+        """
+        check(namespace=namespace)
+        return await self._api.retry(self._caller(), job, namespace)
+
+    async def automate(
+        self, automatic: bool = True, *, namespace: str | None = None
+    ) -> ExtractionStatus:
+        """Has a model read all that is stored in a namespace from now on, or only what is marked.
+
+        Raises:
+            PermissionDeniedError: the caller does not administer the namespace.
+            InvalidInputError: no model is set up.
+        """
+        check(namespace=namespace)
+        return await self._api.automate(self._caller(), namespace, automatic=automatic)
+
+
+class ExtractionVerbs:
+    """What a model extracts from memories; see `AsyncExtraction`."""
+
+    def __init__(self, extraction: AsyncExtraction, loop: LoopThread) -> None:
+        self._async = extraction
+        self._loop = loop
+
+    def status(self, namespace: str | None = None) -> ExtractionStatus:
+        """Says how extraction stands in a namespace; see `AsyncExtraction.status`."""
+        return self._loop.run(self._async.status(namespace))
+
+    def retry(self, job: str | None = None, *, namespace: str | None = None) -> ExtractionRetried:
+        """Has parked jobs tried again; see `AsyncExtraction.retry`."""
+        return self._loop.run(self._async.retry(job, namespace=namespace))
+
+    def automate(self, automatic: bool = True, *, namespace: str | None = None) -> ExtractionStatus:
+        """Has all that is stored read, or only what is marked; see `AsyncExtraction.automate`."""
+        return self._loop.run(self._async.automate(automatic, namespace=namespace))

@@ -1,0 +1,102 @@
+"""What becomes of something extracted when its sources change. Pure; by how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.extraction.drafts import readers_of, visibility_of
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.states import GONE
+from memos_ray.core.vault.operations import Age, Operation, Share, Update, UpdateMode
+
+STALE = "stale"
+"""The attribute of what was extracted from an earlier version of a source."""
+
+_WIDTH = {Visibility.PRIVATE: 0, Visibility.READ_ONLY: 1, Visibility.SHARED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The sources of something extracted, by id.
+
+    Attributes:
+        now: as they are; absent ones are erased.
+        then: as they were read, where that differs from how they are now.
+    """
+
+    now: Mapping[str, MemCube]
+    then: Mapping[str, MemCube]
+
+    def changed(self) -> bool:
+        """Tells whether any of them says something else now."""
+        return any(cube.text != self.now[id].text for id, cube in self.then.items())
+
+
+def due(derived: MemCube, sources: Sources) -> Operation | None:
+    """Returns what is to be done about something extracted.
+
+    An erased source takes all with it that was extracted from it, a deleted one for as long as it
+    is deleted, whatever other sources there are: no word of it is to stay. Of a changed one, what
+    was extracted is marked. Of one that is less open than before, nothing stays more open.
+    """
+    ids = ids_of(derived)
+    if any(id not in sources.now for id in ids):
+        return _follows(derived, Move.ERASE)
+    cubes = [sources.now[id] for id in ids]
+    gone = any(cube.state in GONE for cube in cubes)
+    if derived.state in GONE:
+        return _follows(derived, Move.RESTORE) if not gone and _by_lineage(derived) else None
+    if gone:
+        return _follows(derived, Move.DELETE)
+    narrower = _narrowed(derived, cubes)
+    if narrower is not None:
+        return narrower
+    stale = sources.changed()
+    if stale == (derived.descriptive.attributes.get(STALE) is True):
+        return None
+    return Update(
+        derived.id,
+        UpdateMode.MERGE,
+        attributes={STALE: stale},
+        expected=derived.version.number,
+    )
+
+
+def deleted(derived: MemCube) -> Age:
+    """What is done where a narrower derivation cannot be had: it goes with its openness."""
+    return _follows(derived, Move.DELETE)
+
+
+def ids_of(derived: MemCube) -> tuple[str, ...]:
+    """Returns the ids of the memories that something was extracted from."""
+    return tuple(one.cube_id for one in derived.descriptive.sources if one.cube_id is not None)
+
+
+def _follows(derived: MemCube, move: Move) -> Age:
+    return Age(derived.id, move, Cause.LINEAGE, derived.version.number)
+
+
+def _by_lineage(derived: MemCube) -> bool:
+    info = derived.version
+    return info.change is Change.DELETE and info.reason == Cause.LINEAGE.value
+
+
+def _narrowed(derived: MemCube, cubes: Sequence[MemCube]) -> Share | None:
+    rules = derived.governance
+    visibility = visibility_of(cubes)
+    wider = _WIDTH[rules.visibility] > _WIDTH[visibility]
+    readers = set(readers_of(cubes))
+    # Where all may read a source, naming a reader opens nothing of it.
+    closed = any(cube.governance.visibility is Visibility.PRIVATE for cube in cubes)
+    extra = tuple(name for name in rules.readers if closed and name not in readers)
+    if not (wider or extra):
+        return None
+    return Share(
+        derived.id,
+        visibility=visibility if wider else None,
+        remove=extra,
+        expected=derived.version.number,
+    )

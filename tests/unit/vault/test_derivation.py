@@ -1,0 +1,84 @@
+"""READ-3: marks of what is to be read, and writes that rest on other memories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from memos_ray.core.access.context import Action, CallContext, Principal
+from memos_ray.core.cube.cube import Change, State
+from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.vault.changes import revise
+from memos_ray.core.vault.entries import DERIVE, extraction_wanted, verb_of
+from memos_ray.core.vault.log import ERASE, CubeKey
+from memos_ray.core.vault.operations import Age, Create, Write, Written
+from memos_ray.core.vault.planning import Submission, needs
+from memos_ray.errors import VersionConflictError
+from memos_ray.testing.cubes import START, make_cube, next_version
+from tests.unit.vault.test_planning import ANN, planner
+
+SOURCE = make_cube(id="c-1")
+
+
+def derived(*of: tuple[str, int], context: CallContext = ANN) -> Submission:
+    create = Create(Plaintext("x"), id="d-1")
+    return Submission(context, Write("notes", create, derived_from=of))
+
+
+def test_READ_3_the_log_tells_who_may_have_a_new_memory_read() -> None:
+    principal = Principal("acme", "user:ann", ("clerk", "boss"), "key:k-1", (Action.READ,))
+    context = replace(ANN, principal=principal)
+    plan = planner()
+    write = Write("notes", Create(Plaintext("x"), id="c-9"), extract=True)
+    assert isinstance(plan.add(Submission(context, write)), Written)
+    (event,) = plan.commit().events
+    wanted = extraction_wanted(event)
+    assert wanted is not None and wanted == replace(context, policy=0, hops=0)
+
+
+def test_READ_3_what_is_not_marked_is_not_read() -> None:
+    plan = planner()
+    plan.add(Submission(ANN, Write("notes", Create(Plaintext("x"), id="c-9"))))
+    (event,) = plan.commit().events
+    assert extraction_wanted(event) is None
+
+
+def test_READ_3_a_derived_memory_is_told_of_in_the_log_of_its_sources() -> None:
+    other = make_cube(id="c-2")
+    submission = derived(("c-1", 1), ("c-2", 1))
+    assert needs([submission]).heads >= {CubeKey("acme", "c-1"), CubeKey("acme", "c-2")}
+    plan = planner([SOURCE, other])
+    assert isinstance(plan.add(submission), Written)
+    commit = plan.commit()
+    assert [cube.id for cube in commit.cubes] == ["d-1"]
+    told = [(event.lsn, event.operation, event.cube_id) for event in commit.events]
+    assert told == [(11, "create", "d-1"), (12, DERIVE, "c-1"), (13, DERIVE, "c-2")]
+    assert commit.cubes[0].version.lsn == 11
+    assert commit.events[1].detail == {"memory": "d-1", "of": 1}
+
+
+@pytest.mark.parametrize("heads", [[], [next_version(SOURCE)]])
+def test_READ_3_nothing_is_made_of_a_source_that_has_moved_on(heads: list[object]) -> None:
+    plan = planner(heads)  # type: ignore[arg-type]
+    assert isinstance(plan.add(derived(("c-1", 1))), VersionConflictError)
+    assert plan.commit().events == ()
+
+
+@pytest.mark.parametrize(
+    ("move", "verb", "state"),
+    [
+        (Move.DELETE, Change.DELETE.value, State.DELETED),
+        (Move.RESTORE, Change.RESTORE.value, State.ACTIVATED),
+        (Move.ERASE, ERASE, None),
+    ],
+)
+def test_READ_3_what_was_extracted_moves_with_its_source(
+    move: Move, verb: str, state: State | None
+) -> None:
+    head = SOURCE if move is not Move.RESTORE else replace(SOURCE, state=State.DELETED)
+    operation = Age("c-1", move, Cause.LINEAGE, 1)
+    assert verb_of(operation) == verb
+    found = revise(operation, head, author="service:extraction", now=START, reason=None)
+    assert (found.state if found else None) is state
