@@ -106,7 +106,7 @@ def routes() -> str:
     # Nothing is asked, so that nothing need stand behind the door.
     nothing: Any = None
     unused: Doorway = object.__new__(Doorway)
-    unused.chats = ChatService(nothing, nothing, nothing, {})
+    unused.chats = ChatService(nothing, nothing, nothing, {}, nothing)
     document = create_app(unused, Settings()).openapi()
     rows = (
         (

@@ -44,10 +44,24 @@ class BodyCache:
         self._bodies.move_to_end((partition, key))
         return decode(body)
 
-    def put(self, partition: int, cube: MemCube, generation: int) -> None:
-        """Caches a head that was read while the partition was at `generation`."""
-        if generation == self.generation(partition):
-            self._store((partition, CubeKey(cube.tenant, cube.id)), wire.to_json(cube))
+    def touch(self, partition: int, key: CubeKey) -> bool:
+        """Tells whether a head is cached, and has it stay as if it had been used."""
+        held = (partition, key) in self._bodies
+        if held:
+            self._bodies.move_to_end((partition, key))
+        return held
+
+    def put(self, partition: int, cube: MemCube, generation: int) -> int:
+        """Caches a head that was read while the partition was at `generation`.
+
+        Returns:
+            The bytes that it takes; 0 when it is out of date already.
+        """
+        if generation != self.generation(partition):
+            return 0
+        body = wire.to_json(cube)
+        self._store((partition, CubeKey(cube.tenant, cube.id)), body)
+        return len(body) + _OVERHEAD_BYTES
 
     def apply(self, commit: Commit) -> None:
         """Drops what a commit has changed."""

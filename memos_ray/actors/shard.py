@@ -18,6 +18,7 @@ from memos_ray.actors.organise_doors import OrganiseDoors
 from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.past import PastDoors
+from memos_ray.actors.preloading import PreloadBudget, Preloader
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.residency import Place, Residency
@@ -96,7 +97,15 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             executor=self._executor,
         )
         judged = Judged(self._reader, self._guard, self._usage, self.write)
-        self._activation = activation_memory(parts, self._executor, judged)
+        preloader = Preloader(
+            PreloadBudget(parts.settings.preload_memories, parts.settings.preload_bytes),
+            store=parts.store,
+            residency=self._residency,
+            bodies=self._bodies,
+            executor=self._executor,
+            pressing=lambda: self._pressure.pressing,
+        )
+        self._activation = activation_memory(parts, self._executor, judged, preloader)
         prefill_s = self._activation.prefill_s
         self._parameter = parameter_memory(parts, self._executor, judged, prefill_s)
         self._receipts = Receipts(

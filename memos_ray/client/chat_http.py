@@ -96,6 +96,7 @@ def _event(chunk: ChatChunk) -> ChatEvent:
         usage=_usage(chunk.usage),
         stored=memory.stored if memory is not None and not first else None,
         store_error=memory.store_error if memory is not None else None,
+        explanation=memory.explanation if memory is not None else None,
     )
 
 

@@ -85,6 +85,16 @@ class VaultSettings(Section):
     conversation_bytes: Positive = Field(
         32 << 20, description="RAM budget of a shard for what conversations were computed as."
     )
+    preload_memories: int = Field(
+        64,
+        ge=0,
+        le=1024,
+        description="Memories that are brought into memory for the next turn of a conversation; 0 "
+        "for none.",
+    )
+    preload_bytes: Positive = Field(
+        1 << 20, description="Most bytes of them that are fetched for one turn."
+    )
     usage_flush_s: Seconds = Field(5.0, description="How often usage and access logs are flushed.")
     reply_ttl_s: Seconds = Field(
         7 * 86_400.0, description="How long an idempotency key is remembered."

@@ -95,7 +95,9 @@ class Doorway:
         self.pipelines = PipelineService(authenticator, backend.pipelines)
         self.organising = OrganisingService(router=router, authenticator=authenticator, clock=clock)
         self.lifecycle = LifecycleService(authenticator, backend.lifecycle, self.memories, clock)
-        self.chats = ChatService(authenticator, self.memories, self.activation, backend.models)
+        self.chats = ChatService(
+            authenticator, self.memories, self.activation, backend.models, clock
+        )
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
         self.admin = AdminService(authenticator, self._guard, backend.governance)
 

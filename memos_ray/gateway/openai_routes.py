@@ -169,4 +169,9 @@ async def _cards(doorway: Doorway, caller: Caller, namespaces: Sequence[str]) ->
 
 
 def _report(answer: ChatAnswer) -> MemoryReport:
-    return MemoryReport(used=answer.memories, stored=answer.stored, store_error=answer.store_error)
+    return MemoryReport(
+        used=answer.memories,
+        stored=answer.stored,
+        store_error=answer.store_error,
+        explanation=answer.explanation,
+    )
