@@ -16,6 +16,7 @@ from memos_ray.actors.organising_book import OrganisingBook, settled
 from memos_ray.actors.promoting import Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.turns import FairGate
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
@@ -32,6 +33,7 @@ from memos_ray.core.organising import (
     statements,
     writes_of,
 )
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import CubeKey, Event
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
@@ -73,7 +75,10 @@ class Organiser:
         clock: ClockPort,
         executor: Executor,
         write: Writing,
+        turns: FairGate,
     ) -> None:
+        """Takes the turns of whatever keeps the event loop busy."""
+        self._turns = turns
         self.book = OrganisingBook(store, executor)
         self._store = store
         self._residency = residency
@@ -175,10 +180,11 @@ class Organiser:
         if index is None:
             return
         setting = cube.descriptive.setting
-        # A turn is nothing's duplicate.
-        near = index.alike(cube.id, _ALIKE) if setting.position is None else []
-        for statement in statements(cube.text, setting.speaker):
-            near += index.worded(statement.cues, _RIVALS)
+        async with self._turns.turn(place.tenant, Priority.BACKGROUND):
+            # A turn is nothing's duplicate.
+            near = index.alike(cube.id, _ALIKE) if setting.position is None else []
+            for statement in statements(cube.text, setting.speaker):
+                near += index.worded(statement.cues, _RIVALS)
         keys = [CubeKey(cube.tenant, id) for id in dict.fromkeys(near) if id != cube.id]
         if not keys:
             return
@@ -196,7 +202,7 @@ class Organiser:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
-        context = CallContext(Principal(place.tenant, principal), application="organiser")
+        context = CallContext(Principal(place.tenant, principal), application="organiser").aside()
         try:
             await self.settle(place, context, proposal.id, accept=True)
         except MemosError as error:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.turns import FairGate
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.scheduling import AnsweredPrompt
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.scheduling.working_set import CoUse, Foresight, Near, WorkingSet
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import MemosError
@@ -100,6 +102,7 @@ class Preloader:
         bodies: BodyCache,
         executor: Executor,
         pressing: Callable[[], bool],
+        turns: FairGate,
         foresight: Foresight | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
@@ -109,6 +112,7 @@ class Preloader:
         self._bodies = bodies
         self._executor = executor
         self._courtesy = Courtesy(pressing)
+        self._turns = turns
         self._foresight = foresight or Foresight()
         self._sessions: OrderedDict[SessionKey, _Session] = OrderedDict()
         self._co_use: OrderedDict[Place, CoUse] = OrderedDict()
@@ -186,7 +190,8 @@ class Preloader:
             await self._courtesy.turn()
             index = await self._residency.index(place, self._courtesy)
             session.near.ask = None if index is None else index.beside
-            wanted = session.working_set.next_turn(self._budget.memories)
+            async with self._turns.turn(place.tenant, Priority.BACKGROUND):
+                wanted = session.working_set.next_turn(self._budget.memories)
             # An index must not outlive its eviction here.
             session.near.ask = None
             session.ready, fetched = await self._loaded(place, wanted)

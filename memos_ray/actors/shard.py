@@ -31,6 +31,7 @@ from memos_ray.actors.shard_parts import (
 )
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.transactions import settled
+from memos_ray.actors.turns import FairGate
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
@@ -76,6 +77,8 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             executor=self._executor,
             budget_bytes=parts.settings.resident_bytes,
         )
+        # Of the event loop: one piece of work has it at a time, whatever the order is.
+        self._turns = FairGate(1)
         self._searcher = Searcher(
             store=parts.store,
             vectors=parts.vectors,
@@ -85,6 +88,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             settings=parts.retrieval,
             new_index=self._new_index,
             executor=self._executor,
+            turns=self._turns,
         )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
@@ -104,6 +108,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             bodies=self._bodies,
             executor=self._executor,
             pressing=lambda: self._pressure.pressing,
+            turns=self._turns,
         )
         self._activation = activation_memory(parts, self._executor, judged, preloader)
         prefill_s = self._activation.prefill_s
@@ -125,6 +130,7 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             clock=parts.clock,
             executor=self._executor,
             write=self.write,
+            turns=self._turns,
         )
         self._upkeep = Upkeep(
             store=parts.store,
@@ -277,7 +283,10 @@ class VaultShard(ModelDoors, OrganiseDoors, LifecycleDoors, PastDoors):
             rss_bytes=self._parts.probe.rss_bytes(),
             vector_store="off" if self._parts.vectors is None else "on",
             counters=dict(
-                self._counters + self._activation.counters + self._parameter.proposals.counters
+                self._counters
+                + self._turns.counters
+                + self._activation.counters
+                + self._parameter.proposals.counters
             ),
         )
 

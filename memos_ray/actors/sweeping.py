@@ -11,11 +11,13 @@ from concurrent.futures import Executor
 from memos_ray.actors.courtesy import Courtesy, Pressure
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.shard_parts import ShardParts
+from memos_ray.actors.turns import FairGate
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.reports import FAILED, HELD, SweepReport, SweepRequest
 from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -35,6 +37,7 @@ class LifecycleDoors(ABC):
     _pressure: Pressure
     _upkeep: Upkeep
     _counters: Counter[str]
+    _turns: FairGate
 
     @abstractmethod
     async def _serve(self, partition: int) -> OwnedPartition:
@@ -71,14 +74,15 @@ class LifecycleDoors(ABC):
         now = self._parts.clock.now()
         moves = Counter[str]()
         due: list[tuple[MemCube, Verdict]] = []
-        for cube in page:
-            verdict = decide(cube, now, request.rules)
-            if verdict is None:
-                continue
-            if verdict.held:
-                moves[HELD] += 1
-            else:
-                due.append((cube, verdict))
+        async with self._turns.turn(LIFECYCLE, Priority.BACKGROUND):
+            for cube in page:
+                verdict = decide(cube, now, request.rules)
+                if verdict is None:
+                    continue
+                if verdict.held:
+                    moves[HELD] += 1
+                else:
+                    due.append((cube, verdict))
         outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in due])
         for (_, verdict), outcome in zip(due, outcomes, strict=True):
             done = isinstance(outcome, Written)
@@ -97,6 +101,6 @@ def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
 
 
 def _submission(cube: MemCube, verdict: Verdict) -> Submission:
-    context = CallContext(Principal(cube.tenant, LIFECYCLE))
+    context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
     operation = Age(cube.id, verdict.move, verdict.cause, cube.version.number)
     return Submission(context, Write(cube.namespace, operation, reason=verdict.cause.value))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.scheduling.fairness import FairQueue
+from memos_ray.core.scheduling.fairness import FairQueue, priority_of
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
@@ -52,8 +52,9 @@ class PartitionWriter:
     """Turns concurrent writes to one partition into few durable transactions.
 
     A write that finds the writer idle is committed at once; writes that arrive during a commit
-    share the next one, up to `batch` of them. Tenants take turns for it, and calls that have one
-    share it fairly, so a bulk load spans several and does not hold up a lone write.
+    share the next one, up to `batch` of them. Tenants take turns for it, background work behind the
+    rest, and calls that have one share it fairly, so a bulk load spans several and does not hold up
+    a lone write.
 
     Invariants: one transaction at a time; the writes of one call keep their order; a call is
     answered only after its transactions are durable and `on_commit` has seen them; when a
@@ -189,7 +190,8 @@ class PartitionWriter:
         return self._alone is not None or len(self._waiting) > 0
 
     def _wait(self, call: _Call) -> None:
-        self._waiting.push(call.submissions[0].context.principal.tenant, call)
+        context = call.submissions[0].context
+        self._waiting.push(context.principal.tenant, call, priority=priority_of(context))
 
     def _take_group(self) -> list[_Slice]:
         calls = [self._next()]

@@ -218,6 +218,11 @@ class LimitSettings(Section):
         description="Searches that a process has under way at once; others wait, and tenants take "
         "turns. One tenant has at most three quarters of these places.",
     )
+    embeddings_at_once: Positive | None = Field(
+        None,
+        description="Queries that a process reads and embeds at once, in the same turns; as many "
+        "as it has processors when absent. More is better where an endpoint embeds.",
+    )
     tenant_calls_per_s: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Calls of one tenant a second, in each process; no limit when absent."
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from memos_ray.actors.turns import FairGate
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube import filters
@@ -23,6 +25,7 @@ from memos_ray.core.cube.predicate import (
     any_of,
 )
 from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
+from memos_ray.core.scheduling.fairness import priority_of
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
@@ -51,10 +54,14 @@ class MemorySearch:
         self._embedder = embedder
         self._clock = clock
         self._limits = limits
+        # Of the processor: more at once would only hold each other up, and the calls of others.
+        self._turns = FairGate(limits.embeddings_at_once or os.cpu_count() or 1)
 
     async def search(self, context: CallContext, query: SearchQuery) -> SearchResult:
         """Finds memories in one or several namespaces."""
-        understood = understand(query, self._clock.now())
+        async with self._turns.turn(context.principal.tenant, priority_of(context)):
+            understood = understand(query, self._clock.now())
+            embedded = await self._embed(understood)
         names = tuple(dict.fromkeys(understood.namespaces or (context.principal.id,)))
         digest = paging.query_digest(
             "search",
@@ -72,7 +79,6 @@ class MemorySearch:
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
-        embedded = await self._embed(understood)
         token = paging.decode_token(query.token)
         single = len(names) == 1
         request = SearchRequest(

@@ -58,6 +58,7 @@ class CallContext:
             further on must know at least that one, so that no call meets an older policy than the
             one before it.
         hops: sequential remote calls made so far, for the hop budgets.
+        background: whether nobody waits for it, so that what somebody waits for goes first.
     """
 
     principal: Principal
@@ -67,6 +68,11 @@ class CallContext:
     request_id: str = ""
     policy: int = 0
     hops: int = 0
+    background: bool = False
+
+    def aside(self) -> CallContext:
+        """Returns the context for work that nobody waits for."""
+        return replace(self, background=True)
 
     def hop(self) -> CallContext:
         """Returns the context for one more remote call."""
