@@ -10,6 +10,7 @@ except where a section says so. Every section runs in a process of its own:
     resident    RAM of a memory in a resident namespace
     doors       adds and searches through the SDK and REST, without and with embedding
     users       searches in one user's memories while more and more users share the shard
+    noisy       searches of a tenant alone, and beside another with ten times the load
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
 `--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
@@ -22,7 +23,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, resident, shard, users
+from benchmarks.latency import adds, doors, idle, noisy, resident, shard, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -52,6 +53,10 @@ def _users(chosen: argparse.Namespace) -> object:
     return isolated(users.measure, chosen.users, chosen.per_user)
 
 
+def _noisy(chosen: argparse.Namespace) -> object:
+    return isolated(noisy.measure, chosen.noisy_size, chosen.noisy_s)
+
+
 def _idle(chosen: argparse.Namespace) -> object:
     return idle.measure()
 
@@ -62,6 +67,7 @@ SECTIONS: dict[str, Section] = {
     "resident": _resident,
     "doors": _doors,
     "users": _users,
+    "noisy": _noisy,
     "idle": _idle,
 }
 
@@ -83,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--door-sizes", nargs="+", type=int, default=[600, 6_000, 100_000])
     made.add_argument("--embedded-sizes", nargs="+", type=int, default=[600, 6_000])
     made.add_argument("--users", nargs="+", type=int, default=[100, 1_000])
+    made.add_argument("--noisy-size", type=int, default=6_000)
+    made.add_argument("--noisy-s", type=float, default=20.0)
     made.add_argument("--per-user", type=int, default=100)
     return made
 

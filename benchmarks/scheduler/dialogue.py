@@ -10,10 +10,10 @@ from benchmarks.scheduler.traces import Item, Step, Trace, cached
 from memos_ray.core.generation import estimated_tokens
 from memos_ray.core.reader.dialogue import parse_conversations
 from memos_ray.core.reader.questions import read_questions
-from memos_ray.core.scheduling.working_set import CoUse, WorkingSet, beside
+from memos_ray.core.retrieval import IndexedMemory, ResidentIndex
+from memos_ray.core.scheduling.working_set import CoUse, Foresight, WorkingSet
 
 _PAUSE_S = 30.0
-_REACH = 24
 PRELOADED = 64
 """Memories that are loaded for the next turn: about 2,000 tokens of LoCoMo."""
 
@@ -33,19 +33,21 @@ def trace_of(content: bytes) -> Trace:
     return steps
 
 
-def preloading(content: bytes, limit: int = PRELOADED) -> dict[str, float]:
+def preloading(
+    content: bytes, limit: int = PRELOADED, foresight: Foresight | None = None
+) -> dict[str, float]:
     """Measures how often what a question needs was loaded before it was asked.
 
-    Each question's gold turns count as used once it is answered.
+    Each question's gold turns count as used once it is answered. A shard forecasts by the same
+    classes; who stands beside whom is asked of a resident index, as there.
 
     Returns:
         `hit_rate` of the forecast, and `last_used_rate` of as many memories that were used last.
     """
     needed = hits = lasting = memories = 0
-    for _, turns, asked in _conversations(content):
-        order = [str(turn["id"]) for turn in turns]
-        memories += len(order)
-        session = WorkingSet(beside(order, _REACH), CoUse())
+    for name, turns, asked in _conversations(content):
+        memories += len(turns)
+        session = WorkingSet(_index(name, turns).beside, CoUse(), foresight)
         last: dict[str, None] = {}
         for gold in asked:
             needed += len(gold)
@@ -62,6 +64,25 @@ def preloading(content: bytes, limit: int = PRELOADED) -> dict[str, float]:
         "memories": memories,
         "needed": needed,
     }
+
+
+def _index(name: str, turns: list[dict[str, Any]]) -> ResidentIndex:
+    index = ResidentIndex(1)
+    index.upsert(
+        [
+            IndexedMemory(
+                str(turn["id"]),
+                str(turn.get("text") or ""),
+                {
+                    "conversation": name,
+                    "session": str(turn.get("session") or ""),
+                    "position": place,
+                },
+            )
+            for place, turn in enumerate(turns)
+        ]
+    )
+    return index
 
 
 def _conversations(content: bytes) -> list[tuple[str, list[dict[str, Any]], list[tuple[str, ...]]]]:

@@ -10,6 +10,7 @@ from memos_ray.actors.conversations import ConversationKey, Conversations
 from memos_ray.actors.guard import PolicyGuard
 from memos_ray.actors.kv_caches import KvCaches
 from memos_ray.actors.kv_library import KvLibrary, KvName
+from memos_ray.actors.preloading import Preloader
 from memos_ray.actors.promoting import Promoter, Writing
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place
@@ -21,7 +22,13 @@ from memos_ray.core.activation import CacheReport
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Nothing
-from memos_ray.core.scheduling import AnsweredPrompt, Promoting, PromptStart, Taught
+from memos_ray.core.scheduling import (
+    AnsweredPrompt,
+    Promoting,
+    PromptStart,
+    Taught,
+    conversation_of,
+)
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -42,6 +49,7 @@ class ActivationMemory:
         caches: KvCaches,
         conversations: Conversations,
         library: KvLibrary,
+        preloader: Preloader,
         *,
         reader: RecordReader,
         guard: PolicyGuard,
@@ -55,6 +63,7 @@ class ActivationMemory:
         self._caches = caches
         self._conversations = conversations
         self._library = library
+        self._preloader = preloader
         self._reader = reader
         self._guard = guard
         self._usage = usage
@@ -66,8 +75,8 @@ class ActivationMemory:
 
     @property
     def counters(self) -> Counter[str]:
-        """Hits, misses, builds, loads and evictions of caches."""
-        return self._caches.counters
+        """Hits, misses, builds, loads and evictions of caches, and what was loaded in time."""
+        return self._caches.counters + self._preloader.counters
 
     @property
     def hot_bytes(self) -> int:
@@ -121,6 +130,8 @@ class ActivationMemory:
             state, references, kept = await self._conversations.find(key, visible)
             found = replace(found, conversation=state, references=(*found.references, *references))
             read = [*read, *kept]
+            expected = self._preloader.ready(place, key.principal, conversation_of(session, ()))
+            found = replace(found, expected=tuple(sorted(expected)))
         self._usage.read(
             partition,
             context,
@@ -148,6 +159,7 @@ class ActivationMemory:
             self._conversations.keep(key, kept)
         self._library.asked(place, [cube_id for cube_id, _ in answered.hits])
         self._promoter.note(place, answered)
+        self._preloader.note(place, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
         """Makes a block of memories and its KV cache; see `ShardPort`."""
@@ -192,9 +204,11 @@ class ActivationMemory:
         self._caches.drop(partition)
         self._conversations.drop(partition)
         self._promoter.drop(partition)
+        self._preloader.drop(partition)
 
     async def close(self) -> None:
         """Ends what is under way, and returns when what was to be written is there."""
+        await self._preloader.close()
         await self._conversations.close()
         await self._caches.close()
 

@@ -44,10 +44,23 @@ class BodyCache:
             self._heads.move_to_end((partition, key))
         return head
 
-    def put(self, partition: int, cube: MemCube, generation: int) -> None:
-        """Caches a head that was read while the partition was at `generation`."""
-        if generation == self.generation(partition):
-            self._store((partition, CubeKey(cube.tenant, cube.id)), cube)
+    def touch(self, partition: int, key: CubeKey) -> bool:
+        """Tells whether a head is cached, and has it stay as if it had been used."""
+        held = (partition, key) in self._heads
+        if held:
+            self._heads.move_to_end((partition, key))
+        return held
+
+    def put(self, partition: int, cube: MemCube, generation: int) -> int:
+        """Caches a head that was read while the partition was at `generation`.
+
+        Returns:
+            The bytes that it takes; 0 when it is out of date already.
+        """
+        if generation != self.generation(partition):
+            return 0
+        self._store((partition, CubeKey(cube.tenant, cube.id)), cube)
+        return _size(cube)
 
     def apply(self, commit: Commit) -> None:
         """Drops what a commit has changed."""

@@ -19,7 +19,6 @@ from memos_ray.core.cube.predicate import Everything
 from memos_ray.core.lifecycle.branches import KIND, Branch
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
-from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
@@ -131,10 +130,10 @@ class BranchConsumer:
         for cube in cubes:
             operation = Age(cube.id, Move.ERASE, Cause.BRANCH, cube.version.number)
             write = Write(cube.namespace, operation, reason=Cause.BRANCH.value)
-            context = CallContext(Principal(cube.tenant, LIFECYCLE))
+            context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
             by_tenant.setdefault(cube.tenant, []).append(Submission(context, write))
         for submissions in by_tenant.values():
-            outcomes = await self._writer.submit(submissions, priority=Priority.BACKGROUND)
+            outcomes = await self._writer.submit(submissions)
             for outcome in outcomes:
                 # One that has changed meanwhile is met again.
                 if isinstance(outcome, MemosError):

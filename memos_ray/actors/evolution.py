@@ -317,7 +317,7 @@ class Evolution:
         return len(fresh)
 
     async def _at_once(self, place: Place, principal: str, proposal: Evolved) -> None:
-        context = CallContext(Principal(place.tenant, principal), application="evolution")
+        context = CallContext(Principal(place.tenant, principal), application="evolution").aside()
         try:
             await self.settle(place, context, proposal.id, Verdict.ACCEPT)
         except MemosError as error:

@@ -185,7 +185,7 @@ class ExtractConsumer:
         what would stay too open is deleted.
         """
         by = EXTRACTION if isinstance(operation, Age) else derived.governance.owner
-        context = CallContext(Principal(derived.tenant, by), application="extraction")
+        context = CallContext(Principal(derived.tenant, by), application="extraction").aside()
         write = Write(derived.namespace, operation, reason=Cause.LINEAGE.value)
         (outcome,) = await self._submit([Submission(context, write)])
         if isinstance(outcome, Written):

@@ -379,6 +379,6 @@ class Lessons:
         request = lesson.request
         write = Write(request.namespace, create, f"lesson:{adapter.id}", request.reason)
         partition = lesson.place.partition
-        (outcome,) = await self._write(partition, [Submission(request.context, write)])
+        (outcome,) = await self._write(partition, [Submission(request.context.aside(), write)])
         if isinstance(outcome, MemosError):
             raise outcome

@@ -18,6 +18,7 @@ from memos_ray.actors.organising_book import OrganisingBook, settled
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.topics import TopicKeeper
+from memos_ray.actors.turns import FairGate
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
@@ -35,6 +36,7 @@ from memos_ray.core.organising import (
     statements,
     writes_of,
 )
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
@@ -82,7 +84,10 @@ class Organiser:
         clock: ClockPort,
         executor: Executor,
         write_all: WritingAll,
+        turns: FairGate,
     ) -> None:
+        """Takes the turns of whatever keeps the event loop busy."""
+        self._turns = turns
         self.book = OrganisingBook(store, executor)
         self.topics = TopicKeeper(residency, executor)
         self.browser = Browser(
@@ -212,10 +217,11 @@ class Organiser:
         if index is None:
             return
         setting = cube.descriptive.setting
-        # A turn is nothing's duplicate.
-        near = index.alike(cube.id, _ALIKE) if setting.position is None else []
-        for statement in statements(cube.text, setting.speaker):
-            near += index.worded(statement.cues, _RIVALS)
+        async with self._turns.turn(place.tenant, Priority.BACKGROUND):
+            # A turn is nothing's duplicate.
+            near = index.alike(cube.id, _ALIKE) if setting.position is None else []
+            for statement in statements(cube.text, setting.speaker):
+                near += index.worded(statement.cues, _RIVALS)
         keys = [CubeKey(cube.tenant, id) for id in dict.fromkeys(near) if id != cube.id]
         if not keys:
             return
@@ -238,7 +244,7 @@ class Organiser:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
-        context = CallContext(Principal(place.tenant, principal), application=_ITSELF)
+        context = CallContext(Principal(place.tenant, principal), application=_ITSELF).aside()
         try:
             await self.settle(place, context, proposal.id, accept=True)
         except MemosError as error:

@@ -79,7 +79,7 @@ class PipelineVault:
         embedder = await asyncio.to_thread(self.embedder)
         vectors = await asyncio.to_thread(embedder.embed, [text])
         request = SearchRequest(
-            context.hop(),
+            context.aside().hop(),
             namespace,
             text,
             vectors[0],
@@ -137,7 +137,7 @@ class PipelineVault:
         self, context: CallContext, partition: int, writes: Sequence[Write]
     ) -> list[Written]:
         """Commits writes in one transaction, all or none."""
-        submissions = [Submission(context.hop(), write) for write in writes]
+        submissions = [Submission(context.aside().hop(), write) for write in writes]
         return await self.router.call(
             partition, lambda shard, _: shard.write_all(partition, submissions)
         )

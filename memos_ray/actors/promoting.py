@@ -222,7 +222,7 @@ class Promoter:
         wanted: Promotion,
         old: Sequence[MemCube],
     ) -> None:
-        context = answered.context
+        context = answered.context.aside()
         reason = f"use: {len(wanted.entered)} memories entered, {len(wanted.left)} left"
         if wanted.members:
             request = ConvertRequest(

@@ -12,6 +12,7 @@ from datetime import datetime
 from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.embedding import touched_keys
 from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.turns import FairGate
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.payload import Form
@@ -28,6 +29,7 @@ from memos_ray.core.retrieval import (
 from memos_ray.core.retrieval.requests import Hit, SearchRequest
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.retrieval.space import EmbeddingSpace
+from memos_ray.core.scheduling.fairness import priority_of
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.errors import DimensionMismatchError, VectorStoreError
 from memos_ray.ports import EventQuery, RecordStorePort, VectorStorePort
@@ -82,8 +84,9 @@ class _Building:
 class Searcher:
     """Answers searches of the partitions that a shard owns.
 
-    Concurrency: runs on the actor's event loop; an index is searched there, in one go, and the
-    store and the vector store are asked on `executor`.
+    Concurrency: runs on the actor's event loop; an index is searched there, in one go, one at a
+    time in an order that is fair to tenants; the store and the vector store are asked on
+    `executor`.
     """
 
     def __init__(
@@ -97,7 +100,10 @@ class Searcher:
         settings: RetrievalSettings,
         new_index: Callable[[], ResidentIndex],
         executor: Executor,
+        turns: FairGate,
     ) -> None:
+        """Takes the turns of whatever keeps the event loop busy."""
+        self._turns = turns
         self._store = store
         self._vectors = vectors
         self._space = space
@@ -143,14 +149,15 @@ class Searcher:
             min_relevance=request.min_relevance,
         )
         if request.as_of is not None:
-            return await self._search_past(place, request.as_of, query)
+            return await self._search_past(place, request, query)
         index = await self._residency.index(place)
         if index is None and place.archived:
             # The vector store is asked for what is in use only.
             return Found((), 0, False, frozenset(), partial=True)
         if index is None:
             return await self._search_stored(place, query, indexed_lsn)
-        scored = index.search(query)
+        async with self._turns.turn(place.tenant, priority_of(request.context)):
+            scored = index.search(query)
         unembedded = index.unembedded_among(visible)
         cubes, cached = await self._fetch(place, [one.id for one in scored], visible)
         hits = tuple(Hit(cubes[one.id], one) for one in scored if one.id in cubes)
@@ -273,7 +280,11 @@ class Searcher:
         )
         return tuple(Hit(cube, Scored(cube.id, 0.0)) for cube in cubes[query.offset :])
 
-    async def _search_past(self, place: Place, at: datetime, query: RetrievalQuery) -> Found:
+    async def _search_past(
+        self, place: Place, request: SearchRequest, query: RetrievalQuery
+    ) -> Found:
+        at = request.as_of
+        assert at is not None
         past = self._past.get((place, at))
         if past is None:
             building = _Building(place, at)
@@ -288,7 +299,8 @@ class Searcher:
             while len(self._past) > _PAST_INDEXES:
                 self._past.popitem(last=False)
         shown = past.shown(query.visible or all_of())
-        scored = past.index.search(replace(query, visible=shown))
+        async with self._turns.turn(place.tenant, priority_of(request.context)):
+            scored = past.index.search(replace(query, visible=shown))
         hits = tuple(Hit(past.cubes[one.id], one) for one in scored)
         return Found(hits, past.index.unembedded_among(shown), True, frozenset())
 

@@ -22,6 +22,7 @@ from memos_ray.actors.model_doors import ModelDoors
 from memos_ray.actors.organise_doors import OrganiseDoors
 from memos_ray.actors.organising import Organiser
 from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.preloading import PreloadBudget, Preloader
 from memos_ray.actors.reading import RecordReader
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.record_doors import RecordDoors
@@ -39,6 +40,7 @@ from memos_ray.actors.sources import SourceDesk
 from memos_ray.actors.sweeping import LifecycleDoors, refuse_the_lifecycles_own
 from memos_ray.actors.topic_doors import TopicDoors
 from memos_ray.actors.transactions import settled
+from memos_ray.actors.turns import FairGate
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import Action, CallContext
@@ -91,6 +93,8 @@ class VaultShard(
             executor=self._executor,
             budget_bytes=parts.settings.resident_bytes,
         )
+        # Of the event loop: one piece of work has it at a time, whatever the order is.
+        self._turns = FairGate(1)
         self._searcher = Searcher(
             store=parts.store,
             vectors=parts.vectors,
@@ -100,6 +104,7 @@ class VaultShard(
             settings=parts.retrieval,
             new_index=self._new_index,
             executor=self._executor,
+            turns=self._turns,
         )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
@@ -112,7 +117,16 @@ class VaultShard(
             executor=self._executor,
         )
         judged = Judged(self._reader, self._guard, self._usage, self.write)
-        self._activation = activation_memory(parts, self._executor, judged)
+        preloader = Preloader(
+            PreloadBudget(parts.settings.preload_memories, parts.settings.preload_bytes),
+            store=parts.store,
+            residency=self._residency,
+            bodies=self._bodies,
+            executor=self._executor,
+            pressing=lambda: self._pressure.pressing,
+            turns=self._turns,
+        )
+        self._activation = activation_memory(parts, self._executor, judged, preloader)
         prefill_s = self._activation.prefill_s
         self._parameter = parameter_memory(parts, self._executor, judged, prefill_s)
         self._receipts = Receipts(
@@ -132,6 +146,7 @@ class VaultShard(
             clock=parts.clock,
             executor=self._executor,
             write_all=self.write_all,
+            turns=self._turns,
         )
         self._sources = SourceDesk(
             store=parts.store,
@@ -323,6 +338,7 @@ class VaultShard(
                 + self._residency.counters
                 + self._organiser.counters
                 + self._extraction.counters
+                + self._turns.counters
             ),
             extraction_queued=self._extraction.queued,
         )

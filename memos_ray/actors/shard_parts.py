@@ -19,6 +19,7 @@ from memos_ray.actors.kv_rest import KvRest
 from memos_ray.actors.lesson_book import LessonBook
 from memos_ray.actors.lessons import Lessons
 from memos_ray.actors.parameter import ParameterMemory
+from memos_ray.actors.preloading import Preloader
 from memos_ray.actors.promoting import Writing
 from memos_ray.actors.proposals import Proposals
 from memos_ray.actors.proposing import Proposing
@@ -103,7 +104,9 @@ class Judged:
     write: Writing
 
 
-def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> ActivationMemory:
+def activation_memory(
+    parts: ShardParts, executor: Executor, judged: Judged, preloader: Preloader
+) -> ActivationMemory:
     """Puts together what a shard knows of prompts and their KV caches."""
     settings, kv = parts.settings, parts.kv
     library = KvLibrary(
@@ -145,6 +148,7 @@ def activation_memory(parts: ShardParts, executor: Executor, judged: Judged) -> 
         caches,
         conversations,
         library,
+        preloader,
         reader=judged.reader,
         guard=judged.guard,
         usage=judged.usage,

@@ -14,6 +14,7 @@ from memos_ray.actors.courtesy import Courtesy, Pressure
 from memos_ray.actors.partition import OwnedPartition
 from memos_ray.actors.receipts import Receipts
 from memos_ray.actors.shard_parts import ShardParts
+from memos_ray.actors.turns import FairGate
 from memos_ray.actors.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
@@ -38,6 +39,7 @@ class LifecycleDoors(ABC):
     _upkeep: Upkeep
     _receipts: Receipts
     _counters: Counter[str]
+    _turns: FairGate
 
     @abstractmethod
     async def _serve(self, partition: int) -> OwnedPartition:
@@ -79,20 +81,19 @@ class LifecycleDoors(ABC):
         now = self._parts.clock.now()
         moves = Counter[str]()
         due: list[tuple[MemCube, Verdict]] = []
-        for cube in page:
-            verdict = decide(cube, now, request.rules)
-            if verdict is None:
-                continue
-            if verdict.held:
-                moves[HELD] += 1
-            else:
-                due.append((cube, verdict))
+        async with self._turns.turn(LIFECYCLE, Priority.BACKGROUND):
+            for cube in page:
+                verdict = decide(cube, now, request.rules)
+                if verdict is None:
+                    continue
+                if verdict.held:
+                    moves[HELD] += 1
+                else:
+                    due.append((cube, verdict))
         # A page is in the order of tenants; each takes its own turns at the writer.
         for _, group in groupby(due, lambda one: one[0].tenant):
             ones = list(group)
-            outcomes = await owned.writer.submit(
-                [_submission(cube, why) for cube, why in ones], priority=Priority.BACKGROUND
-            )
+            outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in ones])
             for (_, verdict), outcome in zip(ones, outcomes, strict=True):
                 done = isinstance(outcome, Written)
                 moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
@@ -110,6 +111,6 @@ def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
 
 
 def _submission(cube: MemCube, verdict: Verdict) -> Submission:
-    context = CallContext(Principal(cube.tenant, LIFECYCLE))
+    context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
     operation = Age(cube.id, verdict.move, verdict.cause, cube.version.number)
     return Submission(context, Write(cube.namespace, operation, reason=verdict.cause.value))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.transactions import Outcomes, Transactions
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.scheduling.fairness import FairQueue, Priority
+from memos_ray.core.scheduling.fairness import FairQueue, Priority, priority_of
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Submission
@@ -38,9 +38,13 @@ class _Call:
     submissions: Sequence[Submission]
     done: asyncio.Future[Outcomes]
     whole: bool = False
-    priority: Priority = Priority.FOREGROUND
     taken: int = 0
     outcomes: Outcomes = field(default_factory=list)
+
+    @property
+    def priority(self) -> Priority:
+        """Of the writes of one call, which have one context."""
+        return priority_of(self.submissions[0].context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ class PartitionWriter:
     """Turns concurrent writes to one partition into few durable transactions.
 
     A write that finds the writer idle is committed at once; writes that arrive during a commit
-    share the next one, up to `batch` of them. Tenants take turns for it, and calls that have one
-    share it fairly, so a bulk load spans several and does not hold up a lone write.
+    share the next one, up to `batch` of them. Tenants take turns for it, background work behind the
+    rest, and calls that have one share it fairly, so a bulk load spans several and does not hold up
+    a lone write.
 
     Invariants: one transaction at a time; the writes of one call keep their order; a call is
     answered only after its transactions are durable and `on_commit` has seen them; when a
@@ -119,18 +124,14 @@ class PartitionWriter:
         """
         return self._seen_lsn
 
-    async def submit(
-        self,
-        submissions: Sequence[Submission],
-        *,
-        whole: bool = False,
-        priority: Priority = Priority.FOREGROUND,
-    ) -> Outcomes:
+    async def submit(self, submissions: Sequence[Submission], *, whole: bool = False) -> Outcomes:
         """Commits writes and returns one outcome for each, in order.
+
+        What nobody waits for (`CallContext.background`) shares no transaction with what somebody
+        waits for.
 
         Args:
             whole: whether none is to have an effect when one cannot have it.
-            priority: background writes share no transaction with those that somebody waits for.
 
         Raises:
             OverloadedError: too many writes wait already; none of these was accepted.
@@ -143,7 +144,7 @@ class PartitionWriter:
         if not submissions:
             return []
         done: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
-        call = _Call(submissions, done, whole, priority)
+        call = _Call(submissions, done, whole)
         self._wait(call)
         self._queued += len(submissions)
         self._start()
@@ -198,8 +199,8 @@ class PartitionWriter:
         return self._alone is not None or len(self._waiting) > 0
 
     def _wait(self, call: _Call) -> None:
-        tenant = call.submissions[0].context.principal.tenant
-        self._waiting.push(tenant, call, priority=call.priority)
+        context = call.submissions[0].context
+        self._waiting.push(context.principal.tenant, call, priority=call.priority)
 
     def _take_group(self) -> list[_Slice]:
         calls = [self._next()]

@@ -34,6 +34,9 @@ def chat(
     system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is repeatable.")] = 1.0,
+    explain: Annotated[
+        bool, typer.Option("--explain", "-e", help="Show in which form each memory went in.")
+    ] = False,
 ) -> None:
     """Says something to a model, with your memories before it."""
     messages = [{"role": "user", "content": text}]
@@ -48,6 +51,7 @@ def chat(
         memory=memory,
         max_tokens=max_tokens,
         temperature=temperature,
+        explain=explain,
         **fields,
     )
     from memos_ray.cli import rendering

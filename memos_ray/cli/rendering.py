@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from memos_ray.gateway.bodies import IngestReport
-    from memos_ray.gateway.chat_models import ChatAnswer
+    from memos_ray.gateway.chat_models import ChatAnswer, Explanation
 from memos_ray.gateway.models import Memory, MemoryPage, SearchHit, SearchResult, WriteResult
 from memos_ray.gateway.record_models import Diff, History, LogPage
 
@@ -75,6 +75,29 @@ def answer(console: Console, found: ChatAnswer) -> None:
     line(console, f"({used}{stored})")
     if found.store_error:
         line(console, f"this turn was not remembered: {found.store_error}")
+    if found.explanation is not None:
+        _forms(console, found.explanation)
+
+
+def _forms(console: Console, why: Explanation) -> None:
+    for what, reason in (("adapter", why.adapter), ("KV caches", why.caches)):
+        if reason is not None:
+            line(console, f"no {what}: {reason}")
+    rows(
+        console,
+        ("memory", "form", "why", "refused", "costs", "at hand"),
+        [
+            (
+                one.id,
+                one.form or "none",
+                one.reason,
+                ", ".join(f"{form}: {reason}" for form, reason in one.refused.items()),
+                ", ".join(f"{form} {1e3 * cost:.2g} ms" for form, cost in one.costs_s.items()),
+                "yes" if one.preloaded else "",
+            )
+            for one in why.memories
+        ],
+    )
 
 
 def history(console: Console, found: History) -> None:

@@ -23,6 +23,11 @@ _SIZES = ("rss_bytes", "resident_bytes", "kv_bytes", "kv_rest_bytes")
 _HOLDINGS = ("partitions", "resident_memories", "conversations")
 _QUEUES = ("queued", "lag", "index_lag")
 _RATES = ("writes", "reads", "searches", "kv_hits", "kv_misses", "kv_builds", "kv_evictions")
+# Of what was needed, what was at hand.
+_SHARES = {
+    "kv": ("kv_hits", ("kv_hits", "kv_misses")),
+    "preload": ("preload_hits", ("preload_needed",)),
+}
 _COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
 
 
@@ -44,7 +49,8 @@ def top(
 ) -> None:
     """Shows what the parts hold, what waits and how much is done, again and again.
 
-    Rates are per second since the look before. With `--json` it is one look, without rates.
+    Rates are per second since the look before; hits are shares of all that was needed since the
+    start. With `--json` it is one look, without rates.
     """
     if call.out.as_json:
         call.out.show(call.health(), lambda _: None)
@@ -91,7 +97,7 @@ def _parts(
     from rich.text import Text
 
     title = f"memos-ray {health.version}: {health.status}"
-    table = Table("part", "MiB", "holds", "waits", "per second", title=title)
+    table = Table("part", "MiB", "holds", "waits", "hits", "per second", title=title)
     for part in health.components:
         now, then = _numbers(part), before.get(part.name, {})
         sizes = [(_label(name), now[name] / _MIB) for name in _SIZES if name in now]
@@ -102,12 +108,17 @@ def _parts(
             for name in _RATES
             if since_s and name in now
         ]
+        hits = [
+            f"{what} {now.get(hit, 0.0) / needed:.0%}"
+            for what, (hit, all) in _SHARES.items()
+            if (needed := sum(now.get(one, 0.0) for one in all))
+        ]
         name = Text(part.name, style=_COLOURS[part.status])
         counts = [
             "\n".join(f"{what} {count:.0f}" for what, count in cells)
             for cells in (sizes, holds, waits)
         ]
-        table.add_row(name, *counts, "\n".join(rates))
+        table.add_row(name, *counts, "\n".join(hits), "\n".join(rates))
     return table
 
 

@@ -97,6 +97,7 @@ def _event(chunk: ChatChunk) -> ChatEvent:
         stored=memory.stored if memory is not None and not first else None,
         store_error=memory.store_error if memory is not None else None,
         response=memory.response if memory is not None else None,
+        explanation=memory.explanation if memory is not None else None,
     )
 
 

@@ -91,6 +91,11 @@ class ModelSettings(Section):
         description="Requests that a replica may have more than another and still be preferred for "
         "the KV caches it holds; 0 ends the preference.",
     )
+    copies_max: Positive = Field(
+        2,
+        description="Replicas that a much used KV cache or adapter is brought to before its holder "
+        "is so busy that requests overflow; 1 for none beyond it.",
+    )
     cpus: float = Field(1.0, ge=0, description="Logical CPUs of a replica, for Ray's scheduler.")
     gpus: float = Field(0.0, ge=0, description="GPUs of a replica, for Ray's scheduler.")
     dtype: DType = Field(DType.AUTO, description="Element type; the model's own for `auto`.")

@@ -86,6 +86,16 @@ class VaultSettings(Section):
     conversation_bytes: Positive = Field(
         32 << 20, description="RAM budget of a shard for what conversations were computed as."
     )
+    preload_memories: int = Field(
+        64,
+        ge=0,
+        le=1024,
+        description="Memories that are brought into memory for the next turn of a conversation; 0 "
+        "for none.",
+    )
+    preload_bytes: Positive = Field(
+        1 << 20, description="Most bytes of them that are fetched for one turn."
+    )
     usage_flush_s: Seconds = Field(5.0, description="How often usage and access logs are flushed.")
     reply_ttl_s: Seconds = Field(
         7 * 86_400.0, description="How long an idempotency key is remembered."
@@ -211,6 +221,11 @@ class LimitSettings(Section):
         16,
         description="Searches that a process has under way at once; others wait, and tenants take "
         "turns. One tenant has at most three quarters of these places.",
+    )
+    embeddings_at_once: Positive | None = Field(
+        None,
+        description="Queries that a process reads and embeds at once, in the same turns; as many "
+        "as it has processors when absent. More is better where an endpoint embeds.",
     )
     tenant_calls_per_s: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Calls of one tenant a second, in each process; no limit when absent."

@@ -97,6 +97,7 @@ def create_app(
     metrics = HttpMetrics(replica)
     doorway.chats.watch(metrics.answered)
     doorway.memories.watch(metrics.read)
+    doorway.chats.watch_forms(metrics.formed)
     app.state.doorway = doorway
     app.state.limits = settings.limits
     app.state.metrics = metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,6 +13,7 @@ from uuid import uuid4
 from memos_ray.core.activation import tenant_salt
 from memos_ray.core.generation import GenerationPart, KvUse
 from memos_ray.core.scheduling import PromptStart
+from memos_ray.core.scheduling.choosing import CostMeter
 from memos_ray.errors import InvalidInputError, MemosError, NotFoundError
 from memos_ray.gateway.activation import ActivationService
 from memos_ray.gateway.callers import Authenticator, Caller
@@ -29,6 +31,9 @@ from memos_ray.gateway.persona_defaults import as_persona_speaks
 from memos_ray.gateway.prompting import Prompt, earlier_turns, kept_session
 from memos_ray.gateway.service import MemoryService
 from memos_ray.ports import ClockPort, ModelPort
+
+FormWatcher = Callable[[str, Mapping[tuple[str, str], int]], None]
+"""Is told a model's name and, by form and reason, how many memories went into a prompt."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +58,17 @@ class ChatService:
         self._models = models
         self._clock = clock
         self._learning: set[asyncio.Task[None]] = set()
+        self._meters: dict[str, CostMeter] = {}
         self._watchers: list[Callable[[str, KvUse], None]] = []
+        self._form_watchers: list[FormWatcher] = []
 
     def watch(self, watcher: Callable[[str, KvUse], None]) -> None:
         """Has somebody told, for each answer, its model and what stood in for its prompt."""
         self._watchers.append(watcher)
+
+    def watch_forms(self, watcher: FormWatcher) -> None:
+        """Has somebody told, for each answer, its model, and how many memories went in how."""
+        self._form_watchers.append(watcher)
 
     @property
     def models(self) -> list[str]:
@@ -111,30 +122,29 @@ class ChatService:
             self._activation.response_id(caller, home),
         )
         exactly = named.adapter is not None
-        prompt = Prompt.make(query, found, start, home, template=template, exactly=exactly)
+        meter = self._meters.setdefault(named.base, CostMeter())
+        prompt = Prompt.make(
+            query, found, start, home, template=template, exactly=exactly, costs=meter.costs
+        )
         salt = tenant_salt(context.principal.tenant)
         # The first event comes with the first word: what is wrong before that is simply raised.
         begun, text, tokens = False, "", 0
+        asked_at, first_s = self._clock.monotonic(), 0.0
         async with aclosing(_answered(model, prompt, salt, context.principal.id)) as parts:
             async for prompt, part in parts:
                 text += part.text
                 tokens += len(part.tokens)
                 if not begun:
+                    first_s = self._clock.monotonic() - asked_at
                     yield ChatEvent(memories=prompt.used(), response=response)
                     begun = True
                 if part.finish is None:
                     yield ChatEvent(text=part.text)
                     continue
                 if part.kv is not None:
-                    for watcher in self._watchers:
-                        watcher(query.model, part.kv)
+                    _measure(meter, prompt, part.kv, first_s)
                 self._learn(caller, prompt, part, response, text)
-                stored, failed = await self._remember(caller, query, text)
-                last = _last(part, tokens, stored, failed)
-                if prompt.used(part.kv) != prompt.used():
-                    # A cache did not fit, and the text was computed after all.
-                    last = last.model_copy(update={"memories": prompt.used(part.kv)})
-                yield last
+                yield await self._ended(caller, prompt, part, text, tokens)
 
     async def settle(self) -> None:
         """Returns when everything has been learnt from the answers so far."""
@@ -147,6 +157,38 @@ class ChatService:
         for task in learning:
             task.cancel()
         await asyncio.gather(*learning, return_exceptions=True)
+
+    async def _ended(
+        self, caller: Caller, prompt: Prompt, part: GenerationPart, text: str, tokens: int
+    ) -> ChatEvent:
+        """Counts an answer and has it remembered; returns the last event of it."""
+        query = prompt.query
+        if part.kv is not None:
+            for watcher in self._watchers:
+                watcher(query.model, part.kv)
+        self._tell_forms(query.model, prompt, part.kv)
+        stored, failed = await self._remember(caller, query, text)
+        last = _last(part, tokens, stored, failed)
+        if prompt.used(part.kv) != prompt.used():
+            # A cache did not fit, and the text was computed after all.
+            last = last.model_copy(update={"memories": prompt.used(part.kv)})
+        if query.explain:
+            last = last.model_copy(update={"explanation": prompt.explanation(part.kv)})
+        return last
+
+    def _tell_forms(self, model: str, prompt: Prompt, use: KvUse | None) -> None:
+        """Counts and logs in which forms memories went in; nothing of what they say."""
+        forms = Counter(
+            ("none" if one.form is None else one.form.value, one.reason.value)
+            for _, one in prompt.decisions(use)
+        )
+        if not forms:
+            return
+        for watcher in self._form_watchers:
+            watcher(model, forms)
+        said = ", ".join(f"{count} {form}: {why}" for (form, why), count in sorted(forms.items()))
+        adapter = f"; no adapter: {prompt.adapter.value}" if prompt.adapter else ""
+        _log.info("a prompt for %s took %s%s", model, said, adapter)
 
     def _learn(
         self, caller: Caller, prompt: Prompt, last: GenerationPart, response: str, text: str
@@ -251,6 +293,14 @@ async def _answered(
     async with aclosing(_asked(model, prompt, salt, principal)) as parts:
         async for part in parts:
             yield prompt, part
+
+
+def _measure(meter: CostMeter, prompt: Prompt, use: KvUse, first_s: float) -> None:
+    """Learns what tokens cost, as they are estimated before they are counted."""
+    if use.prompt_tokens:
+        scale = prompt.size.text / use.prompt_tokens
+        computed = use.prompt_tokens - use.cached_tokens
+        meter.note(computed * scale, use.loaded_tokens * scale, first_s)
 
 
 def _asked(

@@ -38,7 +38,7 @@ class ChatQuery(Model):
     `memory` says whether memories of `namespaces` (the caller's own home when absent) are put in
     front, and whether this turn is remembered there, under `session`. `speaker` is recorded with
     what the user said. `adapters` says whether what the model has learnt of the memories may stand
-    in for their text.
+    in for their text. `explain` has the answer say in which form each memory went in, and why.
     """
 
     model: Name
@@ -57,6 +57,7 @@ class ChatQuery(Model):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     stop: Annotated[list[_Stop], Field(max_length=16)] = []
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    explain: bool = False
 
 
 class UsedMemory(Model):
@@ -67,6 +68,37 @@ class UsedMemory(Model):
     namespace: str
     form: Form
     tokens: int
+
+
+class MemoryChoice(Model):
+    """In which form a memory went into a prompt, and why; none when it was left out.
+
+    `refused` has a reason for each form that was out of the question, `costs_s` the seconds until
+    the first word of those that were weighed, as far as that has been measured. `preloaded` says
+    whether the memory was at hand by the forecast behind the conversation's last turn.
+    """
+
+    id: str
+    version: int
+    form: Form | None
+    reason: str
+    refused: dict[Form, str]
+    costs_s: dict[Form, float]
+    preloaded: bool
+
+
+class Explanation(Model):
+    """Why a prompt was made as it was.
+
+    `adapter` says why an adapter that there is was not used, `caches` why the KV caches that there
+    are were not brought. `computed_token_s` and `loaded_token_s` are what a token has cost lately.
+    """
+
+    adapter: str | None = None
+    caches: str | None = None
+    computed_token_s: float | None = None
+    loaded_token_s: float | None = None
+    memories: list[MemoryChoice]
 
 
 class ChatUsage(Model):
@@ -82,7 +114,8 @@ class ChatEvent(Model):
 
     The first one carries the memories that were used, and the id of the answer. The last one
     carries the reason of the end, the usage and, where this turn was to be remembered, the ids of
-    what was stored, or the code of the error that prevented it.
+    what was stored, or the code of the error that prevented it; and the explanation, where it was
+    asked for.
     """
 
     text: str = ""
@@ -92,6 +125,7 @@ class ChatEvent(Model):
     stored: list[str] | None = None
     store_error: str | None = None
     response: str | None = None
+    explanation: Explanation | None = None
 
 
 class ChatAnswer(Model):
@@ -107,6 +141,7 @@ class ChatAnswer(Model):
     stored: list[str] = []
     store_error: str | None = None
     response: str = ""
+    explanation: Explanation | None = None
 
 
 async def whole(events: AsyncIterator[ChatEvent]) -> ChatAnswer:
@@ -127,4 +162,5 @@ async def whole(events: AsyncIterator[ChatEvent]) -> ChatAnswer:
         stored=last.stored or [],
         store_error=last.store_error,
         response=response,
+        explanation=last.explanation,
     )

@@ -85,6 +85,12 @@ class HttpMetrics:
             ("replica", "model", "to"),
             registry=self._registry,
         )
+        self._forms = Counter(
+            "memos_prompt_forms",
+            "Memories of prompts, by the form in which they went in, and why in that.",
+            ("replica", "model", "form", "reason"),
+            registry=self._registry,
+        )
         self._shards = {
             name: Gauge(f"memos_shard_{name}", text, ("shard",), registry=self._registry)
             for name, text in (
@@ -151,6 +157,11 @@ class HttpMetrics:
         if use.at_holder is not None:
             to = "holder" if use.at_holder else "stranger"
             self._routed.labels(self._replica, model, to).inc()
+
+    def formed(self, model: str, forms: Mapping[tuple[str, str], int]) -> None:
+        """Counts the memories of a prompt by form and reason."""
+        for (form, reason), count in forms.items():
+            self._forms.labels(self._replica, model, form, reason).inc(count)
 
     def render(
         self, shards: Mapping[str, ShardStatus | None], pipelines: Mapping[str, int] | None = None

@@ -11,7 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn, UsedMemory
+from memos_ray.gateway.chat_models import (
+    ChatQuery,
+    Explanation,
+    MemoryMode,
+    Turn,
+    UsedMemory,
+)
 from memos_ray.gateway.fields import Label, Model, Name, NamespaceName
 from memos_ray.gateway.problems import error_of_validation
 from memos_ray.gateway.turn_models import TextPart
@@ -36,9 +42,9 @@ class StreamOptions(Model):
 class AskingBody(Model):
     """What requests for an answer have in common.
 
-    `memory`, `namespaces`, `session`, `memories` and `memory_tokens` are this service's own (see
-    `ChatQuery`); `user` is recorded as the speaker of what is remembered; all else is as in
-    OpenAI's API.
+    `memory`, `namespaces`, `session`, `memories`, `memory_tokens` and `explain` are this service's
+    own (see `ChatQuery`); `user` is recorded as the speaker of what is remembered; all else is as
+    in OpenAI's API.
     """
 
     model: Name
@@ -59,6 +65,7 @@ class AskingBody(Model):
     session: Label | None = None
     memories: Annotated[int, Field(ge=1, le=200)] = 20
     memory_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    explain: bool = False
     logit_bias: Absent = None
     logprobs: Absent = None
 
@@ -79,6 +86,7 @@ class AskingBody(Model):
             "speaker": self.user,
             "memories": self.memories,
             "memory_tokens": self.memory_tokens,
+            "explain": self.explain,
             "max_tokens": max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -181,13 +189,15 @@ class Usage(Answer):
 class MemoryReport(Answer):
     """What memory had to do with an answer: which were used, in which form, what was stored.
 
-    `response` is the id by which the log and feedback know the answer.
+    `response` is the id by which the log and feedback know the answer. The explanation is there
+    where it was asked for.
     """
 
     used: list[UsedMemory]
     stored: list[str] = []
     store_error: str | None = None
     response: str | None = None
+    explanation: Explanation | None = None
 
 
 class AnswerMessage(Answer):

@@ -174,4 +174,5 @@ def _report(answer: ChatAnswer) -> MemoryReport:
         stored=answer.stored,
         store_error=answer.store_error,
         response=answer.response,
+        explanation=answer.explanation,
     )

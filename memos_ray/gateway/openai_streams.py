@@ -111,9 +111,12 @@ async def encoded(
             yield _written(chunks.first(report))
             async for event in events:
                 memory = None
-                if event.stored is not None or event.store_error is not None:
+                if any(x is not None for x in (event.stored, event.store_error, event.explanation)):
                     memory = MemoryReport(
-                        used=[], stored=event.stored or [], store_error=event.store_error
+                        used=[],
+                        stored=event.stored or [],
+                        store_error=event.store_error,
+                        explanation=event.explanation,
                     )
                 yield _written(chunks.next(event.text, event.finish, memory))
                 if event.usage is not None and with_usage:

@@ -33,8 +33,23 @@ from memos_ray.core.scheduling import (
     sources_of,
     still_placed,
 )
-from memos_ray.core.scheduling.plan import Placing
-from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, UsedMemory
+from memos_ray.core.scheduling.choosing import (
+    PromptForms,
+    PromptSize,
+    TokenCosts,
+    decide,
+    keeps_adapter,
+    takes_caches,
+)
+from memos_ray.core.scheduling.forms import FormDecision, Reason
+from memos_ray.core.scheduling.plan import Placing, PlannedMemory
+from memos_ray.gateway.chat_models import (
+    ChatQuery,
+    Explanation,
+    MemoryChoice,
+    MemoryMode,
+    UsedMemory,
+)
 from memos_ray.gateway.chat_models import Turn as ChatTurn
 from memos_ray.gateway.models import Memory
 from memos_ray.gateway.turn_models import EarlierTurn
@@ -62,6 +77,8 @@ class Prompt:
         home: the namespace that what all prompts begin with comes from.
         session: of the conversation that is kept, if it is.
         exactly: whether the caller has named the adapter, so that the prompt is for no other.
+        costs: what tokens have cost lately; nothing while that is not known.
+        adapter: why an adapter that there is was left out.
     """
 
     query: ChatQuery
@@ -72,6 +89,8 @@ class Prompt:
     session: str | None
     template: bool
     exactly: bool = False
+    costs: TokenCosts | None = None
+    adapter: Reason | None = None
 
     @staticmethod
     def make(
@@ -82,10 +101,35 @@ class Prompt:
         *,
         template: bool,
         exactly: bool = False,
+        costs: TokenCosts | None = None,
     ) -> Prompt:
-        """Plans a prompt."""
+        """Plans a prompt: for an adapter if that knows something, and is not dear in this one."""
+
+        def planned(start: PromptStart, adapter: Reason | None = None) -> Prompt:
+            made = Prompt._planned(query, found, start, home, template, exactly)
+            return replace(made, costs=costs, adapter=adapter)
+
+        if exactly or start.taught is None:
+            return planned(start)
+        base = replace(start, taught=None)
+        why_not = _why_not(start, query, found)
+        if why_not is not None:
+            return planned(base, why_not)
+        prompt = planned(start)
+        if costs is None or keeps_adapter(prompt.size, planned(base).size, costs):
+            return prompt
+        return planned(base, Reason.DEARER)
+
+    @staticmethod
+    def _planned(
+        query: ChatQuery,
+        found: Sequence[Memory],
+        start: PromptStart,
+        home: str,
+        template: bool,
+        exactly: bool,
+    ) -> Prompt:
         messages = _messages(query)
-        start = start if exactly else _worth_it(start, query, found)
         state, taught = start.conversation, start.taught
         candidates = [_prompt_memory(memory, place) for place, memory in enumerate(found)]
         if taught is not None:
@@ -113,12 +157,25 @@ class Prompt:
     def untaught(self) -> Prompt:
         """Returns the prompt for the model as it was before it learnt anything."""
         start = replace(self.start, taught=None)
-        return Prompt.make(self.query, self.found, start, self.home, template=self.template)
+        return Prompt.make(
+            self.query, self.found, start, self.home, template=self.template, costs=self.costs
+        )
 
     @property
     def references(self) -> list[object]:
         """Where the KV caches lie that the prompt may begin with; they begin with the template."""
-        return list(self.start.caches[1]) if self.template else []
+        return list(self.start.caches[1]) if self.template and self._offered else []
+
+    @property
+    def size(self) -> PromptSize:
+        """How long it is, and how much of it the KV caches stand for that there are."""
+        text = sum(estimated_tokens(one.text) for one in self.plan.messages)
+        state, cached, there = self.start.conversation, 0, self._there
+        if Placing.SHARED in there:
+            cached = estimated_tokens(self.plan.shared)
+        if Placing.KEPT in there and state is not None:
+            cached = max(cached, estimated_tokens("".join(one.text for one in state.pieces)))
+        return PromptSize(text, cached)
 
     def request(self, id: str, salt: str, principal: str) -> ChatRequest:
         """Returns what to ask a replica."""
@@ -190,6 +247,43 @@ class Prompt:
         """Whether the user has asked nearly the same before."""
         return repeats([turn.content for turn in self.query.messages if turn.role == "user"])
 
+    def decisions(self, use: KvUse | None = None) -> list[tuple[PlannedMemory, FormDecision]]:
+        """Says in which form each memory went in, and why; see `used`."""
+        came = use is None or not use.refused or use.loaded_tokens > 0
+        refused = {}
+        if not self.template:
+            refused[Form.ACTIVATION] = Reason.NOT_WANTED
+        elif not self._offered:
+            refused[Form.ACTIVATION] = Reason.DEARER
+        if self.adapter is not None:
+            refused[Form.PARAMETER] = self.adapter
+        elif self.start.taught is None:
+            refused[Form.PARAMETER] = Reason.NO_ADAPTERS
+        cached = frozenset(self._cached) if came else frozenset()
+        return decide(self.plan.memories, PromptForms(self.costs, cached, refused))
+
+    def explanation(self, use: KvUse | None = None) -> Explanation:
+        """Says why the prompt is as it is, of memories that its caller may read."""
+        expected, costs = set(self.start.expected), self.costs
+        return Explanation(
+            adapter=self.adapter,
+            caches=None if self._offered else Reason.DEARER,
+            computed_token_s=None if costs is None else costs.computed_s,
+            loaded_token_s=None if costs is None else costs.loaded_s,
+            memories=[
+                MemoryChoice(
+                    id=one.memory.id,
+                    version=one.memory.version,
+                    form=decision.form,
+                    reason=decision.reason,
+                    refused={form: why.value for form, why in decision.refused.items()},
+                    costs_s={form: round(cost, 6) for form, cost in decision.costs.items()},
+                    preloaded=one.memory.id in expected,
+                )
+                for one, decision in self.decisions(use)
+            ],
+        )
+
     def hits(self) -> list[tuple[str, int]]:
         """Returns the memories of the home that were found, and the tokens of each."""
         tokens = {one.memory.id: one.tokens for one in self.plan.memories}
@@ -217,8 +311,19 @@ class Prompt:
         )
 
     @property
+    def _offered(self) -> bool:
+        """Whether the caches that there are are brought, and not computed anew."""
+        cached = self.size.cached
+        return not cached or takes_caches(cached, self.costs)
+
+    @property
     def _cached(self) -> set[Placing]:
         """What of the prompt is in the caches that it is offered."""
+        return self._there if self._offered else set()
+
+    @property
+    def _there(self) -> set[Placing]:
+        """What of the prompt is in the caches that there are."""
         start, taught = self.start, self.start.taught
         if not self.template:
             return set()
@@ -231,21 +336,20 @@ class Prompt:
 
     def _affinity(self, salt: str, principal: str) -> tuple[str, ...]:
         """Names what a replica may hold of a request, the most specific last."""
-        names = [manifest.name for manifest in self.start.caches[0]] if self.template else []
+        offered = self.template and self._offered
+        names = [manifest.name for manifest in self.start.caches[0]] if offered else []
         if self.query.session is not None:
             names.append(conversation_name(salt, principal, self.query.session))
         return tuple(names)
 
 
-def _worth_it(start: PromptStart, query: ChatQuery, found: Sequence[Memory]) -> PromptStart:
-    """Leaves an adapter out that knows nothing of what was found for the question."""
-    taught = start.taught
-    if taught is None:
-        return start
-    known = taught.known
-    if query.adapters and any((memory.id, memory.version) in known for memory in found):
-        return start
-    return replace(start, taught=None)
+def _why_not(start: PromptStart, query: ChatQuery, found: Sequence[Memory]) -> Reason | None:
+    """Says why an adapter is left out, whatever it costs: it must know something that was found."""
+    if not query.adapters:
+        return Reason.NOT_WANTED
+    known = frozenset() if start.taught is None else start.taught.known
+    knows = any((memory.id, memory.version) in known for memory in found)
+    return None if knows else Reason.NOT_LEARNT
 
 
 def earlier_turns(messages: Sequence[ChatTurn]) -> list[EarlierTurn]:

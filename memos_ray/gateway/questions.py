@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memos_ray.gateway.admission import FairGate
+from memos_ray.actors.turns import FairGate
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.searching import MemorySearch
 from memos_ray.gateway.understanding import understanding_of

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from memos_ray.actors.turns import FairGate
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.names import base_of
@@ -30,6 +32,7 @@ from memos_ray.core.cube.predicate import (
 from memos_ray.core.lifecycle.branches import BranchView, shown
 from memos_ray.core.organising.paths import Path
 from memos_ray.core.retrieval.requests import Hit, SearchReply, SearchRequest
+from memos_ray.core.scheduling.fairness import priority_of
 from memos_ray.gateway import mapping, paging
 from memos_ray.gateway.fusion import merge
 from memos_ray.gateway.models import SearchQuery, SearchResult
@@ -71,6 +74,8 @@ class MemorySearch:
         self._limits = limits
         self._watchers: list[Callable[[str, str], None]] = []
         self._paths = Pathfinder(router, placement, clock)
+        # Of the processor: more at once would only hold each other up, and the calls of others.
+        self._turns = FairGate(limits.embeddings_at_once or os.cpu_count() or 1)
 
     async def search(
         self,
@@ -103,7 +108,8 @@ class MemorySearch:
         offset, limit = 0, min(understood.limit, self._limits.results)
         if query.cursor:
             offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
-        embedded = await self._embed(understood)
+        async with self._turns.turn(context.principal.tenant, priority_of(context)):
+            embedded = await self._embed(understood)
         path: Path | None = None
         if routed:
             path = await self._paths.path(

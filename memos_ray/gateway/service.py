@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from memos_ray.actors.turns import FairGate
 from memos_ray.config import LimitSettings
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
@@ -30,7 +31,6 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import mapping, paging
-from memos_ray.gateway.admission import FairGate
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.models import (
     Memory,

@@ -167,7 +167,11 @@ def _routing(settings: ModelSettings) -> RequestRouterConfig:
     # Ray declares every field as a dictionary.
     fields: dict[str, Any] = {
         "request_router_class": HolderRouter,
-        "request_router_kwargs": {"holder_requests": settings.holder_requests},
+        "request_router_kwargs": {
+            "holder_requests": settings.holder_requests,
+            "copies_max": settings.copies_max,
+            "model": settings.name,
+        },
         "request_routing_stats_period_s": _STATS_S,
     }
     return RequestRouterConfig(**fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from typing import Any
@@ -12,9 +13,13 @@ from ray.serve.request_router import (
     RequestRouter,
     RunningReplica,
 )
+from ray.util.metrics import Counter
 
 from memos_ray.core.generation import ChatRequest
+from memos_ray.core.scheduling.replication import Copies, CopyDecision, Replicating
 from memos_ray.core.scheduling.routing import Placements, RoutingPolicy, preferred
+
+_log = logging.getLogger(__name__)
 
 HELD = "held"
 """Key of a replica's routing stats: tokens of what it holds, by name."""
@@ -27,10 +32,22 @@ class HolderRouter(RequestRouter):
     for their queues where it does not know them, and goes on to the next rank when all are full.
     """
 
-    def initialize_state(self, **kwargs: Any) -> None:
-        """Takes the fields of `RoutingPolicy`; Serve calls this once."""
+    def initialize_state(self, *, model: str = "", copies_max: int = 1, **kwargs: Any) -> None:
+        """Takes the fields of `RoutingPolicy`, and how far hot names spread; Serve calls this once.
+
+        Args:
+            model: name of the model, for the metric and the log.
+            copies_max: see `Replicating`.
+        """
         self._policy = RoutingPolicy(**kwargs)
         self._placements = Placements(self._policy)
+        self._copies = Copies(Replicating(copies_max=copies_max))
+        self._model = model
+        self._changes = Counter(
+            "memos_kv_copies",
+            "Copies of hot KV caches and adapters on further replicas, made and given up.",
+            ("model", "change"),
+        )
 
     async def choose_replicas(
         self,
@@ -56,11 +73,25 @@ class HolderRouter(RequestRouter):
                 )
                 for replica in shuffled
             ]
+            views, decision = self._copies.weigh(names, views, now)
+            if decision is not None and decision.changed:
+                self._tell(decision)
             replicas = {one.replica_id.unique_id: one for one in shuffled}
             ranked = preferred(views, self._policy)
             if ranked:
                 return [[replicas[name]] for name in ranked]
         return [shuffled[:2], shuffled[2:]]
+
+    def _tell(self, decision: CopyDecision) -> None:
+        change = "added" if decision.copies > decision.before else "dropped"
+        self._changes.inc(1, {"model": self._model, "change": change})
+        _log.info(
+            "a hot cache of %s: %d copies after %d: %s",
+            self._model,
+            decision.copies,
+            decision.before,
+            decision.reason,
+        )
 
     def on_request_routed(
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any

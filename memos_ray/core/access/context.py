@@ -59,6 +59,7 @@ class CallContext:
             one before it.
         hops: sequential remote calls made so far, for the hop budgets.
         stream: where the persona remembers that the caller speaks as; none when absent.
+        background: whether nobody waits for it, so that what somebody waits for goes first.
     """
 
     principal: Principal
@@ -69,11 +70,16 @@ class CallContext:
     policy: int = 0
     hops: int = 0
     stream: str = ""
+    background: bool = False
 
     @property
     def home(self) -> str:
         """The namespace that is meant where none is named."""
         return self.stream or self.principal.id
+
+    def aside(self) -> CallContext:
+        """Returns the context for work that nobody waits for."""
+        return replace(self, background=True)
 
     def hop(self) -> CallContext:
         """Returns the context for one more remote call."""

@@ -120,7 +120,7 @@ class Job:
                 held["role"],
                 held["application"],
                 held["request_id"],
-            )
+            ).aside()
             later = held["not_before"]
             return cls(
                 id,

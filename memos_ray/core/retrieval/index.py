@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.core.cube.predicate import OneOf, Predicate, all_of
-from memos_ray.core.retrieval import fusion, related
+from memos_ray.core.retrieval import fusion, related, saying
 from memos_ray.core.retrieval.query import IndexedMemory, RetrievalQuery, Scored
 from memos_ray.core.retrieval.scope import CorpusStatistics, Scope
 from memos_ray.core.retrieval.settings import RetrievalSettings
@@ -129,6 +129,10 @@ class ResidentIndex:
     def worded(self, alternatives: Sequence[Sequence[str]], most: int) -> list[str]:
         """Ids of memories with all words of one of the alternatives, the newest first; as above."""
         return related.worded(self._store, alternatives, most)
+
+    def beside(self, ids: Iterable[str], reach: int) -> dict[str, list[tuple[str, int]]]:
+        """Who was said up to `reach` places before (negative) or behind memories; as above."""
+        return saying.beside(self._store, ids, reach)
 
     def statistics(self) -> CorpusStatistics:
         """How common words are here, to rank candidates after this index has been evicted."""

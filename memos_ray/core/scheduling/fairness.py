@@ -21,6 +21,8 @@ from enum import IntEnum
 from itertools import count
 from typing import Generic, TypeVar
 
+from memos_ray.core.access.context import CallContext
+
 T = TypeVar("T")
 
 _TENANTS = 4096
@@ -32,6 +34,11 @@ class Priority(IntEnum):
     FOREGROUND = 0
     """Somebody waits for it."""
     BACKGROUND = 1
+
+
+def priority_of(context: CallContext) -> Priority:
+    """Returns how urgent a call is."""
+    return Priority.BACKGROUND if context.background else Priority.FOREGROUND
 
 
 @dataclass(slots=True)
@@ -70,9 +77,10 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return sum(len(one.heap) for one in self._classes.values())
 
-    def waiting(self, tenant: str) -> int:
-        """Returns how many requests of a tenant wait."""
-        return sum(one.waiting.get(tenant, 0) for one in self._classes.values())
+    def waiting(self, tenant: str, priority: Priority | None = None) -> int:
+        """Returns how many requests of a tenant wait: of one priority, or all."""
+        asked = self._classes.values() if priority is None else [self._classes[priority]]
+        return sum(one.waiting.get(tenant, 0) for one in asked)
 
     def push(
         self,
@@ -174,8 +182,9 @@ class FairTurns(Generic[T]):
     One tenant never has all the places, so that another finds one free or soon to be free: what it
     waits for is one request to end, and not all that the first one has sent.
 
-    Invariants: at most `places` are under way, of one tenant at most `tenant_places`; whoever may
-    begin has begun.
+    Invariants: at most `places` are under way, of one tenant at most `tenant_places` that somebody
+    waits for, and a third as many of its background work, but at least one; whoever may begin has
+    begun. So a tenant's background work never stands before what somebody waits for.
 
     Args:
         places: how many may be under way.
@@ -189,40 +198,42 @@ class FairTurns(Generic[T]):
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._places = places
-        self._most = tenant_places or max(1, places * 3 // 4)
-        self._queue: FairQueue[T] = FairQueue(weights)
-        self._behind: dict[str, deque[tuple[T, Priority]]] = {}
-        self._busy: dict[str, int] = {}
+        most = tenant_places or max(1, places * 3 // 4)
+        self._most = {Priority.FOREGROUND: most, Priority.BACKGROUND: max(1, most // 3)}
+        self._queue: FairQueue[tuple[T, Priority]] = FairQueue(weights)
+        self._behind: dict[tuple[str, Priority], deque[T]] = {}
+        self._busy: dict[tuple[str, Priority], int] = {}
         self._under_way = 0
 
     def waiting(self, tenant: str) -> int:
         """Returns how many requests of a tenant wait."""
-        return self._queue.waiting(tenant) + len(self._behind.get(tenant, ()))
+        behind = (len(self._behind.get((tenant, one), ())) for one in Priority)
+        return self._queue.waiting(tenant) + sum(behind)
 
     def arrive(self, tenant: str, request: T, priority: Priority = Priority.FOREGROUND) -> list[T]:
         """Takes a request; returns those that may begin now."""
-        self._behind.setdefault(tenant, deque()).append((request, priority))
-        return self._advance(tenant)
+        self._behind.setdefault((tenant, priority), deque()).append(request)
+        return self._advance(tenant, priority)
 
-    def leave(self, tenant: str) -> list[T]:
+    def leave(self, tenant: str, priority: Priority = Priority.FOREGROUND) -> list[T]:
         """Notes that a request of a tenant has ended; returns those that may begin now."""
         self._under_way -= 1
-        self._busy[tenant] -= 1
-        if not self._busy[tenant]:
-            del self._busy[tenant]
-        return self._advance(tenant)
+        self._busy[tenant, priority] -= 1
+        if not self._busy[tenant, priority]:
+            del self._busy[tenant, priority]
+        return self._advance(tenant, priority)
 
-    def _advance(self, tenant: str) -> list[T]:
-        behind = self._behind.get(tenant, deque())
-        while behind and self._busy.get(tenant, 0) + self._queue.waiting(tenant) < self._most:
-            request, priority = behind.popleft()
-            self._queue.push(tenant, request, priority=priority)
+    def _advance(self, tenant: str, priority: Priority) -> list[T]:
+        kind = (tenant, priority)
+        behind, busy = self._behind.get(kind, deque()), self._busy.get(kind, 0)
+        while behind and busy + self._queue.waiting(tenant, priority) < self._most[priority]:
+            self._queue.push(tenant, (behind.popleft(), priority), priority=priority)
         if not behind:
-            self._behind.pop(tenant, None)
+            self._behind.pop(kind, None)
         begun = []
         while len(self._queue) and self._under_way < self._places:
-            whose, request = self._queue.pop()
+            whose, (request, urgency) = self._queue.pop()
             self._under_way += 1
-            self._busy[whose] = self._busy.get(whose, 0) + 1
+            self._busy[whose, urgency] = self._busy.get((whose, urgency), 0) + 1
             begun.append(request)
         return begun

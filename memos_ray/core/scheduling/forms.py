@@ -44,6 +44,18 @@ class Reason(StrEnum):
     """The model takes none."""
     STAYS = "stays"
     """Another form would be cheaper, but not by enough to change."""
+    NOT_MEASURED = "not_measured"
+    """What forms cost here is not known yet: what is there is used."""
+    NOT_CACHED = "not_cached"
+    """There is no KV cache of it for this prompt."""
+    NOT_LEARNT = "not_learnt"
+    """The model has not learnt it as it is."""
+    NOT_WANTED = "not_wanted"
+    """The caller, or the kind of prompt, does without."""
+    DEARER = "dearer"
+    """It would cost more than it saves in this prompt."""
+    REPEATED = "repeated"
+    """It is in the prompt already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +110,13 @@ class RequestFacts:
         coherent: whether its prompts go on from one another, or begin alike.
         similarity: of the question to the memory, from 0 to 1.
         window_tokens: room that is left in the prompt.
+        absent: forms that are not there for it, and why.
     """
 
     coherent: bool
     similarity: float = 1.0
     window_tokens: int = 1 << 40
+    absent: Mapping[Form, Reason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +185,16 @@ def choose_form(
 def _refused(
     memory: MemoryFacts, request: RequestFacts, costs: FormCosts, rules: FormRules
 ) -> dict[Form, Reason]:
-    refused: dict[Form, Reason] = {}
+    refused: dict[Form, Reason] = dict(request.absent)
     short = memory.lifetime_s is not None and memory.lifetime_s < rules.horizon_s
     if short or memory.changes_hour >= rules.changes_most:
         refused[Form.ACTIVATION] = refused[Form.PARAMETER] = Reason.TIME_SENSITIVE
     elif costs.teach_s is None:
-        refused[Form.PARAMETER] = Reason.NO_ADAPTERS
+        refused.setdefault(Form.PARAMETER, Reason.NO_ADAPTERS)
     elif memory.changes_hour > rules.settled_changes:
-        refused[Form.PARAMETER] = Reason.NOT_SETTLED
+        refused.setdefault(Form.PARAMETER, Reason.NOT_SETTLED)
     elif not memory.procedural:
-        refused[Form.PARAMETER] = Reason.NOT_PROCEDURAL
+        refused.setdefault(Form.PARAMETER, Reason.NOT_PROCEDURAL)
     if not request.coherent:
         refused.setdefault(Form.ACTIVATION, Reason.NOT_COHERENT)
     if memory.tokens > request.window_tokens:

@@ -64,6 +64,7 @@ class PromptStart:
         conversation: what its earlier prompts had; nothing when none is kept.
         references: where the caches lie in the object store: of `kv`, then of the conversation's.
         taught: what the model has learnt of the namespace, if it has.
+        expected: ids of what was in memory for this turn, by the forecast behind the last one.
     """
 
     memories: tuple[PromptMemory, ...] = ()
@@ -71,6 +72,7 @@ class PromptStart:
     conversation: ConversationState | None = None
     references: tuple[object, ...] = ()
     taught: Taught | None = None
+    expected: tuple[str, ...] = ()
 
     @property
     def caches(self) -> tuple[tuple[KvManifest, ...], tuple[object, ...]]:

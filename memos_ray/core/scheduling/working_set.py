@@ -1,7 +1,7 @@
 """What a session has used lately, and what its next turn is likely to use.
 
-A conversation stays near what it was about: memories that stand beside those of the last turns, in
-time or in the graph; memories that were used behind them before; and those themselves. Each of the
+A conversation stays near what it was about: memories that stand beside those of the last turns,
+where they were said; memories that were used behind them before; and those themselves. Each of the
 three gives a memory a score that fades with the turns that have passed, and the best are loaded
 before they are asked for.
 """
@@ -9,11 +9,11 @@ before they are asked for.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-Near = Callable[[str], Iterable[tuple[str, float]]]
-"""Returns the neighbours of a memory, and how near each is: from 0, far, to 1."""
+Near = Callable[[Iterable[str], int], Mapping[str, Sequence[tuple[str, int]]]]
+"""Returns who stands up to so many places from memories: before them, negative, or behind them."""
 
 _FOLLOWERS = 32
 _KNOWN = 8192
@@ -27,14 +27,17 @@ class Foresight:
         turns: past turns that count.
         fade: what a turn counts, compared to the one behind it.
         again: weight of what was used itself.
-        near: weight of what stands beside it.
+        before, behind: weight of what stands before it, or behind it; less, the farther away.
+        reach: places that count as beside it.
         followed: weight of what was used behind it before.
     """
 
-    turns: int = 8
-    fade: float = 0.8
-    again: float = 0.6
-    near: float = 1.0
+    turns: int = 4
+    fade: float = 0.5
+    again: float = 1.0
+    before: float = 1.0
+    behind: float = 1.0
+    reach: int = 48
     followed: float = 1.0
 
 
@@ -70,7 +73,7 @@ class WorkingSet:
     """The memories of one session's last turns, and a forecast of the next one's.
 
     Args:
-        near: neighbours in the session, in time or in the graph.
+        near: who stands beside a memory where it was said, in the order of that.
         co_use: shared by the sessions of a namespace.
     """
 
@@ -97,33 +100,36 @@ class WorkingSet:
     def next_turn(self, limit: int) -> list[str]:
         """Returns what to load for the next turn, the likeliest first."""
         rules = self._foresight
+        beside = self._near(self.recent, rules.reach)
         scores: defaultdict[str, float] = defaultdict(float)
         weight = 1.0
         for turn in reversed(self._turns):
             for one in turn:
                 scores[one] += weight * rules.again
-                for other, nearness in self._near(one):
-                    scores[other] += weight * rules.near * nearness
+                for other, away in beside.get(one, ()):
+                    side = rules.before if away < 0 else rules.behind
+                    scores[other] += weight * side * (1.0 - (abs(away) - 1) / rules.reach)
                 for other, share in self._co_use.after(one):
                     scores[other] += weight * rules.followed * share
             weight *= rules.fade
         return sorted(scores, key=lambda one: (-scores[one], one))[:limit]
 
 
-def beside(order: Sequence[str], reach: int) -> Near:
-    """Returns nearness in a sequence, such as the turns of a dialogue in the order of time.
-
-    Args:
-        reach: places before and behind that count as near.
-    """
+def beside(order: Sequence[str]) -> Near:
+    """Returns the places of a sequence, such as the turns of a dialogue in the order of time."""
     places = {one: place for place, one in enumerate(order)}
 
-    def near(one: str) -> Iterable[tuple[str, float]]:
-        place = places.get(one)
-        if place is None:
-            return
-        for other in range(max(0, place - reach), min(len(order), place + reach + 1)):
-            if other != place:
-                yield order[other], 1.0 - (abs(other - place) - 1) / reach
+    def near(ids: Iterable[str], reach: int) -> dict[str, list[tuple[str, int]]]:
+        return {
+            one: [
+                (order[other], other - places[one])
+                for other in range(
+                    max(0, places[one] - reach), min(len(order), places[one] + reach + 1)
+                )
+                if other != places[one]
+            ]
+            for one in ids
+            if one in places
+        }
 
     return near

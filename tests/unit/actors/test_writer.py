@@ -12,7 +12,6 @@ import pytest
 from memos_ray.actors.writer import PartitionWriter
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.payload import Plaintext
-from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Create, Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -142,9 +141,8 @@ async def test_background_writes_wait_for_others_and_share_no_transaction_with_t
     store.gate.clear()
     writer = bench.writer
     first = await begun(writer, creations("a", 1))
-    sweep = asyncio.create_task(
-        writer.submit(creations("s", 6), priority=Priority.BACKGROUND),
-    )
+    aside = [replace(one, context=one.context.aside()) for one in creations("s", 6)]
+    sweep = asyncio.create_task(writer.submit(aside))
     await eventually(lambda: writer.queued == 7)
     late = await begun(writer, creations("b", 1), creations("c", 1))
     store.gate.set()

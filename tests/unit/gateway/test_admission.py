@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from memos_ray.actors.turns import FairGate
 from memos_ray.config import LimitSettings
+from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.errors import OverloadedError
-from memos_ray.gateway.admission import CallRates, FairGate
+from memos_ray.gateway.admission import CallRates
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.waiting import eventually
 
@@ -31,6 +33,34 @@ async def test_SCHED_5_a_backlog_of_one_tenant_is_passed_by_another() -> None:
     release.set()
     await asyncio.gather(quiet, *noisy)
     assert order.count("noisy") == 50
+
+
+async def test_SCHED_5_background_work_waits_for_what_somebody_waits_for() -> None:
+    gate = FairGate(1)
+    order: list[str] = []
+    held = asyncio.Event()
+
+    async def call(name: str, priority: Priority = Priority.FOREGROUND) -> None:
+        async with gate.turn("acme", priority):
+            order.append(name)
+            await held.wait()
+
+    calls = [asyncio.create_task(call("first"))]
+    await asyncio.sleep(0)
+    calls += [asyncio.create_task(call(f"sweep {n}", Priority.BACKGROUND)) for n in range(2)]
+    await asyncio.sleep(0)
+    # Of the same tenant: its own background work must not stand before it either.
+    calls += [asyncio.create_task(call(f"search {n}")) for n in range(10)]
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(*calls)
+    assert order[:7] == ["first", *(f"search {n}" for n in range(6))]
+    assert order.index("sweep 0") < order.index("search 9"), "it does not starve"
+    assert gate.counters == {
+        "turns_foreground": 11,
+        "turns_background": 2,
+        "turns_waited": 12,
+    }
 
 
 async def test_SCHED_5_who_gives_up_while_waiting_leaves_no_place_taken() -> None:

@@ -63,7 +63,12 @@ class TestCompletions:
     ) -> None:
         answer = await door.done("POST", PATH, asking(["Ana lives in"], memory="off"))
         assert answer["choices"][0]["text"] == "Ana lives in "
-        assert answer["memory"] == {"used": [], "stored": [], "store_error": None}
+        assert answer["memory"] == {
+            "used": [],
+            "stored": [],
+            "store_error": None,
+            "explanation": None,
+        }
         assert [one.text for one in model.requests[-1].messages] == ["Ana lives in"]
 
     async def test_an_answer_is_short_unless_more_is_asked_for(self, door: RestDoor) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from memos_ray.core.scheduling.policies.items import Budget, Holding
 from memos_ray.core.scheduling.policies.rates import UseRates, Uses
+from memos_ray.core.scheduling.policies.trials import Trials
 from memos_ray.core.scheduling.policies.worth import RetentionPolicy
 
 K = TypeVar("K", bound=Hashable)
@@ -49,6 +50,7 @@ class Keeper(Generic[K]):
         self._kin: Callable[[K], Hashable] = kin or (lambda key: key)
         self._limit = history
         self._rates = UseRates()
+        self._trials = Trials()
         self._past: OrderedDict[Hashable, _Past] = OrderedDict()
         self._held: dict[K, Holding] = {}
 
@@ -65,6 +67,7 @@ class Keeper(Generic[K]):
         kin = self._kin(key)
         past = self._remembered(kin)
         self._rates.use(kin, label, past.uses, now)
+        self._trials.use(kin)
         holding = self._held.get(key)
         if holding is not None:
             # Anew, where so much else was used since that the past was forgotten.
@@ -72,7 +75,10 @@ class Keeper(Generic[K]):
         return holding
 
     def admits(self, key: K, offered: Holding, now: float) -> bool:
-        """Tells whether something would be held, before it is made."""
+        """Tells whether something would be held, before it is made.
+
+        One that the policy would refuse comes in all the same where refusals have proved wrong.
+        """
         asked = self._with_past(key, offered)
         if asked.pinned:
             return True
@@ -84,7 +90,11 @@ class Keeper(Generic[K]):
             return True
         lost = sum(self._worth(beside[one], now) * beside[one].size_bytes for one in going)
         won = self._worth(asked, now) * asked.size_bytes
-        return won > self.policy.hysteresis * lost
+        if won > self.policy.hysteresis * lost:
+            return True
+        others = [(self._kin(one), beside[one].saved_s) for one in going]
+        self._trials.begin(self._kin(key), asked.saved_s, others)
+        return not self._trials.worth_it
 
     def hold(self, key: K, offered: Holding, now: float) -> list[K]:
         """Takes something in, or another size of it; returns those that had to go for it.
