@@ -162,6 +162,17 @@ async def test_APP_4_the_log_of_a_role_is_for_that_role(memos: InProcess, ann: C
     assert memory_id in {entry.memory_id for entry in log.entries}
 
 
+async def test_APP_4_a_receipt_of_one_role_is_for_that_role(memos: InProcess, ann: Caller) -> None:
+    doctor, stream = as_role(ann, "doctor"), f"{ANN}/doctor"
+    memory_id = await add(memos, doctor, SECRET)
+    await memos.service.delete(doctor, memory_id, hard=True)
+    shown = await memos.doorway.receipts.receipt(doctor, memory_id, stream)
+    assert memory_id in shown.model_dump_json()
+    for role in (None, "parent"):
+        with pytest.raises(NotFoundError):
+            await memos.doorway.receipts.receipt(as_role(ann, role), memory_id, stream)
+
+
 async def test_APP_4_a_run_of_one_role_is_not_shown_in_another(
     memos: InProcess, ann: Caller
 ) -> None:
