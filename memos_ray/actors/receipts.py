@@ -141,11 +141,9 @@ class Receipts:
             erasures = [event for event in events if _erasure(event)]
             if erasures and (audits or erasures[-1].principal == context.principal.id):
                 receipt = self._begin(partition, erasures[-1])
-        if (
-            receipt is None
-            or not (audits or receipt.principal == context.principal.id)
-            or policy.out_of_role(context, receipt.namespace)
-        ):
+        if receipt is None or not (audits or receipt.principal == context.principal.id):
+            raise NotFoundError("there is no such receipt", cube_id=cube_id)
+        if policy.out_of_role(context, receipt.namespace):
             raise NotFoundError("there is no such receipt", cube_id=cube_id)
         return receipt
 
