@@ -144,6 +144,8 @@ class Receipts:
                 receipt = self._begin(partition, erasures[-1:])
         if receipt is None or not (audits or receipt.principal == context.principal.id):
             raise NotFoundError("there is no such receipt", cube_id=cube_id)
+        if policy.out_of_role(context, receipt.namespace):
+            raise NotFoundError("there is no such receipt", cube_id=cube_id)
         return receipt
 
     async def prune(self, partition: int, keep: timedelta) -> int:

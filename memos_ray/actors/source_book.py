@@ -82,7 +82,8 @@ class SourceBook:
             for one in held.findings.values()
             if _is_at(one, place) and (one.state is not Proposed.OPEN) is decided
         ]
-        return sorted(found, key=lambda one: (-one.confidence, one.found_at, one.id))
+        # What is outranked comes last: deciding about all of a source passes it over.
+        return sorted(found, key=lambda one: (one.outranked, -one.confidence, one.found_at, one.id))
 
     async def finding(self, place: Place, epoch: int, id: str) -> Finding | None:
         """Returns a finding of a namespace, whatever has become of it."""

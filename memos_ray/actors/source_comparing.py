@@ -77,7 +77,7 @@ class SourceComparing:
         self._book = book
         self._clock = clock
         self._executor = executor
-        self._editions: dict[tuple[str, str, str], Editions] = {}
+        self._editions: dict[tuple[Place, str, str, str], Editions] = {}
 
     async def piece(self, place: Place, epoch: int, source: Source, most: int) -> list[Finding]:
         """Compares the next sections of a source; returns what follows, not yet written down."""
@@ -168,7 +168,7 @@ class SourceComparing:
 
     async def _among(self, place: Place, epoch: int, source: Source) -> Editions:
         before, after = neighbours(source, await self._book.sources(place, epoch))
-        names = (source.id, before.id if before else "", after.id if after else "")
+        names = (place, source.id, before.id if before else "", after.id if after else "")
         known = self._editions.get(names)
         if known is not None:
             return known

@@ -201,12 +201,15 @@ class SourceDesk:
         facets = facets_of(shown.held)
         policy.require(context, Action.UPDATE, facets, place.namespace, now)
         if accept and not closed_by(shown.held, finding.source):
-            write = write_of(shown.source, shown.held, shown.replacing, finding.kind, now)
+            write = write_of(shown.source, shown.held, shown.replacing, shown.finding.kind, now)
             (outcome,) = await self._write(place.partition, [Submission(context, write)])
             if isinstance(outcome, MemosError):
                 raise outcome
         decided = replace(
-            finding, state=wanted, decided_by=context.principal.id, decided_at=self._clock.now()
+            shown.finding,
+            state=wanted,
+            decided_by=context.principal.id,
+            decided_at=self._clock.now(),
         )
         await self._book.put(place, epoch, decided)
         self.counters[f"source_{wanted.value}"] += 1
@@ -254,7 +257,9 @@ class SourceDesk:
         verdict = await self._comparing.verdict(held, replacing, editions)
         if verdict is None:
             return None
-        return ShownFinding(finding, source, held, replacing, verdict.reasons)
+        # As the texts stand now, which may have changed since they were found.
+        now = replace(finding, kind=verdict.kind, confidence=verdict.confidence)
+        return ShownFinding(now, source, held, replacing, verdict.reasons)
 
     async def _known(self, place: Place, epoch: int, id: str) -> Source:
         found = await self._book.source(place, epoch, id)

@@ -102,7 +102,7 @@ def use(call: Call, name: _NameArgument) -> None:
 @with_service
 def delete(call: Call, name: _NameArgument, principal: _PrincipalOption = None) -> None:
     """Ends the use of a persona; what it remembers stays closed to your other roles."""
-    found = call.memos.personas.retire(name, principal=principal)
+    found = call.memos.personas.delete(name, principal=principal)
     call.out.show(found, lambda console: _shown(console, found))
 
 

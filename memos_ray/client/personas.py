@@ -101,7 +101,7 @@ class AsyncPersonas(Generic[C]):
             raise PermissionDeniedError("the caller does not hold this role", role=found.role)
         return found.role
 
-    async def retire(self, name: str, *, principal: str | None = None) -> PersonaInfo:
+    async def delete(self, name: str, *, principal: str | None = None) -> PersonaInfo:
         """Ends the use of a persona; its stream stays closed to the other roles.
 
         Raises:
@@ -143,9 +143,9 @@ class Personas(Generic[C]):
         """Returns the role in use by which calls speak as a persona; raises as `use`."""
         return self._loop.run(self._async.role_of(name))
 
-    def retire(self, name: str, *, principal: str | None = None) -> PersonaInfo:
+    def delete(self, name: str, *, principal: str | None = None) -> PersonaInfo:
         """Ends the use of a persona; its stream stays closed to the other roles."""
-        return self._loop.run(self._async.retire(name, principal=principal))
+        return self._loop.run(self._async.delete(name, principal=principal))
 
 
 def _read(template: Template | None, fields: Mapping[str, Any]) -> PersonaTemplate:

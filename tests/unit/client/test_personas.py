@@ -58,7 +58,7 @@ async def test_APP_4_a_template_is_taken_on_used_and_retired(
     assert shown.in_use and shown.held
     changed = await tutor.personas.create(file, preface="Be kind.")
     assert (changed.preface, changed.purpose) == ("Be kind.", "teaching")
-    assert (await tutor.personas.retire("tutor")).retired
+    assert (await tutor.personas.delete("tutor")).retired
     with pytest.raises(NotFoundError):
         await ann.personas.use("tutor")
     with pytest.raises(NotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn
 from memos_ray.gateway.models import NewMemory, SearchQuery
 from memos_ray.gateway.pipeline_models import RunRequest
+from memos_ray.gateway.reuse_models import ReuseQuery
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 
@@ -90,6 +92,10 @@ async def test_APP_4_a_role_that_is_not_held_cannot_be_used(memos: InProcess, an
         await found(memos, as_role(ann, "admin"))
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
 def _asking(namespace: str) -> ChatQuery:
     turns = [Turn(role="user", content="heart?")]
     return ChatQuery(model="quoting", messages=turns, namespaces=[namespace])
@@ -110,6 +116,9 @@ LEAKS: dict[str, Callable[[InProcess, Caller, str, str], Awaitable[object]]] = {
     "caches": lambda m, c, id, ns: m.doorway.activation.caches(c, ns),
     "adapters": lambda m, c, id, ns: m.doorway.parameter.lessons(c, ns),
     "proposals": lambda m, c, id, ns: m.doorway.parameter.proposals(c, ns),
+    "past": lambda m, c, id, ns: m.doorway.past.get(c, id, _now(), ns),
+    "past list": lambda m, c, id, ns: m.doorway.past.list(c, _now(), ns),
+    "reuse": lambda m, c, id, ns: m.doorway.reuse.find(c, ReuseQuery(task="x", namespaces=[ns])),
     "snapshots": lambda m, c, id, ns: m.doorway.past.snapshots(c, ns),
     "export of the policy": lambda m, c, id, ns: m.admin.documents(c, ns),
     "chat": lambda m, c, id, ns: m.doorway.chats.chat(c, _asking(ns)),
@@ -151,6 +160,17 @@ async def test_APP_4_the_log_of_a_role_is_for_that_role(memos: InProcess, ann: C
         assert log.entries == []
     log = await memos.service.log(doctor, f"{ANN}/doctor")
     assert memory_id in {entry.memory_id for entry in log.entries}
+
+
+async def test_APP_4_a_receipt_of_one_role_is_for_that_role(memos: InProcess, ann: Caller) -> None:
+    doctor, stream = as_role(ann, "doctor"), f"{ANN}/doctor"
+    memory_id = await add(memos, doctor, SECRET)
+    await memos.service.delete(doctor, memory_id, hard=True)
+    shown = await memos.doorway.receipts.receipt(doctor, memory_id, stream)
+    assert memory_id in shown.model_dump_json()
+    for role in (None, "parent"):
+        with pytest.raises(NotFoundError):
+            await memos.doorway.receipts.receipt(as_role(ann, role), memory_id, stream)
 
 
 async def test_APP_4_a_run_of_one_role_is_not_shown_in_another(
