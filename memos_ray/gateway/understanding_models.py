@@ -17,6 +17,12 @@ from memos_ray.gateway.models import SearchQuery
 from memos_ray.gateway.turn_models import EarlierTurns
 
 
+def _worded(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a question has words")
+    return text
+
+
 class Question(Model):
     """A question, with the messages before it.
 
@@ -25,7 +31,10 @@ class Question(Model):
     """
 
     query: Annotated[
-        str, StringConstraints(min_length=1, max_length=32_768), AfterValidator(printable)
+        str,
+        StringConstraints(max_length=32_768),
+        AfterValidator(printable),
+        AfterValidator(_worded),
     ]
     turns: EarlierTurns = []
     namespaces: Annotated[list[NamespaceName], Field(min_length=1, max_length=64)] | None = None

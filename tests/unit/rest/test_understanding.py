@@ -87,8 +87,9 @@ class TestUnderstanding:
             problem_in(refused, InvalidInputError)
 
     async def test_a_question_needs_words_and_a_credential(self, door: RestDoor) -> None:
-        empty = await door.call("POST", PATH, {"query": ""})
-        problem_in(empty, InvalidInputError)
+        for blank in ("", " \n\t"):
+            empty = await door.call("POST", PATH, {"query": blank})
+            problem_in(empty, InvalidInputError)
         unknown = await door.call("POST", PATH, {"query": "Why?"}, key="mk_none")
         problem_in(unknown, UnauthenticatedError)
 

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from memos_ray.core.cube.metadata import TimeSpan
-from memos_ray.core.reader.query.call import EntityKind
-from memos_ray.core.reader.query.entities import find_entities
 from memos_ray.core.reader.times import EARLIEST, LATEST, Granularity, TimeMention, resolve_times
 from memos_ray.core.reader.times.numbers import ENGLISH_COUNT, chinese_number, english_count
+from memos_ray.core.reader.turns.phrases import phrases
 
 _MOST_COUNT = 1_000
 
@@ -130,7 +129,7 @@ def find_anchored(text: str, language: str) -> AnchoredTime | None:
 def _english(text: str) -> AnchoredTime | None:
     for pattern in (_COUNTED, _BARE, _ON):
         for match in pattern.finditer(text):
-            event = _untimed(_TAIL.sub("", match["event"]).strip())
+            event = _untimed(_without_tail(match["event"]))
             if _NO_EVENT.match(event) or len(event) < 4:
                 continue
             found = match.groupdict()
@@ -157,16 +156,30 @@ def _english(text: str) -> AnchoredTime | None:
     return None
 
 
+def _without_tail(event: str) -> str:
+    """Cuts off where the question goes on; the verb of "Bo was born" is not such a place."""
+    kept = _CLAUSE.match(event)
+    begin = kept.end() if kept else 0
+    verb = re.match(r"\w*", event[begin:])
+    begin += verb.end() if kept and verb else 0
+    return (event[:begin] + _TAIL.sub("", event[begin:])).strip()
+
+
 def _named(event: str, before: str) -> str:
     """Says who it was of, when the request names one person before: "did Ann call before she"."""
     match = _WHOSE.match(event)
     if match is None:
         return event
-    names = [one for one in find_entities(before, ()) if one.kind is EntityKind.NAME]
-    if len(names) != 1:
+    people = [one for one in phrases(before) if one.person is not False and not one.place]
+    outer = [
+        one
+        for one in people
+        if not any(two.begin <= one.begin and one.end < two.end for two in people)
+    ]
+    if len(outer) != 1 or not (outer[0].name or outer[0].person):
         return event
     owned = "'s" if match[0].lower() in {"his", "her", "their"} else ""
-    return f"{names[0].text}{owned}{event[match.end() :]}"
+    return f"{outer[0].text}{owned}{event[match.end() :]}"
 
 
 def _chinese(text: str) -> AnchoredTime | None:

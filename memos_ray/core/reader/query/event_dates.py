@@ -1,8 +1,7 @@
 """The date of an event, as the memories that were found for it tell it.
 
 A date is taken only where it is plain: the memory speaks of the event by all of its words and tells
-one day, and no other memory tells another. Memories that merely were said at some time count where
-none tells a day.
+one day in the sentence of the event, and no other memory tells another.
 """
 
 from __future__ import annotations
@@ -19,8 +18,16 @@ from memos_ray.core.reader.times import resolve_times
 from memos_ray.core.retrieval.text import Analyzer
 
 _LONGEST = timedelta(days=8)
-_HAN_SHARE = 0.6
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。\uff01\uff1f;\uff1b])")
+_LONG_RUN = 4
+_HAN = re.compile(r"[\u4e00-\u9fff]+")
+_CLAUSE = re.compile(r"(?<=[.!?;])\s+|(?<=[。\uff01\uff1f;\uff1b\uff0c])")
+# What was to be is no date of what was.
+_DOUBTFUL = re.compile(
+    r"\b(?:should have|would have|could have|(?:was|were) (?:supposed|meant|going|due) to|not|"
+    r"never|instead|postponed|cancell?ed|called off|put off)\b|n['\u2019]t\b"
+    r"|本来|本該|原定|原本|取消|推迟|推遲|改期|改到|没有?|不",
+    re.IGNORECASE,
+)
 _PRONOUNS = re.compile(
     r"\b(?:i|you|he|she|it|we|they|my|your|his|her|its|our|their)\b|[他她它我你您的了]",
     re.IGNORECASE,
@@ -64,43 +71,39 @@ def date_of(
     """
     words = _Words(event)
     told: dict[datetime, tuple[TimeSpan, str]] = {}
-    said: dict[datetime, tuple[TimeSpan, str]] = {}
     for cube in found:
-        if not words.are_in(cube):
-            continue
-        days = [one for one in _days(cube, words, tz) if _lies_in(one, within)]
-        for day in days:
-            told.setdefault(_midnight(day.start, tz), (day, cube.id))
-        moment = cube.descriptive.event_time
-        if not days and moment is not None:
-            start = _midnight(moment, tz)
-            day = TimeSpan(start, start + timedelta(days=1))
-            if _lies_in(day, within):
-                said.setdefault(start, (day, cube.id))
-    known = told or said
-    if len(known) != 1:
-        return EventDate(Outcome.AMBIGUOUS if known else Outcome.UNKNOWN, others=len(known))
-    ((day, memory),) = known.values()
+        if words.are_in(cube):
+            for day in _days(cube, words, tz):
+                if _lies_in(day, within):
+                    told.setdefault(_midnight(day.start, tz), (day, cube.id))
+    if len(told) != 1:
+        return EventDate(Outcome.AMBIGUOUS if told else Outcome.UNKNOWN, others=len(told))
+    ((day, memory),) = told.values()
     return EventDate(Outcome.FOUND, day, memory)
 
 
 def _days(cube: MemCube, words: _Words, tz: tzinfo) -> list[TimeSpan]:
+    """Returns the days that a memory tells of the event; none where something else may be meant."""
     about = cube.descriptive
-    days: list[TimeSpan] = [one for one in about.mentions if _is_short(one)]
-    sentences = [one for one in _SENTENCE.split(cube.text) if one.strip()]
-    if len(days) > 1 and len(sentences) > 1:
-        # "We met on Monday. The wedding is on Friday."
-        telling = " ".join(one for one in sentences if words.head_is_in(one))
-        days = [
-            one
-            for one in resolve_times(telling, about.event_time, tz=tz, language=None)
-            if _is_short(one)
-        ] or days
-    happened = about.event_time
-    if not days and happened is not None and about.setting.conversation is None:
+    # "We met on Monday. The wedding is on Friday."
+    telling = " ".join(one for one in _CLAUSE.split(cube.text) if words.head_is_in(one))
+    if _DOUBTFUL.search(telling):
+        return []
+    here = resolve_times(telling, about.event_time, tz=tz)
+    everywhere = resolve_times(cube.text, about.event_time, tz=tz)
+    if len(here) > 1:
+        return list(here) if all(map(_is_short, here)) else []
+    days: list[TimeSpan] = []
+    if here and not _is_short(here[0]):
+        return []
+    if here or not everywhere:
+        alone = len(about.mentions) == 1 and len(everywhere) <= 1
+        days = list(about.mentions if alone or not everywhere else here)
+    if not about.mentions and not everywhere and about.setting.conversation is None:
         # Of an event by itself the time is its own; of a turn it is when that was said.
-        days = [TimeSpan(happened, happened + timedelta(microseconds=1))]
-    return days
+        moment = about.event_time
+        days = [] if moment is None else [TimeSpan(moment, moment + timedelta(microseconds=1))]
+    return [one for one in days if _is_short(one)]
 
 
 def _is_short(one: TimeSpan) -> bool:
@@ -122,6 +125,7 @@ class _Words:
         self._analyzer = Analyzer()
         terms = self._analyzer.analyse(_PRONOUNS.sub(" ", event)).terms
         self._terms = frozenset(terms)
+        self._runs = _HAN.findall(_PRONOUNS.sub(" ", event))
         self._head = next(reversed(terms), "")
 
     def head_is_in(self, sentence: str) -> bool:
@@ -134,9 +138,17 @@ class _Words:
             return False
         speaker = cube.descriptive.setting.speaker or ""
         language = getattr(cube.payload, "language", None)
-        held = self._analyzer.analyse(f"{speaker} {cube.text}", language).terms.keys()
-        spaced = {term for term in self._terms if term.isascii()}
-        if not spaced <= held:
+        text = f"{speaker} {cube.text}"
+        held = self._analyzer.analyse(text, language).terms.keys()
+        if not {term for term in self._terms if term.isascii()} <= held:
             return False
-        others = self._terms - spaced
-        return len(others & held) >= _HAN_SHARE * len(others)
+        return all(_covered(run, text) for run in self._runs)
+
+
+def _covered(run: str, text: str) -> bool:
+    """Whether a text has the pairs of characters that make up a run; of a long one, but for one."""
+    if len(run) == 1:
+        return run in text
+    pairs = [at for at in range(len(run) - 1) if run[at : at + 2] in text]
+    missing = len(run) - len({place for at in pairs for place in (at, at + 1)})
+    return missing <= (1 if len(run) > _LONG_RUN else 0)

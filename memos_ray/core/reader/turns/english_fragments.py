@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from memos_ray.core.reader.times import TimeMention, resolve_times
 from memos_ray.core.reader.turns.candidates import Heard, Known
 from memos_ray.core.reader.turns.dialogue import Decision, Moment, Slot
+from memos_ray.core.reader.turns.english_binding import stands_empty
 from memos_ray.core.reader.turns.english_pronouns import (
     is_about_an_event,
-    stands_empty,
     with_preposition,
 )
 from memos_ray.core.reader.turns.english_words import (

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from memos_ray.core.reader.times import Granularity, resolve_times
 from memos_ray.core.reader.turns.candidates import (
     Heard,
-    Known,
     Said,
     groups,
     people,
@@ -16,6 +15,13 @@ from memos_ray.core.reader.turns.candidates import (
     things,
 )
 from memos_ray.core.reader.turns.dialogue import Decision, Moment, Slot
+from memos_ray.core.reader.turns.english_binding import (
+    FEMININE,
+    MASCULINE,
+    PLURAL,
+    others_than,
+    stands_empty,
+)
 from memos_ray.core.reader.turns.english_words import AUXILIARIES, PREPOSITIONS
 from memos_ray.core.reader.turns.phrases import Phrase
 
@@ -30,29 +36,15 @@ _KNOWN_BY = frozenset("the my your his her its our their".split())
 _COUNTING = frozenset("two three four five six seven eight nine ten twelve".split())
 _MOST_CHARS = 80
 _SELF = frozenset({"his", "hers", "her", "its", "their", "theirs"})
-_MASCULINE, _FEMININE = frozenset({"he", "him", "his"}), frozenset({"she", "her", "hers"})
-_PLURAL = frozenset({"they", "them", "their", "theirs"})
 # After "her" these do not begin what is hers.
 _NOT_OWNED = (
     PREPOSITIONS
     | AUXILIARIES
     | frozenset(
         """and or but so when where why how what which who that then there here yesterday today
-        tomorrow tonight now last next again too also back away home the a an this to if because
+        tomorrow tonight now last next again too also back away the a an this to if because
         every once twice""".split()
     )
-)
-_EMPTY_IT = re.compile(
-    r"\bwhat (?:time|day|date|year) (?:is|was) it\b|"
-    r"\bit(?:['\u2019]s| is| was| be)? (?:rain|snow|cold|warm|hot|late|early|dark|sunny|time)\w*\b|"
-    r"\b(?:is|was|be) it (?:rain|snow|cold|warm|hot|late|early|dark|sunny|time)\w*\b|"
-    r"\b(?:is|was|isn['\u2019]t|wasn['\u2019]t) it (?!going|supposed|meant|due|about|planned)"
-    r"(?:\w+ )?(?:that|to|true|possible|likely|"
-    r"worth|safe|ok|okay|better|easier)\b|"
-    r"\bwhat(?:['\u2019]s| is| was) it like (?:to|being|when|in|at|living|working)\b|"
-    r"\b(?:does|did|would) it (?:feel|make sense|matter|help|seem)\b[^?]*\b(?:to|if|that)\b|"
-    r"\b(?:does|did|will|would) it take\b[^?]*\bto\b|\bhow is it that\b|\bit seems\b",
-    re.I,
 )
 _GOING = re.compile(
     r"\b(?:go|goes|going|gone|went|get|gets|got|move|moves|moved|moving|travel|travels|travelled|"
@@ -95,7 +87,7 @@ def fill_pronouns(
         done += question[last : match.start()]
         last = match.end()
         after = question[match.end() :]
-        found = _fill(match["word"], done, after, heard, moment, avoid)
+        found = _fill((match["word"], match["short"] or ""), done, after, heard, moment, avoid)
         if found is None:
             done += match[0]
             continue
@@ -106,8 +98,14 @@ def fill_pronouns(
 
 
 def _fill(
-    word: str, before: str, after: str, heard: Heard, moment: Moment, avoid: frozenset[str]
+    written: tuple[str, str],
+    before: str,
+    after: str,
+    heard: Heard,
+    moment: Moment,
+    avoid: frozenset[str],
 ) -> tuple[str | None, Decision] | None:
+    word, short = written
     low = word.lower()
     if low == "there":
         return _place(word, before, after, heard)
@@ -117,14 +115,17 @@ def _fill(
         return None
     if low in {"that", "this"} and not _stands_for_something(before, after):
         return None
-    if low in {"it", "its"} and _EMPTY_IT.search(before[-40:] + word + after[:60]):
+    begin = len(before)
+    if low in {"it", "its"} and stands_empty(
+        before + word + short + after, begin, begin + len(word)
+    ):
         return None
     owns = (
         low in _SELF
         and low not in {"hers", "theirs"}
         and not (low == "her" and _next_word(after) in _NOT_OWNED)
     )
-    taken = _bound(low, before, owns, heard.known)
+    taken = others_than(low, before, after, owns, heard.known)
     if taken is None:
         return None
     fits, slot = _kind(low)
@@ -147,11 +148,11 @@ def _fill(
 
 
 def _kind(low: str) -> tuple[Callable[[Heard], Iterator[tuple[Phrase, Said]]], Slot]:
-    if low in _MASCULINE:
+    if low in MASCULINE:
         return lambda heard: people(heard, "m"), Slot.PERSON
-    if low in _FEMININE:
+    if low in FEMININE:
         return lambda heard: people(heard, "f"), Slot.PERSON
-    return (groups, Slot.GROUP) if low in _PLURAL else (things, Slot.THING)
+    return (groups, Slot.GROUP) if low in PLURAL else (things, Slot.THING)
 
 
 def _shortened(found: Iterator[tuple[Phrase, Said]]) -> Iterator[tuple[Phrase, Said]]:
@@ -162,39 +163,6 @@ def _shortened(found: Iterator[tuple[Phrase, Said]]) -> Iterator[tuple[Phrase, S
             seen += 1
         if seen >= _MOST:
             return
-
-
-def _bound(low: str, before: str, owns: bool, known: Known) -> frozenset[str] | None:
-    """Returns what a pronoun cannot stand for; None when it stands for something named before.
-
-    "Did Ann sell her car": hers. "Did Ann call her": somebody else.
-    """
-    if not before.strip():
-        return frozenset()
-    named = known.phrases(before)
-    if low in _MASCULINE | _FEMININE:
-        gender = "m" if low in _MASCULINE else "f"
-        fitting = [
-            one
-            for one in named
-            if one.person is not False
-            and not one.plural
-            and not one.place
-            and one.gender in {gender, None}
-        ]
-    elif low in _PLURAL:
-        fitting = [one for one in named if one.plural]
-    else:
-        fitting = [one for one in named if not one.person and not one.plural]
-    if not fitting:
-        return frozenset()
-    same_clause = not re.search(
-        r"[,;]|\b(?:and|when|after|before|because|if|that|who)\b", before[fitting[-1].end :]
-    )
-    objects = low in {"him", "them", "it"} or (low == "her" and not owns)
-    if objects and same_clause and len(fitting) == 1:
-        return frozenset({fitting[0].text.casefold()})
-    return None
 
 
 def _rival(phrase: Phrase, said: Said, others: list[tuple[Phrase, Said]]) -> Phrase | None:
@@ -249,11 +217,6 @@ def _stands_for_something(before: str, after: str) -> bool:
     if _THAT_ENDS.match(after):
         return bool(before.strip())
     return bool(_INVERTED.search(before) and _THAT_SUBJECT.match(after))
-
-
-def stands_empty(question: str) -> bool:
-    """Tells whether "it" stands for nothing: "what time is it?", "is it raining?"."""
-    return _EMPTY_IT.search(question) is not None
 
 
 def is_about_an_event(question: str) -> str | None:

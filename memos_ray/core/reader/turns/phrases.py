@@ -27,6 +27,9 @@ _MOST_WORDS = 4
 # A turn speaks of a handful of things; a pasted list would name hundreds.
 _MOST_PHRASES = 32
 _NUMBERS = frozenset("two three four five six seven eight nine ten twelve several both".split())
+_BEGINNINGS = DETERMINERS | _NUMBERS
+_NOT_VERBS = PREPOSITIONS | AUXILIARIES
+_NO_ANSWER_NAMES = OPENERS | TIME_NOUNS | STOPS
 # "How was the first exam": nothing follows the subject.
 _ASKS_OF = frozenset("what who where when how".split())
 _ASKING = frozenset({"which", "what", "whose"})
@@ -102,7 +105,7 @@ def _names(text: str) -> list[Phrase]:
     ]
     for match in _ANSWER_NAME.finditer(text):
         begin, end = match.span(1)
-        if match[1].split()[0].casefold() in OPENERS | TIME_NOUNS | STOPS:
+        if match[1].split()[0].casefold() in _NO_ANSWER_NAMES:
             continue
         if all(end <= b or e <= begin for b, e, _ in spans):
             spans.append((begin, end, True))
@@ -121,7 +124,7 @@ def _name(text: str, begin: int, end: int, bare: bool) -> Phrase:
     )
     person: bool | None = None
     owns = text[end : end + 2].replace("\u2019", "'") == "'s"
-    if gender or _TITLE.match(words) or ((subject or owns) and not place):
+    if gender or _TITLE.match(words) or owns or (subject and not place):
         person = True
     return Phrase(begin, end, words, True, gender, person, place and person is None, False, subject)
 
@@ -149,7 +152,7 @@ def _chunks(text: str, tokens: list[tuple[int, int, str]], names: list[Phrase]) 
                 (i for i in range(place, len(tokens)) if tokens[i][0] >= owner.end + 2),
                 len(tokens),
             )
-        elif low in DETERMINERS | _NUMBERS or (low.endswith("'s") and low[:-2] in PEOPLE):
+        elif low in _BEGINNINGS or (low.endswith("'s") and low[:-2] in PEOPLE):
             first = place + 1
         elif low in _ASKING:
             first = place + 1
@@ -182,7 +185,8 @@ def _is_bare_plural(tokens: list[tuple[int, int, str]], place: int) -> bool:
         ends
         and word not in STOPS
         and before.islower()
-        and before not in AUXILIARIES | DETERMINERS | _NUMBERS
+        and before not in _BEGINNINGS
+        and before not in AUXILIARIES
         and not before.endswith("'s")
     )
 
@@ -204,7 +208,7 @@ def _without_verb(
     if last - first < 2 or before not in AUXILIARIES:
         return last
     after = tokens[last][2].casefold() if last < len(tokens) else "?"
-    if after in STOPS and after not in PREPOSITIONS | AUXILIARIES:
+    if after in STOPS and after not in _NOT_VERBS:
         # The verb comes behind: "did the old exam go".
         return last
     linking = before in {"is", "are", "was", "were"}
