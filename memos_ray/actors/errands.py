@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from memos_ray.core.defects import describe_defect
@@ -25,6 +25,7 @@ class Errands:
         self._what = what
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._put_off: set[asyncio.TimerHandle] = set()
 
     def leave(self, errand: Coroutine[Any, Any, None]) -> None:
         """Has something done; a failure is logged."""
@@ -32,8 +33,21 @@ class Errands:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def put_off(self, make: Callable[[], Coroutine[Any, Any, None]], after_s: float) -> None:
+        """Leaves an errand after a while; others come before it."""
+
+        def leave() -> None:
+            self._put_off.discard(timer)
+            self.leave(make())
+
+        timer = asyncio.get_running_loop().call_later(after_s, leave)
+        self._put_off.add(timer)
+
     async def settle(self) -> None:
-        """Returns when everything that was left is done."""
+        """Returns when everything that was left is done; what was put off is given up."""
+        for timer in self._put_off:
+            timer.cancel()
+        self._put_off.clear()
         while self._tasks:
             await asyncio.wait(self._tasks)
 

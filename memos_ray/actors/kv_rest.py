@@ -29,10 +29,18 @@ from memos_ray.actors.residency import Place
 from memos_ray.core.activation import KvPayload, SourceVersion
 from memos_ray.core.activation import files as kv_files
 from memos_ray.core.scheduling.policies import Budget, Holding, Keeper, RetentionPolicy
-from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
+from memos_ray.errors import (
+    FencedError,
+    MemosError,
+    NotFoundError,
+    NotOwnerError,
+    StoreCorruptError,
+)
 from memos_ray.ports import BlobStorePort, ClockPort, Derivation, ObjectsPort, RecordStorePort
 
 KIND = "kv"
+_RETRY_MIN_S = 0.5
+_RETRY_MAX_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +61,8 @@ class KvRest:
 
     Concurrency: methods run on the actor's event loop; files are written and erased one after the
     other on `executor`, so that a save that is overtaken by a change is erased behind it. Erasing
-    is tried until it works, or another shard owns the partition.
+    is tried until it works, or another shard owns the partition: at once again while a store is
+    away, and behind everything else, after a longer and longer while, when a store says no.
     """
 
     def __init__(
@@ -155,9 +164,8 @@ class KvRest:
         await self._errands.settle()
 
     async def _take_over(self, partition: int, epoch: int) -> None:
-        outdated: dict[KvName, Resting] = {}
-
         async def adopt() -> None:
+            outdated: dict[KvName, Resting] = {}
             for one in await self._run(self._store.derivations, partition, KIND):
                 row = resting_of(partition, one)
                 heads = await self._run(self._store.heads, partition, row.name.keys)
@@ -166,9 +174,9 @@ class KvRest:
                 elif self._epochs.get(partition) == epoch and row.name not in self._rows:
                     self._rows[row.name] = row
                     self.let_go(self._enter(row))
+            self._errands.leave(self._erase(outdated.values()))
 
         await self._until_done(partition, adopt)
-        await self._erase(outdated.values())
 
     async def _save(self, name: KvName, held: KvObject, build_s: float) -> None:
         epoch = self._epochs.get(name.place.partition)
@@ -212,11 +220,21 @@ class KvRest:
 
     async def _erase_one(self, row: Resting) -> None:
         epoch = self._epochs.get(row.name.place.partition)
-        if epoch is not None:
+        # It may have been laid down again since the last attempt.
+        now = self._rows.get(row.name)
+        if epoch is not None and now is None:
             await self._run(self._remove, row, epoch)
+        elif now is not None and now.blob != row.blob:
+            await self._run(self._open_blobs().delete, row.blob)
 
-    async def _until_done(self, partition: int, act: Callable[[], Awaitable[None]]) -> None:
-        """Does something for a partition, again and again while this shard owns it."""
+    async def _until_done(
+        self, partition: int, act: Callable[[], Awaitable[None]], retry_s: float = _RETRY_MIN_S
+    ) -> None:
+        """Does something for a partition, again and again while this shard owns it.
+
+        Args:
+            retry_s: after how long it is done again when a store says no.
+        """
         epoch = self._epochs.get(partition)
 
         async def attempt() -> None:
@@ -225,10 +243,15 @@ class KvRest:
             try:
                 await act()
             except MemosError as error:
-                if error.retryable and not self._closing:
+                if self._closing or isinstance(error, (FencedError, NotOwnerError)):
+                    _log.warning("a KV cache at rest is left to the next owner: %s", error.code)
+                elif error.retryable:
                     raise
-                # Among them: another owner has the partition now, and does the rest.
-                _log.warning("a KV cache at rest is left to the next owner: %s", error.code)
+                else:
+                    _log.warning("a KV cache at rest: tried again later after %s", error.code)
+                    longer_s = min(2 * retry_s, _RETRY_MAX_S)
+                    again = partial(self._until_done, partition, act, longer_s)
+                    self._errands.put_off(again, retry_s)
 
         await patiently(attempt, "a KV cache at rest")
 
@@ -236,8 +259,13 @@ class KvRest:
         return kv_files.read(self._open_blobs().get(blob))
 
     def _write(self, row: Resting, payload: KvPayload, epoch: int) -> None:
-        self._store.save_derivation(row.name.place.partition, epoch, _derivation(row))
-        self._open_blobs().put_stream(kv_files.write(payload))
+        partition, blobs = row.name.place.partition, self._open_blobs()
+        self._store.save_derivation(partition, epoch, _derivation(row))
+        blobs.put_stream(kv_files.write(payload))
+        if self._store.fence(partition).epoch != epoch:
+            # Its next owner may have erased the row before there was a file.
+            blobs.delete(row.blob)
+            raise NotOwnerError("the partition is another's by now", partition=partition)
 
     def _remove(self, row: Resting, epoch: int) -> None:
         made = _derivation(row)

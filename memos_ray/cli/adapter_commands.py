@@ -57,7 +57,7 @@ def merge(
     ] = None,
     density: Annotated[
         float | None,
-        typer.Option("--density", help="Share of changes that ties and dare keep; half."),
+        typer.Option("--density", help="Share of changes kept by ties (0.7) and dare (0.9)."),
     ] = None,
     namespace: NamespaceOption = None,
     wait: _WaitOption = False,

@@ -64,7 +64,8 @@ class AsyncAdapters:
 
         Args:
             weights: of each adapter; 1 when there are none.
-            density: share of the changes that `ties` and `dare` keep; half when absent.
+            density: share of the changes that `ties` and `dare` keep; 0.7 and 0.9 when
+                absent.
         """
         wanted = valid(
             Merging,

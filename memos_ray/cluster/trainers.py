@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.training_group import TrainingGroup, leave_room, shared, training_room
 from memos_ray.config import ModelSettings, Settings
-from memos_ray.core.parameter import AdapterPayload
+from memos_ray.core.parameter import AdapterPayload, fusion_advice
 from memos_ray.core.teaching import (
     GateReport,
     Knowledge,
@@ -133,6 +133,8 @@ class AdapterTrainer:
         report = judge(
             model.folder, payload, knowledge, chosen.training(model), chosen.thresholds()
         )
+        if isinstance(made_of, CombinedAdapters) and report.verdict is Verdict.REJECTED:
+            report = replace(report, reasons=(*report.reasons, fusion_advice(made_of.plan)))
         return report, payload
 
 

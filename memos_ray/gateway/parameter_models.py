@@ -27,7 +27,8 @@ class Merging(Model):
     """Live adapters of one namespace and model that become one.
 
     Each counts with its weight, 1 when there are none. `density` is the share of the changes that
-    `ties` and `dare` keep, half when absent. `namespace` is the caller's own home when absent.
+    `ties` and `dare` keep, 0.7 and 0.9 when absent. `namespace` is the caller's own home when
+    absent.
     """
 
     ids: Annotated[list[MemoryId], Field(min_length=2, max_length=PARENTS_MAX)]

@@ -236,7 +236,8 @@ def test_a_lesson_outlives_its_shard(memos: MemOS) -> None:
 
 
 def test_what_is_asked_for_is_proposed_and_learnt(memos: MemOS) -> None:
-    facts = {fact.text: fact for fact in FACTS[1:]}
+    facts = {fact.text: fact for fact in draw_facts(random.Random(14), 5, Split.HELD_OUT)}
+    memos.add([{"text": text} for text in facts])
     deadline = time.monotonic() + 120
     while not (found := memos.adapters.proposals()):
         assert time.monotonic() < deadline

@@ -5,9 +5,11 @@ from __future__ import annotations
 from memos_ray.core.parameter.files import at_rest, weights_of
 from memos_ray.core.parameter.fit import AdapterLimits, AdapterRefusal, check
 from memos_ray.core.parameter.fusion import (
+    DENSITIES,
     PARENTS_MAX,
     FusionMethod,
     FusionPlan,
+    fusion_advice,
     joined_origin,
     plan_fusion,
 )
@@ -30,6 +32,7 @@ from memos_ray.core.parameter.reports import (
 )
 
 __all__ = [
+    "DENSITIES",
     "PARENTS_MAX",
     "AdapterLimits",
     "AdapterManifest",
@@ -51,6 +54,7 @@ __all__ = [
     "Way",
     "at_rest",
     "check",
+    "fusion_advice",
     "joined_origin",
     "module_of",
     "pack_tensors",

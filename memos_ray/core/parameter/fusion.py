@@ -16,8 +16,6 @@ from memos_ray.errors import InvalidInputError
 PARENTS_MAX = 16
 """Most adapters that are combined at once."""
 
-_DENSITY = 0.5
-
 
 class FusionMethod(StrEnum):
     """How the changes of several adapters become those of one."""
@@ -27,9 +25,17 @@ class FusionMethod(StrEnum):
     SVD = "svd"
     """The same sum, as near as `rank` allows."""
     TIES = "ties"
-    """Of each adapter the largest changes; where signs differ the heavier side counts."""
+    """Of each adapter the largest changes; where signs differ the heavier side counts.
+
+    What is left is added up. The mean, as in the method's paper, would halve what only one of two
+    adapters knows, and adapters of memories know different things.
+    """
     DARE = "dare"
     """Of each adapter changes drawn at random, scaled up for those left out, then summed."""
+
+
+DENSITIES = {FusionMethod.TIES: 0.7, FusionMethod.DARE: 0.9}
+"""Share of the changes that is kept when nobody says otherwise; measured in docs/performance.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,14 @@ class FusionPlan:
     Attributes:
         weights: of each adapter.
         rank: of the result.
-        density: share of the changes that TIES and DARE keep.
+        density: share of the changes that are kept: less than 1 for TIES and DARE.
         seed: of DARE.
     """
 
     method: FusionMethod
     weights: tuple[float, ...]
     rank: int
-    density: float = _DENSITY
+    density: float = 1.0
     seed: int = 0
 
     @property
@@ -90,7 +96,7 @@ def plan_fusion(
     Args:
         weights: 1 for each when absent.
         rank: of the result; the largest of theirs when 0. `LINEAR` has the sum of theirs.
-        density: half when absent.
+        density: as in `DENSITIES` when absent.
         rank_max: largest rank that engines take.
 
     Raises:
@@ -105,17 +111,31 @@ def plan_fusion(
     chosen = tuple(map(float, weights)) or (1.0,) * len(adapters)
     if len(chosen) != len(adapters) or any(not abs(one) < 100 for one in chosen):
         raise InvalidInputError("each adapter has a weight, of less than 100")
-    if density is not None and method not in (FusionMethod.TIES, FusionMethod.DARE):
+    if density is not None and method not in DENSITIES:
         raise InvalidInputError("only ties and dare have a density", method=method.value)
-    density = _DENSITY if density is None else density
-    if not 0.0 < density < 1.0:
+    if density is not None and not 0.0 < density < 1.0:
         raise InvalidInputError("the density lies between 0 and 1")
+    density = DENSITIES.get(method, 1.0) if density is None else density
     if method is FusionMethod.LINEAR:
         rank = sum(one.rank for one in adapters)
     rank = rank or max(one.rank for one in adapters)
     if not 0 < rank <= rank_max:
         raise InvalidInputError("the rank of the result is too large", rank=rank, limit=rank_max)
     return FusionPlan(method, chosen, rank, density, seed)
+
+
+def fusion_advice(plan: FusionPlan) -> str:
+    """Says why a combination may have failed at the gate, and what else there is."""
+    teach = "teach the model all of their memories at once"
+    if plan.method is FusionMethod.LINEAR:
+        return f"sums of adapters disturb each other: give them smaller weights, or {teach}"
+    most = f"all but {plan.density:.0%} of each adapter's changes"
+    lost = {
+        FusionMethod.SVD: f"what a rank of {plan.rank} has no room for",
+        FusionMethod.TIES: f"{most}, and what disagrees",
+        FusionMethod.DARE: most,
+    }[plan.method]
+    return f"{plan.method} leaves out {lost}: combine by linear, or {teach}"
 
 
 def joined_origin(manifests: Sequence[AdapterManifest], plan: FusionPlan) -> AdapterOrigin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,9 +76,11 @@ def read_tensors(data: Bytes) -> list[tuple[TensorSpec, npt.NDArray[Any]]]:
     Raises:
         InvalidInputError: the bytes are no safetensors file of tensors alone.
     """
-    return [
-        (spec, part.view(ELEMENTS[spec.dtype]).reshape(spec.shape)) for spec, part in _layout(data)
-    ]
+    with _described():
+        return [
+            (spec, part.view(ELEMENTS[spec.dtype]).reshape(spec.shape))
+            for spec, part in _layout(data)
+        ]
 
 
 def read_metadata(data: Bytes) -> dict[str, str]:
@@ -154,25 +157,31 @@ def _digest(data: Bytes, base: str, rank: int, alpha: float) -> str:
 
 def _layout(data: Bytes) -> list[tuple[TensorSpec, Bytes]]:
     """Reads the header of a safetensors file: its tensors with their bytes, in their order."""
-    with _described():
-        begin, header = _header(data)
-        header.pop("__metadata__", None)
-        body = data[begin:]
-        found, end = [], 0
-        for name, about in sorted(header.items(), key=lambda one: one[1]["data_offsets"][0]):
-            spec = TensorSpec(str(name), str(about["dtype"]), tuple(map(int, about["shape"])))
-            start, stop = about["data_offsets"]
-            size = ELEMENTS[spec.dtype].itemsize * int(np.prod(spec.shape, dtype=np.int64))
-            if start != end or stop - start != size or min(spec.shape, default=1) < 1:
-                raise ValueError("a tensor does not fit")
-            # The bytes of a file lie anywhere; of a tensor they must be aligned.
-            if (begin + start) % ELEMENTS[spec.dtype].itemsize:
-                raise ValueError("a tensor is not aligned")
-            found.append((spec, body[start:stop]))
-            end = stop
-        if end != body.size:
-            raise ValueError("bytes that belong to no tensor")
-        return found
+    begin, header = _header(data)
+    header.pop("__metadata__", None)
+    body = data[begin:]
+    found, end = [], 0
+    for name, about in sorted(header.items(), key=lambda one: one[1]["data_offsets"][0]):
+        spec = TensorSpec(str(name), str(about["dtype"]), _whole(about["shape"]))
+        start, stop = _whole(about["data_offsets"])
+        # In numbers that have no end: two large ones may be nothing in 64 bits.
+        size = ELEMENTS[spec.dtype].itemsize * math.prod(spec.shape)
+        if start != end or stop - start != size or min(spec.shape, default=1) < 1:
+            raise ValueError("a tensor does not fit")
+        # The bytes of a file lie anywhere; of a tensor they must be aligned.
+        if (begin + start) % ELEMENTS[spec.dtype].itemsize:
+            raise ValueError("a tensor is not aligned")
+        found.append((spec, body[start:stop]))
+        end = stop
+    if end != body.size:
+        raise ValueError("bytes that belong to no tensor")
+    return found
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    if not isinstance(numbers, list) or not all(type(each) is int for each in numbers):
+        raise TypeError("no list of whole numbers")
+    return tuple(numbers)
 
 
 def _header(data: Bytes) -> tuple[int, dict[str, Any]]:
@@ -181,7 +190,7 @@ def _header(data: Bytes) -> tuple[int, dict[str, Any]]:
     if not 0 < length <= min(_HEADER_MAX, data.size - 8):
         raise ValueError("no header")
     header = orjson.loads(data[8 : 8 + length].tobytes())
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
         raise TypeError("no header")
     return 8 + length, header
 
@@ -191,7 +200,7 @@ def _described() -> Iterator[None]:
     """Turns whatever reading foreign bytes runs into into an error that says so."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidInputError(
             "this is no safetensors file of an adapter", reason="format", kind=type(error).__name__
         ) from None

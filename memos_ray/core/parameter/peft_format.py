@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,9 +108,11 @@ def check_peft(config: bytes, tensors: Bytes) -> tuple[int, float]:
     """
     try:
         said = orjson.loads(config)
-        kind, rank, alpha = said["peft_type"], int(said["r"]), float(said["lora_alpha"])
+        kind, rank, alpha = said["peft_type"], said["r"], float(said["lora_alpha"])
+        if type(rank) is not int or rank < 1 or not math.isfinite(alpha):
+            raise ValueError("no rank, or no scale")
         other = [name for name, plain in _PLAIN.items() if said.get(name) not in plain]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise InvalidInputError("this is no configuration of a LoRA adapter") from None
     if kind != "LORA":
         raise InvalidInputError("the adapter is of another kind than LoRA", kind=str(kind)[:40])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.merge_utils import calculate_majority_sign_mask, prune
 
 from memos_ray.core.parameter import (
     AdapterLimits,
@@ -32,9 +33,9 @@ _RESULT = "combined"
 _PEFT_NAMES = {
     FusionMethod.LINEAR: "cat",
     FusionMethod.SVD: "svd",
-    FusionMethod.TIES: "ties_svd",
     FusionMethod.DARE: "dare_linear_svd",
 }
+_A, _B = ".lora_A.", ".lora_B."
 
 
 def fuse(
@@ -65,7 +66,10 @@ def fuse(
         check(each, limits)
     with computing(threads), torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(plan.seed)
-        data = packed(_combined(folder, payloads, plan))
+        if plan.method is FusionMethod.TIES:
+            data = packed(_agreed(payloads, plan))
+        else:
+            data = packed(_combined(folder, payloads, plan))
     fused = AdapterPayload.seal(
         data,
         base=limits.base,
@@ -90,7 +94,6 @@ def _combined(
         model.add_adapter(name, config)
     for name, one in zip(names, payloads, strict=True):
         set_peft_model_state_dict(model, torch_tensors(one), adapter_name=name)
-    chosen = plan.method in (FusionMethod.TIES, FusionMethod.DARE)
     model.base_model.add_weighted_adapter(
         names,
         list(plan.weights),
@@ -98,7 +101,45 @@ def _combined(
         combination_type=_PEFT_NAMES[plan.method],
         svd_rank=None if plan.method is FusionMethod.LINEAR else plan.rank,
         svd_full_matrices=False,
-        density=plan.density if chosen else None,
+        density=plan.density if plan.method is FusionMethod.DARE else None,
     )
     found: dict[str, torch.Tensor] = get_peft_model_state_dict(model, adapter_name=_RESULT)
     return found
+
+
+def _agreed(payloads: Sequence[AdapterPayload], plan: FusionPlan) -> dict[str, torch.Tensor]:
+    """Returns the sum of the adapters' largest changes, where most of their weight agrees."""
+    several = [_changes(one) for one in payloads]
+    found = {}
+    for name in dict.fromkeys(name for each in several for name in each):
+        kept = torch.stack(
+            [
+                weight * prune(each[name], plan.density, "magnitude")
+                for weight, each in zip(plan.weights, several, strict=True)
+                if name in each
+            ]
+        )
+        agreed = (kept * calculate_majority_sign_mask(kept)).sum(dim=0)
+        found[name], found[name.replace(_A, _B)] = _factors(agreed, plan.rank)
+    return found
+
+
+def _changes(payload: AdapterPayload) -> dict[str, torch.Tensor]:
+    """Returns by how much an adapter changes each layer, by the names of its A."""
+    tensors = torch_tensors(payload)
+    scale = payload.manifest.alpha / payload.manifest.rank
+    return {
+        name: scale * tensors[name.replace(_A, _B)] @ each
+        for name, each in tensors.items()
+        if _A in name
+    }
+
+
+def _factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the A and B whose product is as near as their rank allows."""
+    left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+    a, b = torch.zeros(rank, change.shape[1]), torch.zeros(change.shape[0], rank)
+    room = min(rank, len(sizes))
+    roots = sizes[:room].sqrt()
+    a[:room], b[:, :room] = roots[:, None] * right[:room], left[:, :room] * roots
+    return a, b

@@ -20,7 +20,7 @@ from memos_ray.core.activation import CacheState, SourceVersion
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.scheduling.policies import Budget, CostBased, LeastRecentlyUsed
 from memos_ray.core.vault.log import Commit
-from memos_ray.errors import UnavailableError, VersionConflictError
+from memos_ray.errors import MemosError, UnavailableError, VersionConflictError
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock
@@ -59,6 +59,7 @@ class Bench:
         self.model = ReplicaModel(ModelReplica(HashingEngine(), tokenizer, 2048))
         self.clock = ManualClock()
         self.away = 0
+        self.refusal: MemosError = UnavailableError("the blob store is away")
         self._blobs = BlobStore.local(folder)
         self._executor = executor
         self.open()
@@ -88,7 +89,7 @@ class Bench:
     def _open_blobs(self) -> BlobStore:
         if self.away > 0:
             self.away -= 1
-            raise UnavailableError("the blob store is away")
+            raise self.refusal
         return self._blobs
 
     def base(self, cube: MemCube) -> KvName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ pytest.importorskip("transformers")
 from memos_ray.actors import kv_rest
 from memos_ray.actors.kv_library import KvName
 from memos_ray.core.activation import SourceVersion
-from memos_ray.errors import UnavailableError
+from memos_ray.core.vault.log import Fence
+from memos_ray.errors import MemosError, StoreError, UnavailableError
 from memos_ray.testing.faults import Fault
 from memos_ray.testing.waiting import eventually
 from tests.unit.actors.test_kv_caches import PLACE, TEXT, Bench, bench, tokenizer
@@ -19,9 +21,9 @@ from tests.unit.actors.test_kv_caches import PLACE, TEXT, Bench, bench, tokenize
 __all__ = ["bench", "tokenizer"]
 
 
-def fail_next(bench: Bench, method: str, after: int = 0) -> None:
+def fail_next(bench: Bench, method: str, after: int = 0, error: MemosError | None = None) -> None:
     call = bench.store.calls[method] + 1 + after
-    bench.plan.faults = [Fault(method, call, UnavailableError("the store is away"))]
+    bench.plan.faults = [Fault(method, call, error or UnavailableError("the store is away"))]
 
 
 def rows(bench: Bench) -> int:
@@ -75,6 +77,64 @@ async def test_erasing_goes_on_when_the_blob_store_is_back(bench: Bench) -> None
     bench.away = 2
     bench.caches.apply(bench.deletion(bench.inside))
     await eventually(lambda: not bench.files and not rows(bench))
+
+
+async def test_erasing_goes_on_when_the_blob_store_has_said_no(bench: Bench) -> None:
+    bench.refusal = StoreError("the disk says no")
+    first, second = bench.base(bench.inside), bench.base(bench.learnt)
+    await bench.caches.build(first, TEXT)
+    await eventually(lambda: len(bench.files) == 1)
+    bench.away = 2
+    bench.caches.apply(bench.deletion(bench.inside))
+    await eventually(lambda: bench.away == 1)
+    # Behind what fails there is room for others.
+    bench.away = 0
+    await bench.caches.build(second, TEXT)
+    await eventually(lambda: bench.rest.names == [second] and len(bench.files) == 2)
+    bench.away = 1
+    await eventually(lambda: bench.away == 0)
+    await eventually(lambda: len(bench.files) == rows(bench) == 1)
+    assert bench.rest.names == [second]
+
+
+async def test_what_was_laid_down_again_outlives_an_erasure_that_was_put_off(bench: Bench) -> None:
+    first, second = bench.base(bench.inside), bench.base(bench.learnt)
+    for name in (first, second):
+        await bench.caches.build(name, TEXT)
+    await eventually(lambda: len(bench.files) == 2)
+    held = await bench.rest.fetch(first)
+    assert held is not None
+    bench.refusal, bench.away = StoreError("the disk says no"), 2
+    bench.rest.let_go([first])
+    bench.rest.let_go([second])
+    await eventually(lambda: bench.away == 0)
+    bench.rest.save(first, held, 1.0)
+    # The other one is erased behind it.
+    await eventually(lambda: len(bench.files) == rows(bench) == 1)
+    assert bench.rest.names == [first]
+    assert await bench.rest.fetch(first) is not None
+
+
+async def test_taking_over_goes_on_when_a_store_has_said_no(bench: Bench) -> None:
+    name = bench.base(bench.inside)
+    await bench.caches.build(name, TEXT)
+    await bench.caches.close()
+    fail_next(bench, "derivations", error=StoreError("the disk says no"))
+    bench.open()
+    await eventually(lambda: bench.rest.names == [name])
+
+
+async def test_a_file_that_comes_after_the_next_owner_goes_again(bench: Bench) -> None:
+    fence = bench.store.fence
+
+    def another(partition: int) -> Fence:
+        return replace(fence(partition), epoch=99)
+
+    bench.store.fence = another  # type: ignore[method-assign]
+    await bench.caches.build(bench.base(bench.inside), TEXT)
+    await eventually(lambda: not bench.rest.names and bench.store.calls["save_derivation"] == 1)
+    await bench.caches.close()
+    assert bench.files == []
 
 
 async def test_a_blob_store_that_stays_away_does_not_hold_up_the_end(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from memos_ray.core.cube.metadata import SemanticType
 from memos_ray.core.parameter import (
     AdapterPayload,
     FusionMethod,
+    fusion_advice,
     module_of,
     plan_fusion,
     read_tensors,
@@ -28,7 +29,7 @@ from memos_ray.errors import InvalidInputError
 from memos_ray.ports import CombinedAdapters, ForeignAdapter, TrainingSpec
 from memos_ray.serving import model_files
 from memos_ray.serving.teaching.fusion import fuse
-from memos_ray.testing.random_adapters import random_adapter
+from memos_ray.testing.random_adapters import random_adapter, sealed
 from memos_ray.testing.recall import tiny_recall_path
 
 FOLDER = tiny_recall_path()
@@ -105,6 +106,35 @@ def test_parts_of_changes(method: FusionMethod) -> None:
     assert first.manifest.rank == 4
 
 
+def test_what_only_one_knows_counts_in_full() -> None:
+    """TIES of changes that touch nothing in common is their sum."""
+    parents, layers = [made(1), made(2)], model_files.layer_shapes(FOLDER)
+    halves = [masked(one, place) for place, one in enumerate(parents)]
+    plan = plan_fusion(
+        [one.manifest for one in halves], FusionMethod.TIES, rank=8, density=0.999, rank_max=64
+    )
+    found = changes(fuse(FOLDER, halves, plan, bytes_max=BYTES))
+    assert error(found, weighted(halves, (1.0, 1.0))) < 0.05
+    assert len(found) <= len(layers)
+
+
+def masked(payload: AdapterPayload, place: int) -> AdapterPayload:
+    """Returns an adapter that changes each other output of its layers."""
+    tensors = {}
+    for spec, tensor in read_tensors(payload.data):
+        tensors[spec.name] = tensor.copy()
+        if "lora_B" in spec.name:
+            tensors[spec.name][place::2] = 0.0
+    manifest = payload.manifest
+    return sealed(tensors, manifest.base, manifest.rank, manifest.alpha)
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_a_refusal_says_what_else_there_is(method: FusionMethod) -> None:
+    plan = plan_fusion([made(1).manifest, made(2).manifest], method, rank_max=64)
+    assert "teach the model" in fusion_advice(plan)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     parents = [made(1, base="another"), made(2, base="another")]
     with pytest.raises(InvalidInputError, match="another model"):
@@ -129,6 +159,7 @@ def test_a_trainer_combines_and_the_gate_asks_about_everything(tmp_path: Path) -
     assert report.adapter == payload.manifest.digest
     # Numbers drawn at random know no capitals.
     assert report.verdict is Verdict.REJECTED and any("recall" in one for one in report.reasons)
+    assert report.reasons[-1] == fusion_advice(plan)
     assert report.figures.recall_asked >= len(KNOWLEDGE)
 
 
