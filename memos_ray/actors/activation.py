@@ -75,8 +75,9 @@ class ActivationMemory:
 
     @property
     def counters(self) -> Counter[str]:
-        """Hits, misses, builds, loads and evictions of caches, and what was loaded in time."""
-        return self._caches.counters + self._preloader.counters
+        """What was done with caches, conversations and forecasts."""
+        parts = (self._caches, self._conversations, self._promoter, self._preloader)
+        return sum((one.counters for one in parts), Counter())
 
     @property
     def hot_bytes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -68,6 +68,10 @@ class Conversations:
     A conversation is forgotten as soon as a memory that its prompts had is changed, deleted or
     erased; so its text and its caches never outlive that.
 
+    Attributes:
+        counters: `conversations_kept` turns, `conversations_outdated` by a change of a memory, and
+            `conversations_evicted` for want of room.
+
     Eviction: the conversation that was longest silent; caches by the library's policy.
 
     Concurrency: methods run on the actor's event loop; the store is asked on `executor`. One cache
@@ -84,6 +88,7 @@ class Conversations:
         executor: Executor,
         budget_bytes: int,
     ) -> None:
+        self.counters: Counter[str] = Counter()
         self._store = store
         self._builder = builder
         self._library = library
@@ -139,11 +144,14 @@ class Conversations:
         sources = frozenset(one.cube_id for one in turn.sources)
         known = _Known(turn.placed, turn.pieces, sources)
         self._known[key] = known
+        self.counters["conversations_kept"] += 1
         self._bytes += known.memory_bytes
         for cube_id in sources:
             self._by_source[CubeKey(key.place.tenant, cube_id)].add(key)
         while self._bytes > self._budget and len(self._known) > 1:
             self._forget(next(iter(self._known)))
+            self.counters["conversations_evicted"] += 1
+            _log.info("a conversation is let go of: %d bytes are kept", self._bytes)
         if self._builder is None or not turn.pieces:
             return
         self._next[key] = turn
@@ -160,6 +168,7 @@ class Conversations:
                 if key.place.partition == commit.partition:
                     self._forget(key)
                     self._library.outdated(key.name)
+                    self.counters["conversations_outdated"] += 1
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""

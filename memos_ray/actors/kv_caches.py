@@ -95,6 +95,7 @@ class KvCaches:
         fits = resting is not None or self._library.admits(name, tokens, pinned=keep)
         if held is None and not fits:
             self.counters["kv_declined"] += 1
+            _log.info("a KV cache is not built: it would not be kept, %s", self.why(name))
         elif held is None and self._may_try(name):
             building = self._start(name, text, keep, weights)
             if resting is not None:
@@ -145,6 +146,10 @@ class KvCaches:
         """Returns how much a cache is used."""
         holding = self._library.look(name)
         return 0.0 if holding is None else holding.heat(self._clock.monotonic())
+
+    def why(self, name: KvName) -> str | None:
+        """Says what decides over keeping a cache; nothing of one that nobody has asked for."""
+        return self._library.why(name)
 
     def worth(self, name: KvName) -> float | None:
         """Returns by what the policy orders a hot cache."""

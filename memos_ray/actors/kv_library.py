@@ -228,6 +228,10 @@ class KvLibrary:
         """Returns by what the policy orders a held cache."""
         return self._keeper.worth(name, self._clock.monotonic())
 
+    def why(self, name: KvName) -> str | None:
+        """Says what decides over keeping a cache, held or not; nothing of an unknown one."""
+        return self._keeper.why(name, name.label, self._clock.monotonic())
+
     def let_go(self, name: KvName) -> None:
         """Drops a cache; an absent one is fine."""
         self._objects.pop(name, None)

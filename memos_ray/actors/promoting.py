@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,6 +72,9 @@ class Promoter:
     everybody there may read, so that the cache serves everybody. A conversion that a caller has
     asked for stands: where there is one, nothing is promoted.
 
+    Attributes:
+        counters: `promotions` and `demotions`, memories that became a KV cache or text again.
+
     Concurrency: runs on the actor's event loop; one decision a namespace and model at a time.
     """
 
@@ -90,6 +93,7 @@ class Promoter:
         Args:
             pause_s: shortest time between two decisions about the same.
         """
+        self.counters: Counter[str] = Counter()
         self._rules = rules
         self._pause_s = pause_s
         self._blocks = blocks
@@ -238,6 +242,8 @@ class Promoter:
         for block in old:
             write = Write(place.namespace, Delete(block.id), reason=reason)
             await self._write(place.partition, [Submission(context, write)])
+        self.counters["promotions"] += len(wanted.entered)
+        self.counters["demotions"] += len(wanted.left)
         _log.info(
             "promotion for %s: %d memories, %d entered, %d left",
             answered.model,

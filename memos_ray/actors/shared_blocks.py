@@ -257,6 +257,7 @@ class SharedBlocks:
                 for source in block.descriptive.sources
                 if source.cube_id is not None
             ),
+            why=self._caches.why(name),
             adapted=tuple([each async for each in self._adapted_reports(name, visible)]),
         )
 

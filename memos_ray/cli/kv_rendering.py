@@ -72,6 +72,7 @@ def cache(console: Console, found: Cache) -> None:
         "computed in": None if found.build_s is None else f"{found.build_s:.2f} s",
         "heat": f"{found.heat:.2f} uses, which count for half after an hour",
         "worth": _number(found.worth) or None,
+        "why": found.why,
         "pinned": "yes" if found.pinned else None,
     }
     for name, value in rows.items():

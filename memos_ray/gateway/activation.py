@@ -222,6 +222,7 @@ def _cache(report: CacheReport) -> Cache:
         build_s=report.build_s,
         heat=report.heat,
         worth=report.worth,
+        why=report.why,
         sources=[
             CacheSource(id=one.cube_id, converted=one.converted, current=one.current)
             for one in report.sources

@@ -61,7 +61,7 @@ class Cache(Model):
     `state` says where the cache is, `reason` why it failed. `tokens` and `size_bytes` are those of
     the conversion when there is no cache now. `heat` counts uses, which count for half after an
     hour; the cache of the least `worth` goes first when there is not room for all. `adapted` are
-    its caches for prompts with an adapter.
+    its caches for prompts with an adapter. `why` says what decides over keeping it.
     """
 
     id: str
@@ -76,6 +76,7 @@ class Cache(Model):
     build_s: float | None = None
     heat: float
     worth: float | None = None
+    why: str | None = None
     sources: list[CacheSource]
     adapted: list[AdaptedCache] = []
 

@@ -77,6 +77,7 @@ class CacheReport:
         build_s: seconds that computing it took, as far as that is known.
         heat: uses, which count for half after an hour.
         worth: by what caches are kept when there is not room for all; the least goes first.
+        why: what that follows from, in words; nothing where nobody has asked for it yet.
     """
 
     cube_id: str
@@ -93,3 +94,4 @@ class CacheReport:
     worth: float | None
     sources: tuple[CacheSource, ...]
     adapted: tuple[AdaptedCache, ...] = ()
+    why: str | None = None

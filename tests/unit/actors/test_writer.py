@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,20 @@ async def test_writes_that_arrive_during_a_commit_share_the_next(
     store.gate.set()
     await asyncio.gather(first, *rest)
     assert store.sizes == [1, BATCH]
+
+
+async def test_SCHED_5_background_writes_come_behind_those_that_somebody_waits_for(
+    bench: Bench, store: GatedStore
+) -> None:
+    store.gate.clear()
+    (first,) = await begun(bench.writer, [creation("a")])
+    await eventually(store.entered.is_set)
+    sweep = [replace(one, context=CALLER.aside()) for one in creations("sweep", BATCH)]
+    calls = await begun(bench.writer, *([one] for one in [*sweep, *creations("lone", BATCH)]))
+    store.gate.set()
+    outcomes = [lsns(await call)[0] for call in calls]
+    await first
+    assert max(outcomes[BATCH:]) < min(outcomes[:BATCH])
 
 
 async def test_a_bulk_load_does_not_hold_up_a_lone_write(bench: Bench, store: GatedStore) -> None:

@@ -20,6 +20,7 @@ from memos_ray.core.scheduling.policies import (
     Uses,
     victims,
 )
+from memos_ray.core.scheduling.policies.trials import Trials
 
 ROOMY = Budget(1 << 40, 1 << 40)
 POLICIES: list[RetentionPolicy] = [
@@ -257,3 +258,47 @@ def test_SCHED_2_bursts_are_told_from_steady_use() -> None:
     later = end + 1200.0
     steady.add(later - 100.0)
     assert rates.rate("conversation", over, later) < rates.rate("shared", steady, later) / 5
+
+
+def test_SCHED_2_a_refusal_is_judged_by_what_is_wanted_first() -> None:
+    trials = Trials()
+    assert trials.proved, "nothing speaks against it"
+    trials.begin({"new": 5.0}, {"old": 3.0, "older": 3.0})
+    trials.use("older")
+    assert trials.proved
+    trials.use("new")
+    assert not trials.proved, "five seconds were lost, and three saved"
+    trials.begin({"other": 1.0}, {"old": 3.0})
+    trials.use("old")
+    assert trials.proved
+    trials.use("other")
+    assert trials.proved, "it was decided already"
+
+
+def test_SCHED_2_newcomers_come_in_where_refusals_have_proved_wrong() -> None:
+    keeper: Keeper[str] = Keeper(Budget(10, 10), CostBased())
+    for at in range(20):
+        keeper.use("old", "", at * 60.0)
+    keeper.hold("old", Holding("t", 10, 1.0), 1200.0)
+    refused = 0
+    # What was wanted often is not any more: habits have gone on.
+    for at in range(30):
+        now, name = 1260.0 + at * 60.0, f"new-{at // 3}"
+        keeper.use(name, "", now)
+        if keeper.admits(name, Holding("t", 10, 1.0), now):
+            keeper.hold(name, Holding("t", 10, 1.0), now)
+        else:
+            refused += 1
+    assert 0 < refused < 10
+    assert "old" not in keeper
+
+
+def test_SCHED_2_what_decides_is_told_in_words() -> None:
+    keeper: Keeper[str] = Keeper(Budget(10, 10), CostBased())
+    assert keeper.why("a", "", 0.0) is None
+    keeper.use("a", "", 0.0)
+    keeper.hold("a", Holding("t", 10, 2.0), 0.0)
+    assert keeper.why("a", "", 60.0) == "0.4 uses an hour are expected; each saves 2 s"
+    keeper.outdated("a", 60.0)
+    told = keeper.why("a", "", 60.0)
+    assert told is not None and "of them before a change" in told

@@ -15,6 +15,7 @@ from memos_ray.core.scheduling.policies.worth import RetentionPolicy
 K = TypeVar("K", bound=Hashable)
 
 _HISTORY = 8192
+_HOUR_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Keeper(Generic[K]):
         self._kin: Callable[[K], Hashable] = kin or (lambda key: key)
         self._limit = history
         self._rates = UseRates()
-        self._trials = Trials()
+        self._refusals = Trials()
         self._past: OrderedDict[Hashable, _Past] = OrderedDict()
         self._held: dict[K, Holding] = {}
 
@@ -67,7 +68,7 @@ class Keeper(Generic[K]):
         kin = self._kin(key)
         past = self._remembered(kin)
         self._rates.use(kin, label, past.uses, now)
-        self._trials.use(kin)
+        self._refusals.use(kin)
         holding = self._held.get(key)
         if holding is not None:
             # Anew, where so much else was used since that the past was forgotten.
@@ -92,9 +93,11 @@ class Keeper(Generic[K]):
         won = self._worth(asked, now) * asked.size_bytes
         if won > self.policy.hysteresis * lost:
             return True
-        others = [(self._kin(one), beside[one].saved_s) for one in going]
-        self._trials.begin(self._kin(key), asked.saved_s, others)
-        return not self._trials.worth_it
+        self._refusals.begin(
+            {self._kin(key): asked.saved_s},
+            {self._kin(one): beside[one].saved_s for one in going},
+        )
+        return not self._refusals.proved
 
     def hold(self, key: K, offered: Holding, now: float) -> list[K]:
         """Takes something in, or another size of it; returns those that had to go for it.
@@ -125,6 +128,21 @@ class Keeper(Generic[K]):
     def worth(self, key: K, now: float) -> float:
         """Returns by what the policy orders something that is held."""
         return self._worth(self._held[key], now)
+
+    def why(self, key: K, label: str, now: float) -> str | None:
+        """Says what decides over something that was wanted, held or not."""
+        past = self._past.get(self._kin(key))
+        if past is None:
+            return None
+        rate, changes = self._rates.rate(label, past.uses, now), past.changes.rate(now)
+        before = f", {rate / (rate + changes):.0%} of them before a change" if changes else ""
+        said = f"{rate * _HOUR_S:.2g} uses an hour are expected{before}"
+        holding = self._held.get(key)
+        if holding is not None:
+            said += f"; each saves {holding.saved_s:.2g} s"
+        if self.policy.hysteresis is not None and not self._refusals.proved:
+            said += "; newcomers come in, for refusals have cost more than they saved lately"
+        return said
 
     def _worth(self, holding: Holding, now: float) -> float:
         rate = self._rates.rate(holding.label, holding.uses, now)
