@@ -23,6 +23,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.predicate import OneOf
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.evolution import (
     EvolutionMode,
     EvolutionReport,
@@ -220,8 +221,17 @@ class Evolution:
 
     async def tick(self, partition: int) -> None:
         """Looks where that is to be done by itself; what is found is done where that is set."""
+        # Those of memories whose erasure was cut off go now, if nobody has asked before.
+        await self.opinions.of(partition)
         for place in await self.book.watched(partition):
-            await self._look(place)
+            try:
+                await self._look(place)
+            except MemosError:
+                raise
+            except Exception as error:
+                # The others, and all else that is done on the side, go on.
+                _log.error("a look for evolution failed: %s", describe_defect(error))
+                self.counters["evolution_defects"] += 1
 
     async def settle(
         self, place: Place, context: CallContext, id: str, verdict: Verdict
