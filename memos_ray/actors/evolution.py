@@ -61,6 +61,7 @@ from memos_ray.ports import ClockPort, RecordStorePort
 _PAGE, _PAGES = 256, 40
 _MOST_OPEN, _MOST_SHOWN = 200, 200
 _TALKS = 4096
+_MOST_HEARD = 20_000
 _ENTROPY_BYTES, _PARTITION_BYTES = 8, 2
 _LIVE = OneOf("state", tuple(state.value for state in LIVE))
 _log = logging.getLogger(__name__)
@@ -278,7 +279,10 @@ class Evolution:
 
     async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
         key = CubeKey(place.tenant, cube_id)
-        held = (await self.opinions.of(place.partition)).get(key, {})
+        known = await self.opinions.of(place.partition)
+        held = known.get(key, {})
+        if not held and len(known) >= _MOST_HEARD:
+            return
         heard = held.get(IMPLICIT, Opinion(0.0)).heard(step, parts)
         heads = await self._run(self._store.heads, place.partition, [key])
         if key not in heads:

@@ -37,6 +37,8 @@ from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, UsedMemory
 from memos_ray.gateway.models import Memory
 
 _UNLIMITED = 1 << 40
+# Each is a small transaction behind the answer; the best memories come first.
+_ECHOES_MOST = 8
 
 
 def kept_session(query: ChatQuery, *, template: bool) -> str | None:
@@ -180,7 +182,7 @@ class Prompt:
             for memory in self.found
             if memory.namespace == self.home and memory.id in known
         ]
-        return [(memory_id, parts) for memory_id, parts in found if parts]
+        return [(memory_id, parts) for memory_id, parts in found if parts][:_ECHOES_MOST]
 
     @property
     def repeated(self) -> bool:
