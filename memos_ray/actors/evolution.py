@@ -23,6 +23,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.predicate import OneOf
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.evolution import (
     EvolutionMode,
     EvolutionReport,
@@ -60,6 +61,7 @@ from memos_ray.ports import ClockPort, RecordStorePort
 _PAGE, _PAGES = 256, 40
 _MOST_OPEN, _MOST_SHOWN = 200, 200
 _TALKS = 4096
+_MOST_HEARD = 20_000
 _ENTROPY_BYTES, _PARTITION_BYTES = 8, 2
 _LIVE = OneOf("state", tuple(state.value for state in LIVE))
 _log = logging.getLogger(__name__)
@@ -220,8 +222,17 @@ class Evolution:
 
     async def tick(self, partition: int) -> None:
         """Looks where that is to be done by itself; what is found is done where that is set."""
+        # Those of memories whose erasure was cut off go now, if nobody has asked before.
+        await self.opinions.of(partition)
         for place in await self.book.watched(partition):
-            await self._look(place)
+            try:
+                await self._look(place)
+            except MemosError:
+                raise
+            except Exception as error:
+                # The others, and all else that is done on the side, go on.
+                _log.error("a look for evolution failed: %s", describe_defect(error))
+                self.counters["evolution_defects"] += 1
 
     async def settle(
         self, place: Place, context: CallContext, id: str, verdict: Verdict
@@ -268,7 +279,10 @@ class Evolution:
 
     async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
         key = CubeKey(place.tenant, cube_id)
-        held = (await self.opinions.of(place.partition)).get(key, {})
+        known = await self.opinions.of(place.partition)
+        held = known.get(key, {})
+        if not held and len(known) >= _MOST_HEARD:
+            return
         heard = held.get(IMPLICIT, Opinion(0.0)).heard(step, parts)
         heads = await self._run(self._store.heads, place.partition, [key])
         if key not in heads:

@@ -12,7 +12,7 @@ import orjson
 from memos_ray.actors.residency import Place
 from memos_ray.core.evolution import EvolutionMode, Evolved
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.errors import NotOwnerError
+from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import Derivation, RecordStorePort
 
 PROPOSAL, MODE = "evolution_proposal", "evolution"
@@ -97,5 +97,8 @@ def _proposal(row: Derivation) -> Evolved:
 
 
 def _mode(row: Derivation) -> tuple[EvolutionMode, str]:
-    body = orjson.loads(row.body)
-    return EvolutionMode(body["mode"]), body["principal"]
+    try:
+        body = orjson.loads(row.body)
+        return EvolutionMode(body["mode"]), body["principal"]
+    except (ValueError, KeyError, TypeError):
+        raise StoreCorruptError("what evolves cannot be read", namespace=row.namespace) from None

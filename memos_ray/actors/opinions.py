@@ -12,7 +12,7 @@ import orjson
 from memos_ray.core.cube.identity import digest
 from memos_ray.core.evolution import Opinion, worth_of
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.errors import NotOwnerError
+from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import Derivation, RecordStorePort
 
 KIND = "opinion"
@@ -141,6 +141,9 @@ def _row(
 
 
 def _opinion(row: Derivation) -> tuple[CubeKey, str, Opinion]:
-    body = orjson.loads(row.body)
-    opinion = Opinion(body["value"], {place: count for place, count in body["parts"]})
-    return CubeKey(row.tenant, body["memory"]), body["principal"], opinion
+    try:
+        body = orjson.loads(row.body)
+        opinion = Opinion(body["value"], {place: count for place, count in body["parts"]})
+        return CubeKey(row.tenant, body["memory"]), body["principal"], opinion
+    except (ValueError, KeyError, TypeError):
+        raise StoreCorruptError("an opinion cannot be read", name=row.name) from None

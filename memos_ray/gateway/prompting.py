@@ -55,6 +55,8 @@ from memos_ray.gateway.models import Memory
 from memos_ray.gateway.turn_models import EarlierTurn
 
 _UNLIMITED = 1 << 40
+# Each is a small transaction behind the answer; the best memories come first.
+_ECHOES_MOST = 8
 
 
 def kept_session(query: ChatQuery, *, template: bool) -> str | None:
@@ -240,7 +242,7 @@ class Prompt:
             for memory in self.found
             if memory.namespace == self.home and memory.id in known
         ]
-        return [(memory_id, parts) for memory_id, parts in found if parts]
+        return [(memory_id, parts) for memory_id, parts in found if parts][:_ECHOES_MOST]
 
     @property
     def repeated(self) -> bool:

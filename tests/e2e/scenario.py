@@ -101,6 +101,7 @@ class Teller:
             self._ingesting,
             self._mistakes,
             self._the_log,
+            self._the_records,
         ):
             chapter()
         return self.transcript
@@ -329,6 +330,24 @@ class Teller:
         first = memos.log(limit=2)
         self.note("log, two pages", [first, memos.log(limit=2, cursor=first.cursor)])
         self.note("health", memos.health().status)
+
+    def _the_records(self) -> None:
+        memos = self.memos
+        leaf = memos.add("Of the first one.", sources=[{"memory_id": self.first, "version": 1}])
+        assert leaf.id is not None
+        self.note("provenance", memos.provenance(leaf.id, direction="up"))
+        self.refused("no direction", lambda: memos.provenance(self.first, direction="sideways"))
+        memos.get(leaf.id)
+        reads = memos.log(reads=True, memory_id=leaf.id, operation="get")
+        self.note("reads", [(one.operation, one.memory_id) for one in reads.entries])
+        everywhere = memos.log(everywhere=True, memory_id=leaf.id, outcome="done")
+        self.note("everywhere", [one.operation for one in everywhere.entries])
+        said = memos.feedback(memory=leaf.id, useful=True, note="Right.")
+        self.note("feedback", list(said.worth.values()))
+        self.refused("no opinion", lambda: memos.feedback(useful=True))
+        self.note("evolving", memos.evolution.mode("propose").mode)
+        self.note("evolved", memos.evolution.look().proposals)
+        self.refused("no proposal", lambda: memos.evolution.undo("nothing-1"))
 
 
 def _cut_off(lines: list[bytes], after: int) -> Iterator[bytes]:

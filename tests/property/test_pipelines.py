@@ -18,7 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memos_ray.adapters.archived_contents import ArchivedContents
+from memos_ray.adapters.blobs import BlobStore
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.cube import State
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import ENDED, Run, RunState
@@ -133,6 +136,7 @@ def _definition(other: str, clash: bool) -> Any:
         {"kind": "retrieve", "id": "old", "ids": ["summary"]},
         {"kind": "update", "id": "write", "of": "old", "text": "{facts.count} facts"},
         {"kind": "tag", "id": "mark", "of": "old", "tags": ["done"]},
+        {"kind": "archive", "id": "away", "of": "old"},
         {"kind": "create", "id": "note", "text": "{item.id}", "each": "facts", "tags": ["note"]},
         {"kind": "delete", "id": "drop", "of": "facts"},
         {
@@ -198,12 +202,14 @@ async def _check(memos: InProcess, other: str, state: RunState, hooks: FusedHook
     summary = by_id["summary"]
     if state is RunState.DONE:
         assert (summary.text, "done" in summary.tags) == ("2 facts", True)
+        assert summary.state is State.ARCHIVED
         assert sorted(note.text for note in notes) == ["f1", "f2"]
         assert facts == ["deleted", "deleted"] and by_id["far-1"].text == "far"
         assert {key for _, key, _ in hooks.sent} == {hooks.sent[0][1]}
     else:
         assert state is RunState.FAILED
         assert (summary.text, "done" in summary.tags) == ("nothing yet", False)
+        assert summary.state is State.ACTIVATED
         assert notes == [] and facts == ["activated", "activated"]
         assert "far-1" not in by_id and by_id["taken"].text == "there"
         assert hooks.sent == []
@@ -212,7 +218,9 @@ async def _check(memos: InProcess, other: str, state: RunState, hooks: FusedHook
 async def _scenario(fuses: list[tuple[int, bool]], clash: bool, away: int) -> None:
     control, loop = FusedControl(), asyncio.get_running_loop()
     with tempfile.TemporaryDirectory() as folder:
-        async with in_process(Path(folder), control=control, store=MemoryRecordStore()) as memos:
+        contents = ArchivedContents(lambda: BlobStore.local(Path(folder) / "blobs"))
+        store = MemoryRecordStore(contents)
+        async with in_process(Path(folder), control=control, store=store) as memos:
             home = partition_of("default", "user:admin", 0, 4)
             names = [f"user:admin/{n}" for n in range(60)]
             # Home commits first, so that a clash elsewhere has something to undo.
@@ -242,7 +250,7 @@ async def _scenario(fuses: list[tuple[int, bool]], clash: bool, away: int) -> No
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(1, 18), st.booleans()), max_size=3),
+    st.lists(st.tuples(st.integers(1, 19), st.booleans()), max_size=3),
     st.booleans(),
     st.integers(0, 1),
 )
@@ -255,5 +263,5 @@ def test_PIPE_2_all_or_nothing_whatever_dies_when(
 @pytest.mark.parametrize("clash", [False, True], ids=["commits", "is undone"])
 @pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
 def test_PIPE_2_a_crash_at_each_durable_act(clash: bool, behind: bool) -> None:
-    for act in range(1, 19):
+    for act in range(1, 20):
         asyncio.run(_scenario([(act, behind)], clash, 0))

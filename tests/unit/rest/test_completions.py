@@ -63,6 +63,7 @@ class TestCompletions:
     ) -> None:
         answer = await door.done("POST", PATH, asking(["Ana lives in"], memory="off"))
         assert answer["choices"][0]["text"] == "Ana lives in "
+        assert answer["memory"].pop("response")
         assert answer["memory"] == {
             "used": [],
             "stored": [],

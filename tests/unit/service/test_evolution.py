@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.actors import upkeep
 from memos_ray.actors.shard import VaultShard
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
@@ -168,7 +169,7 @@ async def test_EVO_1_usefulness_moves_what_is_close_and_says_so(memos: InProcess
     assert hit.score == pytest.approx(sum(part.contribution for part in hit.signals))
 
 
-async def episodes(memos: InProcess) -> EvolutionProposal:
+async def add_episodes(memos: InProcess) -> None:
     for number in range(6):
         await add(
             memos,
@@ -180,6 +181,10 @@ async def episodes(memos: InProcess) -> EvolutionProposal:
             position=number,
             event_time=OLD,
         )
+
+
+async def episodes(memos: InProcess) -> EvolutionProposal:
+    await add_episodes(memos)
     status = await memos.doorway.evolution.evolve(memos.administrator)
     (one,) = status.proposals
     return one
@@ -302,6 +307,24 @@ async def test_EVO_1_automatic_does_it_and_a_restart_changes_nothing(memos: InPr
     await memos.supervisor.boot()
     (again,) = (await service.evolve(memos.administrator)).proposals
     assert again == one
+
+
+async def test_EVO_1_it_is_looked_for_by_itself_where_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_SWEEP_S", 0.0)
+    vault = VaultSettings(partitions=4, usage_flush_s=0.05)
+    async with in_process(tmp_path, settings=vault) as memos:
+        service = memos.doorway.evolution
+        await service.evolve(memos.administrator, mode=EvolutionMode.PROPOSE)
+        await add_episodes(memos)
+        async with asyncio.timeout(60):
+            while not (await service.status(memos.administrator)).proposals:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        (one,) = (await service.status(memos.administrator)).proposals
+        # Proposed, and no more than that.
+        assert one.state is EvolvedState.OPEN
+        assert (await got(memos, "e0")).state is State.ACTIVATED
 
 
 async def test_EVO_1_a_long_memory_is_split_by_how_it_is_used(memos: InProcess) -> None:
