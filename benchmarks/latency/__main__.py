@@ -10,6 +10,8 @@ except where a section says so. Every section runs in a process of its own:
     resident    RAM of a memory in a resident namespace
     doors       adds and searches through the SDK and REST, without and with embedding
     users       searches in one user's memories while more and more users share the shard
+    sweep       searches while the lifecycle looks at `--swept` memories of the same partition
+    archive     how many memories a second are archived, their texts moved to files, and restored
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
 `--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
@@ -22,7 +24,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, resident, shard, users
+from benchmarks.latency import adds, doors, idle, resident, shard, sweep, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -52,6 +54,14 @@ def _users(chosen: argparse.Namespace) -> object:
     return isolated(users.measure, chosen.users, chosen.per_user)
 
 
+def _sweep(chosen: argparse.Namespace) -> object:
+    return isolated(sweep.measure, chosen.swept, chosen.beside_sweep, chosen.searches)
+
+
+def _archive(chosen: argparse.Namespace) -> object:
+    return isolated(sweep.measure_archive, chosen.archived)
+
+
 def _idle(chosen: argparse.Namespace) -> object:
     return idle.measure()
 
@@ -62,6 +72,8 @@ SECTIONS: dict[str, Section] = {
     "resident": _resident,
     "doors": _doors,
     "users": _users,
+    "sweep": _sweep,
+    "archive": _archive,
     "idle": _idle,
 }
 
@@ -84,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--embedded-sizes", nargs="+", type=int, default=[600, 6_000])
     made.add_argument("--users", nargs="+", type=int, default=[100, 1_000])
     made.add_argument("--per-user", type=int, default=100)
+    made.add_argument("--swept", type=int, default=100_000)
+    made.add_argument("--beside-sweep", type=int, default=6_000)
+    made.add_argument("--archived", type=int, default=20_000)
     return made
 
 
