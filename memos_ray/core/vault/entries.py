@@ -10,6 +10,14 @@ from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Upda
 
 Detail = dict[str, str | int | float | bool | None]
 
+STATES_ONLY = frozenset((Change.ARCHIVE, Change.EXPIRE, Change.DELETE, Change.RESTORE))
+"""Versions that say the same as the ones before them, and are only in another state."""
+
+
+def only_moved(cube: MemCube, head: MemCube) -> bool:
+    """Tells whether a version differs from the one before in its state and its times alone."""
+    return cube.version.change in STATES_ONLY and cube.governance is head.governance
+
 
 def verb_of(operation: Operation) -> str:
     """Names an operation in the log, by what it makes or would have made."""
