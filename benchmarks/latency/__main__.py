@@ -11,6 +11,8 @@ except where a section says so. Every section runs in a process of its own:
     doors       adds and searches through the SDK and REST, without and with embedding
     users       searches in one user's memories while more and more users share the shard
     noisy       searches of a tenant alone, and beside another with ten times the load
+    sweep       searches while the lifecycle looks at `--swept` memories of the same partition
+    archive     how many memories a second are archived, their texts moved to files, and restored
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
 `--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
@@ -23,7 +25,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, noisy, resident, shard, users
+from benchmarks.latency import adds, doors, idle, noisy, resident, shard, sweep, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -57,6 +59,14 @@ def _noisy(chosen: argparse.Namespace) -> object:
     return isolated(noisy.measure, chosen.noisy_size, chosen.noisy_s)
 
 
+def _sweep(chosen: argparse.Namespace) -> object:
+    return isolated(sweep.measure, chosen.swept, chosen.beside_sweep, chosen.searches)
+
+
+def _archive(chosen: argparse.Namespace) -> object:
+    return isolated(sweep.measure_archive, chosen.archived)
+
+
 def _idle(chosen: argparse.Namespace) -> object:
     return idle.measure()
 
@@ -68,6 +78,8 @@ SECTIONS: dict[str, Section] = {
     "doors": _doors,
     "users": _users,
     "noisy": _noisy,
+    "sweep": _sweep,
+    "archive": _archive,
     "idle": _idle,
 }
 
@@ -92,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--noisy-size", type=int, default=6_000)
     made.add_argument("--noisy-s", type=float, default=20.0)
     made.add_argument("--per-user", type=int, default=100)
+    made.add_argument("--swept", type=int, default=100_000)
+    made.add_argument("--beside-sweep", type=int, default=6_000)
+    made.add_argument("--archived", type=int, default=20_000)
     return made
 
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.metadata import Setting, Usage
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
+from memos_ray.core.cube.predicate import HasAny
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
@@ -598,6 +599,29 @@ class TestArchived:
         texts = {key.id: [cube.text for cube in chain] for key, chain in found.items()}
         assert texts == {"a": ["one", "more"], "b": ["two"]}
         assert [c.version.lsn for c in found[key_of(first)]] == [1, 3]
+
+    def test_VAULT_4_what_only_moves_is_found_by_its_tags_as_before(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        def moved(cube: MemCube, **changes: Any) -> MemCube:
+            after = replace(next_version(cube, **changes), state=State.ARCHIVED)
+            return replace(after, version=replace(after.version, change=Change.ARCHIVE))
+
+        def tagged(tag: str) -> list[str]:
+            wanted = HasAny("tags", (tag,))
+            found = records.scan(owner.partition, "acme", "notes", wanted, None, 10)
+            return sorted(cube.id for cube in found)
+
+        kept, changed = make_cube(id="a", tags=("old",)), make_cube(id="b", tags=("old",))
+        owner.commit(kept, changed)
+        updated = next_version(changed)
+        updated = replace(updated, descriptive=replace(updated.descriptive, tags=("new",)))
+        owner.commit(moved(kept), updated, moved(updated))
+        # The first version that a branch has of a memory may be no more than a move, either.
+        owner.commit(moved(replace(make_cube(id="a#trial", tags=("old",)))))
+        assert (tagged("old"), tagged("new")) == (["a", "a#trial"], ["b"])
+        heads = records.heads(owner.partition, [key_of(kept), key_of(changed)])
+        assert {head.state for head in heads.values()} == {State.ARCHIVED}
 
     def test_VAULT_4_versions_are_given_as_they_rest(
         self, records: RecordStorePort, owner: Owner

@@ -24,11 +24,13 @@ from memos_ray.adapters.sql.schema import (
     vector,
     version,
 )
+from memos_ray.core.access.names import BRANCH_MARK
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, to_micros
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
+from memos_ray.core.vault.entries import STATES_ONLY
 from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError
 from memos_ray.ports import Derivation, StoredVectors
@@ -141,6 +143,7 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     last = commit.events[-1].lsn if commit.events else 0
     heads: dict[CubeKey, tuple[MemCube, Facets]] = {}
     known: set[CubeKey] = set()
+    relabelled: set[CubeKey] = set()
     versions = []
     for place, one in enumerate(commit.cubes):
         key, number = CubeKey(one.tenant, one.id), one.version.number
@@ -148,9 +151,12 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         versions.append(rows.version_row(partition, one, lsn))
         if key not in heads and number > 1:
             known.add(key)
+        # The first version that a branch has of a memory goes on from one of another's.
+        if one.version.change not in STATES_ONLY or BRANCH_MARK in one.id:
+            relabelled.add(key)
         heads[key] = one, commit.facets[place] if commit.facets else rows.checked_facets(one)
     bulk(connection, _ADD_VERSIONS, versions)
-    for tenant, ids in in_chunks(known):
+    for tenant, ids in in_chunks(known & relabelled):
         connection.execute(
             delete(label).where(
                 label.c.partition == partition, label.c.tenant == tenant, label.c.cube_id.in_(ids)
@@ -158,9 +164,10 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         )
     cubes: list[rows.Values] = []
     labels: list[rows.Values] = []
-    for one, facets in heads.values():
+    for key, (one, facets) in heads.items():
         cubes.append(rows.cube_row(partition, one, facets))
-        labels.extend(rows.label_rows(partition, one, facets))
+        if key in relabelled:
+            labels.extend(rows.label_rows(partition, one, facets))
     bulk(connection, upsert(connection.dialect.name, cube, *USAGE_COLUMNS), cubes)
     bulk(connection, _ADD_LABELS, labels)
 

@@ -88,7 +88,7 @@ def decode(
             flat["provenance_id"],
             flat["tenant"],
             flat["namespace"],
-            _payload(flat["payload"]),
+            payload_of(flat["payload"]),
             _descriptive(flat["descriptive"]),
             _governance(flat["governance"]),
             _version(flat["version"], lsn),
@@ -106,7 +106,8 @@ def _optional_time(value: str | None) -> datetime | None:
     return None if value is None else _time(value)
 
 
-def _payload(flat: _Json) -> Payload:
+def payload_of(flat: _Json) -> Payload:
+    """Rebuilds a payload from its parsed JSON; raises `KeyError` and `ValueError` for others."""
     if "row" in flat:
         return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
     match flat["form"]:

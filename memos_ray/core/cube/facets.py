@@ -110,3 +110,13 @@ def facets_of(cube: MemCube) -> dict[str, FacetValue]:
     for name, attribute in about.attributes.items():
         flat[ATTRIBUTE_PREFIX + name] = attribute
     return flat
+
+
+def moved_facets(facets: Facets, cube: MemCube) -> Facets:
+    """Returns `facets_of` a version of which only state and time are others than before.
+
+    Args:
+        facets: of the version before it.
+    """
+    at = to_micros(cube.descriptive.updated_at)
+    return {**facets, "state": cube.state.value, "updated_at": at}

@@ -19,7 +19,7 @@ import orjson
 
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.decoding import decode
+from memos_ray.core.cube.decoding import payload_of
 from memos_ray.errors import StoreCorruptError
 
 KIND = "archive"
@@ -137,10 +137,13 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
     Raises:
         StoreCorruptError: the body is of another version.
     """
-    held = decode(body)
-    if (held.id, held.version.digest) != (cube.id, cube.version.digest):
+    held = _parsed(body)
+    if (held["id"], held["version"]["digest"]) != (cube.id, cube.version.digest):
         raise _another(cube.id)
-    return replace(cube, payload=held.payload)
+    try:
+        return replace(cube, payload=payload_of(held["payload"]))
+    except (KeyError, TypeError, ValueError):
+        raise StoreCorruptError("stored bytes are no cube") from None
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

@@ -21,6 +21,13 @@ DERIVED = "memory"
 
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights."""
+STATES_ONLY = frozenset((Change.ARCHIVE, Change.EXPIRE, Change.DELETE, Change.RESTORE))
+"""Versions that say the same as the ones before them, and are only in another state."""
+
+
+def only_moved(cube: MemCube, head: MemCube) -> bool:
+    """Tells whether a version differs from the one before in its state and its times alone."""
+    return cube.version.change in STATES_ONLY and cube.governance is head.governance
 
 
 def verb_of(operation: Operation) -> str:

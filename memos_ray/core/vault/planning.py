@@ -18,7 +18,7 @@ from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.facets import Facets, facets_of
+from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import ArchivedRef
 from memos_ray.core.lifecycle.moves import Move
@@ -30,6 +30,7 @@ from memos_ray.core.vault.entries import (
     Detail,
     extraction_told,
     move_told,
+    only_moved,
     verb_of,
 )
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
@@ -232,14 +233,18 @@ class Planner:
             self._check_sources(write, context.principal.tenant)
             cube, facets = self._create(context, write, operation, key)
             detail = extraction_told(context) if write.extract else {}
+            storable.check_cube(cube, facets)
         else:
             head = self._head(write, key)
-            namespace, cube = head.namespace, self._revise(context, write, operation, head)
+            flat = facets_of(head)
+            namespace, cube = head.namespace, self._revise(context, write, operation, head, flat)
             detail = move_told(operation, head, cube)
-            if cube is not None:
+            if cube is not None and only_moved(cube, head):
+                # What the store holds already, it can hold in another state.
+                facets = moved_facets(flat, cube)
+            elif cube is not None:
                 facets = facets_of(cube)
-        if cube is not None:
-            storable.check_cube(cube, facets)
+                storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
         lsn = self._log(context, write, namespace, Outcome.DONE, cube, detail)
         self._tell_sources(write, key.id)
@@ -305,10 +310,15 @@ class Planner:
         return head
 
     def _revise(
-        self, context: CallContext, write: Write, operation: Revision, head: MemCube
+        self,
+        context: CallContext,
+        write: Write,
+        operation: Revision,
+        head: MemCube,
+        flat: Facets,
     ) -> MemCube | None:
         if not isinstance(operation, Age):
-            self._judge(context, operation, head)
+            self._judge(context, operation, head, flat)
         number = target_of(operation)
         target = None if number is None else self._target(number, head)
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):
@@ -324,13 +334,15 @@ class Planner:
             lsn=self._next_lsn(),
         )
 
-    def _judge(self, context: CallContext, operation: Revision, head: MemCube) -> None:
+    def _judge(
+        self, context: CallContext, operation: Revision, head: MemCube, flat: Facets
+    ) -> None:
         """Asks the policy.
 
         What has expired may be brought back, or thawed, by whoever might change it before; to all
         others it stays hidden.
         """
-        action, facets = _ACTIONS[type(operation)], facets_of(head)
+        action, facets = _ACTIONS[type(operation)], dict(flat)
         try:
             self.guard.check(context, action, head.namespace, facets, self.now)
         except (NotFoundError, PermissionDeniedError):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import resident, shard, users
+from benchmarks.latency import resident, shard, sweep, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.models import WriteReport, WriteResult
@@ -33,6 +33,18 @@ def test_users_are_added_stage_by_stage() -> None:
     figures = users.measure([2, 5], memories=6)
     assert [(one["users"], one["memories"]) for one in figures] == [(2, 12), (5, 30)]
     assert [one["resident_memories"] for one in figures] == [12, 30]
+
+
+def test_a_sweep_is_measured_beside_searches() -> None:
+    figures = sweep.measure(60, searched=30, searches=5)
+    assert figures["memories"] == 90 and figures["moves"] == {"archive/decay": 6}
+    assert {"search_alone", "search_during", "p95_ratio", "rss_growth_mib"} <= set(figures)
+
+
+def test_archiving_and_restoring_are_measured() -> None:
+    figures = sweep.measure_archive(30)
+    assert figures["memories"] == 30
+    assert all(isinstance(rate, int) and rate > 0 for rate in figures.values())
 
 
 def test_a_refused_memory_ends_the_measurement() -> None:

@@ -1,0 +1,211 @@
+"""A sweep over many memories while somebody searches; how fast texts are archived and restored."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from benchmarks.latency.shard import Bench, open_bench
+from benchmarks.metrics import percentile, spread_ms
+from benchmarks.processes import settled_rss_bytes
+from benchmarks.synthetic import questions, turns
+from memos_ray.actors.archiving import ArchiveConsumer
+from memos_ray.actors.partition import ARCHIVE_FEED, BRANCH_FEED, EMBED_FEED, ORGANISE_FEED
+from memos_ray.actors.transactions import Transactions
+from memos_ray.adapters.archived_contents import ArchivedContents
+from memos_ray.adapters.blobs import BlobStore
+from memos_ray.adapters.sql.records import SqlRecordStore
+from memos_ray.cluster.clock import SystemClock
+from memos_ray.config import LifecycleSettings, VaultSettings
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.metadata import Decay, Forever
+from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.vault.operations import Archive, Create, Operation, Restore, Write
+from memos_ray.core.vault.planning import Submission
+from memos_ray.ports import RecordStorePort
+from memos_ray.testing.cubes import make_commit, make_cube
+from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.guards import OwnerGuard
+from memos_ray.testing.in_process import InProcess, in_process
+
+T = TypeVar("T")
+
+_BATCH = 1000
+_PAGE = 4096
+_WARM = 20
+_DUE = 10
+_ANN = CallContext(Principal("default", "user:admin"))
+
+
+def measure(memories: int, searched: int, searches: int) -> dict[str, object]:
+    """Sweeps a partition and returns the figures.
+
+    Args:
+        memories: looked at by the sweep; one in ten is due to be archived.
+        searched: in the namespace that is searched meanwhile, in the same partition.
+    """
+    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
+        _fill(Path(folder) / "records", memories)
+        return asyncio.run(_swept(Path(folder), memories, searched, searches))
+
+
+def measure_archive(memories: int) -> dict[str, object]:
+    """Archives and restores memories, their texts included; returns the rates.
+
+    Rates are of one process that does nothing else; `cpu` is by the time of its own CPU, which on a
+    busy machine is less than the clock's.
+    """
+    with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
+        return _archived(Path(folder), memories)
+
+
+def _batched(items: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(items)
+    while some := list(islice(left, _BATCH)):
+        yield some
+
+
+def _fill(folder: Path, memories: int) -> None:
+    """Stores memories as if they had been followed by every consumer of the log already."""
+    store = SqlRecordStore.embedded(folder)
+    store.take(0, "filler", 1)
+    lsn = 0
+    for some in _batched(_filling(memories)):
+        store.commit(make_commit(some, after=lsn))
+        lsn += len(some)
+    space = HashingEmbedder().space.digest
+    for cursor in (f"{EMBED_FEED}:{space}", ORGANISE_FEED, ARCHIVE_FEED, BRANCH_FEED):
+        store.advance(0, 1, cursor, lsn)
+    store.close()
+
+
+def _filling(memories: int) -> Iterator[MemCube]:
+    for number, turn in enumerate(turns(memories)):
+        lifespan = Forever() if number % _DUE else Decay(1.0)
+        yield make_cube(
+            turn.text, id=f"old-{number:08}", tenant="default", namespace="old", lifespan=lifespan
+        )
+
+
+async def _swept(folder: Path, memories: int, searched: int, searches: int) -> dict[str, object]:
+    vault = VaultSettings(partitions=1)
+    schedule = LifecycleSettings(enabled=False)
+    async with in_process(
+        folder,
+        embedder=HashingEmbedder(),
+        settings=vault,
+        lifecycle=schedule,
+        timeout_s=3600.0,
+    ) as memos:
+        bench = await open_bench(memos, await memos.namespace("user:admin/now"))
+        said = turns(searched)
+        await bench.fill(said)
+        await bench.embedded()
+        asked = questions(said, searches + _WARM)
+        await bench.ask(asked[:_WARM])
+        return await _while_sweeping(memos, bench, asked[_WARM:], memories + searched)
+
+
+async def _while_sweeping(
+    memos: InProcess, bench: Bench, asked: list[str], memories: int
+) -> dict[str, object]:
+    alone = await bench.ask(asked)
+    before, peak = settled_rss_bytes(), 0
+    started = time.perf_counter()
+    sweeping = asyncio.create_task(memos.doorway.lifecycle.sweep(memos.administrator))
+    during: list[float] = []
+    while not sweeping.done():
+        during += await bench.ask([asked[len(during) % len(asked)]])
+        peak = max(peak, psutil.Process().memory_info().rss)
+        await asyncio.sleep(0)
+    report = await sweeping
+    took_s = time.perf_counter() - started
+    if report.seen != memories:
+        raise RuntimeError("the sweep has not seen every memory")
+    return {
+        "memories": memories,
+        "memories_per_s": round(memories / took_s),
+        "moves": dict(report.moves),
+        "rss_growth_mib": round((peak - before) / 2**20, 1),
+        "search_alone": spread_ms(alone),
+        "search_during": spread_ms(during),
+        "searches_during": len(during),
+        "p95_ratio": round(percentile(during, 0.95) / percentile(alone, 0.95), 2),
+    }
+
+
+def _archived(folder: Path, memories: int) -> dict[str, object]:
+    blobs = BlobStore.local(folder / "blobs")
+    store = SqlRecordStore.embedded(folder / "records", ArchivedContents(lambda: blobs))
+    store.take(0, "bench", 1)
+    ids = [f"c-{number:08}" for number in range(memories)]
+    said = turns(memories)
+    _run(store, [Create(Plaintext(t.text), id=i) for i, t in zip(ids, said, strict=True)])
+    figures: dict[str, object] = {"memories": memories}
+    lsn = store.last_lsn(0)
+    with _Timed(figures, "archive_moves", memories):
+        _run(store, [Archive(id) for id in ids])
+    with _Timed(figures, "archive_texts", memories):
+        asyncio.run(_follow(store, blobs, lsn))
+    with _Timed(figures, "restore", memories):
+        _run(store, [Restore(id) for id in ids])
+    store.close()
+    return figures
+
+
+class _Timed:
+    """Notes a rate, by the clock and by the CPU."""
+
+    def __init__(self, figures: dict[str, object], name: str, count: int) -> None:
+        self._figures = figures
+        self._name = name
+        self._count = count
+
+    def __enter__(self) -> None:
+        self._clock_s, self._cpu_s = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        clock_s = time.perf_counter() - self._clock_s
+        cpu_s = time.process_time() - self._cpu_s
+        self._figures[f"{self._name}_per_s"] = round(self._count / clock_s)
+        self._figures[f"{self._name}_per_cpu_s"] = round(self._count / cpu_s)
+
+
+def _run(store: RecordStorePort, operations: list[Operation]) -> None:
+    running = Transactions(0, 1, store, OwnerGuard(), SystemClock())
+    lsn = store.last_lsn(0)
+    for some in _batched(operations):
+        submissions = [Submission(_ANN, Write("notes", one)) for one in some]
+        commit, outcomes = running.run(submissions, lsn, True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        lsn = commit.events[-1].lsn
+
+
+async def _follow(store: RecordStorePort, blobs: BlobStore, after: int) -> None:
+    def damaged(error: Exception) -> None:
+        raise error
+
+    with ThreadPoolExecutor(1) as executor:
+        consumer = ArchiveConsumer(
+            0,
+            1,
+            store=store,
+            blobs=lambda: blobs,
+            clock=SystemClock(),
+            executor=executor,
+            on_damaged=damaged,
+        )
+        while events := store.events(0, after, _PAGE):
+            await consumer.consume(events)
+            after = events[-1].lsn
