@@ -10,6 +10,7 @@ except where a section says so. Every section runs in a process of its own:
     resident    RAM of a memory in a resident namespace
     doors       adds and searches through the SDK and REST, without and with embedding
     users       searches in one user's memories while more and more users share the shard
+    topics      sorting memories into concepts, and showing topics; seconds of CPU
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
 `--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
@@ -22,7 +23,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, resident, shard, users
+from benchmarks.latency import adds, doors, idle, resident, shard, topics, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -52,6 +53,10 @@ def _users(chosen: argparse.Namespace) -> object:
     return isolated(users.measure, chosen.users, chosen.per_user)
 
 
+def _topics(chosen: argparse.Namespace) -> object:
+    return isolated(topics.measure, chosen.sizes)
+
+
 def _idle(chosen: argparse.Namespace) -> object:
     return idle.measure()
 
@@ -62,6 +67,7 @@ SECTIONS: dict[str, Section] = {
     "resident": _resident,
     "doors": _doors,
     "users": _users,
+    "topics": _topics,
     "idle": _idle,
 }
 

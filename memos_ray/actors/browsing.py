@@ -17,7 +17,7 @@ from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.topics import TopicKeeper
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.cube.predicate import Everything, Predicate
@@ -202,7 +202,7 @@ class Browser:
         return tuple(
             Related(link, other)
             for link, other in zip(kept, cubes, strict=True)
-            if other is not None
+            if other is not None and other.state is not State.DELETED
         )
 
     async def _made_of(self, partition: int, context: CallContext, cube: MemCube) -> list[Link]:

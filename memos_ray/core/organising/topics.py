@@ -153,9 +153,10 @@ def look(concepts: Concepts, store: MemoryStore, visible: Mask) -> Seen:
     samples: list[tuple[Sample, ...]] = []
     for place, mine in enumerate(_parts(slots, starts)):
         # Of what can be seen alone: a centre that others share would show that they are there.
-        some = _vectors(store, _evenly(mine))
-        sums[place] = some.sum(axis=0) * (len(mine) / len(some))
-        samples.append(_typical(store, mine, sums[place]))
+        some = _evenly(mine)
+        vectors = _vectors(store, some)
+        sums[place] = vectors.sum(axis=0) * (len(mine) / len(some))
+        samples.append(_typical(store, some, np.einsum("ij,j->i", vectors, sums[place])))
     # Codes are given in an order that depends on what is hidden.
     first = [int(at) for at in times[starts]]
     order = np.array(sorted(range(len(found)), key=lambda place: (first[place], founders[place])))
@@ -273,16 +274,14 @@ def _topic(
     )
 
 
-def _typical(store: MemoryStore, slots: IntArray, total: FloatArray) -> tuple[Sample, ...]:
-    """Some members, evenly taken, the nearest to the centre first."""
-    some = _evenly(slots)
-    alike = np.einsum("ij,j->i", _vectors(store, some), total)
-    ids = [store.frame.ids[slot] for slot in some.tolist()]
-    order = sorted(range(len(some)), key=lambda place: (-round(float(alike[place]), 9), ids[place]))
+def _typical(store: MemoryStore, slots: IntArray, alike: FloatArray) -> tuple[Sample, ...]:
+    """Those of some members that are the most like their centre, the most alike first."""
+    order = sorted(
+        (-value, store.frame.ids[slot], slot)
+        for value, slot in zip(np.round(alike, 9).tolist(), slots.tolist(), strict=True)
+    )
     return tuple(
-        Sample(ids[place], store.texts[slot], store.language_of(slot))
-        for place in order[:_SAMPLES]
-        for slot in (int(some[place]),)
+        Sample(id, store.texts[slot], store.language_of(slot)) for _, id, slot in order[:_SAMPLES]
     )
 
 

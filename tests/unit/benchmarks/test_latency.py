@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import resident, shard, users
+from benchmarks.latency import resident, shard, topics, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.models import WriteReport, WriteResult
@@ -33,6 +33,11 @@ def test_users_are_added_stage_by_stage() -> None:
     figures = users.measure([2, 5], memories=6)
     assert [(one["users"], one["memories"]) for one in figures] == [(2, 12), (5, 30)]
     assert [one["resident_memories"] for one in figures] == [12, 30]
+
+
+def test_every_memory_is_sorted_into_topics() -> None:
+    (one,) = topics.measure([200])
+    assert one["memories"] == 200 and int(str(one["topics"])) <= int(str(one["concepts"]))
 
 
 def test_a_refused_memory_ends_the_measurement() -> None:
