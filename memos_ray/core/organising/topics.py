@@ -2,7 +2,8 @@
 
 A reader's topics are made of the concepts' members that this reader may see, and of nothing else:
 centres, counts, names and labels. Concepts are joined by Ward's method (1963) along chains of
-nearest neighbours (Murtagh, 1983), down to about the square root of their number.
+nearest neighbours (Murtagh, 1983), down to about the square root of their number; a handful
+stay as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from memos_ray.core.retrieval.views import quantise_rows
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 MOST_TOPICS = 32
+_FEW = 6
 _SAMPLES = 8
 _SHOWN = 3
 _NEVER = int(np.iinfo(np.int64).min)
@@ -104,6 +106,12 @@ class TopicView:
                     return topic, concept
         return None
 
+    def centre(self, code: int) -> FloatArray:
+        """The centre of a concept, `[dim]`, as this reader sees it."""
+        place = self.codes.index(code)
+        centre: FloatArray = self.centres[place] * np.float64(self.scales[place])
+        return centre
+
     def named(self, name: str) -> tuple[int, ...]:
         """Codes of the concepts that an id, a label or a word of one names."""
         wanted = name.casefold()
@@ -178,7 +186,7 @@ def topics(seen: Seen, labeller: Labeller) -> TopicView:
     """Joins concepts to topics and labels both."""
     scales, centres = quantise_rows(seen.sums.astype(np.float32))
     count = len(seen.codes)
-    groups = join(seen.sums, seen.sizes, min(ceil(sqrt(count)), MOST_TOPICS))
+    groups = join(seen.sums, seen.sizes, min(max(ceil(sqrt(count)), _FEW), MOST_TOPICS))
     words = [labeller.words(samples) for samples in seen.samples]
     concept_words = best(words)
     topic_words = best([together([words[place] for place in group]) for group in groups])
