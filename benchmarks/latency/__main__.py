@@ -13,6 +13,7 @@ except where a section says so. Every section runs in a process of its own:
     noisy       searches of a tenant alone, and beside another with ten times the load
     sweep       searches while the lifecycle looks at `--swept` memories of the same partition
     archive     how many memories a second are archived, their texts moved to files, and restored
+    topics      sorting memories into concepts, and showing topics; seconds of CPU
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
 `--sizes … 1000000` and `--users … 10000` take minutes and a few gigabytes.
@@ -25,7 +26,7 @@ import json
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, noisy, resident, shard, sweep, users
+from benchmarks.latency import adds, doors, idle, noisy, resident, shard, sweep, topics, users
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -67,6 +68,10 @@ def _archive(chosen: argparse.Namespace) -> object:
     return isolated(sweep.measure_archive, chosen.archived)
 
 
+def _topics(chosen: argparse.Namespace) -> object:
+    return isolated(topics.measure, chosen.sizes)
+
+
 def _idle(chosen: argparse.Namespace) -> object:
     return idle.measure()
 
@@ -80,6 +85,7 @@ SECTIONS: dict[str, Section] = {
     "noisy": _noisy,
     "sweep": _sweep,
     "archive": _archive,
+    "topics": _topics,
     "idle": _idle,
 }
 

@@ -17,7 +17,7 @@ from memos_ray.actors.residency import Place, Residency
 from memos_ray.actors.topics import TopicKeeper
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.cube.predicate import Everything, Predicate
@@ -32,7 +32,6 @@ from memos_ray.core.retrieval.requests import SearchRequest
 from memos_ray.errors import DimensionMismatchError, InvalidFilterError, NotFoundError
 from memos_ray.ports import ClockPort, RecordStorePort
 
-_TOPIC_SURE = 0.9
 _BESIDE = 3
 _DEEP = 5
 _LOOKED_THROUGH = 1000
@@ -138,14 +137,16 @@ class Browser:
         visible = policy.permit(context, Action.READ, place.namespace, self._clock.now())
         shown = await self._topics.view(place, visible)
         found = None if shown is None else shown.view.of_code(shown.code_of(cube_id))
-        if found is None:
+        if shown is None or found is None:
             return made
         topic, concept = found
         words = label_of(concept)
         why = f"it is the most like {concept.memories - 1} others: {words}"
         if concept.memories == 1:
             why = f"no other is much like it: {words}"
-        tag = PredictedTag(Predicted.TOPIC, label_of(topic), _TOPIC_SURE, TOPICS_MODEL, (why,))
+        tag = PredictedTag(
+            Predicted.TOPIC, label_of(topic), shown.likeness(cube_id), TOPICS_MODEL, (why,)
+        )
         return (tag, *made)
 
     async def settle(
@@ -202,7 +203,7 @@ class Browser:
         return tuple(
             Related(link, other)
             for link, other in zip(kept, cubes, strict=True)
-            if other is not None
+            if other is not None and other.state is not State.DELETED
         )
 
     async def _made_of(self, partition: int, context: CallContext, cube: MemCube) -> list[Link]:

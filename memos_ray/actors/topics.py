@@ -71,6 +71,15 @@ class Shown:
         slot = self.store.frame.slot_of.get(id)
         return 0 if slot is None or slot >= len(self.codes) else int(self.codes[slot])
 
+    def likeness(self, id: str) -> float:
+        """How much like its concept's centre a memory is, 0 to 1; 0 when it is in none."""
+        code, slot = self.code_of(id), self.store.frame.slot_of.get(id)
+        if not code or slot is None:
+            return 0.0
+        data, scales = self.store.own.rows(np.array([slot]))
+        alike = np.einsum("i,i->", data[0] * np.float64(scales[0]), self.view.centre(code))
+        return round(min(1.0, max(0.0, float(alike))), 3)
+
     def members(self, codes: Iterable[int]) -> list[str]:
         """Ids of the memories in some concepts, the newest first."""
         slots = np.flatnonzero(np.isin(self.codes, list(codes)) & (self.codes > 0))

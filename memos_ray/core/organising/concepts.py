@@ -28,6 +28,7 @@ from memos_ray.core.organising.rows import (
     cosines,
     in_order,
     keys_of,
+    stored_first,
     total_of,
     weighed,
 )
@@ -45,6 +46,7 @@ _HIGHEST_SHARE, _LOWEST_SHARE, _LOWERED = 0.4, 0.08, 0.04
 _SAME = 0.9
 _LEAST_GROUP, _MOST_GROUP = 8, 256
 _SPLIT_FROM, _LEAST_PART = 12, 3
+_SAMPLE = 512
 _SUMMED_FROM = 64
 _NONE = np.zeros(0, np.int64)
 
@@ -301,18 +303,18 @@ class Concepts:
         if size < _SPLIT_FROM or 2 * size < 3 * int(self._tried[code]):
             return False
         self._tried[code] = size
-        members = np.flatnonzero(self.codes == code)
-        data, scales = store.own.rows(members)
-        halves = halve(data.astype(np.float32) * scales[:, None])
-        bar = self._bars[int(self._whose[code])]
-        if halves is None or halves.alike >= bar:
+        members = stored_first(store, np.flatnonzero(self.codes == code))
+        some = halve(_rows(store, members[:: max(1, size // _SAMPLE)]))
+        if some is None or some.alike >= self._bars[int(self._whose[code])]:
             return False
-        if min(halves.second.sum(), (~halves.second).sum()) < _LEAST_PART:
+        pieces = np.split(members, range(_SAMPLE, size, _SAMPLE))
+        leaving = np.concatenate([some.in_other(_rows(store, piece)) for piece in pieces])
+        if min(leaving.sum(), (~leaving).sum()) < _LEAST_PART:
             return False
-        first = members[halves.second][0]
-        row, scale = store.own.rows(np.array([first]))
+        gone = members[leaving]
+        row, scale = store.own.rows(gone[:1])
         made = self._found(int(self._whose[code]), row[0], float(scale[0]))
-        self.codes[members[halves.second]] = made
+        self.codes[gone] = made
         self._centre(store, [code, made], anew=True)
         return True
 
@@ -371,3 +373,9 @@ class Concepts:
             self.codes = into[self.codes].astype(np.int32)
             self._centre(store, sorted(code for code in met if self._sizes[code]))
         return len(met) // 2
+
+
+def _rows(store: MemoryStore, slots: IntArray) -> npt.NDArray[np.float32]:
+    data, scales = store.own.rows(slots)
+    rows: npt.NDArray[np.float32] = data.astype(np.float32) * scales[:, None]
+    return rows

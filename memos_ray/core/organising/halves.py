@@ -9,39 +9,43 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 _ROUNDS = 8
-_SAMPLE = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
-    """Which rows belong to the second half, `[n]`, and the cosine of the centres of both."""
+    """The centres of two halves, `[dim]` each, and their cosine."""
 
-    second: npt.NDArray[np.bool_]
+    one: Vectors
+    other: Vectors
     alike: float
+
+    def in_other(self, rows: Vectors) -> npt.NDArray[np.bool_]:
+        """Which rows `[n, dim]` belong to the other half, `[n]`."""
+        nearer: npt.NDArray[np.bool_] = _along(rows, self.other) > _along(rows, self.one)
+        return nearer
 
 
 def halve(rows: Vectors) -> Halves | None:
     """Splits unit vectors `[n, dim]`; nothing when they do not fall apart.
 
-    It starts from the row that is least like all, and from the one that is least like that one; of
-    many rows, an even sample settles where the centres are.
+    It starts from the row that is least like all, and from the one that is least like that one.
     """
-    sample = rows[:: max(1, len(rows) // _SAMPLE)]
-    far = int(_along(sample, sample.sum(axis=0)).argmin())
-    opposite = int(_along(sample, sample[far]).argmin())
-    centres = (sample[opposite], sample[far])
+    far = int(_along(rows, rows.sum(axis=0)).argmin())
+    opposite = int(_along(rows, rows[far]).argmin())
+    halves = _halves(rows[opposite], rows[far])
     for _ in range(_ROUNDS):
-        second = _along(sample, centres[1]) > _along(sample, centres[0])
-        if second.all() or not second.any():
+        other = halves.in_other(rows)
+        if other.all() or not other.any():
             return None
-        moved = (_unit(sample[~second].sum(axis=0)), _unit(sample[second].sum(axis=0)))
-        if all(np.array_equal(new, old) for new, old in zip(moved, centres, strict=True)):
+        moved = _halves(_unit(rows[~other].sum(axis=0)), _unit(rows[other].sum(axis=0)))
+        if np.array_equal(moved.one, halves.one) and np.array_equal(moved.other, halves.other):
             break
-        centres = moved
-    second = _along(rows, centres[1]) > _along(rows, centres[0])
-    if second.all() or not second.any():
-        return None
-    return Halves(second, float(_along(centres[0][None, :], centres[1])[0]))
+        halves = moved
+    return halves
+
+
+def _halves(one: Vectors, other: Vectors) -> Halves:
+    return Halves(one, other, float(np.einsum("i,i->", one, other)))
 
 
 def _along(rows: Vectors, vector: Vectors) -> Vectors:

@@ -67,6 +67,13 @@ def in_order(store: MemoryStore, slots: IntArray, most: int) -> tuple[IntArray, 
     return np.array([slot for _, _, slot in sorted(named)[:most]], np.int64), ready
 
 
+def stored_first(store: MemoryStore, slots: IntArray) -> IntArray:
+    """Slots by when they were stored: which slot a memory has depends on how it was loaded."""
+    order = np.argsort(store.frame.times(slots, ("created_at",), _NEVER), kind="stable")
+    ordered: IntArray = slots[order]
+    return ordered
+
+
 def total_of(store: MemoryStore, slots: IntArray) -> FloatArray:
     """The sum of vectors, `[dim]`, in units of `1 / UNIT`."""
     total = np.zeros(store.dim)

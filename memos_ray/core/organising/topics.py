@@ -2,7 +2,8 @@
 
 A reader's topics are made of the concepts' members that this reader may see, and of nothing else:
 centres, counts, names and labels. Concepts are joined by Ward's method (1963) along chains of
-nearest neighbours (Murtagh, 1983), down to about the square root of their number.
+nearest neighbours (Murtagh, 1983), down to about the square root of their number; a handful
+stay as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from memos_ray.core.retrieval.views import quantise_rows
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 MOST_TOPICS = 32
+_FEW = 6
 _SAMPLES = 8
 _SHOWN = 3
 _NEVER = int(np.iinfo(np.int64).min)
@@ -104,6 +106,12 @@ class TopicView:
                     return topic, concept
         return None
 
+    def centre(self, code: int) -> FloatArray:
+        """The centre of a concept, `[dim]`, as this reader sees it."""
+        place = self.codes.index(code)
+        centre: FloatArray = self.centres[place] * np.float64(self.scales[place])
+        return centre
+
     def named(self, name: str) -> tuple[int, ...]:
         """Codes of the concepts that an id, a label or a word of one names."""
         wanted = name.casefold()
@@ -153,9 +161,10 @@ def look(concepts: Concepts, store: MemoryStore, visible: Mask) -> Seen:
     samples: list[tuple[Sample, ...]] = []
     for place, mine in enumerate(_parts(slots, starts)):
         # Of what can be seen alone: a centre that others share would show that they are there.
-        some = _vectors(store, _evenly(mine))
-        sums[place] = some.sum(axis=0) * (len(mine) / len(some))
-        samples.append(_typical(store, mine, sums[place]))
+        some = _evenly(mine)
+        vectors = _vectors(store, some)
+        sums[place] = vectors.sum(axis=0) * (len(mine) / len(some))
+        samples.append(_typical(store, some, np.einsum("ij,j->i", vectors, sums[place])))
     # Codes are given in an order that depends on what is hidden.
     first = [int(at) for at in times[starts]]
     order = np.array(sorted(range(len(found)), key=lambda place: (first[place], founders[place])))
@@ -177,7 +186,7 @@ def topics(seen: Seen, labeller: Labeller) -> TopicView:
     """Joins concepts to topics and labels both."""
     scales, centres = quantise_rows(seen.sums.astype(np.float32))
     count = len(seen.codes)
-    groups = join(seen.sums, seen.sizes, min(ceil(sqrt(count)), MOST_TOPICS))
+    groups = join(seen.sums, seen.sizes, min(max(ceil(sqrt(count)), _FEW), MOST_TOPICS))
     words = [labeller.words(samples) for samples in seen.samples]
     concept_words = best(words)
     topic_words = best([together([words[place] for place in group]) for group in groups])
@@ -273,16 +282,14 @@ def _topic(
     )
 
 
-def _typical(store: MemoryStore, slots: IntArray, total: FloatArray) -> tuple[Sample, ...]:
-    """Some members, evenly taken, the nearest to the centre first."""
-    some = _evenly(slots)
-    alike = np.einsum("ij,j->i", _vectors(store, some), total)
-    ids = [store.frame.ids[slot] for slot in some.tolist()]
-    order = sorted(range(len(some)), key=lambda place: (-round(float(alike[place]), 9), ids[place]))
+def _typical(store: MemoryStore, slots: IntArray, alike: FloatArray) -> tuple[Sample, ...]:
+    """Those of some members that are the most like their centre, the most alike first."""
+    order = sorted(
+        (-value, store.frame.ids[slot], slot)
+        for value, slot in zip(np.round(alike, 9).tolist(), slots.tolist(), strict=True)
+    )
     return tuple(
-        Sample(ids[place], store.texts[slot], store.language_of(slot))
-        for place in order[:_SAMPLES]
-        for slot in (int(some[place]),)
+        Sample(id, store.texts[slot], store.language_of(slot)) for _, id, slot in order[:_SAMPLES]
     )
 
 

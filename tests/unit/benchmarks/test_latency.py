@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import resident, shard, sweep, users
+from benchmarks.latency import resident, shard, sweep, topics, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.models import WriteReport, WriteResult
@@ -45,6 +45,11 @@ def test_archiving_and_restoring_are_measured() -> None:
     figures = sweep.measure_archive(30)
     assert figures["memories"] == 30
     assert all(isinstance(rate, int) and rate > 0 for rate in figures.values())
+
+
+def test_every_memory_is_sorted_into_topics() -> None:
+    (one,) = topics.measure([200])
+    assert one["memories"] == 200 and int(str(one["topics"])) <= int(str(one["concepts"]))
 
 
 def test_a_refused_memory_ends_the_measurement() -> None:

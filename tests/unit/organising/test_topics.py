@@ -63,8 +63,9 @@ def test_OPER_1_two_bunches_fall_apart_and_one_does_not() -> None:
     rows /= np.linalg.norm(rows, axis=1)[:, None]
     halves = halve(rows)
     assert halves is not None and halves.alike < 0.3
-    assert len(set(halves.second[:20].tolist())) == len(set(halves.second[20:].tolist())) == 1
-    assert halves.second[0] != halves.second[-1]
+    other = halves.in_other(rows).tolist()
+    assert len(set(other[:20])) == len(set(other[20:])) == 1
+    assert other[0] != other[-1]
     assert halve(np.repeat(axes[:1], 5, axis=0)) is None
 
 

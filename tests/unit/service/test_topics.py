@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,7 +121,7 @@ async def test_OPER_1_every_memory_is_in_one_concept_of_one_topic(memos: InProce
         seen += inside
     assert sorted(seen) == sorted(ids)
     words = shown(found)
-    assert "guitar" in words and "tomatoes" in words
+    assert "tomatoes" in words and "sunday" in words
     with pytest.raises(NotFoundError):
         await memos.doorway.browsing.topic(memos.administrator, "absent")
 
@@ -385,3 +387,40 @@ async def test_OPER_4_a_merge_happens_as_a_whole_or_not_at_all(memos: InProcess)
         assert (await memos.service.get(memos.administrator, id)).version == 1
     counters = (await next(iter(memos.crew.shards.values())).status()).counters
     assert counters["organise_duplicates"] == 1 and "organise_merged" not in counters
+
+
+async def test_OPER_1_a_namespace_beyond_the_memory_budget_has_no_topics(tmp_path: Path) -> None:
+    settings = VaultSettings(partitions=1, resident_bytes=1)
+    async with in_process(tmp_path, settings=settings) as memos:
+        made = await memos.service.add(memos.administrator, [NewMemory(text=MUSIC[0])])
+        id = made.results[0].id or ""
+        found = await memos.doorway.browsing.topics(memos.administrator)
+        assert not found.resident and found.topics == []
+        with pytest.raises(NotFoundError):
+            await memos.doorway.browsing.topic(memos.administrator, "guitar")
+        tags = await memos.doorway.browsing.predicted(memos.administrator, id)
+        assert {one.kind for one in tags.predicted} == set(Predicted) - {Predicted.TOPIC}
+        query = SearchQuery(query="", filter="predicted.source:user")
+        with pytest.raises(InvalidFilterError):
+            await memos.service.search(memos.administrator, query)
+
+
+async def test_OPER_4_what_is_done_is_counted_and_told_without_content(
+    memos: InProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ids = await add(memos, ["Ann lives in Oslo.", "Ann moved to Berlin."])
+    proposal = await proposed(memos, memos.administrator)
+    await memos.doorway.organising.settle(memos.administrator, proposal, accept=True)
+    await topics(memos)
+    await memos.service.delete(memos.administrator, ids[0], hard=True)
+    await topics(memos)
+    counters = Counter((await next(iter(memos.crew.shards.values())).status()).counters)
+    assert counters["organise_compared"] >= 1
+    assert counters["organise_supersessions"] == counters["organise_superseded"] == 1
+    assert counters["topics_sorted"] == 2 and counters["topics_left"] == 1
+    assert counters["topics_made"] >= 1 and counters["topics_labelled"] >= 1
+    told = [record.getMessage() for record in caplog.records if "organising:" in record.msg]
+    assert any("a supersession was found" in message for message in told)
+    assert any("superseded, by a caller" in message for message in told)
+    assert not any("Oslo" in message or "Berlin" in message for message in told)
