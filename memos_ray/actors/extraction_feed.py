@@ -62,9 +62,15 @@ _TRIES = 3
 _log = logging.getLogger(__name__)
 
 
-def concerns(commit: Commit) -> bool:
-    """Tells whether a commit has anything that `ExtractConsumer` acts on."""
-    return any(event.operation in _FOLLOWED or EXTRACT in event.detail for event in commit.events)
+def concerns(commit: Commit, extracted: bool) -> bool:
+    """Tells whether a commit has anything that `ExtractConsumer` acts on.
+
+    Args:
+        extracted: whether anything was extracted in the partition, ever. Receipts wait for erasures
+            in any case.
+    """
+    followed = _FOLLOWED if extracted else (ERASE,)
+    return any(event.operation in followed or EXTRACT in event.detail for event in commit.events)
 
 
 class ExtractConsumer:
@@ -104,6 +110,8 @@ class ExtractConsumer:
         """Does what the events ask for; a second time it does nothing more."""
         done = [event for event in events if event.outcome is Outcome.DONE and event.cube_id]
         await self._plan([event for event in done if EXTRACT in event.detail], events[0].lsn)
+        if not self._book.extracted(self._partition):
+            return
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
             erased = [e.lsn for e in done if e.operation == ERASE and _key(e) == key]
             await self._follow(key, max(erased, default=0))

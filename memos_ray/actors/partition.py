@@ -13,7 +13,6 @@ from memos_ray.actors.bodies import BodyCache
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.embedding import EmbedConsumer
 from memos_ray.actors.extraction import Extraction
-from memos_ray.actors.extraction_feed import concerns as concerns_extraction
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.indexing import IndexConsumer
 from memos_ray.actors.organising import OrganiseConsumer, Organiser
@@ -235,7 +234,7 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
-        if concerns_extraction(commit):
+        if self._extraction.concerned(commit):
             self.extract_feed.notify()
         if self.archive_feed is not None and concerns(commit):
             self.archive_feed.notify()
