@@ -126,6 +126,7 @@ class Extraction:
                 store=self._store,
                 executor=self._executor,
                 submit=submit,
+                guard=self._guard,
                 window=self._settings.window,
                 tokens=self._settings.prompt_tokens - task_tokens(),
                 counters=self.counters,

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from memos_ray.actors.extraction_book import ExtractionBook
+from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.payload import Plaintext
@@ -93,6 +94,7 @@ class ExtractConsumer:
         store: RecordStorePort,
         executor: Executor,
         submit: Submitting,
+        guard: PolicyGuard,
         window: int,
         tokens: int,
         counters: Counter[str],
@@ -102,6 +104,7 @@ class ExtractConsumer:
         self._store = store
         self._executor = executor
         self._submit = submit
+        self._guard = guard
         self._window = window
         self._tokens = tokens
         self._counters = counters
@@ -194,6 +197,9 @@ class ExtractConsumer:
         """
         by = EXTRACTION if isinstance(operation, Age) else derived.governance.owner
         context = CallContext(Principal(derived.tenant, by), application="extraction")
+        if not isinstance(operation, Age):
+            # Nobody's call may have brought it yet.
+            await self._guard.ensure_for(context)
         write = Write(derived.namespace, operation, reason=Cause.LINEAGE.value)
         (outcome,) = await self._submit([Submission(context, write)])
         if isinstance(outcome, Written):
@@ -209,6 +215,7 @@ class ExtractConsumer:
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
             if isinstance(operation, Share):
                 return await self._done(derived, deleted(derived))
+            self._counters["extraction_unmarked"] += 1
             return True
         raise outcome
 
