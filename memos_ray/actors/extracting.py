@@ -71,10 +71,6 @@ _OF_THE_MODEL = (UnavailableError, ConfigurationError)
 _log = logging.getLogger(__name__)
 
 
-class BadAnswerError(InvalidInputError):
-    """A model's answer is not of the schema, or could not be read to its end."""
-
-
 class Extracting:
     """Works through the jobs of a book, a few at once, tenants in turns.
 
@@ -226,7 +222,7 @@ class Extracting:
             return
         checked = await asyncio.to_thread(check, answer.text, turns, most)
         if checked is None:
-            raise BadAnswerError("the model's answer is not of the schema")
+            raise InvalidInputError("the model's answer is not of the schema")
         stored = await self._store(partition, job, checked)
         refused = {one.value: count for one, count in checked.objections.items()}
         await self._done(key, job, read, stored, answer.tokens, refused)
@@ -271,7 +267,7 @@ class Extracting:
         try:
             answer = await self._extractor.extract(prompt)
         except PayloadTooLargeError as error:
-            raise BadAnswerError(error.message) from None
+            raise InvalidInputError(error.message) from None
         except DeadlineExceededError:
             raise
         except _OF_THE_MODEL as error:

@@ -11,7 +11,7 @@ from functools import partial
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.extracting import Extracting, Storing
 from memos_ray.actors.extraction_book import FEED, ExtractionBook
-from memos_ray.actors.extraction_feed import ExtractConsumer, Submitting
+from memos_ray.actors.extraction_feed import ExtractConsumer, Submitting, concerns
 from memos_ray.actors.extraction_sources import ExtractionSources
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.guard import PolicyGuard
@@ -29,6 +29,7 @@ from memos_ray.core.extraction import (
     SourceProgress,
     task_tokens,
 )
+from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
@@ -125,6 +126,7 @@ class Extraction:
                 store=self._store,
                 executor=self._executor,
                 submit=submit,
+                guard=self._guard,
                 window=self._settings.window,
                 tokens=self._settings.prompt_tokens - task_tokens(),
                 counters=self.counters,
@@ -136,6 +138,10 @@ class Extraction:
             on_error=on_error,
         )
         return feed
+
+    def concerned(self, commit: Commit) -> bool:
+        """Tells whether the feed of a partition has anything to do about a commit."""
+        return concerns(commit, self._book.extracted(commit.partition))
 
     def drop(self, partition: int) -> None:
         """Leaves a partition to its next owner."""

@@ -107,6 +107,11 @@ class ExtractionBook:
         """
         return self._of(partition).epoch
 
+    def extracted(self, partition: int) -> bool:
+        """Tells whether anything may have been extracted in a partition, ever."""
+        held = self._of(partition)
+        return not held.loaded or bool(held.jobs or held.totals)
+
     def job(self, key: Key) -> Job | None:
         """Returns a job, if there is one."""
         partition, tenant, id = key

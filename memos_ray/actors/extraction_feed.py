@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from memos_ray.actors.extraction_book import ExtractionBook
+from memos_ray.actors.guard import PolicyGuard
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.payload import Plaintext
@@ -62,9 +63,15 @@ _TRIES = 3
 _log = logging.getLogger(__name__)
 
 
-def concerns(commit: Commit) -> bool:
-    """Tells whether a commit has anything that `ExtractConsumer` acts on."""
-    return any(event.operation in _FOLLOWED or EXTRACT in event.detail for event in commit.events)
+def concerns(commit: Commit, extracted: bool) -> bool:
+    """Tells whether a commit has anything that `ExtractConsumer` acts on.
+
+    Args:
+        extracted: whether anything was extracted in the partition, ever. Receipts wait for erasures
+            in any case.
+    """
+    followed = _FOLLOWED if extracted else (ERASE,)
+    return any(event.operation in followed or EXTRACT in event.detail for event in commit.events)
 
 
 class ExtractConsumer:
@@ -87,6 +94,7 @@ class ExtractConsumer:
         store: RecordStorePort,
         executor: Executor,
         submit: Submitting,
+        guard: PolicyGuard,
         window: int,
         tokens: int,
         counters: Counter[str],
@@ -96,6 +104,7 @@ class ExtractConsumer:
         self._store = store
         self._executor = executor
         self._submit = submit
+        self._guard = guard
         self._window = window
         self._tokens = tokens
         self._counters = counters
@@ -104,6 +113,8 @@ class ExtractConsumer:
         """Does what the events ask for; a second time it does nothing more."""
         done = [event for event in events if event.outcome is Outcome.DONE and event.cube_id]
         await self._plan([event for event in done if EXTRACT in event.detail], events[0].lsn)
+        if not self._book.extracted(self._partition):
+            return
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
             erased = [e.lsn for e in done if e.operation == ERASE and _key(e) == key]
             await self._follow(key, max(erased, default=0))
@@ -186,6 +197,9 @@ class ExtractConsumer:
         """
         by = EXTRACTION if isinstance(operation, Age) else derived.governance.owner
         context = CallContext(Principal(derived.tenant, by), application="extraction").aside()
+        if not isinstance(operation, Age):
+            # Nobody's call may have brought it yet.
+            await self._guard.ensure_for(context)
         write = Write(derived.namespace, operation, reason=Cause.LINEAGE.value)
         (outcome,) = await self._submit([Submission(context, write)])
         if isinstance(outcome, Written):
@@ -201,6 +215,7 @@ class ExtractConsumer:
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
             if isinstance(operation, Share):
                 return await self._done(derived, deleted(derived))
+            self._counters["extraction_unmarked"] += 1
             return True
         raise outcome
 

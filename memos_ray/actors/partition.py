@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
-from memos_ray.actors import archiving, branch_feed, extraction_feed
+from memos_ray.actors import archiving, branch_feed
 from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.archiving import ArchiveConsumer
 from memos_ray.actors.bodies import BodyCache
@@ -284,7 +284,7 @@ class OwnedPartition:
         self._searcher.forget(commit)
         self._residency.apply(commit)
         self.embed_feed.notify()
-        if extraction_feed.concerns(commit):
+        if self._extraction.concerned(commit):
             self.extract_feed.notify()
         if self.archive_feed is not None and archiving.concerns(commit):
             self.archive_feed.notify()

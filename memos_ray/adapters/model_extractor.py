@@ -36,7 +36,13 @@ class ModelExtractor:
     """
 
     def __init__(
-        self, name: str, model: ModelPort, *, limit_s: float, structured: bool = True
+        self,
+        name: str,
+        model: ModelPort,
+        *,
+        limit_s: float,
+        structured: bool = True,
+        temperature: float = 0.0,
     ) -> None:
         """Takes the model.
 
@@ -44,11 +50,13 @@ class ModelExtractor:
             limit_s: longest time of one answer.
             structured: whether the schema goes with the request, beside the words of the prompt;
                 some endpoints refuse it.
+            temperature: see `Sampling`; some endpoints take only the default.
         """
         self._name = name
         self._model = model
         self._limit_s = limit_s
         self._structured = structured
+        self._temperature = temperature
 
     @property
     def name(self) -> str:
@@ -70,8 +78,7 @@ class ModelExtractor:
     async def _ask(self, prompt: ExtractionPrompt) -> ExtractionAnswer:
         sampling = Sampling(
             max_tokens=prompt.answer_tokens,
-            temperature=0.0,
-            seed=0,
+            temperature=self._temperature,
             json_schema=prompt.schema if self._structured else "",
         )
         request = ChatRequest(prompt.id, prompt.messages, sampling, prompt.salt)

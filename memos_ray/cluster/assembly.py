@@ -132,7 +132,11 @@ def extraction_parts(settings: Settings) -> ExtractionParts:
 
     model = next(one for one in settings.models if one.name == chosen.model)
     extractor = ModelExtractor(
-        model.name, model_port(model), limit_s=chosen.answer_s, structured=chosen.structured
+        model.name,
+        model_port(model),
+        limit_s=chosen.answer_s,
+        structured=chosen.structured,
+        temperature=chosen.temperature,
     )
     if not model.external:
         room = max(model.context_tokens - chosen.answer_tokens, 1)

@@ -35,6 +35,9 @@ class ExtractionSettings(Section):
         description="Whether the model is held to the schema of the answer; off for endpoints that "
         "refuse `response_format`.",
     )
+    temperature: float = Field(
+        0.0, ge=0, le=2, description="Of the model; 1 for endpoints whose models take no other."
+    )
     at_once: Positive = Field(2, le=64, description="Requests of a shard under way at once.")
     attempts: Positive = Field(5, description="Tries of one job before it is parked.")
     retry_min_s: Seconds = Field(2.0, description="Mean pause after a first failure; it doubles.")

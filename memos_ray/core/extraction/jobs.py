@@ -196,7 +196,9 @@ def _rights(one: Marked) -> tuple[str, ...]:
 def _job(found: Sequence[Marked]) -> Job:
     first = found[0].cube
     ids = tuple(one.cube.id for one in found)
-    named = digest(b"memos-extraction-1", *(id.encode() for id in ids))
+    # An id may be given anew; its place in the log is not.
+    placed = (f"{one.cube.id}@{one.lsn}".encode() for one in found)
+    named = digest(b"memos-extraction-1", *placed)
     source = first.descriptive.setting.conversation
     if source is None:
         source = next((one.uri for one in first.descriptive.sources if one.uri), "")

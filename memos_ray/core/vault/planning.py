@@ -20,10 +20,10 @@ from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.cube.metadata import Visibility
-from memos_ray.core.cube.payload import ArchivedRef
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
+from memos_ray.core.vault.checking import check_content, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
@@ -52,13 +52,10 @@ from memos_ray.core.vault.operations import (
 from memos_ray.errors import (
     AlreadyExistsError,
     IdempotencyConflictError,
-    InvalidInputError,
     MemosError,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
-    UnavailableError,
-    VersionConflictError,
 )
 
 _ACTIONS: Mapping[type[Operation], Action] = {
@@ -178,7 +175,7 @@ class Planner:
         """
         context, write = submission.context, submission.write
         try:
-            request = _checked(context, write)
+            request = checked(context, write)
             return self._replay(context, write, request) or self._plan(context, write, request)
         except (PermissionDeniedError, NotFoundError, UnauthenticatedError) as error:
             self._log_denial(context, write, error)
@@ -230,7 +227,7 @@ class Planner:
         detail: Detail = {}
         if isinstance(operation, Create):
             namespace = write.namespace
-            self._check_sources(write, context.principal.tenant)
+            check_sources(write, context.principal.tenant, self.heads)
             cube, facets = self._create(context, write, operation, key)
             detail = extraction_told(context) if write.extract else {}
             storable.check_cube(cube, facets)
@@ -282,12 +279,6 @@ class Planner:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
         return cube, facets
 
-    def _check_sources(self, write: Write, tenant: str) -> None:
-        for cube_id, number in write.derived_from:
-            head = self.heads.get(CubeKey(tenant, cube_id))
-            if head is None or head.version.number != number:
-                raise VersionConflictError("a source has moved on", cube_id=cube_id)
-
     def _tell_sources(self, write: Write, derived: str) -> None:
         made = self._events[-1]
         for cube_id, number in write.derived_from:
@@ -322,8 +313,8 @@ class Planner:
         number = target_of(operation)
         target = None if number is None else self._target(number, head)
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):
-            _check_content(head)
-            _check_content(target)
+            check_content(head)
+            check_content(target)
         return revise(
             operation,
             head,
@@ -418,34 +409,3 @@ class Planner:
         )
         self.replies[reply.tenant, reply.scope, reply.key] = reply
         self._new_replies.append(reply)
-
-
-def _checked(context: CallContext, write: Write) -> str:
-    """Returns the digest of a request with an idempotency key, nothing for others.
-
-    Raises:
-        InvalidInputError: the log could not hold the write.
-    """
-    storable.check_names(
-        namespace=write.namespace,
-        id=write.operation.cube_id,
-        idempotency_key=write.idempotency_key or "",
-        request_id=context.request_id,
-    )
-    storable.check_texts(
-        reason=write.reason,
-        purpose=context.purpose,
-        role=context.role,
-        application=context.application,
-    )
-    if write.idempotency_key is None:
-        return ""
-    try:
-        return write.digest()
-    except TypeError:
-        raise InvalidInputError("the write holds a value that cannot be encoded") from None
-
-
-def _check_content(cube: MemCube | None) -> None:
-    if cube is not None and isinstance(cube.payload, ArchivedRef):
-        raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from memos_ray.actors.extraction import ExtractionParts
 from memos_ray.adapters.model_extractor import ModelExtractor
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.config import ExtractionSettings, VaultSettings
+from memos_ray.core.access import keys
 from memos_ray.core.access.administration import PutNamespace, RevokeKey
 from memos_ray.core.access.model import NamespaceKind, default_spec
 from memos_ray.core.cube.cube import State
@@ -537,6 +540,36 @@ async def test_READ_3_a_spent_budget_waits_for_the_next_hour(
             while (await bench.status(ann)).done < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (len(await bench.made(ann)), len(endpoint.asked)) == (3, 2)
+
+
+async def test_READ_3_tenants_take_turns_and_have_budgets_of_their_own(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    settings = QUICK.model_copy(update={"at_once": 1, "window": 1, "requests_per_hour": 3})
+    go_on = threading.Event()
+
+    def waits(body: dict[str, Any]) -> Reply:
+        go_on.wait(30)
+        return reading(quoting)(body)
+
+    endpoint.script = [waits]
+    clock = ManualClock()
+    async with opened(tmp_path, server, settings, clock=clock) as bench:
+        secret = keys.mint("other", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
+        await bench.memos.governance.bootstrap("other", keys.parse(secret))
+        other = replace(bench.admin, credential=secret)
+        for number in range(5):
+            await bench.add(f"I like tea number {number}.")
+        await bench.add("I like milk.", other)
+        async with asyncio.timeout(30):
+            while (await bench.status(other)).lag or (await bench.status()).lag:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        go_on.set()
+        mine, theirs = await bench.settled(), await bench.settled(other)
+        asked = [turns_in(body)[-1]["text"] for _, _, body in endpoint.asked]
+        assert asked.index("I like milk.") == 1, "not behind the many of the other tenant"
+        assert (mine.done, mine.queued, theirs.done, theirs.queued) == (3, 2, 1, 0)
+        assert {job.reason for job in mine.jobs} == {"budget"}
 
 
 async def test_READ_3_what_is_too_long_to_be_read_is_told(

@@ -1,0 +1,61 @@
+"""What must hold of a write before it is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.vault import storable
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.operations import Write
+from memos_ray.errors import InvalidInputError, UnavailableError, VersionConflictError
+
+
+def checked(context: CallContext, write: Write) -> str:
+    """Returns the digest of a request with an idempotency key, nothing for others.
+
+    Raises:
+        InvalidInputError: the log could not hold the write.
+    """
+    storable.check_names(
+        namespace=write.namespace,
+        id=write.operation.cube_id,
+        idempotency_key=write.idempotency_key or "",
+        request_id=context.request_id,
+    )
+    storable.check_texts(
+        reason=write.reason,
+        purpose=context.purpose,
+        role=context.role,
+        application=context.application,
+    )
+    if write.idempotency_key is None:
+        return ""
+    try:
+        return write.digest()
+    except TypeError:
+        raise InvalidInputError("the write holds a value that cannot be encoded") from None
+
+
+def check_content(cube: MemCube | None) -> None:
+    """Sees that a version's content can be had.
+
+    Raises:
+        UnavailableError: it is archived, and the archive is away.
+    """
+    if cube is not None and isinstance(cube.payload, ArchivedRef):
+        raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)
+
+
+def check_sources(write: Write, tenant: str, heads: Mapping[CubeKey, MemCube]) -> None:
+    """Sees that what a new memory was derived from is as it was read.
+
+    Raises:
+        VersionConflictError: a source has another version now, or is gone.
+    """
+    for cube_id, number in write.derived_from:
+        head = heads.get(CubeKey(tenant, cube_id))
+        if head is None or head.version.number != number:
+            raise VersionConflictError("a source has moved on", cube_id=cube_id)
