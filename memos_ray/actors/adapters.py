@@ -92,7 +92,7 @@ class Adapters:
         self._adapters.pop(adapter.id, None)
         if not self._shared(adapter):
             self._loaded.pop(adapter.digest, None)
-        self._files.retire(adapter, shared=self._shared, first=self._relearning.settle)
+        self._files.retire(adapter, shared=self._shared, first=self._relearning.secure)
 
     async def find(self, place: Place, model: str, visible: Predicate) -> Taught | None:
         """Returns the newest adapter that the caller may use, if its weights are at hand.

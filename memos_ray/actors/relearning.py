@@ -13,6 +13,7 @@ import orjson
 from memos_ray.actors.errands import Errands
 from memos_ray.actors.residency import Place
 from memos_ray.core.vault.log import CubeKey
+from memos_ray.errors import UnavailableError
 from memos_ray.ports import Derivation, RecordStorePort
 
 KIND = "relearn"
@@ -30,6 +31,7 @@ class Relearning:
         self._epochs: dict[int, int] = {}
         self._wanted: dict[tuple[Place, str], tuple[str, ...]] = {}
         self._taken: set[tuple[Place, str]] = set()
+        self._unwritten: set[tuple[Place, str]] = set()
         self._errands = Errands("what is to be learnt again")
 
     def note(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
@@ -84,12 +86,31 @@ class Relearning:
         for key in [key for key in self._wanted if key[0].partition == partition]:
             del self._wanted[key]
             self._taken.discard(key)
+        self._unwritten = {key for key in self._unwritten if key[0].partition != partition}
 
     async def settle(self) -> None:
-        """Returns when everything is written."""
+        """Returns when everything has been tried to be written."""
         await self._errands.settle()
 
+    async def secure(self) -> None:
+        """Returns when everything is written.
+
+        Raises:
+            UnavailableError: something cannot be; it is tried again the next time.
+        """
+        await self.settle()
+        for key in self._unwritten:
+            self._errands.leave(self._save(*key, self._wanted.get(key, ())))
+        await self.settle()
+        if self._unwritten:
+            raise UnavailableError("what is to be learnt again is not written")
+
     async def _save(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
+        self._unwritten.add((place, model))
+        await self._write(place, model, ids)
+        self._unwritten.discard((place, model))
+
+    async def _write(self, place: Place, model: str, ids: tuple[str, ...]) -> None:
         epoch = self._epochs.get(place.partition)
         if epoch is None:
             return

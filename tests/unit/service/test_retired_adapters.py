@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import orjson
 import pytest
 
 pytest.importorskip("transformers")
 
+from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.parameter import TeachingState
-from memos_ray.errors import UnavailableError
+from memos_ray.errors import MemosError, StoreError, UnavailableError
 from memos_ray.gateway.models import MemoryChange
 from memos_ray.testing.engines import HashingEngine
+from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from tests.unit.service.test_lessons import Bench, bench, tokenizer, until
 
 __all__ = ["bench", "tokenizer"]
@@ -35,6 +40,22 @@ async def test_a_deletion_takes_the_weights_out_of_the_replicas(bench: Bench, ha
     await until(lambda: digest not in bench.replica.held)
     await until(lambda: not rows(bench))
     assert not bench.files
+
+
+@pytest.mark.parametrize("error", [UnavailableError("away"), StoreError("the disk says no")])
+async def test_what_is_to_be_learnt_again_is_written_before_the_adapter_is_forgotten(
+    bench: Bench, tmp_path: Path, error: MemosError
+) -> None:
+    plan = FaultPlan()
+    store = FaultyRecordStore(SqlRecordStore.embedded(tmp_path / "records"), plan)
+    await bench.open(store)
+    await bench.learnt()
+    plan.faults = [Fault("save_derivation", store.calls["save_derivation"] + 1, error)]
+    await bench.memos.service.delete(bench.admin, bench.ids[0])
+    await until(lambda: not rows(bench))
+    assert store.struck
+    left = [row for one in range(4) for row in store.derivations(one, "relearn")]
+    assert [orjson.loads(row.body)["ids"] for row in left] == [bench.ids[1:]]
 
 
 async def test_a_change_leaves_them(bench: Bench) -> None:
