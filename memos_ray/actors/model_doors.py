@@ -9,6 +9,8 @@ from memos_ray.actors.activation import ActivationMemory
 from memos_ray.actors.evolution import Evolution
 from memos_ray.actors.parameter import ParameterMemory
 from memos_ray.actors.partition import OwnedPartition
+from memos_ray.actors.shard_parts import ShardParts
+from memos_ray.actors.usage import UsageLedger
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.activation import CacheReport
 from memos_ray.core.parameter import (
@@ -33,6 +35,8 @@ class ModelDoors(ABC):
 
     _activation: ActivationMemory
     _evolution: Evolution
+    _parts: ShardParts
+    _usage: UsageLedger
     _parameter: ParameterMemory
 
     @abstractmethod
@@ -51,6 +55,9 @@ class ModelDoors(ABC):
         """Returns what a prompt begins with; see `ShardPort`."""
         await self._serve(partition)
         taught = await self._parameter.taught(partition, context, namespace, model, adapter)
+        if taught is not None:
+            now = self._parts.clock.now()
+            self._usage.used(partition, context, "chat", namespace, taught.id, now)
         return await self._activation.start_prompt(
             partition, context, namespace, model, session, taught, exactly=adapter is not None
         )
@@ -88,7 +95,12 @@ class ModelDoors(ABC):
     ) -> AdapterPart:
         """Returns a part of an adapter's file; see `ShardPort`."""
         await self._serve(partition)
-        return await self._parameter.exchange.part(partition, context, namespace, adapter_id, start)
+        part = await self._parameter.exchange.part(partition, context, namespace, adapter_id, start)
+        if start == 0:
+            # Once for the file, however many parts it comes in.
+            now = self._parts.clock.now()
+            self._usage.used(partition, context, "export", namespace, adapter_id, now)
+        return part
 
     async def lessons(
         self, partition: int, context: CallContext, namespace: str

@@ -73,6 +73,26 @@ class UsageLedger:
             entry = replace(entry, cube_id=only.id, version=only.version.number)
         self._accesses.setdefault(partition, []).append(entry)
 
+    def used(
+        self,
+        partition: int,
+        context: CallContext,
+        operation: str,
+        namespace: str,
+        cube_id: str,
+        at: datetime,
+    ) -> None:
+        """Notes the use of a memory that is not text, such as an adapter."""
+        key = CubeKey(context.principal.tenant, cube_id)
+        count = self._counts.setdefault(partition, {}).setdefault(key, _Count())
+        count.count += 1
+        count.agents[context.principal.id] = None
+        if context.purpose:
+            count.tasks[context.purpose] = None
+        self._last_at[partition] = at
+        entry = access_event(context, operation, namespace, at, Outcome.DONE, {"count": 1})
+        self._accesses.setdefault(partition, []).append(replace(entry, cube_id=cube_id))
+
     def found(self, partition: int, key: CubeKey, useful: float, at: datetime) -> None:
         """Adds to what is known of a memory's usefulness."""
         counts = self._counts.setdefault(partition, {})

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
+from sqlalchemy import Engine, event
+
+from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, VersionInfo
 from memos_ray.core.cube.metadata import SourceRef
 from memos_ray.core.vault.log import Outcome
@@ -127,3 +136,42 @@ def test_API_3_a_log_is_entered_at_a_moment(records: RecordStorePort, owner: Own
         at = START + timedelta(hours=hours)
         assert records.log_position(partition, at, reads=True) == position
     assert records.log_position(partition, START, reads=False) == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.derived(1, TENANT, "a", "", 5),
+        lambda store: store.accesses(1, 0, 9, EventQuery(request_id="r", through=2**62)),
+        lambda store: store.accesses(1, 0, 9, EventQuery(cube_id="a", through=10_000)),
+        lambda store: store.events(1, 0, 9, EventQuery(tenant=TENANT, cube_id="a")),
+        lambda store: store.events(1, 0, 9, EventQuery(form="plaintext", through=10_000)),
+        lambda store: store.log_position(1, START, reads=True),
+    ],
+    ids=["derived", "request", "reads of one", "events of one", "form", "moment"],
+)
+def test_API_3_no_question_is_a_scan(
+    tmp_path: Path, ask: Callable[[RecordStorePort], object]
+) -> None:
+    """Each is found by an index, or looks at a window of the log."""
+    store = SqlRecordStore.embedded(tmp_path)
+    store.take(1, "shard-0", 1)
+    Owner(store, 1).commit(of("a"))
+    asked: list[tuple[str, Any]] = []
+
+    def note(*call: Any) -> None:
+        asked.append((call[2], call[3]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        ask(store)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        store.close()
+    (file,) = tmp_path.rglob("*.sqlite")
+    selects = [one for one in asked if one[0].lstrip().startswith("SELECT")]
+    with closing(sqlite3.connect(file)) as database:
+        for sql, values in selects:
+            for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", values):
+                assert not row[3].startswith("SCAN"), row[3]
+    assert selects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from memos_ray.core.cube.metadata import Usage
 from memos_ray.core.vault.log import UsageDelta
@@ -18,6 +19,9 @@ def add(usage: Usage, delta: UsageDelta) -> Usage:
 
     `frequency` counts each batch as if all its accesses happened at `delta.last_at`.
     """
+    if delta.count == 0:
+        # What was said of a memory is no access to it.
+        return replace(usage, usefulness=usage.usefulness + delta.usefulness)
     known = usage.last_access_at
     newest = delta.last_at if known is None else max(known, delta.last_at)
     held = 0.0 if known is None else usage.frequency * _decay((newest - known).total_seconds())
