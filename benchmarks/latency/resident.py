@@ -14,7 +14,7 @@ from benchmarks.isolation import isolated
 from benchmarks.latency.shard import open_bench
 from benchmarks.processes import settled_rss_bytes
 from benchmarks.synthetic import questions, turns
-from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cluster.clock import SystemClock
 from memos_ray.config import VaultSettings

@@ -17,9 +17,9 @@ from benchmarks.latency.shard import Bench, open_bench
 from benchmarks.metrics import percentile, spread_ms
 from benchmarks.processes import settled_rss_bytes
 from benchmarks.synthetic import questions, turns
-from memos_ray.actors.archiving import ArchiveConsumer
-from memos_ray.actors.partition import ARCHIVE_FEED, BRANCH_FEED, EMBED_FEED, ORGANISE_FEED
-from memos_ray.actors.transactions import Transactions
+from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
+from memos_ray.actors.vault.partition import ARCHIVE_FEED, BRANCH_FEED, EMBED_FEED, ORGANISE_FEED
+from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.records import SqlRecordStore

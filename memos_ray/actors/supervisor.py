@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from memos_ray.actors.pipeline_journal import runs_left
+from memos_ray.actors.pipelines.journal import runs_left
 from memos_ray.config import VaultSettings
 from memos_ray.core.vault.log import ControlChange
 from memos_ray.core.vault.requests import ShardStatus

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from memos_ray.actors.extraction import ExtractionParts
-from memos_ray.actors.paraphrasing import Paraphrasing, ParaphrasingTrainer
-from memos_ray.actors.shard_parts import KvParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
+from memos_ray.actors.parameter.paraphrasing import Paraphrasing, ParaphrasingTrainer
+from memos_ray.actors.vault.shard_parts import KvParts
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.cluster.objects import RayObjects
 from memos_ray.cluster.trainers import RayTrainer

@@ -11,8 +11,8 @@ import os
 from functools import cache
 from typing import Any
 
-from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.lifecycle import MemLifecycle
+from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
+from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.actors.supervisor import Supervisor
 from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import CONTROL, Authority

@@ -12,14 +12,14 @@ import sys
 from functools import cache
 from typing import Any
 
-from memos_ray.actors.guard import PolicyGuard
-from memos_ray.actors.pipeline_journal import PipelineJournal
-from memos_ray.actors.pipeline_vault import PipelineVault
-from memos_ray.actors.pipelines import PipelineRunner, RunnerParts
+from memos_ray.actors.pipelines.journal import PipelineJournal
+from memos_ray.actors.pipelines.pipelines import PipelineRunner, RunnerParts
+from memos_ray.actors.pipelines.vault import PipelineVault
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.routing import Router
-from memos_ray.actors.shard import VaultShard
-from memos_ray.actors.shard_parts import ShardParts
 from memos_ray.actors.supervisor import load_ring
+from memos_ray.actors.vault.shard import VaultShard
+from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import PolicyHandle, SupervisorHandle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.core.access.administration import AdminOperation, Changed
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.model import TENANT_ITSELF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.core.access import keys
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.jwt import claimed_source

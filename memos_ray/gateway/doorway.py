@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.config import LimitSettings
 from memos_ray.errors import MemosError
 from memos_ray.gateway.activation import ActivationService

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from memos_ray.actors.extraction import ExtractionParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.core.scheduling import Learning
 from memos_ray.ports import ClockPort, KvBuilderPort, ModelPort, TrainerPort
 from memos_ray.testing.http_server import http_server

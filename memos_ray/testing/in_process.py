@@ -17,12 +17,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from memos_ray.actors.extraction import ExtractionParts
-from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.lifecycle import MemLifecycle
-from memos_ray.actors.shard import VaultShard
-from memos_ray.actors.shard_parts import KvParts, ShardParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
+from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
+from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.actors.supervisor import Supervisor, load_ring
+from memos_ray.actors.vault.shard import VaultShard
+from memos_ray.actors.vault.shard_parts import KvParts, ShardParts
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.control import SqlControlStore

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from memos_ray.actors.guard import PolicyGuard
-from memos_ray.actors.pipeline_journal import PipelineJournal
-from memos_ray.actors.pipeline_vault import PipelineVault
-from memos_ray.actors.pipelines import PipelineRunner, RunnerParts
+from memos_ray.actors.pipelines.journal import PipelineJournal
+from memos_ray.actors.pipelines.pipelines import PipelineRunner, RunnerParts
+from memos_ray.actors.pipelines.vault import PipelineVault
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.routing import Router
 from memos_ray.config import PipelineSettings
 from memos_ray.core.pipeline.hooks import allowed

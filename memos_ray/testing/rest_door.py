@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from memos_ray.actors.extraction import ExtractionParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.config import LimitSettings, Settings
 from memos_ray.core.scheduling import Learning
 from memos_ray.errors import MemosError, error_by_code

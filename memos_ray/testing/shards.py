@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.shard import VaultShard
-from memos_ray.actors.shard_parts import ShardParts
+from memos_ray.actors.policy.governance import MemGovernance
+from memos_ray.actors.vault.shard import VaultShard
+from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.cluster.clock import OwnProcess
 from memos_ray.config import VaultSettings
 from memos_ray.core.access import keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_ray.actors.pipeline_journal import PipelineJournal
+from memos_ray.actors.pipelines.journal import PipelineJournal
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.pipeline.definition import read_definition

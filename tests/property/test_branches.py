@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.model import NamespaceMode

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal

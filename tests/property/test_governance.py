@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.core.access import keys
 from memos_ray.core.access.administration import (
     AdminOperation,

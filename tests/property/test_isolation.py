@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from memos_ray.actors.policy_store import PolicyStore
+from memos_ray.actors.policy.store import PolicyStore
 from memos_ray.config import VaultSettings
 from memos_ray.core.access import keys
 from memos_ray.core.access.administration import CreateTenant, SetTenant

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from memos_ray.actors.transactions import Transactions
+from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Origin

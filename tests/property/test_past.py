@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memos_ray.actors.transactions import Transactions
+from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memos_ray.actors.transactions import Transactions
+from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube, ParentRef, State
 from memos_ray.core.vault.log import ERASE, CubeKey, Outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memos_ray import MemOS, Settings
-from memos_ray.actors.paraphrasing import ParaphrasingTrainer
+from memos_ray.actors.parameter.paraphrasing import ParaphrasingTrainer
 from memos_ray.cluster import assembly
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import AdapterPromotion, EmbedderSettings, env_name

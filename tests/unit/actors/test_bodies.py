@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memos_ray.actors.bodies import BodyCache
+from memos_ray.actors.vault.bodies import BodyCache
 from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version
 
 ROOM = 1 << 20

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.model import NamespaceMode

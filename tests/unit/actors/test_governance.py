@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.adapters.sql.control import SqlControlStore
 from memos_ray.core.access import keys
 from memos_ray.core.access.administration import (

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from memos_ray.actors.governance import MemGovernance
-from memos_ray.actors.guard import PolicyGuard
+from memos_ray.actors.policy.governance import MemGovernance
+from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.core.access.administration import PutPrincipal
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.model import PrincipalRecord

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.actors.kv_caches import KvCaches
-from memos_ray.actors.kv_library import KvAdapter, KvLibrary, KvName
-from memos_ray.actors.kv_rest import KvRest
-from memos_ray.actors.residency import Place
+from memos_ray.actors.activation.kv_caches import KvCaches
+from memos_ray.actors.activation.kv_library import KvAdapter, KvLibrary, KvName
+from memos_ray.actors.activation.kv_rest import KvRest
+from memos_ray.actors.vault.residency import Place
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.core.activation import CacheState, SourceVersion
 from memos_ray.core.cube.cube import MemCube, State

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memos_ray.actors.kv_library import KvLibrary, KvName, KvObject
-from memos_ray.actors.residency import Place
-from memos_ray.actors.retention import retention_policy
+from memos_ray.actors.activation.kv_library import KvLibrary, KvName, KvObject
+from memos_ray.actors.activation.retention import retention_policy
+from memos_ray.actors.vault.residency import Place
 from memos_ray.config import KvRetention, VaultSettings
 from memos_ray.core.activation import KvLayout, KvManifest, SourceVersion
 from memos_ray.core.scheduling.policies import Budget

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.actors import kv_rest
-from memos_ray.actors.kv_library import KvName
+from memos_ray.actors.activation import kv_rest
+from memos_ray.actors.activation.kv_library import KvName
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.vault.log import Fence
 from memos_ray.errors import MemosError, StoreError, UnavailableError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.model import NamespaceMode

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from memos_ray.actors.courtesy import Courtesy
-from memos_ray.actors.residency import Place, Residency
+from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.settings import RetrievalSettings

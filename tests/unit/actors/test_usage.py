@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from memos_ray.actors.usage import UsageLedger
+from memos_ray.actors.vault.usage import UsageLedger
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.metadata import Usage
 from memos_ray.core.scheduling import AnsweredPrompt

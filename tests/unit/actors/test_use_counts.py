@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memos_ray.actors.use_counts import UseCounts
+from memos_ray.actors.vault.use_counts import UseCounts
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.generation import ChatMessage
 from memos_ray.core.scheduling import AnsweredPrompt, conversation_of

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from memos_ray.actors.writer import PartitionWriter
+from memos_ray.actors.vault.writer import PartitionWriter
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.log import Commit, CubeKey

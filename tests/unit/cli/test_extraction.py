@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from memos_ray.actors.extraction import ExtractionParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.adapters.model_extractor import ModelExtractor
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.cli.exits import ExitCode

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memos_ray import AsyncMemOS, InvalidInputError, NotFoundError
-from memos_ray.actors.extraction import ExtractionParts
+from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.adapters.model_extractor import ModelExtractor
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.client.local import LocalTransport

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memos_ray.actors.archiving import ArchiveConsumer
+from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, State

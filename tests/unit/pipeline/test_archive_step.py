@@ -83,9 +83,12 @@ def test_PIPE_2_inverses_of_what_was_put_away() -> None:
         versions = range(5, 5 + len(effects))
         return [write.operation for write in inverses("r", effects, list(versions))]
 
-    assert undone(put) == [Restore("m", 5)]
+    assert undone(put) == [Restore("m", 5, state_of=4)]
     assert undone(made, put) == [Delete("m", expected=6)]
-    assert undone(put, gone) == [Restore("m", 6), Rollback("m", 4)]
+    assert undone(put, gone) == [
+        Restore("m", 6, state_of=4),
+        Rollback("m", 4, with_state=True),
+    ]
 
 
 async def test_PIPE_1_validate_says_what_a_run_would_fail_of(bench: Bench) -> None:

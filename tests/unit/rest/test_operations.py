@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from memos_ray import __version__
-from memos_ray.actors.shard import VaultShard
 from memos_ray.actors.supervisor import Supervisor
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.config import GatewaySettings, Settings
 from memos_ray.errors import DeadlineExceededError, InternalError, UnavailableError
 from memos_ray.gateway.administration import AdminService

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.actors.adapter_files import AdapterFiles
-from memos_ray.actors.adapter_rows import Adapter
-from memos_ray.actors.residency import Place
+from memos_ray.actors.parameter.adapter_files import AdapterFiles
+from memos_ray.actors.parameter.adapter_rows import Adapter
+from memos_ray.actors.vault.residency import Place
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.parameter import AdapterPayload, TeachingState, at_rest, weights_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from memos_ray.actors import upkeep
-from memos_ray.actors.shard import VaultShard
+from memos_ray.actors.vault import upkeep
+from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.config import VaultSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from memos_ray.actors.lifecycle import MemLifecycle
+from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.metadata import ExpiresAt

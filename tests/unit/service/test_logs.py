@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_ray.actors import reading
+from memos_ray.actors.vault import reading
 from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 pytest.importorskip("transformers")
 
-from memos_ray.actors.paraphrasing import Paraphrasing, ParaphrasingTrainer
+from memos_ray.actors.parameter.paraphrasing import Paraphrasing, ParaphrasingTrainer
 from memos_ray.adapters.openai_model import OpenAIModel
 from memos_ray.core.activation import SourceVersion
 from memos_ray.core.teaching import BUILT_IN, Knowledge, Lessons, PhrasingSet

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_ray.actors.governance import MemGovernance
+from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.core.access.administration import (
     CreateTenant,
     GiveGrant,

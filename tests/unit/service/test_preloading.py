@@ -84,7 +84,7 @@ def chosen(answer: ChatAnswer) -> MemoryChoice:
 async def test_SCHED_3_what_stands_beside_the_last_turn_is_at_hand(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "memos_ray.actors.preloading")
+    caplog.set_level("INFO", "memos_ray.actors.activation.preloading")
     first = await bench.ask("kitchen")
     assert not chosen(first).preloaded, "nothing is known before a first turn"
     await bench.forecast(1)

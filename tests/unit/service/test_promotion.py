@@ -97,7 +97,7 @@ async def bench(tokenizer: ModelTokenizer, tmp_path: Path) -> AsyncIterator[Benc
 async def test_SCHED_1_what_soon_expires_is_not_promoted(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "memos_ray.actors.promoting")
+    caplog.set_level("INFO", "memos_ray.actors.activation.promoting")
     soon = bench.clock.now() + timedelta(hours=2)
     notice = NewMemory(text="The lift of the office in the south is out of order.", expires_at=soon)
     stored = await bench.memos.service.add(bench.memos.administrator, [notice])

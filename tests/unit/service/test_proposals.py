@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from memos_ray.actors.proposing import Proposing
+from memos_ray.actors.parameter.proposing import Proposing
 from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form

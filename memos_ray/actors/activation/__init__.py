@@ -1,0 +1,1 @@
+"""Activation memory: KV caches of memories and conversations, and when they pay."""

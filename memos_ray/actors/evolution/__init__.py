@@ -1,0 +1,1 @@
+"""What use suggests: feedback, splits, summaries."""

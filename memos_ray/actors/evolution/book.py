@@ -1,0 +1,104 @@
+"""The proposals and modes of evolution, as rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import Any
+
+import orjson
+
+from memos_ray.actors.vault.residency import Place
+from memos_ray.core.evolution import EvolutionMode, Evolved
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.errors import NotOwnerError, StoreCorruptError
+from memos_ray.ports import Derivation, RecordStorePort
+
+PROPOSAL, MODE = "evolution_proposal", "evolution"
+
+
+class EvolutionBook:
+    """What is proposed where, and what happens by itself.
+
+    A row says which memories are concerned and never what they say; it goes with them.
+
+    Concurrency: runs on the actor's event loop; the store is asked on `executor`.
+    """
+
+    def __init__(self, store: RecordStorePort, executor: Executor) -> None:
+        self._store = store
+        self._executor = executor
+        self._epochs: dict[int, int] = {}
+
+    def open(self, partition: int, epoch: int) -> None:
+        """Begins to serve a partition."""
+        self._epochs[partition] = epoch
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        self._epochs.pop(partition, None)
+
+    async def of(self, place: Place) -> list[Evolved]:
+        """Returns all proposals of a namespace, whatever has become of them."""
+        return [
+            _proposal(row)
+            for row in await self._run(self._store.derivations, place.partition, PROPOSAL)
+            if (row.tenant, row.namespace) == (place.tenant, place.namespace)
+        ]
+
+    async def put(self, place: Place, one: Evolved) -> None:
+        """Writes a proposal down."""
+        row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
+        await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+
+    async def mode(self, place: Place) -> tuple[EvolutionMode, str]:
+        """Returns what happens by itself in a namespace, and who has set it."""
+        for row in await self._run(self._store.derivations, place.partition, MODE):
+            if (row.tenant, row.namespace) == (place.tenant, place.namespace):
+                return _mode(row)
+        return EvolutionMode.MANUAL, ""
+
+    async def set_mode(self, place: Place, mode: EvolutionMode, principal: str) -> None:
+        """Sets what happens by itself."""
+        body = orjson.dumps({"mode": mode.value, "principal": principal})
+        row = Derivation(place.tenant, MODE, place.namespace, place.namespace, "", 0, body)
+        await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+
+    async def watched(self, partition: int) -> list[Place]:
+        """Returns the namespaces where something happens by itself."""
+        rows = await self._run(self._store.derivations, partition, MODE)
+        return [
+            Place(partition, row.tenant, row.namespace)
+            for row in rows
+            if _mode(row)[0] is not EvolutionMode.MANUAL
+        ]
+
+    async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
+        """Removes proposals about memories that are gone."""
+        gone = set(keys)
+        for row in await self._run(self._store.derivations, partition, PROPOSAL):
+            if gone & {CubeKey(row.tenant, id) for id, _ in _proposal(row).sources}:
+                epoch = self._epoch(Place(partition, row.tenant, row.namespace))
+                forget = self._store.forget_derivations
+                await self._run(forget, partition, epoch, row.tenant, PROPOSAL, [row.name])
+
+    def _epoch(self, place: Place) -> int:
+        if place.partition not in self._epochs:
+            raise NotOwnerError("the partition has moved", partition=place.partition)
+        return self._epochs[place.partition]
+
+    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+
+def _proposal(row: Derivation) -> Evolved:
+    return Evolved.from_bytes(row.name, row.tenant, row.namespace, row.body)
+
+
+def _mode(row: Derivation) -> tuple[EvolutionMode, str]:
+    try:
+        body = orjson.loads(row.body)
+        return EvolutionMode(body["mode"]), body["principal"]
+    except (ValueError, KeyError, TypeError):
+        raise StoreCorruptError("what evolves cannot be read", namespace=row.namespace) from None

@@ -1,0 +1,404 @@
+"""Lets memories evolve by what becomes of them: keeps opinions, proposes, carries out, undoes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
+
+from memos_ray.actors.evolution.book import EvolutionBook
+from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions
+from memos_ray.actors.policy.guard import PolicyGuard
+from memos_ray.actors.vault.reading import RecordReader
+from memos_ray.actors.vault.residency import Place
+from memos_ray.actors.vault.usage import UsageLedger
+from memos_ray.core.access.context import Action, CallContext, Principal
+from memos_ray.core.access.policy import no_namespace
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import facets_of, to_micros
+from memos_ray.core.cube.identity import new_id
+from memos_ray.core.cube.predicate import OneOf
+from memos_ray.core.defects import describe_defect
+from memos_ray.core.evolution import (
+    EvolutionMode,
+    EvolutionReport,
+    Evolved,
+    EvolvedState,
+    FeedbackReport,
+    FeedbackRequest,
+    Opinion,
+    ShownEvolution,
+    Verdict,
+    parts_of,
+    reweighted,
+    split_of,
+    summaries_of,
+    undoing,
+    writes_of,
+)
+from memos_ray.core.evolution.proposals import EvolutionKind, text_of
+from memos_ray.core.evolution.worth import IMPLICIT as STEP
+from memos_ray.core.evolution.worth import QUIET
+from memos_ray.core.lifecycle.states import LIVE
+from memos_ray.core.retrieval.requests import Hit
+from memos_ray.core.scheduling import AnsweredPrompt
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import (
+    IllegalStateError,
+    MemosError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from memos_ray.ports import ClockPort, RecordStorePort
+
+_PAGE, _PAGES = 256, 40
+_MOST_OPEN, _MOST_SHOWN = 200, 200
+_TALKS = 4096
+_MOST_HEARD = 20_000
+_ENTROPY_BYTES, _PARTITION_BYTES = 8, 2
+_LIVE = OneOf("state", tuple(state.value for state in LIVE))
+_log = logging.getLogger(__name__)
+
+WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
+
+
+class Evolution:
+    """What a shard knows of the use of memories, and does about it.
+
+    Whoever accepts a proposal owns all of its memories, and what is made is owned by the same: no
+    access changes. What is done at once is done with the rights of who has set that, without roles.
+
+    Bounded: a look reads at most some ten thousand memories of a namespace, page by page, and
+    leaves at most some hundred proposals open.
+
+    Concurrency: runs on the actor's event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RecordStorePort,
+        reader: RecordReader,
+        guard: PolicyGuard,
+        usage: UsageLedger,
+        clock: ClockPort,
+        executor: Executor,
+        write_all: WritingAll,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.opinions = Opinions(store, executor)
+        self.book = EvolutionBook(store, executor)
+        self._store = store
+        self._reader = reader
+        self._guard = guard
+        self._usage = usage
+        self._clock = clock
+        self._executor = executor
+        self._write_all = write_all
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._talks: OrderedDict[tuple[Place, str, str], tuple[str, ...]] = OrderedDict()
+
+    def open(self, partition: int, epoch: int) -> None:
+        """Begins to serve a partition."""
+        self.opinions.open(partition, epoch)
+        self.book.open(partition, epoch)
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        self.opinions.drop(partition)
+        self.book.drop(partition)
+
+    async def feedback(self, partition: int, request: FeedbackRequest) -> FeedbackReport:
+        """Keeps what a caller says of memories that the caller may read; see `ShardPort`.
+
+        Raises:
+            NotFoundError: there is none of them for this caller.
+        """
+        context, now = request.context, self._clock.now()
+        found = await self._reader.peek(partition, context, request.ids)
+        cubes = [cube for cube in found if cube is not None]
+        if not cubes:
+            raise NotFoundError("there is no such memory")
+        worth = {}
+        for cube in cubes:
+            key = CubeKey(cube.tenant, cube.id)
+            opinion = Opinion(request.value)
+            who = context.principal.id
+            step = await self.opinions.put(
+                partition, key, cube.namespace, who, opinion, request.note
+            )
+            self._usage.found(partition, key, step, now)
+            self._usage.noted(
+                partition,
+                context,
+                cube,
+                now,
+                {"value": request.value, "response": request.response},
+            )
+            worth[cube.id] = self.opinions.worth(partition, key)
+        self.counters["feedback"] += len(cubes)
+        return FeedbackReport(worth)
+
+    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
+        """Learns from an answer without being told: what came back, and what was asked again."""
+        context = answered.context
+        place = Place(partition, context.principal.tenant, answered.namespace)
+        talk = place, context.principal.id, answered.conversation
+        if answered.repeated:
+            for cube_id in self._talks.get(talk, ()):
+                await self._heard(place, cube_id, -STEP, ())
+        for cube_id, parts in answered.echoes:
+            await self._heard(place, cube_id, STEP, parts)
+        self._talks[talk] = tuple(cube_id for cube_id, _ in answered.hits)
+        self._talks.move_to_end(talk)
+        while len(self._talks) > _TALKS:
+            self._talks.popitem(last=False)
+
+    async def ranked(self, place: Place, hits: Sequence[Hit], explain: bool) -> tuple[Hit, ...]:
+        """Sorts hits by their scores and what they are worth; as they are where nothing is known.
+
+        Args:
+            explain: whether what it does is a part of the score.
+        """
+        try:
+            if not await self.opinions.of(place.partition):
+                return tuple(hits)
+        except MemosError as error:
+            # A search needs no opinions.
+            _log.info("opinions cannot be read: %s", error.code)
+            return tuple(hits)
+        worth = self.worth(place, [hit.cube.id for hit in hits])
+        return reweighted(hits, worth, explain=explain)
+
+    def promotable(self, partition: int, answered: AnsweredPrompt) -> AnsweredPrompt:
+        """Leaves out what does not help: it is not promoted to a cache or taught."""
+        place = Place(partition, answered.context.principal.tenant, answered.namespace)
+        worth = self.worth(place, [cube_id for cube_id, _ in answered.hits])
+        hits = tuple(one for one in answered.hits if worth.get(one[0], 0.0) > -QUIET)
+        return answered if len(hits) == len(answered.hits) else replace(answered, hits=hits)
+
+    def worth(self, place: Place, ids: Sequence[str]) -> dict[str, float]:
+        """Returns what memories are worth, of those that anything is known of."""
+        if not self.opinions.known(place.partition):
+            return {}
+        keys = {cube_id: CubeKey(place.tenant, cube_id) for cube_id in ids}
+        found = {id: self.opinions.worth(place.partition, key) for id, key in keys.items()}
+        return {id: value for id, value in found.items() if value}
+
+    async def report(self, place: Place, context: CallContext) -> EvolutionReport:
+        """Says how a namespace evolves, to who may read it; see `ShardPort`."""
+        await self._require(place, context)
+        proposals = []
+        for one in await self._proposals(place):
+            shown = await self._show(place, context, one)
+            if shown is not None:
+                proposals.append(shown)
+        known = await self.opinions.of(place.partition)
+        ids = [key.id for key in known if key.tenant == place.tenant]
+        ids = sorted(ids, key=lambda id: -abs(self.worth(place, [id]).get(id, 0.0)))[:_MOST_SHOWN]
+        found = await self._reader.peek(place.partition, context, ids) if ids else []
+        here = [one.id for one in found if one is not None and one.namespace == place.namespace]
+        worth = self.worth(place, here)
+        ranked = dict(sorted(worth.items(), key=lambda one: (-one[1], one[0])))
+        mode, _ = await self.book.mode(place)
+        return EvolutionReport(mode, tuple(proposals), ranked)
+
+    async def set_mode(self, place: Place, context: CallContext, mode: EvolutionMode) -> None:
+        """Sets what happens by itself; see `ShardPort`."""
+        await self._require_administrator(place, context)
+        await self.book.set_mode(place, mode, context.principal.id)
+
+    async def look(self, place: Place, context: CallContext) -> int:
+        """Looks for what use suggests now; see `ShardPort`. Returns how much is new."""
+        await self._require_administrator(place, context)
+        return await self._look(place)
+
+    async def tick(self, partition: int) -> None:
+        """Looks where that is to be done by itself; what is found is done where that is set."""
+        # Those of memories whose erasure was cut off go now, if nobody has asked before.
+        await self.opinions.of(partition)
+        for place in await self.book.watched(partition):
+            try:
+                await self._look(place)
+            except MemosError:
+                raise
+            except Exception as error:
+                # The others, and all else that is done on the side, go on.
+                _log.error("a look for evolution failed: %s", describe_defect(error))
+                self.counters["evolution_defects"] += 1
+
+    async def settle(
+        self, place: Place, context: CallContext, id: str, verdict: Verdict
+    ) -> ShownEvolution:
+        """Accepts, refuses or undoes; see `ShardPort`."""
+        known = {one.id: one for one in await self.book.of(place)}
+        shown = await self._show(place, context, known[id]) if id in known else None
+        if shown is None:
+            raise NotFoundError("there is no such proposal", proposal=id)
+        wanted = EvolvedState.ACCEPTED if verdict is Verdict.UNDO else EvolvedState.OPEN
+        if shown.proposal.state is not wanted:
+            state = shown.proposal.state.value
+            raise IllegalStateError("this has been decided", proposal=id, state=state)
+        heads = await self._owned(place, context, shown.proposal)
+        match verdict:
+            case Verdict.ACCEPT:
+                decided = await self._accept(place, context, shown.proposal, heads)
+            case Verdict.UNDO:
+                writes = undoing(shown.proposal)
+                await self._write_all(
+                    place.partition, [Submission(context, write) for write in writes]
+                )
+                decided = replace(shown.proposal, state=EvolvedState.UNDONE)
+            case Verdict.REFUSE:
+                decided = replace(shown.proposal, state=EvolvedState.REFUSED)
+        await self.book.put(place, decided)
+        self.counters[f"evolution_{decided.state.value}"] += 1
+        _log.info("evolution: %s %s: %s", decided.kind.value, id, decided.state.value)
+        return replace(shown, proposal=decided)
+
+    def erased(self, partition: int, keys: Sequence[CubeKey]) -> None:
+        """Removes what is known of memories that are gone, behind their erasure."""
+        task = asyncio.create_task(self._forget(partition, keys))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, partition: int, keys: Sequence[CubeKey]) -> None:
+        try:
+            await self.opinions.forget(partition, keys)
+            await self.book.forget(partition, keys)
+        except MemosError as error:
+            # The next owner finds them without their memories.
+            _log.warning("opinions of what is erased are left: %s", error.code)
+
+    async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
+        key = CubeKey(place.tenant, cube_id)
+        known = await self.opinions.of(place.partition)
+        held = known.get(key, {})
+        if not held and len(known) >= _MOST_HEARD:
+            return
+        heard = held.get(IMPLICIT, Opinion(0.0)).heard(step, parts)
+        heads = await self._run(self._store.heads, place.partition, [key])
+        if key not in heads:
+            return
+        changed = await self.opinions.put(place.partition, key, place.namespace, IMPLICIT, heard)
+        self._usage.found(place.partition, key, changed, self._clock.now())
+        self.counters["feedback_implicit"] += 1
+
+    async def _look(self, place: Place) -> int:
+        known = await self.opinions.of(place.partition)
+        candidates: list[MemCube] = []
+        found: list[Evolved] = []
+        now, after = self._clock.now(), None
+        for _ in range(_PAGES):
+            page: list[MemCube] = await self._run(
+                self._store.scan,
+                *(place.partition, place.tenant, place.namespace, _LIVE, after, _PAGE),
+            )
+            for cube in page:
+                heard = known.get(CubeKey(cube.tenant, cube.id), {}).get(IMPLICIT)
+                split = split_of(cube, heard.parts, now) if heard else None
+                if split is not None:
+                    found.append(split)
+            candidates += page
+            if len(page) < _PAGE:
+                break
+            last = page[-1]
+            after = to_micros(last.descriptive.created_at), last.id
+            await asyncio.sleep(0)
+        found += summaries_of(candidates, now)
+        return await self._add(place, found)
+
+    async def _add(self, place: Place, found: Sequence[Evolved]) -> int:
+        known = {one.id: one for one in await self.book.of(place)}
+        room = _MOST_OPEN - sum(one.state is EvolvedState.OPEN for one in known.values())
+        fresh = [one for one in found if one.id not in known][: max(room, 0)]
+        for one in fresh:
+            await self.book.put(place, one)
+            self.counters["evolution_proposed"] += 1
+            _log.info("evolution: %s %s is proposed", one.kind.value, one.id)
+        mode, principal = await self.book.mode(place)
+        if mode is EvolutionMode.AUTOMATIC:
+            open_ = [one for one in known.values() if one.state is EvolvedState.OPEN]
+            for one in (*open_, *fresh):
+                await self._at_once(place, principal, one)
+        return len(fresh)
+
+    async def _at_once(self, place: Place, principal: str, proposal: Evolved) -> None:
+        context = CallContext(Principal(place.tenant, principal), application="evolution").aside()
+        try:
+            await self.settle(place, context, proposal.id, Verdict.ACCEPT)
+        except MemosError as error:
+            # It stays a proposal, for somebody who may.
+            _log.info("evolution: a proposal was not carried out: %s", error.code)
+
+    async def _accept(
+        self, place: Place, context: CallContext, proposal: Evolved, heads: Sequence[MemCube]
+    ) -> Evolved:
+        # After a crash behind the commit the same writes are made again, and have happened.
+        now = self._clock.now()
+        count = len(parts_of(heads[0].text)) if proposal.kind is EvolutionKind.SPLIT else 1
+        entropy = [os.urandom(_ENTROPY_BYTES) for _ in range(count)]
+        ending = place.partition.to_bytes(_PARTITION_BYTES, "big")
+        ids = [new_id(to_micros(now) // 1000, one + ending) for one in entropy]
+        writes = writes_of(proposal, heads, ids)
+        written = await self._write_all(
+            place.partition, [Submission(context, write) for write in writes]
+        )
+        made = tuple((one.cube_id, one.version) for one in written[:count])
+        away = tuple(one.version for one in written[count:])
+        return replace(proposal, state=EvolvedState.ACCEPTED, made=made, put_away=away)
+
+    async def _show(
+        self, place: Place, context: CallContext, proposal: Evolved
+    ) -> ShownEvolution | None:
+        """A proposal, when the caller may read all that it is about."""
+        ids = [id for id, _ in proposal.sources]
+        heads = await self._reader.peek(place.partition, context, ids)
+        cubes = [head for head in heads if head is not None]
+        if len(cubes) < len(ids):
+            return None
+        if proposal.kind is EvolutionKind.SPLIT:
+            return ShownEvolution(proposal, tuple(parts_of(cubes[0].text)))
+        return ShownEvolution(proposal, (text_of(cubes),))
+
+    async def _owned(self, place: Place, context: CallContext, proposal: Evolved) -> list[MemCube]:
+        """The sources, for who owns them and may change them."""
+        ids = [id for id, _ in proposal.sources]
+        heads = await self._reader.peek(place.partition, context, ids)
+        policy, now = await self._guard.ensure_for(context), self._clock.now()
+        owned = []
+        for head in heads:
+            if head is None or head.governance.owner != context.principal.id:
+                raise PermissionDeniedError("only who owns all of the memories decides this")
+            policy.require(context, Action.UPDATE, facets_of(head), place.namespace, now)
+            owned.append(head)
+        return owned
+
+    async def _proposals(self, place: Place) -> list[Evolved]:
+        shown = (EvolvedState.OPEN, EvolvedState.ACCEPTED)
+        found = [one for one in await self.book.of(place) if one.state in shown]
+        return sorted(found, key=lambda one: (one.state is not EvolvedState.OPEN, one.found_at))
+
+    async def _require(self, place: Place, context: CallContext) -> None:
+        policy = await self._guard.ensure_for(context)
+        # To be named in a memory there does not suffice.
+        if place.namespace not in policy.visible_namespaces(context, self._clock.now()):
+            raise no_namespace(place.namespace)
+
+    async def _require_administrator(self, place: Place, context: CallContext) -> None:
+        await self._require(place, context)
+        policy = await self._guard.ensure_for(context)
+        if not policy.may_administer(context, place.namespace, self._clock.now()):
+            raise PermissionDeniedError(
+                "only administrators of a namespace have it evolve", namespace=place.namespace
+            )
+
+    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

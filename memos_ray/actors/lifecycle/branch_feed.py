@@ -1,0 +1,148 @@
+"""Erases what branches hold, when they end or when what they have taken over is erased (GOV-9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from memos_ray.actors.vault.writer import PartitionWriter
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.access.names import BRANCH_MARK
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.predicate import Everything
+from memos_ray.core.lifecycle.branches import KIND, Branch
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
+from memos_ray.core.vault.operations import Age, Write
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import MemosError
+from memos_ray.ports import Derivation, RecordStorePort
+
+_PIECE = 256
+
+
+def concerns(commit: Commit) -> bool:
+    """Tells whether a commit has anything that `BranchConsumer` acts on."""
+    return bool(commit.erased)
+
+
+class BranchConsumer:
+    """Follows a partition's log: what is erased in a namespace goes from its branches as well.
+
+    A branch that has ended is marked so before anything of it is erased; one whose end was
+    interrupted is found by that mark, and ended.
+
+    Concurrency: methods run on the actor's event loop; the store is asked on `executor`.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        epoch: int,
+        *,
+        store: RecordStorePort,
+        writer: PartitionWriter,
+        executor: Executor,
+    ) -> None:
+        self._partition = partition
+        self._epoch = epoch
+        self._store = store
+        self._writer = writer
+        self._executor = executor
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Erases what was taken over from what the events have erased."""
+        gone = [
+            event
+            for event in events
+            if event.operation == ERASE
+            and event.outcome is Outcome.DONE
+            and BRANCH_MARK not in (event.cube_id or BRANCH_MARK)
+        ]
+        if not gone:
+            return
+        rows = await self.rows()
+        keys = [
+            CubeKey(tenant, branch.stored(event.cube_id or ""))
+            for event in gone
+            for tenant, branch in rows
+            if (tenant, branch.namespace) == (event.tenant, event.namespace)
+        ]
+        heads = await self._ask(self._store.heads, self._partition, keys) if keys else {}
+        await self._erase(list(heads.values()))
+
+    async def outdated(self) -> bool:
+        """Nothing is kept that could be lost."""
+        return False
+
+    async def reset(self) -> None:
+        """Nothing to empty."""
+
+    async def tidy(self) -> None:
+        """Ends branches whose end was interrupted."""
+        for tenant, branch in await self.rows():
+            if branch.closing:
+                await self.end(tenant, branch)
+
+    async def rows(self) -> list[tuple[str, Branch]]:
+        """Returns all branches of the partition with their tenants."""
+        found: list[Derivation] = await self._ask(self._store.derivations, self._partition, KIND)
+        return [(row.tenant, _branch(row.body)) for row in found]
+
+    async def save(self, tenant: str, branch: Branch) -> None:
+        """Records a branch."""
+        row = Derivation(
+            tenant, KIND, branch.space, branch.namespace, "", 0, orjson.dumps(asdict(branch))
+        )
+        await self._ask(self._store.save_derivation, self._partition, self._epoch, row)
+
+    async def end(self, tenant: str, branch: Branch) -> None:
+        """Erases everything that a branch holds, and then the branch; done again, it goes on.
+
+        It is marked as ending; whoever calls this has seen that nothing is written to it any more.
+        """
+        await self.save(tenant, replace(branch, closing=True))
+        while True:
+            cubes = await self._ask(
+                self._store.scan,
+                self._partition,
+                tenant,
+                branch.space,
+                Everything(),
+                None,
+                _PIECE,
+            )
+            if not cubes:
+                break
+            await self._erase(cubes)
+        forget = self._store.forget_derivations
+        await self._ask(forget, self._partition, self._epoch, tenant, KIND, [branch.space])
+
+    async def _erase(self, cubes: Sequence[MemCube]) -> None:
+        by_tenant: dict[str, list[Submission]] = {}
+        for cube in cubes:
+            operation = Age(cube.id, Move.ERASE, Cause.BRANCH, cube.version.number)
+            write = Write(cube.namespace, operation, reason=Cause.BRANCH.value)
+            context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
+            by_tenant.setdefault(cube.tenant, []).append(Submission(context, write))
+        for submissions in by_tenant.values():
+            outcomes = await self._writer.submit(submissions)
+            for outcome in outcomes:
+                # One that has changed meanwhile is met again.
+                if isinstance(outcome, MemosError):
+                    raise outcome
+
+    async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
+
+
+def _branch(body: bytes) -> Branch:
+    flat = orjson.loads(body)
+    return Branch(**{**flat, "at": datetime.fromisoformat(flat["at"])})

@@ -1,0 +1,116 @@
+"""What a shard is asked about the life of its memories: it sweeps, for it is their only writer."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from datetime import timedelta
+from itertools import groupby
+
+from memos_ray.actors.courtesy import Courtesy, Pressure
+from memos_ray.actors.turns import FairGate
+from memos_ray.actors.vault.partition import OwnedPartition
+from memos_ray.actors.vault.receipts import Receipts
+from memos_ray.actors.vault.shard_parts import ShardParts
+from memos_ray.actors.vault.upkeep import Upkeep
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
+from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.scheduling.fairness import Priority
+from memos_ray.core.vault.lineage import LIFECYCLE
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.operations import Age, Write, Written
+from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import PermissionDeniedError
+
+_PAGE = 128
+
+
+class LifecycleDoors(ABC):
+    """The part of `ports.ShardPort` that is about the life of memories; a shard is the rest."""
+
+    _parts: ShardParts
+    _executor: Executor
+    _pressure: Pressure
+    _upkeep: Upkeep
+    _receipts: Receipts
+    _counters: Counter[str]
+    _turns: FairGate
+
+    @abstractmethod
+    async def _serve(self, partition: int) -> OwnedPartition:
+        """Returns a partition that this shard owns."""
+
+    async def sweep(self, partition: int, request: SweepRequest) -> SweepReport:
+        """Moves memories on that are due; see `ShardPort`."""
+        owned = await self._serve(partition)
+        # What was read a moment ago counts as used.
+        await self._upkeep.flush(owned)
+        courtesy = Courtesy(lambda: self._pressure.pressing)
+        loop, store = asyncio.get_running_loop(), self._parts.store
+        after = CubeKey(*request.after) if request.after else None
+        seen, moves = 0, Counter[str]()
+        while True:
+            await courtesy.turn()
+            limit = min(_PAGE, request.limit - seen)
+            page = await loop.run_in_executor(self._executor, store.walk, partition, after, limit)
+            seen += len(page)
+            moves += await self._move(owned, page, request)
+            if page:
+                after = CubeKey(page[-1].tenant, page[-1].id)
+            done = len(page) < limit
+            if done or seen >= request.limit:
+                break
+        place = None if done or after is None else (after.tenant, after.id)
+        if place is None:
+            await owned.tidy()
+            if request.rules.receipts_s is not None:
+                keep = timedelta(seconds=request.rules.receipts_s)
+                moves[PRUNED] += await self._receipts.prune(partition, keep)
+        for name, count in moves.items():
+            self._counters[f"lifecycle_{name.partition('/')[0]}"] += count
+        return SweepReport(seen, dict(+moves), place)
+
+    async def _move(
+        self, owned: OwnedPartition, page: Sequence[MemCube], request: SweepRequest
+    ) -> Counter[str]:
+        now = self._parts.clock.now()
+        moves = Counter[str]()
+        due: list[tuple[MemCube, Verdict]] = []
+        async with self._turns.turn(LIFECYCLE, Priority.BACKGROUND):
+            for cube in page:
+                verdict = decide(cube, now, request.rules)
+                if verdict is None:
+                    continue
+                if verdict.held:
+                    moves[HELD] += 1
+                else:
+                    due.append((cube, verdict))
+        # A page is in the order of tenants; each takes its own turns at the writer.
+        for _, group in groupby(due, lambda one: one[0].tenant):
+            ones = list(group)
+            outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in ones])
+            for (_, verdict), outcome in zip(ones, outcomes, strict=True):
+                done = isinstance(outcome, Written)
+                moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
+        return moves
+
+
+def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
+    """Sees that nobody outside asks for what only age may bring about.
+
+    Raises:
+        PermissionDeniedError: somebody does.
+    """
+    if any(isinstance(one.write.operation, Age) for one in submissions):
+        raise PermissionDeniedError("memories age by themselves")
+
+
+def _submission(cube: MemCube, verdict: Verdict) -> Submission:
+    context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
+    operation = Age(cube.id, verdict.move, verdict.cause, cube.version.number)
+    return Submission(context, Write(cube.namespace, operation, reason=verdict.cause.value))

@@ -1,0 +1,1 @@
+"""Order among memories: duplicates, overtaken facts, topics."""

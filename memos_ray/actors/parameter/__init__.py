@@ -1,0 +1,1 @@
+"""Parameter memory: lessons, adapters, and what becomes of them."""

@@ -1,0 +1,1 @@
+"""Chains of operations with effects as a whole or not at all."""

@@ -1,0 +1,1 @@
+"""Who may do what: the authority, and the guards that judge by its snapshots."""

@@ -1,0 +1,1 @@
+"""Authoritative documents, compared with what is held."""

@@ -1,0 +1,168 @@
+"""Embeds what has been written, after the write was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+
+from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.vault.residency import Place, Residency
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.fingerprint import sketch
+from memos_ray.core.cube.predicate import OneOf, all_of
+from memos_ray.core.retrieval import VectorSet, ViewKind, ViewPlan, plan_views
+from memos_ray.core.retrieval.settings import ViewSettings
+from memos_ray.core.vault.entries import DERIVE
+from memos_ray.core.vault.log import CubeKey, Event, Outcome
+from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
+
+_PLANS = 64
+_PAUSE_S = 0.02
+
+
+class EmbedConsumer:
+    """Computes the missing vectors of the places that log entries speak of.
+
+    Which texts a memory needs follows from it and its neighbours, so a resident index is asked; a
+    namespace too large to be resident is planned from the store, memory by memory.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        epoch: int,
+        *,
+        store: RecordStorePort,
+        residency: Residency,
+        embedder: EmbedderPort,
+        views: ViewSettings,
+        executor: Executor,
+        embed_executor: Executor,
+        courtesy: Courtesy,
+    ) -> None:
+        self._partition = partition
+        self._epoch = epoch
+        self._store = store
+        self._residency = residency
+        self._embedder = embedder
+        self._views = views
+        self._executor = executor
+        self._embed_executor = embed_executor
+        self._courtesy = courtesy
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Embeds until nothing in the events' places is missing or stale."""
+        touched: dict[Place, dict[str, None]] = {}
+        for event in events:
+            if event.outcome is Outcome.DONE and event.cube_id is not None:
+                place = Place(self._partition, event.tenant, event.namespace)
+                touched.setdefault(place, {})[event.cube_id] = None
+        for place, ids in touched.items():
+            await self._embed_place(place, list(ids))
+
+    async def outdated(self) -> bool:
+        """Vectors are kept with the memories themselves; they do not get lost apart."""
+        return False
+
+    async def reset(self) -> None:
+        """Nothing to empty."""
+
+    async def _embed_place(self, place: Place, ids: Sequence[str]) -> None:
+        while (index := await self._residency.index(place, self._courtesy)) is not None:
+            plans = index.stale_views(_PLANS)
+            if not plans:
+                return
+            if not await self._embed(place, plans):
+                # All of them are being erased; the index hears of it with the commit.
+                await asyncio.sleep(_PAUSE_S)
+            await self._courtesy.turn()
+        # Too large to be resident, perhaps since a moment ago.
+        loop = asyncio.get_running_loop()
+        plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
+        for start in range(0, len(plans), _PLANS):
+            await self._courtesy.turn()
+            await self._embed(place, plans[start : start + _PLANS])
+
+    async def _embed(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._embed_executor, self._compute, place, plans)
+        await loop.run_in_executor(
+            self._executor, self._store.save_vectors, self._partition, self._epoch, rows
+        )
+        await self._residency.attach(place, rows)
+        return bool(rows)
+
+    def _compute(self, place: Place, plans: Sequence[ViewPlan]) -> list[StoredVectors]:
+        keys = [CubeKey(place.tenant, plan.id) for plan in plans]
+        heads = self._store.heads(self._partition, keys)
+        present = [
+            (plan, heads[key]) for plan, key in zip(plans, keys, strict=True) if key in heads
+        ]
+        texts = [view.text for plan, _ in present for view in plan.views]
+        vectors = self._embedder.embed(texts)
+        rows, start = [], 0
+        for plan, head in present:
+            end = start + len(plan.views)
+            rows.append(self._row(head, VectorSet.quantise(plan.views, vectors[start:end])))
+            start = end
+        return rows
+
+    def _row(self, head: MemCube, vectors: VectorSet) -> StoredVectors:
+        return StoredVectors(
+            key=CubeKey(head.tenant, head.id),
+            version=head.version.number,
+            space=self._embedder.space.digest,
+            body=vectors.to_bytes(),
+            sketch=sketch(representative(vectors)),
+        )
+
+    def _plan(self, place: Place, ids: Sequence[str]) -> list[ViewPlan]:
+        heads = self._store.heads(
+            self._partition, [CubeKey(place.tenant, cube_id) for cube_id in ids]
+        )
+        return [
+            ViewPlan(head.id, plan_views(head.text, self._predecessor(head), self._views))
+            for head in heads.values()
+            if head.text
+        ]
+
+    def _predecessor(self, head: MemCube) -> str | None:
+        setting = head.descriptive.setting
+        if setting.conversation is None or not setting.position:
+            return None
+        where = all_of(
+            OneOf("conversation", (setting.conversation,)),
+            OneOf("session", (setting.session,)) if setting.session else _ANY_SESSION,
+            OneOf("position", (setting.position - 1,)),
+            OneOf("owner", (head.governance.owner,)),
+        )
+        found = self._store.scan(self._partition, head.tenant, head.namespace, where, None, 1)
+        return found[0].text if found else None
+
+
+_ANY_SESSION = all_of()
+
+
+def representative(vectors: VectorSet) -> Vectors:
+    """Returns one vector for a memory: the normalised mean of its own views, `[dim]`."""
+    mean: Vectors = vectors.vectors()[vectors.kinds == ViewKind.OWN].sum(axis=0)
+    norm = float(np.linalg.norm(mean))
+    if norm:
+        mean /= norm
+    return mean
+
+
+def touched_keys(events: Iterable[Event]) -> list[CubeKey]:
+    """Returns the distinct cubes that log entries have changed, in order."""
+    return list(
+        dict.fromkeys(
+            CubeKey(event.tenant, event.cube_id)
+            for event in events
+            if event.outcome is Outcome.DONE
+            and event.cube_id is not None
+            and event.operation != DERIVE
+        )
+    )

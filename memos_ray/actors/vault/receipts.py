@@ -1,0 +1,384 @@
+"""Receipts at rest: written before an erasure is acknowledged, signed when nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from memos_ray.actors.activation import kv_rest
+from memos_ray.actors.activation.activation import ActivationMemory
+from memos_ray.actors.evolution import opinions
+from memos_ray.actors.parameter import adapter_rows, lesson_rows
+from memos_ray.actors.parameter.parameter import ParameterMemory
+from memos_ray.actors.patience import patiently
+from memos_ray.actors.policy.guard import PolicyGuard
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.cube.facets import from_micros, to_micros
+from memos_ray.core.defects import describe_defect
+from memos_ray.core.lifecycle.moves import Cause
+from memos_ray.core.parameter import TeachingState
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
+from memos_ray.core.vault.receipts import Derived, ErasedThing, Receipt, done
+from memos_ray.errors import FencedError, MemosError, NotFoundError
+from memos_ray.ports import (
+    ClockPort,
+    Derivation,
+    EventQuery,
+    GovernancePort,
+    RecordStorePort,
+)
+
+KIND = "receipt"
+_LOOK_MIN_S = 0.1
+_LOOK_MAX_S = 10.0
+_SAVE_S = 5.0
+_LOG_PAGE = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowLeft:
+    """A row of something derived.
+
+    Attributes:
+        ids: of the memories that it was made of, for whose receipts this alone is reason enough.
+    """
+
+    thing: ErasedThing
+    tenant: str
+    ids: frozenset[str] = frozenset()
+
+
+class Receipts:
+    """Says of each erasure what it has retired, and when nothing of that was left.
+
+    What is left is looked up, not assumed: rows go after the files that they name, and after the
+    replicas have confirmed, so that whatever has no row is gone. What has one and was made of the
+    memory is on its receipt, known to this shard at the erasure or not. The log is the truth:
+    for an erasure whose receipt a crash has prevented, one is made from its entry there when
+    somebody asks.
+
+    Concurrency: methods run on the actor's event loop; rows are read and written on `executor`.
+
+    Complexity: to show one, the receipts of its partition are read.
+    """
+
+    def __init__(
+        self,
+        activation: ActivationMemory,
+        parameter: ParameterMemory,
+        *,
+        store: RecordStorePort,
+        guard: PolicyGuard,
+        governance: GovernancePort,
+        clock: ClockPort,
+        executor: Executor,
+    ) -> None:
+        self._activation = activation
+        self._parameter = parameter
+        self._store = store
+        self._guard = guard
+        self._governance = governance
+        self._clock = clock
+        self._executor = executor
+        self._epochs: dict[int, int] = {}
+        self._followers: dict[int, Mapping[Derived, Callable[[], int]]] = {}
+        self._pending: dict[int, dict[CubeKey, Receipt]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._saving: set[asyncio.Task[None]] = set()
+
+    def open(
+        self, partition: int, epoch: int, followers: Mapping[Derived, Callable[[], int]]
+    ) -> None:
+        """Takes over a partition, and goes on with its receipts.
+
+        Args:
+            followers: how far those have come that erase what the log tells them to.
+        """
+        self._epochs[partition] = epoch
+        self._followers[partition] = followers
+        self._pending[partition] = {}
+        self._tasks[partition] = asyncio.create_task(self._follow(partition, known=False))
+
+    def drop(self, partition: int) -> None:
+        """Leaves a partition to its next owner."""
+        self._epochs.pop(partition, None)
+        self._pending.pop(partition, None)
+        task = self._tasks.pop(partition, None)
+        if task is not None:
+            task.cancel()
+
+    def note(self, commit: Commit) -> None:
+        """Begins the receipts of what a commit erases; called before anything of it is retired."""
+        for events in _together([event for event in commit.events if _erasure(event)]):
+            self._begin(commit.partition, events)
+
+    async def written(self) -> None:
+        """Returns when the receipts that were begun are at rest, or this takes too long."""
+        if self._saving:
+            await asyncio.wait(list(self._saving), timeout=_SAVE_S)
+
+    async def show(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
+        """Returns a receipt to who has erased the memory, and to who may read the tenant's log.
+
+        Raises:
+            NotFoundError: there is none for this caller.
+        """
+        policy = await self._guard.ensure_for(context)
+        tenant = context.principal.tenant
+        key = CubeKey(tenant, cube_id)
+        pending = self._pending.get(partition, {}).values()
+        receipt = _about(pending, key) or _about(await self._rows(partition), key)
+        audits = policy.may_administer(context, TENANT_ITSELF, self._clock.now())
+        query = EventQuery(tenant=tenant, cube_id=cube_id, operation=ERASE)
+        if receipt is None:
+            events = await self._run(self._store.events, partition, 0, _LOG_PAGE, query)
+            erasures = [event for event in events if _erasure(event)]
+            if erasures and (audits or erasures[-1].principal == context.principal.id):
+                receipt = self._begin(partition, erasures[-1:])
+        if receipt is None or not (audits or receipt.principal == context.principal.id):
+            raise NotFoundError("there is no such receipt", cube_id=cube_id)
+        if policy.out_of_role(context, receipt.namespace):
+            raise NotFoundError("there is no such receipt", cube_id=cube_id)
+        return receipt
+
+    async def prune(self, partition: int, keep: timedelta) -> int:
+        """Forgets receipts of what sweeps have collected that have been complete for so long.
+
+        Returns:
+            How many.
+        """
+        before = self._clock.now() - keep
+        old: dict[str, list[str]] = {}
+        for receipt in await self._rows(partition):
+            done_at = receipt.completed_at
+            if receipt.memory_ids and receipt.signature and done_at and done_at <= before:
+                old.setdefault(receipt.tenant, []).append(_name(receipt))
+        forget, epoch = self._store.forget_derivations, self._epochs.get(partition)
+        if epoch is None:
+            return 0
+        for tenant, names in old.items():
+            await self._run(forget, partition, epoch, tenant, KIND, names)
+        return sum(map(len, old.values()))
+
+    async def close(self) -> None:
+        """Leaves what is pending to the next owner."""
+        tasks = [*self._tasks.values(), *self._saving]
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, partition: int, events: Sequence[Event]) -> Receipt:
+        """Begins the receipt of an erasure, or of what a sweep has collected in one transaction."""
+        event, ids = events[-1], [event.cube_id or "" for event in events]
+        key = CubeKey(event.tenant, ids[0])
+        things = [ErasedThing(Derived.EMBEDDINGS, key.id, done_at=event.at)]
+        for one in (CubeKey(event.tenant, cube_id) for cube_id in ids):
+            things += [
+                ErasedThing(Derived.KV, kv_rest.row_name(name))
+                for name in self._activation.touching(partition, one)
+            ]
+            things += self._parameter.touching(partition, one)
+        things += [ErasedThing(kind, key.id) for kind in self._followers.get(partition, ())]
+        receipt = Receipt(
+            event.tenant,
+            event.namespace,
+            key.id,
+            event.principal,
+            partition,
+            event.lsn,
+            event.at,
+            tuple(dict.fromkeys(things)),
+            memory_ids=tuple(ids) if _collected(event) else (),
+        )
+        pending = self._pending.get(partition)
+        if pending is not None:
+            pending[key] = receipt
+            saving = asyncio.create_task(self._save_first(receipt))
+            self._saving.add(saving)
+            saving.add_done_callback(self._saving.discard)
+            if self._tasks[partition].done():
+                self._tasks[partition] = asyncio.create_task(self._follow(partition))
+        return receipt
+
+    async def _save_first(self, receipt: Receipt) -> None:
+        try:
+            await self._save(receipt)
+        except MemosError as error:
+            # It is written when it is complete, or made anew from the log.
+            _log.warning("a receipt is not yet written: %s", error.code)
+
+    async def _follow(self, partition: int, known: bool = True) -> None:
+        """Completes what is pending, until nothing is."""
+        try:
+            if not known:
+                rows = await patiently(lambda: self._rows(partition), "receipts")
+                for receipt in rows:
+                    if not receipt.signature:
+                        key = CubeKey(receipt.tenant, receipt.memory_id)
+                        self._pending[partition].setdefault(key, receipt)
+            pause_s = _LOOK_MIN_S
+            while self._pending.get(partition):
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LOOK_MAX_S)
+                try:
+                    await self._look(partition)
+                except FencedError:
+                    return
+                except MemosError as error:
+                    _log.warning("receipts are not yet complete: %s", error.code)
+        except Exception as error:
+            _log.error("receipts cannot be completed: %s", describe_defect(error))
+
+    async def _look(self, partition: int) -> None:
+        waiting = dict(self._pending[partition])
+        rows = await self._rows_left(partition)
+        left = frozenset((row.thing.kind, row.thing.name) for row in rows)
+        for key, receipt in waiting.items():
+            own = {
+                (kind, key.id)
+                for kind, position in self._followers[partition].items()
+                if position() < receipt.lsn
+            }
+            found = done(_with(receipt, rows), left | own, self._clock.now())
+            if found.completed_at is not None:
+                signature = await self._governance.attest(receipt.tenant, found.digest)
+                found = replace(found, signature=signature)
+            if found.things != receipt.things or found.signature:
+                await self._save(found)
+            if self._pending[partition].get(key) is receipt:
+                if found.signature:
+                    del self._pending[partition][key]
+                else:
+                    self._pending[partition][key] = found
+
+    async def _rows_left(self, partition: int) -> list[_RowLeft]:
+        """Returns what has rows still."""
+        found = []
+        for row in await self._run(self._store.derivations, partition, kv_rest.KIND):
+            name = kv_rest.resting_of(partition, row).name
+            ids = frozenset(key.id for key in name.keys)
+            found.append(_RowLeft(ErasedThing(Derived.KV, row.name), row.tenant, ids))
+        for row in await self._run(self._store.derivations, partition, adapter_rows.KIND):
+            adapter = adapter_rows.adapter_of(partition, row)
+            ids = frozenset([adapter.id, *(source.cube_id for source in adapter.sources)])
+            thing = ErasedThing(Derived.ADAPTER, adapter.id, adapter.digest)
+            found.append(_RowLeft(thing, row.tenant, ids))
+            # What a lesson that was cut off has laid down already.
+            found.append(_RowLeft(ErasedThing(Derived.LESSON, adapter.id), row.tenant))
+        for row in await self._run(self._store.derivations, partition, opinions.KIND):
+            about = frozenset([opinions.memory_of(row)])
+            found.append(_RowLeft(ErasedThing(Derived.OPINION, row.name), row.tenant, about))
+        for row in await self._run(self._store.derivations, partition, lesson_rows.KIND):
+            lesson = lesson_rows.lesson_of(partition, row)
+            if lesson.state is TeachingState.TRAINING:
+                ids = frozenset(source.cube_id for source in lesson.sources)
+                found.append(_RowLeft(ErasedThing(Derived.LESSON, row.name), row.tenant, ids))
+        return found
+
+    async def _rows(self, partition: int) -> list[Receipt]:
+        rows: Iterable[Derivation] = await self._run(self._store.derivations, partition, KIND)
+        return [_receipt_of(partition, row) for row in rows]
+
+    async def _save(self, receipt: Receipt) -> None:
+        epoch = self._epochs.get(receipt.partition)
+        if epoch is not None:
+            await self._run(self._store.save_derivation, receipt.partition, epoch, _row_of(receipt))
+
+    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+
+def _erasure(event: Event) -> bool:
+    return event.operation == ERASE and event.outcome is Outcome.DONE and event.cube_id is not None
+
+
+def _collected(event: Event) -> bool:
+    return event.detail.get("cause") in (Cause.RETENTION.value, Cause.BRANCH.value)
+
+
+def _together(erasures: Iterable[Event]) -> Iterator[list[Event]]:
+    """Groups what a sweep has collected, by tenant and namespace; all else stays alone."""
+    swept: dict[tuple[str, str], list[Event]] = {}
+    for event in erasures:
+        if _collected(event):
+            swept.setdefault((event.tenant, event.namespace), []).append(event)
+        else:
+            yield [event]
+    yield from swept.values()
+
+
+def _about(receipts: Iterable[Receipt], key: CubeKey) -> Receipt | None:
+    """Returns the newest receipt of a memory, which may have been erased more than once."""
+    found = [one for one in receipts if one.tenant == key.tenant and key.id in one.erased]
+    return max(found, key=lambda one: one.lsn, default=None)
+
+
+def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
+    """Adds what has a row that names the memory."""
+    known = {(thing.kind, thing.name) for thing in receipt.things}
+    erased = frozenset(receipt.erased)
+    more = [
+        row.thing
+        for row in rows
+        if row.tenant == receipt.tenant
+        and not erased.isdisjoint(row.ids)
+        and (row.thing.kind, row.thing.name) not in known
+    ]
+    return replace(receipt, things=(*receipt.things, *more))
+
+
+def _name(receipt: Receipt) -> str:
+    # A memory that a sweep has collected may be made anew, and erased once more.
+    return f"collected:{receipt.lsn}" if receipt.memory_ids else receipt.memory_id
+
+
+def _row_of(receipt: Receipt) -> Derivation:
+    body = orjson.dumps(
+        {
+            "memory_ids": receipt.memory_ids,
+            "principal": receipt.principal,
+            "lsn": receipt.lsn,
+            "erased_at": to_micros(receipt.erased_at),
+            "completed_at": _micros(receipt.completed_at),
+            "things": [
+                [thing.kind, thing.name, thing.digest, _micros(thing.done_at)]
+                for thing in receipt.things
+            ],
+            "signature": receipt.signature.hex(),
+        }
+    )
+    return Derivation(receipt.tenant, KIND, _name(receipt), receipt.namespace, "", 0, body)
+
+
+def _receipt_of(partition: int, row: Derivation) -> Receipt:
+    body = orjson.loads(row.body)
+    ids = tuple(body.get("memory_ids", ()))
+    return Receipt(
+        row.tenant,
+        row.namespace,
+        ids[0] if ids else row.name,
+        body["principal"],
+        partition,
+        body["lsn"],
+        from_micros(body["erased_at"]),
+        tuple(
+            ErasedThing(Derived(kind), name, digest, None if at is None else from_micros(at))
+            for kind, name, digest, at in body["things"]
+        ),
+        None if body["completed_at"] is None else from_micros(body["completed_at"]),
+        bytes.fromhex(body["signature"]),
+        ids,
+    )
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else to_micros(at)
