@@ -207,3 +207,12 @@ def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
         MemOS(data=file, settings=Settings())
     assert caught.value.details["path"] == str(file)
     assert file.read_text() == "mine"
+
+
+def test_workers_that_share_a_training_have_whole_gpus() -> None:
+    for gpus in (0, 0.5, 1.5):
+        with pytest.raises(ConfigurationError, match="whole GPUs"):
+            Settings.model_validate({"teaching": {"workers": 2, "device": "cuda", "gpus": gpus}})
+    shared = Settings.model_validate({"teaching": {"workers": 2, "device": "cuda", "gpus": 1}})
+    assert shared.teaching.workers == 2
+    assert Settings.model_validate({"teaching": {"workers": 2}}).teaching.gpus == 0
