@@ -19,7 +19,7 @@ from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import facets_of
-from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.cube.predicate import Everything, Predicate
 from memos_ray.core.cube.predicted import Predicted
 from memos_ray.core.organising.predicted_filters import asks_predicted
@@ -203,7 +203,10 @@ class Browser:
         return tuple(
             Related(link, other)
             for link, other in zip(kept, cubes, strict=True)
-            if other is not None and other.state is not State.DELETED
+            # What lies in an archive that cannot be read now is left out, too.
+            if other is not None
+            and other.state is not State.DELETED
+            and not isinstance(other.payload, ArchivedRef)
         )
 
     async def _made_of(self, partition: int, context: CallContext, cube: MemCube) -> list[Link]:
