@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import resident, shard, users
+from benchmarks.latency import noisy, resident, shard, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.models import WriteReport, WriteResult
@@ -33,6 +33,13 @@ def test_users_are_added_stage_by_stage() -> None:
     figures = users.measure([2, 5], memories=6)
     assert [(one["users"], one["memories"]) for one in figures] == [(2, 12), (5, 30)]
     assert [one["resident_memories"] for one in figures] == [12, 30]
+
+
+def test_SCHED_5_a_noisy_tenant_is_measured() -> None:
+    figures = noisy.measure(30, seconds=0.5)
+    beside, alone = figures["beside_10x"], figures["alone"]
+    assert isinstance(beside, dict) and isinstance(alone, dict)
+    assert beside["p95_times"] > 0 and alone["p95_ms"] > 0
 
 
 def test_a_refused_memory_ends_the_measurement() -> None:
