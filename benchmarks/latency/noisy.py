@@ -22,7 +22,7 @@ from memos_ray.testing.in_process import InProcess, in_process
 
 _BATCH = 500
 _TIMES = 10
-_BUSY = 0.8
+_BUSY = 0.5
 _FLOOD = 64
 _WARM = 100
 
@@ -47,10 +47,11 @@ class _Tenant:
         pauses, now = random.Random(seed), 0.0
         under_way: list[asyncio.Task[float]] = []
         started = time.perf_counter()
-        while (now := now + pauses.expovariate(rate)) < seconds:
+        while now < seconds:
             await asyncio.sleep(max(0.0, started + now - time.perf_counter()))
             due = started + now
             under_way.append(asyncio.create_task(self._since(due, len(under_way))))
+            now += pauses.expovariate(rate)
         return list(await asyncio.gather(*under_way))
 
     async def _since(self, due: float, number: int) -> float:

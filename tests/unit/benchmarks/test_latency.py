@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import resident, shard, sweep, topics, users
+from benchmarks.latency import noisy, resident, shard, sweep, topics, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.models import WriteReport, WriteResult
@@ -50,6 +50,13 @@ def test_archiving_and_restoring_are_measured() -> None:
 def test_every_memory_is_sorted_into_topics() -> None:
     (one,) = topics.measure([200])
     assert one["memories"] == 200 and int(str(one["topics"])) <= int(str(one["concepts"]))
+
+
+def test_SCHED_5_a_noisy_tenant_is_measured() -> None:
+    figures = noisy.measure(30, seconds=0.5)
+    beside, alone = figures["beside_10x"], figures["alone"]
+    assert isinstance(beside, dict) and isinstance(alone, dict)
+    assert beside["p95_times"] > 0 and alone["p95_ms"] > 0
 
 
 def test_a_refused_memory_ends_the_measurement() -> None:
