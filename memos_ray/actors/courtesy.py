@@ -31,6 +31,10 @@ class Pressure:
         self._recent = self._decayed() + writes
         self._at = self._clock()
 
+    def asked(self) -> None:
+        """Notes that somebody waits for an answer, which presses for a moment all by itself."""
+        self.note(round(_PRESSING))
+
     @property
     def pressing(self) -> bool:
         """Whether background work should wait."""

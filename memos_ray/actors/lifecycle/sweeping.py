@@ -28,6 +28,7 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import PermissionDeniedError
 
 _PAGE = 128
+_PAGE_PRESSED = 64
 
 
 class LifecycleDoors(ABC):
@@ -36,6 +37,7 @@ class LifecycleDoors(ABC):
     _parts: ShardParts
     _executor: Executor
     _pressure: Pressure
+    _reading: Pressure
     _upkeep: Upkeep
     _receipts: Receipts
     _counters: Counter[str]
@@ -50,13 +52,13 @@ class LifecycleDoors(ABC):
         owned = await self._serve(partition)
         # What was read a moment ago counts as used.
         await self._upkeep.flush(owned)
-        courtesy = Courtesy(lambda: self._pressure.pressing)
+        courtesy = Courtesy(lambda: self._pressed)
         loop, store = asyncio.get_running_loop(), self._parts.store
         after = CubeKey(*request.after) if request.after else None
         seen, moves = 0, Counter[str]()
         while True:
             await courtesy.turn()
-            limit = min(_PAGE, request.limit - seen)
+            limit = min(_PAGE_PRESSED if self._pressed else _PAGE, request.limit - seen)
             page = await loop.run_in_executor(self._executor, store.walk, partition, after, limit)
             seen += len(page)
             moves += await self._move(owned, page, request)
@@ -74,6 +76,11 @@ class LifecycleDoors(ABC):
         for name, count in moves.items():
             self._counters[f"lifecycle_{name.partition('/')[0]}"] += count
         return SweepReport(seen, dict(+moves), place)
+
+    @property
+    def _pressed(self) -> bool:
+        """Whether somebody writes or searches: then a sweep takes smaller steps."""
+        return self._pressure.pressing or self._reading.pressing
 
     async def _move(
         self, owned: OwnedPartition, page: Sequence[MemCube], request: SweepRequest

@@ -10,7 +10,7 @@ import numpy as np
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.vault.residency import Place, Residency
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
 from memos_ray.core.retrieval import VectorSet, ViewKind, ViewPlan, plan_views
@@ -21,6 +21,7 @@ from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vector
 
 _PLANS = 64
 _PAUSE_S = 0.02
+_AWAY = frozenset((Change.ARCHIVE.value, Change.EXPIRE.value))
 
 
 class EmbedConsumer:
@@ -59,6 +60,9 @@ class EmbedConsumer:
         for event in events:
             if event.outcome is Outcome.DONE and event.cube_id is not None:
                 place = Place(self._partition, event.tenant, event.namespace)
+                if event.operation in _AWAY and place not in self._residency:
+                    # There is nothing to embed, and no reason to load what nobody searches.
+                    continue
                 touched.setdefault(place, {})[event.cube_id] = None
         for place, ids in touched.items():
             await self._embed_place(place, list(ids))

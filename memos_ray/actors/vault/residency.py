@@ -120,6 +120,9 @@ class Residency:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, place: Place) -> bool:
+        return place in self._held or place in self._loading
+
     @property
     def memories(self) -> int:
         """Memories held, over all namespaces."""

@@ -108,6 +108,7 @@ class VaultShard(
         )
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
+        self._reading = Pressure(parts.clock.monotonic)
         self._counters: Counter[str] = Counter()
         self._reader = RecordReader(
             store=parts.store,
@@ -270,6 +271,7 @@ class VaultShard(
         now = self._parts.clock.now()
         visible = policy.permit(request.context, Action.READ, request.namespace, now)
         self._counters["searches"] += 1
+        self._reading.asked()
         if isinstance(visible, Nothing):
             self._usage.denied(partition, request.context, "search", request.namespace, now)
             policy.require_namespace(request.context, Action.READ, request.namespace, now)
