@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.machine import describe
 from benchmarks.metrics import percentile
 from memos_ray import MemOS
-from memos_ray.gateway.models import Memory, NewMemory
+from memos_ray.gateway.memories.models import Memory, NewMemory
 
 _EVERYWHERE = "user:universal"
 _USER = "test-user"

@@ -19,7 +19,7 @@ from rich.table import Table
 from memos_ray import MemOS, Settings
 from memos_ray.config import DType, ModelSettings, TeachingSettings
 from memos_ray.core.parameter import TeachingState
-from memos_ray.gateway.chat_models import ChatAnswer
+from memos_ray.gateway.chat.models import ChatAnswer
 from memos_ray.serving.handles import ModelHandle
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import RELATIONS, Fact, Split, draw_facts

@@ -58,9 +58,9 @@ if TYPE_CHECKING:
         VectorStoreError,
         VersionConflictError,
     )
-    from memos_ray.gateway.admin_models import Change, Documents, Who
-    from memos_ray.gateway.bodies import IngestItem, IngestReport
-    from memos_ray.gateway.models import (
+    from memos_ray.gateway.admin.models import Change, Documents, Who
+    from memos_ray.gateway.memories.bodies import IngestItem, IngestReport
+    from memos_ray.gateway.memories.models import (
         AttachmentRef,
         Memory,
         MemoryChange,
@@ -75,8 +75,7 @@ if TYPE_CHECKING:
         WriteReport,
         WriteResult,
     )
-    from memos_ray.gateway.problem_model import Problem
-    from memos_ray.gateway.record_models import (
+    from memos_ray.gateway.memories.record_models import (
         Diff,
         Health,
         History,
@@ -84,6 +83,7 @@ if TYPE_CHECKING:
         LogPage,
         VersionRecord,
     )
+    from memos_ray.gateway.problem_model import Problem
 
 _HOMES = {
     "memos_ray.client.asynchronous": ("AsyncMemOS",),
@@ -135,16 +135,16 @@ _HOMES = {
         "VectorStoreError",
         "VersionConflictError",
     ),
-    "memos_ray.gateway.admin_models": (
+    "memos_ray.gateway.admin.models": (
         "Change",
         "Documents",
         "Who",
     ),
-    "memos_ray.gateway.bodies": (
+    "memos_ray.gateway.memories.bodies": (
         "IngestItem",
         "IngestReport",
     ),
-    "memos_ray.gateway.models": (
+    "memos_ray.gateway.memories.models": (
         "AttachmentRef",
         "Memory",
         "MemoryChange",
@@ -160,7 +160,7 @@ _HOMES = {
         "WriteResult",
     ),
     "memos_ray.gateway.problem_model": ("Problem",),
-    "memos_ray.gateway.record_models": (
+    "memos_ray.gateway.memories.record_models": (
         "Diff",
         "Health",
         "History",

@@ -23,10 +23,10 @@ from memos_ray.core.cube.facets import FIELDS
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.errors import all_errors
 from memos_ray.gateway.app import create_app
-from memos_ray.gateway.chat import ChatService
+from memos_ray.gateway.chat.service import ChatService
 from memos_ray.gateway.doorway import Doorway
+from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.service import MemoryService
 
 DOCS = Path(__file__).parents[1] / "docs"
 _TABLE = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)

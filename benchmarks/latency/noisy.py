@@ -16,7 +16,7 @@ from benchmarks.synthetic import questions, turns
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.administration import CreateTenant
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
 

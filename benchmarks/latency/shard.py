@@ -16,8 +16,8 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.retrieval.requests import SearchRequest
 from memos_ray.core.vault.ring import partition_of
-from memos_ray.gateway.models import NewMemory, SearchQuery, WriteReport
-from memos_ray.gateway.understanding import embed, understand
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery, WriteReport
+from memos_ray.gateway.memories.understanding import embed, understand
 from memos_ray.ports import ShardPort
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process

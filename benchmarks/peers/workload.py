@@ -13,9 +13,9 @@ from benchmarks.retrieval import APART, split
 from benchmarks.synthetic import Turn, questions, turns
 from memos_ray.core.reader.questions import read_questions
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex
-from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
-from memos_ray.gateway.models import NewMemory, SearchQuery, WriteReport, WriteResult
-from memos_ray.gateway.understanding import understand
+from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, drafts_of
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery, WriteReport, WriteResult
+from memos_ray.gateway.memories.understanding import understand
 from memos_ray.ports import EmbedderPort
 
 FILLER = "filler"

@@ -33,7 +33,7 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import Settings
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.scheduling import prompt_line
-from memos_ray.gateway.chat_models import ChatUsage
+from memos_ray.gateway.chat.models import ChatUsage
 from memos_ray.serving.deployment import application_of
 from memos_ray.serving.tokenizer import ModelTokenizer
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from memos_ray import MemOS, Settings
 from memos_ray.cluster.pipeline_handle import PipelineHandle
 from memos_ray.config import PipelineSettings
-from memos_ray.gateway.pipeline_models import RunReport
+from memos_ray.gateway.pipelines.models import RunReport
 
 _PIPELINE = Path(__file__).with_name("case_summary.yaml")
 _CASE = "2026-117"

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memos_ray import MemOS
-from memos_ray.gateway.source_models import FindingInfo, SourceInfo
+from memos_ray.gateway.sources.models import FindingInfo, SourceInfo
 
 _HERE = Path(__file__).parent
 _CLINIC = "clinic"

@@ -11,7 +11,7 @@ from memos_ray.cli.call import Call, with_service
 from memos_ray.cli.values import NamespaceOption
 
 if TYPE_CHECKING:
-    from memos_ray.gateway.parameter_models import LessonReport
+    from memos_ray.gateway.parameter.models import LessonReport
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A lesson, or its adapter.")]
 _ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="A proposal.")]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memos_ray.cli.output import Output
-from memos_ray.gateway.parameter_models import ExternaliseResult, LessonReport
+from memos_ray.gateway.parameter.models import ExternaliseResult, LessonReport
 
 if TYPE_CHECKING:
     from rich.console import Console

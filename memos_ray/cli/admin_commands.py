@@ -14,7 +14,7 @@ from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
 
 if TYPE_CHECKING:
-    from memos_ray.gateway.admin_models import Change
+    from memos_ray.gateway.admin.models import Change
 
 _PANEL = "Who may do what"
 

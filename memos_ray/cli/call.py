@@ -18,7 +18,7 @@ from memos_ray.errors import InvalidInputError, MemosError
 if TYPE_CHECKING:
     from memos_ray.client.synchronous import MemOS
     from memos_ray.config import Settings
-    from memos_ray.gateway.record_models import Health
+    from memos_ray.gateway.memories.record_models import Health
 
 P = ParamSpec("P")
 T = TypeVar("T")

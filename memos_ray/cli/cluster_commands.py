@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from memos_ray.cluster.announcement import RunningCluster
-    from memos_ray.gateway.record_models import Health
+    from memos_ray.gateway.memories.record_models import Health
 
 
 def register(app: typer.Typer) -> None:

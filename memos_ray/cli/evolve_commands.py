@@ -12,7 +12,7 @@ from memos_ray.cli.values import NamespaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.evolution_models import EvolutionProposal, EvolutionStatus
+    from memos_ray.gateway.evolution.models import EvolutionProposal, EvolutionStatus
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A proposal.")]
 

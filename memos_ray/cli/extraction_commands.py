@@ -12,7 +12,7 @@ from memos_ray.cli.values import NamespaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.extraction_models import ExtractionJob, ExtractionStatus
+    from memos_ray.gateway.extraction.models import ExtractionJob, ExtractionStatus
 
 
 def register(app: typer.Typer) -> None:

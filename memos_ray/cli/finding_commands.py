@@ -123,7 +123,7 @@ def list_memories(
 ) -> None:
     """Lists the memories of a namespace, newest first."""
     from memos_ray.cli import rendering
-    from memos_ray.gateway.models import MemoryPage
+    from memos_ray.gateway.memories.models import MemoryPage
 
     if all_pages:
         every = call.memos.iterate(

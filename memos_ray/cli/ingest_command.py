@@ -23,7 +23,7 @@ from memos_ray.cli.values import (
 from memos_ray.core.reader.formats import Format
 
 if TYPE_CHECKING:
-    from memos_ray.gateway.ingestion import Progress
+    from memos_ray.gateway.memories.ingestion import Progress
 
 
 def register(app: typer.Typer) -> None:

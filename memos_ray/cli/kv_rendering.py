@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memos_ray.core.activation import CacheState
-from memos_ray.gateway.activation_models import Cache, CacheSource
+from memos_ray.gateway.activation.models import Cache, CacheSource
 
 if TYPE_CHECKING:
     from rich.console import Console

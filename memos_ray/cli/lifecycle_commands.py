@@ -12,7 +12,7 @@ from memos_ray.cli.values import NamespaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.lifecycle_models import Lifecycle
+    from memos_ray.gateway.lifecycle.models import Lifecycle
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A memory.")]
 

@@ -32,7 +32,7 @@ from memos_ray.cli.values import (
 from memos_ray.core.vault.operations import UpdateMode
 
 if TYPE_CHECKING:
-    from memos_ray.gateway.models import WriteResult
+    from memos_ray.gateway.memories.models import WriteResult
 
 
 def register(app: typer.Typer) -> None:

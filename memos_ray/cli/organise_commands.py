@@ -12,7 +12,7 @@ from memos_ray.cli.values import NamespaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
+    from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A proposal.")]
 

@@ -43,7 +43,7 @@ class Output:
     def fail(self, error: MemosError) -> None:
         """Writes an error: an RFC 9457 problem document, or a line for people."""
         if self.as_json:
-            from memos_ray.gateway.mapping import problem_of
+            from memos_ray.gateway.memories.mapping import problem_of
 
             sys.stderr.write(_json(problem_of(error, None)) + "\n")
             return

@@ -14,7 +14,7 @@ from memos_ray.cli.values import TagsOption, given
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.persona_models import PersonaInfo
+    from memos_ray.gateway.personas.models import PersonaInfo
 
 _NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the persona.")]
 _PrincipalOption = Annotated[

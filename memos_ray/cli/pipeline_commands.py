@@ -14,7 +14,7 @@ from memos_ray.cli.values import IdempotencyOption, NamespaceOption, attributes_
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.pipeline_models import RunReport
+    from memos_ray.gateway.pipelines.models import RunReport
 
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 _FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A pipeline in YAML.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from memos_ray.gateway.proposal_models import Proposal
+from memos_ray.gateway.parameter.proposal_models import Proposal
 
 if TYPE_CHECKING:
     from rich.console import Console

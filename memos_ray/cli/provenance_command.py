@@ -12,7 +12,7 @@ from memos_ray.cli.values import CursorOption, LimitOption, MemoryArgument, Name
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.provenance_models import Provenance, ProvenanceNode
+    from memos_ray.gateway.records.provenance_models import Provenance, ProvenanceNode
 
 
 def register(app: typer.Typer) -> None:

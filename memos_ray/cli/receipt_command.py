@@ -13,7 +13,7 @@ from memos_ray.errors import InvalidInputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.receipt_models import ErasureReceipt
+    from memos_ray.gateway.records.receipt_models import ErasureReceipt
 
 
 def register(app: typer.Typer) -> None:

@@ -11,10 +11,16 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.bodies import IngestReport
-    from memos_ray.gateway.chat_models import ChatAnswer, Explanation
-from memos_ray.gateway.models import Memory, MemoryPage, SearchHit, SearchResult, WriteResult
-from memos_ray.gateway.record_models import Diff, History, LogPage
+    from memos_ray.gateway.chat.models import ChatAnswer, Explanation
+    from memos_ray.gateway.memories.bodies import IngestReport
+from memos_ray.gateway.memories.models import (
+    Memory,
+    MemoryPage,
+    SearchHit,
+    SearchResult,
+    WriteResult,
+)
+from memos_ray.gateway.memories.record_models import Diff, History, LogPage
 
 _SHORT = 160
 _MOST_ERRORS = 20

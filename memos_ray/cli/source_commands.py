@@ -15,7 +15,7 @@ from memos_ray.cli.values import NamespaceOption, VisibilityOption, given, momen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.source_models import DecisionReport, FindingInfo, SourceInfo
+    from memos_ray.gateway.sources.models import DecisionReport, FindingInfo, SourceInfo
 
 _IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ID...", help="Findings, as `source review` shows.")

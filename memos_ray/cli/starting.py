@@ -96,7 +96,7 @@ def run_reporting(settings: Settings, descriptor: int) -> None:
         run(settings, lambda running: report(running=asdict(running)))
     except MemosError as error:
         if not pipe.closed:
-            from memos_ray.gateway.mapping import problem_of
+            from memos_ray.gateway.memories.mapping import problem_of
 
             report(problem=problem_of(error).model_dump(mode="json"))
         raise

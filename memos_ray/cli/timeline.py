@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from memos_ray.errors import PermissionDeniedError
 from memos_ray.gateway.fields import Model
-from memos_ray.gateway.models import Source
+from memos_ray.gateway.memories.models import Source
 
 if TYPE_CHECKING:
     from memos_ray.client.synchronous import MemOS
-    from memos_ray.gateway.record_models import LogEntry, VersionRecord
+    from memos_ray.gateway.memories.record_models import LogEntry, VersionRecord
 
 _PAGE = 200
 

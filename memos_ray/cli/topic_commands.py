@@ -12,7 +12,7 @@ from memos_ray.cli.values import CursorOption, MemoryArgument, NamespaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.browsing_models import (
+    from memos_ray.gateway.browsing.models import (
         EntityList,
         LayerList,
         PredictionList,

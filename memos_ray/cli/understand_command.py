@@ -15,7 +15,7 @@ from memos_ray.errors import InvalidInputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memos_ray.gateway.understanding_models import Understanding
+    from memos_ray.gateway.memories.understanding_models import Understanding
 
 TurnsOption = Annotated[
     Path | None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from memos_ray.cli.timeline import Timeline
-    from memos_ray.gateway.record_models import Component, Health
+    from memos_ray.gateway.memories.record_models import Component, Health
 
 _MIB = float(1 << 20)
 _SIZES = ("rss_bytes", "resident_bytes", "kv_bytes", "kv_rest_bytes")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
-from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
+from memos_ray.gateway.activation.models import Cache, CacheList, Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import WriteReport
+from memos_ray.gateway.memories.models import WriteReport
 
 
 class HttpActivation:

@@ -14,14 +14,14 @@ from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.client.transport import ParameterApi
 from memos_ray.core.parameter import FusionMethod, ProbingState, TeachingState
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import (
+from memos_ray.gateway.parameter.models import (
     ExternaliseResult,
     Externalising,
     LessonReport,
     Merging,
     Teaching,
 )
-from memos_ray.gateway.proposal_models import Proposal
+from memos_ray.gateway.parameter.proposal_models import Proposal
 
 _LOOK_S = 1.0
 

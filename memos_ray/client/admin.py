@@ -30,7 +30,7 @@ from memos_ray.core.access.model import (
 )
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.admin_models import Change, Documents, NamespaceBody
+from memos_ray.gateway.admin.models import Change, Documents, NamespaceBody
 from memos_ray.gateway.callers import Caller
 
 E = TypeVar("E", bound=StrEnum)

@@ -18,7 +18,7 @@ from memos_ray.gateway.fields import (
     Version,
 )
 from memos_ray.gateway.problems import error_of_validation
-from memos_ray.gateway.provenance_models import Direction
+from memos_ray.gateway.records.provenance_models import Direction
 
 M = TypeVar("M", bound=Model)
 

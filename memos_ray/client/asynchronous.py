@@ -27,12 +27,12 @@ from memos_ray.client.transport import Item
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.activation_models import Conversion
-from memos_ray.gateway.bodies import IngestReport
-from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent, whole
-from memos_ray.gateway.evolution_models import Feedback, FeedbackResult
-from memos_ray.gateway.ingestion import Ingestion, IngestOptions, Progress
-from memos_ray.gateway.models import (
+from memos_ray.gateway.activation.models import Conversion
+from memos_ray.gateway.chat.models import ChatAnswer, ChatEvent, whole
+from memos_ray.gateway.evolution.models import Feedback, FeedbackResult
+from memos_ray.gateway.memories.bodies import IngestReport
+from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, Progress
+from memos_ray.gateway.memories.models import (
     MemoryChange,
     NewMemory,
     Sharing,
@@ -41,7 +41,7 @@ from memos_ray.gateway.models import (
 )
 from memos_ray.gateway.paging import decode_token, encode_token
 from memos_ray.gateway.problems import error_of_problem
-from memos_ray.gateway.receipt_models import ErasureReceipt
+from memos_ray.gateway.records.receipt_models import ErasureReceipt
 
 Self = TypeVar("Self", bound="AsyncMemOS")
 

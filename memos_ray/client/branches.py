@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.past import When, moment_text
-from memos_ray.gateway.branch_models import (
+from memos_ray.gateway.branches.models import (
     BranchDiff,
     BranchList,
     BranchRecord,
@@ -17,7 +17,7 @@ from memos_ray.gateway.branch_models import (
     NewBranch,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import (
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
     MemoryPage,

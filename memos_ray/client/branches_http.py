@@ -7,7 +7,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from memos_ray.client.rest_link import RestLink
-from memos_ray.gateway.branch_models import (
+from memos_ray.gateway.branches.models import (
     BranchDiff,
     BranchList,
     BranchRecord,
@@ -17,7 +17,7 @@ from memos_ray.gateway.branch_models import (
 )
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.fields import Model
-from memos_ray.gateway.models import (
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
     MemoryPage,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
-from memos_ray.gateway.browsing_models import (
+from memos_ray.gateway.browsing.models import (
     EntityList,
     LayerList,
     Most,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
-from memos_ray.gateway.browsing_models import (
+from memos_ray.gateway.browsing.models import (
     EntityList,
     LayerList,
     PredictionList,

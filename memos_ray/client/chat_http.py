@@ -9,8 +9,8 @@ import httpx
 import orjson
 
 from memos_ray.errors import InternalError, UnavailableError
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery, ChatUsage
-from memos_ray.gateway.openai_models import ChatChunk, Usage
+from memos_ray.gateway.chat.models import ChatEvent, ChatQuery, ChatUsage
+from memos_ray.gateway.chat.openai_models import ChatChunk, Usage
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import error_of_problem
 

@@ -14,9 +14,9 @@ from memos_ray.client.opening import Opened, open_transport
 from memos_ray.client.transport import Transport
 from memos_ray.config import Settings
 from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.admin_models import Who
+from memos_ray.gateway.admin.models import Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.record_models import Health
+from memos_ray.gateway.memories.record_models import Health
 
 Self = TypeVar("Self", bound="Connection")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memos_ray.client.arguments import valid
-from memos_ray.gateway.chat_models import ChatQuery, Turn
+from memos_ray.gateway.chat.models import ChatQuery, Turn
 
 Messages = str | Sequence[Turn | Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.evolution import EvolutionMode, Verdict
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.evolution_models import (
+from memos_ray.gateway.evolution.models import (
     EvolutionProposal,
     EvolutionSetting,
     EvolutionStatus,

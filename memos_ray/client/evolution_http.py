@@ -7,7 +7,7 @@ from urllib.parse import quote
 from memos_ray.client.rest_link import RestLink
 from memos_ray.core.evolution import EvolutionMode, Verdict
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.evolution_models import (
+from memos_ray.gateway.evolution.models import (
     EvolutionProposal,
     EvolutionStatus,
     Feedback,

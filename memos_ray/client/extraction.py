@@ -8,7 +8,7 @@ from typing import Protocol
 from memos_ray.client.arguments import check
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.extraction_models import ExtractionRetried, ExtractionStatus
+from memos_ray.gateway.extraction.models import ExtractionRetried, ExtractionStatus
 
 
 class ExtractionApi(Protocol):

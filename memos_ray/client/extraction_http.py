@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.extraction_models import ExtractionRetried, ExtractionStatus
+from memos_ray.gateway.extraction.models import ExtractionRetried, ExtractionStatus
 
 _PATH = "/v1/extraction"
 

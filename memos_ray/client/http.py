@@ -31,10 +31,11 @@ from memos_ray.client.sources_http import HttpSources
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.admin_models import Change, Documents, Who
+from memos_ray.gateway.admin.models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
-from memos_ray.gateway.models import (
+from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
+from memos_ray.gateway.chat.openai_models import ModelKind, ModelList
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
     MemoryPage,
@@ -43,10 +44,9 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.openai_models import ModelKind, ModelList
-from memos_ray.gateway.provenance_models import Direction, Provenance
-from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.memories.record_models import Diff, Health, History, LogFilter, LogPage
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
+from memos_ray.gateway.records.provenance_models import Direction, Provenance
 
 
 class HttpTransport:

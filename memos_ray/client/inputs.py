@@ -12,7 +12,7 @@ import orjson
 from memos_ray.core.reader.draft import Draft, ItemError
 from memos_ray.core.reader.formats import HEAD_BYTES, Format, detect_format
 from memos_ray.errors import InvalidInputError, NotFoundError
-from memos_ray.gateway.ingestion import IngestOptions, drafts_of, drafts_of_lines
+from memos_ray.gateway.memories.ingestion import IngestOptions, drafts_of, drafts_of_lines
 
 _LINES = frozenset({Format.MESSAGES_JSONL, Format.EVENTS_JSONL, Format.EVENTS_CSV})
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from memos_ray.client.arguments import check
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.transport import ActivationApi
-from memos_ray.gateway.activation_models import Cache
+from memos_ray.gateway.activation.models import Cache
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import WriteReport, WriteResult
+from memos_ray.gateway.memories.models import WriteReport, WriteResult
 
 
 class AsyncKv:

@@ -8,8 +8,8 @@ from typing import Protocol
 from memos_ray.client.arguments import check
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.lifecycle_models import Lifecycle
-from memos_ray.gateway.models import WriteReport, WriteResult
+from memos_ray.gateway.lifecycle.models import Lifecycle
+from memos_ray.gateway.memories.models import WriteReport, WriteResult
 
 
 class LifecycleApi(Protocol):

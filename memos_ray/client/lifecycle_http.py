@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.lifecycle_models import Lifecycle
-from memos_ray.gateway.models import WriteReport
+from memos_ray.gateway.lifecycle.models import Lifecycle
+from memos_ray.gateway.memories.models import WriteReport
 
 
 class HttpLifecycle:

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from memos_ray import __version__
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
-from memos_ray.gateway.admin_models import Change, Documents, Who, documents_of
-from memos_ray.gateway.bulk import add_each
+from memos_ray.gateway.admin.models import Change, Documents, Who, documents_of
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
+from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
 from memos_ray.gateway.doorway import Doorway
-from memos_ray.gateway.models import (
+from memos_ray.gateway.memories.bulk import add_each
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
     MemoryPage,
@@ -22,9 +22,9 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.provenance_models import Direction, Provenance
-from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.memories.record_models import Diff, Health, History, LogFilter, LogPage
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
+from memos_ray.gateway.records.provenance_models import Direction, Provenance
 
 
 class LocalTransport:

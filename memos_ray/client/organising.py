@@ -8,7 +8,7 @@ from memos_ray.client.arguments import check
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.transport import OrganisingApi
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
+from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
 
 
 class AsyncOrganise:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
+from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
 
 _PATH = "/v1/organise"
 

@@ -9,7 +9,7 @@ import orjson
 from memos_ray.client.proposal_http import HttpProposals
 from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import (
+from memos_ray.gateway.parameter.models import (
     AdapterFiles,
     ExternaliseResult,
     Externalising,

@@ -9,8 +9,9 @@ from typing import Protocol
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Memory, MemoryPage
-from memos_ray.gateway.past_models import (
+from memos_ray.gateway.memories.models import Memory, MemoryPage
+from memos_ray.gateway.memories.record_models import History
+from memos_ray.gateway.past.models import (
     GoBack,
     NamespaceDiff,
     NewSnapshot,
@@ -18,7 +19,6 @@ from memos_ray.gateway.past_models import (
     SnapshotRecord,
     WentBack,
 )
-from memos_ray.gateway.record_models import History
 
 When = datetime | str
 """An aware moment, or the name of a snapshot."""

@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Memory, MemoryPage
-from memos_ray.gateway.past_models import (
+from memos_ray.gateway.memories.models import Memory, MemoryPage
+from memos_ray.gateway.memories.record_models import History
+from memos_ray.gateway.past.models import (
     GoBack,
     NamespaceDiff,
     NewSnapshot,
@@ -15,7 +16,6 @@ from memos_ray.gateway.past_models import (
     SnapshotRecord,
     WentBack,
 )
-from memos_ray.gateway.record_models import History
 
 
 class HttpPast:

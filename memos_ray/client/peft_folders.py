@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memos_ray.core.parameter.peft_format import CONFIG_FILE, TENSORS_FILE
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError
-from memos_ray.gateway.parameter_models import AdapterFiles
+from memos_ray.gateway.parameter.models import AdapterFiles
 
 _CONFIG_MAX = 1 << 20
 _TENSORS_MAX = 1 << 30

@@ -11,7 +11,7 @@ from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.personas import PersonaTemplate, read_template, template_of
 from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.persona_models import PersonaInfo, PersonaList
+from memos_ray.gateway.personas.models import PersonaInfo, PersonaList
 
 Template = PersonaTemplate | Mapping[str, Any] | Path
 C = TypeVar("C")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from memos_ray.client.rest_link import RestLink
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.persona_models import PersonaInfo, PersonaList
+from memos_ray.gateway.personas.models import PersonaInfo, PersonaList
 
 _PATH = "/v1/personas"
 

@@ -17,7 +17,7 @@ from memos_ray.core.pipeline.definition import PipelineSpec, Scalar, read_defini
 from memos_ray.core.pipeline.run import ENDED
 from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.pipeline_models import (
+from memos_ray.gateway.pipelines.models import (
     PipelineOrder,
     RunReport,
     RunRequest,

@@ -8,7 +8,7 @@ from uuid import uuid4
 from memos_ray.client.rest_link import RestLink
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.pipeline_models import (
+from memos_ray.gateway.pipelines.models import (
     PipelineOrder,
     RunList,
     RunReport,

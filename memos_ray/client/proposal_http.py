@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.parameter_models import LessonReport
-from memos_ray.gateway.proposal_models import Proposal, ProposalList
+from memos_ray.gateway.parameter.models import LessonReport
+from memos_ray.gateway.parameter.proposal_models import Proposal, ProposalList
 
 _PATH = "/v1/adapters/proposals"
 

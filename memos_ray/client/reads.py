@@ -7,12 +7,12 @@ from typing import Any
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.connection import Connection
-from memos_ray.gateway.models import Memory, MemoryPage, SearchQuery, SearchResult
+from memos_ray.gateway.memories.models import Memory, MemoryPage, SearchQuery, SearchResult
+from memos_ray.gateway.memories.record_models import Diff, History, LogFilter, LogPage
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
 from memos_ray.gateway.paging import encode_token
-from memos_ray.gateway.provenance_models import Direction, Provenance
-from memos_ray.gateway.record_models import Diff, History, LogFilter, LogPage
-from memos_ray.gateway.reuse_models import ReuseQuery, ReuseResult
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.records.provenance_models import Direction, Provenance
+from memos_ray.gateway.reuse.models import ReuseQuery, ReuseResult
 
 _PAGE = 200
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.receipt_models import ErasureReceipt
+from memos_ray.gateway.records.receipt_models import ErasureReceipt
 
 
 class ReceiptApi(Protocol):

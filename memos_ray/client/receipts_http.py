@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.receipt_models import ErasureReceipt
+from memos_ray.gateway.records.receipt_models import ErasureReceipt
 
 
 class HttpReceipts:

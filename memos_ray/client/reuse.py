@@ -6,7 +6,7 @@ from typing import Protocol
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.reuse_models import ReuseQuery, ReuseResult
+from memos_ray.gateway.reuse.models import ReuseQuery, ReuseResult
 
 
 class ReuseApi(Protocol):

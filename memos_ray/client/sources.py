@@ -12,7 +12,7 @@ from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.sources import Stage
 from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.source_models import (
+from memos_ray.gateway.sources.models import (
     Deciding,
     DecisionReport,
     FindingList,

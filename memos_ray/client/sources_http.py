@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from memos_ray.client.rest_link import RestLink
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.source_models import (
+from memos_ray.gateway.sources.models import (
     Deciding,
     DecisionReport,
     FindingList,

@@ -27,12 +27,12 @@ from memos_ray.client.synchronous_admin import Admin
 from memos_ray.config import Settings
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
-from memos_ray.gateway.admin_models import Who
-from memos_ray.gateway.bodies import IngestReport
-from memos_ray.gateway.chat_models import ChatAnswer, ChatEvent
-from memos_ray.gateway.evolution_models import FeedbackResult
-from memos_ray.gateway.ingestion import Progress
-from memos_ray.gateway.models import (
+from memos_ray.gateway.admin.models import Who
+from memos_ray.gateway.chat.models import ChatAnswer, ChatEvent
+from memos_ray.gateway.evolution.models import FeedbackResult
+from memos_ray.gateway.memories.bodies import IngestReport
+from memos_ray.gateway.memories.ingestion import Progress
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryPage,
     NewMemory,
@@ -41,11 +41,11 @@ from memos_ray.gateway.models import (
     WriteReport,
     WriteResult,
 )
-from memos_ray.gateway.provenance_models import Provenance
-from memos_ray.gateway.receipt_models import ErasureReceipt
-from memos_ray.gateway.record_models import Diff, Health, History, LogPage
-from memos_ray.gateway.reuse_models import ReuseResult
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.memories.record_models import Diff, Health, History, LogPage
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
+from memos_ray.gateway.records.provenance_models import Provenance
+from memos_ray.gateway.records.receipt_models import ErasureReceipt
+from memos_ray.gateway.reuse.models import ReuseResult
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="MemOS")

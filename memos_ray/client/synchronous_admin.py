@@ -11,7 +11,7 @@ from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
 from memos_ray.core.cube.metadata import Visibility
-from memos_ray.gateway.admin_models import Change, Documents
+from memos_ray.gateway.admin.models import Change, Documents
 
 
 class Admin:

@@ -17,11 +17,11 @@ from memos_ray.client.reuse import ReuseApi
 from memos_ray.client.sources import SourcesApi
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.core.pipeline.definition import PipelineSpec
-from memos_ray.gateway.activation_models import Cache, CacheList, Conversion
-from memos_ray.gateway.admin_models import Change, Documents, Who
+from memos_ray.gateway.activation.models import Cache, CacheList, Conversion
+from memos_ray.gateway.admin.models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatEvent, ChatQuery
-from memos_ray.gateway.models import (
+from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
+from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
     MemoryPage,
@@ -31,8 +31,10 @@ from memos_ray.gateway.models import (
     Sharing,
     WriteReport,
 )
-from memos_ray.gateway.organising_models import OrganisingList, OrganisingProposal
-from memos_ray.gateway.parameter_models import (
+from memos_ray.gateway.memories.record_models import Diff, Health, History, LogFilter, LogPage
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
+from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
+from memos_ray.gateway.parameter.models import (
     AdapterFiles,
     ExternaliseResult,
     Externalising,
@@ -41,7 +43,8 @@ from memos_ray.gateway.parameter_models import (
     Merging,
     Teaching,
 )
-from memos_ray.gateway.pipeline_models import (
+from memos_ray.gateway.parameter.proposal_models import Proposal, ProposalList
+from memos_ray.gateway.pipelines.models import (
     PipelineOrder,
     RunList,
     RunReport,
@@ -49,10 +52,7 @@ from memos_ray.gateway.pipeline_models import (
     StoredPipelineInfo,
     StoredPipelineList,
 )
-from memos_ray.gateway.proposal_models import Proposal, ProposalList
-from memos_ray.gateway.provenance_models import Direction, Provenance
-from memos_ray.gateway.record_models import Diff, Health, History, LogFilter, LogPage
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.records.provenance_models import Direction, Provenance
 
 Item = NewMemory | Mapping[str, Any]
 

@@ -15,33 +15,33 @@ from memos_ray import __version__
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError, all_errors
 from memos_ray.gateway import problems
-from memos_ray.gateway.activation_routes import router as activation_router
-from memos_ray.gateway.admin_routes import router as admin_router
-from memos_ray.gateway.branch_routes import router as branch_router
-from memos_ray.gateway.browsing_routes import router as browsing_router
+from memos_ray.gateway.activation.routes import router as activation_router
+from memos_ray.gateway.admin.routes import router as admin_router
+from memos_ray.gateway.branches.routes import router as branch_router
+from memos_ray.gateway.browsing.routes import router as browsing_router
+from memos_ray.gateway.chat.openai_routes import router as openai_router
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.edge import Edge
-from memos_ray.gateway.evolution_routes import router as evolution_router
-from memos_ray.gateway.extraction_routes import router as extraction_router
-from memos_ray.gateway.ingest_routes import router as ingest_router
-from memos_ray.gateway.lifecycle_routes import router as lifecycle_router
-from memos_ray.gateway.log_routes import router as log_router
-from memos_ray.gateway.memory_routes import router as memory_router
+from memos_ray.gateway.evolution.routes import router as evolution_router
+from memos_ray.gateway.extraction.routes import router as extraction_router
+from memos_ray.gateway.lifecycle.routes import router as lifecycle_router
+from memos_ray.gateway.memories.ingest_routes import router as ingest_router
+from memos_ray.gateway.memories.routes import router as memory_router
+from memos_ray.gateway.memories.understanding_routes import router as understanding_router
 from memos_ray.gateway.metrics import HttpMetrics
-from memos_ray.gateway.openai_routes import router as openai_router
 from memos_ray.gateway.operations_routes import router as operations_router
-from memos_ray.gateway.organising_routes import router as organising_router
-from memos_ray.gateway.parameter_routes import router as parameter_router
-from memos_ray.gateway.past_routes import router as past_router
-from memos_ray.gateway.persona_routes import router as persona_router
-from memos_ray.gateway.pipeline_routes import router as pipeline_router
+from memos_ray.gateway.organising.routes import router as organising_router
+from memos_ray.gateway.parameter.proposal_routes import router as proposal_router
+from memos_ray.gateway.parameter.routes import router as parameter_router
+from memos_ray.gateway.past.routes import router as past_router
+from memos_ray.gateway.personas.routes import router as persona_router
+from memos_ray.gateway.pipelines.routes import router as pipeline_router
 from memos_ray.gateway.problem_model import Problem
-from memos_ray.gateway.proposal_routes import router as proposal_router
-from memos_ray.gateway.provenance_routes import router as provenance_router
-from memos_ray.gateway.receipt_routes import router as receipt_router
-from memos_ray.gateway.reuse_routes import router as reuse_router
-from memos_ray.gateway.source_routes import router as source_router
-from memos_ray.gateway.understanding_routes import router as understanding_router
+from memos_ray.gateway.records.log_routes import router as log_router
+from memos_ray.gateway.records.provenance_routes import router as provenance_router
+from memos_ray.gateway.records.receipt_routes import router as receipt_router
+from memos_ray.gateway.reuse.routes import router as reuse_router
+from memos_ray.gateway.sources.routes import router as source_router
 
 _DESCRIPTION = (
     "Durable, governed, searchable memory for agents. Errors are RFC 9457 problem documents whose "

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from memos_ray import __version__
 from memos_ray.errors import MemosError
-from memos_ray.gateway.record_models import Health
+from memos_ray.gateway.memories.record_models import Health
 from memos_ray.gateway.requests import DoorwayDep, MetricsDep
 
 router = APIRouter(tags=["operations"])

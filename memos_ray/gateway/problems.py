@@ -30,8 +30,8 @@ from memos_ray.errors import (
     UnavailableError,
     UnsupportedFormatError,
 )
-from memos_ray.gateway.mapping import problem_of
-from memos_ray.gateway.openai_errors import openai_document, speaks_openai
+from memos_ray.gateway.chat.openai_errors import openai_document, speaks_openai
+from memos_ray.gateway.memories.mapping import problem_of
 from memos_ray.gateway.problem_model import Problem
 
 MEDIA_TYPE = "application/problem+json"

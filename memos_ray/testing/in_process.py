@@ -35,10 +35,10 @@ from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.scheduling import Learning, Promoting
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.admin.service import AdminService
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Backend, Doorway
-from memos_ray.gateway.service import MemoryService
+from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.ports import (
     AdapterReplicasPort,
     ClockPort,

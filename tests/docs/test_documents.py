@@ -13,7 +13,7 @@ from memos_ray.core.cube.filters import syntax
 from memos_ray.core.pipeline.definition import Step
 from memos_ray.core.reader.formats import Format
 from memos_ray.errors import all_errors
-from memos_ray.gateway.ingestion import IngestOptions
+from memos_ray.gateway.memories.ingestion import IngestOptions
 from scripts.write_docs import DOCS, TABLES, pipeline_schema, renewed
 
 ROOT = DOCS.parent

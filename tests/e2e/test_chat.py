@@ -22,7 +22,7 @@ from memos_ray.config import ModelSettings, Settings
 from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.generation import ChatMessage
-from memos_ray.gateway.chat_models import ChatAnswer
+from memos_ray.gateway.chat.models import ChatAnswer
 from memos_ray.serving.handles import ModelHandle
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.http_door import HttpDoor, http_door

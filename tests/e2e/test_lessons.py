@@ -26,8 +26,8 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import ProbingState, TeachingState, Way
 from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import NotFoundError
-from memos_ray.gateway.chat_models import ChatAnswer
-from memos_ray.gateway.parameter_models import LessonReport
+from memos_ray.gateway.chat.models import ChatAnswer
+from memos_ray.gateway.parameter.models import LessonReport
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import Fact, Split, draw_facts
 

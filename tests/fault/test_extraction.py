@@ -15,7 +15,7 @@ import pytest
 from memos_ray import AsyncMemOS
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError
-from memos_ray.gateway.extraction_models import ExtractionStatus
+from memos_ray.gateway.extraction.models import ExtractionStatus
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, openai_endpoint
 from memos_ray.testing.reading import quoting, reading
 

@@ -32,7 +32,7 @@ from memos_ray.errors import (
     UnavailableError,
     VectorStoreError,
 )
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.ports import EmbedderPort, Vectors
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process

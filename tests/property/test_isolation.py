@@ -61,7 +61,7 @@ from memos_ray.errors import (
     UnauthenticatedError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.testing import policies, policy_model
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore

@@ -30,7 +30,7 @@ from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import NotFoundError, UnavailableError, VersionConflictError
-from memos_ray.gateway.models import NewMemory
+from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.ports import ControlStorePort, ShardPort
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.in_process import InProcess, in_process

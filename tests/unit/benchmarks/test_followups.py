@@ -7,7 +7,7 @@ from collections import Counter
 
 from benchmarks.followups.__main__ import EXAMPLES, read, rewriting_times
 from memos_ray.core.reader.dialogue import parse_conversations
-from memos_ray.gateway.understanding_models import Question
+from memos_ray.gateway.memories.understanding_models import Question
 
 
 def test_READ_2_gold_turns_are_there_and_turns_are_messages() -> None:

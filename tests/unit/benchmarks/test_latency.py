@@ -10,7 +10,7 @@ from benchmarks.isolation import isolated
 from benchmarks.latency import noisy, resident, shard, sweep, topics, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
-from memos_ray.gateway.models import WriteReport, WriteResult
+from memos_ray.gateway.memories.models import WriteReport, WriteResult
 from memos_ray.gateway.problem_model import Problem
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from benchmarks.synthetic import questions, turns
-from memos_ray.gateway.models import NewMemory
+from memos_ray.gateway.memories.models import NewMemory
 
 PINNED_TURNS = "47a08aa7c7c1a08e7e6575d48f102d5628b4972314fe9620528035c8407c1fd5"
 PINNED_QUESTIONS = "8eaecd0021bb865b82fa1a0e10bcd2b7b8a4c2aba9adbde39b7478eb6a4fb535"

@@ -13,7 +13,7 @@ from memos_ray import AsyncMemOS, IllegalStateError, InvalidInputError, NotFound
 from memos_ray.client.local import LocalTransport
 from memos_ray.client.opening import Opened
 from memos_ray.core.parameter import TeachingState
-from memos_ray.gateway.parameter_models import LessonReport
+from memos_ray.gateway.parameter.models import LessonReport
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine

@@ -14,7 +14,7 @@ from memos_ray.client.opening import Opened
 from memos_ray.core.cube.predicted import Predicted
 from memos_ray.core.organising.layers import Layer
 from memos_ray.core.organising.relations import Relation
-from memos_ray.gateway.browsing_models import TopicList
+from memos_ray.gateway.browsing.models import TopicList
 from memos_ray.testing.http_door import http_door
 from memos_ray.testing.in_process import in_process
 

@@ -16,7 +16,7 @@ from memos_ray.client.local import LocalTransport
 from memos_ray.client.opening import Opened
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.cube.metadata import Origin
-from memos_ray.gateway.extraction_models import ExtractionStatus
+from memos_ray.gateway.extraction.models import ExtractionStatus
 from memos_ray.testing.http_door import http_door
 from memos_ray.testing.in_process import in_process
 from memos_ray.testing.openai_endpoint import Endpoint, answer, openai_endpoint

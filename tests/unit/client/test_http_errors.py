@@ -12,7 +12,7 @@ from memos_ray.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
-from memos_ray.gateway.mapping import problem_of
+from memos_ray.gateway.memories.mapping import problem_of
 from memos_ray.gateway.problems import MEDIA_TYPE
 
 

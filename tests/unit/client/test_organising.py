@@ -12,7 +12,7 @@ from memos_ray import AsyncMemOS, IllegalStateError, NotFoundError
 from memos_ray.client.local import LocalTransport
 from memos_ray.client.opening import Opened
 from memos_ray.core.organising import Kind, Proposed
-from memos_ray.gateway.organising_models import OrganisingList
+from memos_ray.gateway.organising.models import OrganisingList
 from memos_ray.testing.http_door import http_door
 from memos_ray.testing.in_process import in_process
 

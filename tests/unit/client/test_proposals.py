@@ -15,7 +15,7 @@ from memos_ray.client.local import LocalTransport
 from memos_ray.client.opening import Opened
 from memos_ray.core.parameter import TeachingState
 from memos_ray.core.scheduling import Learning
-from memos_ray.gateway.proposal_models import Proposal
+from memos_ray.gateway.parameter.proposal_models import Proposal
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memos_ray.gateway.model_ids import ModelId, resolve, with_adapter
+from memos_ray.gateway.chat.model_ids import ModelId, resolve, with_adapter
 
 KNOWN = ("qwen", "org/qwen:7b", "qwen:7b", "plain:base")
 

@@ -12,9 +12,9 @@ from memos_ray.core.generation import TextPiece
 from memos_ray.core.scheduling import ConversationState, PromptStart, Taught
 from memos_ray.core.scheduling.choosing import TokenCosts
 from memos_ray.core.scheduling.forms import Reason
-from memos_ray.gateway.chat_models import ChatQuery
-from memos_ray.gateway.models import Memory
-from memos_ray.gateway.prompting import Prompt
+from memos_ray.gateway.chat.models import ChatQuery
+from memos_ray.gateway.chat.prompting import Prompt
+from memos_ray.gateway.memories.models import Memory
 
 COSTS = TokenCosts(computed_s=1e-3, loaded_s=1e-5)
 SAID = "What was said before. " * 40

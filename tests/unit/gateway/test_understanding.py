@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from memos_ray.gateway.models import SearchQuery
-from memos_ray.gateway.understanding import Understood, embed, understand
+from memos_ray.gateway.memories.models import SearchQuery
+from memos_ray.gateway.memories.understanding import Understood, embed, understand
 from memos_ray.testing.embedders import HashingEmbedder
 
 NOW = datetime(2024, 8, 20, 12, tzinfo=UTC)

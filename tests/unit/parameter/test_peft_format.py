@@ -15,7 +15,7 @@ from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.core.parameter import AdapterPayload, read_tensors
 from memos_ray.core.parameter.peft_format import TENSORS_FILE, PeftFiles, from_peft, to_peft
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError
-from memos_ray.gateway.parameter_models import AdapterFiles
+from memos_ray.gateway.parameter.models import AdapterFiles
 from memos_ray.testing.random_adapters import random_tensors, sealed
 
 SHAPES = {"model.layers.0.mlp.up_proj": (8, 6)}

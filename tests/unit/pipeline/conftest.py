@@ -14,8 +14,8 @@ from memos_ray.core.generation import ChatRequest, FinishReason, GenerationPart,
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import ENDED
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory
-from memos_ray.gateway.pipeline_models import RunReport, RunRequest
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.gateway.pipelines.models import RunReport, RunRequest
 from memos_ray.ports import ModelPort
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel

@@ -8,7 +8,7 @@ from memos_ray.core.pipeline.effects import Content, Effect, EffectKind, inverse
 from memos_ray.core.pipeline.run import RunState
 from memos_ray.core.vault.operations import Delete, Restore, Rollback
 from memos_ray.core.vault.ring import partition_of
-from memos_ray.gateway.models import MemoryChange
+from memos_ray.gateway.memories.models import MemoryChange
 from tests.unit.pipeline.conftest import HOOK, Bench
 
 FACTS = {"kind": "retrieve", "id": "facts", "filter": "tags:fact"}

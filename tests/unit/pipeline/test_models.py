@@ -11,8 +11,8 @@ pytest.importorskip("transformers")
 
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import ENDED, RunState
-from memos_ray.gateway.models import NewMemory
-from memos_ray.gateway.pipeline_models import RunRequest
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.gateway.pipelines.models import RunRequest
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine

@@ -17,8 +17,8 @@ from memos_ray.errors import (
     NotFoundError,
     UnavailableError,
 )
-from memos_ray.gateway.models import MemoryChange
-from memos_ray.gateway.pipeline_models import RunRequest
+from memos_ray.gateway.memories.models import MemoryChange
+from memos_ray.gateway.pipelines.models import RunRequest
 from tests.unit.pipeline.conftest import HOOK, Bench
 
 FACTS = {"kind": "retrieve", "id": "facts", "filter": "tags:fact"}

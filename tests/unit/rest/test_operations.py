@@ -14,7 +14,7 @@ from memos_ray.actors.supervisor import Supervisor
 from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.config import GatewaySettings, Settings
 from memos_ray.errors import DeadlineExceededError, InternalError, UnavailableError
-from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.admin.service import AdminService
 from memos_ray.gateway.app import create_app
 from memos_ray.testing.in_process import in_process
 from memos_ray.testing.rest_door import RestDoor, problem_in, rest_door

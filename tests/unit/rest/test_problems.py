@@ -6,7 +6,7 @@ import pytest
 
 from memos_ray.client.http import error_of
 from memos_ray.errors import LegalHoldError, MemosError, all_errors
-from memos_ray.gateway.administration import AdminService
+from memos_ray.gateway.admin.service import AdminService
 from memos_ray.testing.rest_door import RestDoor, problem_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

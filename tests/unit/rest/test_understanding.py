@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from memos_ray.errors import InvalidInputError, UnauthenticatedError
-from memos_ray.gateway.turn_models import MOST_TURNS, MOST_TURNS_BYTES
+from memos_ray.gateway.memories.turn_models import MOST_TURNS, MOST_TURNS_BYTES
 from memos_ray.testing.models import QuotingModel
 from memos_ray.testing.rest_door import RestDoor, problem_in, rest_door
 

@@ -14,11 +14,11 @@ pytest.importorskip("transformers")
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.errors import NotFoundError
-from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import NewMemory
-from memos_ray.gateway.source_models import Deciding, NewSource
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.gateway.sources.models import Deciding, NewSource
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine

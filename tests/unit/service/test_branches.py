@@ -19,8 +19,8 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from memos_ray.gateway.branch_models import MergeWish, NewBranch
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.branches.models import MergeWish, NewBranch
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually

@@ -14,9 +14,9 @@ from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.generation import ChatRequest, GenerationPart
 from memos_ray.core.scheduling.forms import Reason
-from memos_ray.gateway.activation_models import Conversion
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Explanation, Turn
-from memos_ray.gateway.models import NewMemory
+from memos_ray.gateway.activation.models import Conversion
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Explanation, Turn
+from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock
@@ -135,7 +135,7 @@ async def test_SCHED_1_a_cache_that_is_cheap_to_bring_is_brought(bench: Bench) -
 async def test_SCHED_1_one_that_is_dear_to_bring_is_computed_and_answered_the_same(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "memos_ray.gateway.chat")
+    caplog.set_level("INFO", "memos_ray.gateway.chat.service")
     bench.model.loaded_s = 5e-3
     first = await bench.chat()
     assert first.usage.cached_tokens > 0

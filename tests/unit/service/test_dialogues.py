@@ -12,9 +12,9 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.reader.query.event_dates import Outcome
 from memos_ray.errors import InvalidCursorError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory, SearchQuery, SearchResult
-from memos_ray.gateway.turn_models import EarlierTurn
-from memos_ray.gateway.understanding_models import Question, Understanding
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery, SearchResult
+from memos_ray.gateway.memories.turn_models import EarlierTurn
+from memos_ray.gateway.memories.understanding_models import Question, Understanding
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 

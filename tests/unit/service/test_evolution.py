@@ -29,10 +29,10 @@ from memos_ray.errors import (
     VersionConflictError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.evolution_models import EvolutionProposal, Feedback
-from memos_ray.gateway.models import Memory, MemoryChange, NewMemory, SearchQuery, Sharing
-from memos_ray.gateway.record_models import LogFilter
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.evolution.models import EvolutionProposal, Feedback
+from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.ports import Derivation
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel

@@ -18,8 +18,8 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import ProbingState, TeachingState, Way
 from memos_ray.errors import NotFoundError, PermissionDeniedError, UnavailableError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import Memory, MemoryChange, NewMemory, Sharing
-from memos_ray.gateway.parameter_models import ExternaliseResult, Externalising
+from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.parameter.models import ExternaliseResult, Externalising
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.random_models import write_tokenizer
 from tests.unit.service.test_lessons import FACTS, MODEL, Bench, until

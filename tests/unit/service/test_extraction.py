@@ -27,9 +27,9 @@ from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
 from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.extraction_models import ExtractionStatus
-from memos_ray.gateway.ingestion import Ingestion, IngestOptions, drafts_of
-from memos_ray.gateway.models import Memory, MemoryChange, NewMemory, Sharing, WriteReport
+from memos_ray.gateway.extraction.models import ExtractionStatus
+from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, drafts_of
+from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, Sharing, WriteReport
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint, said

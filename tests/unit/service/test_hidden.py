@@ -18,7 +18,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotFoundError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.ports import Vectors
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore

@@ -18,8 +18,8 @@ from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.generation import ChatRequest, GenerationPart
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
@@ -229,7 +229,7 @@ async def test_without_a_session_nothing_is_kept(memos: InProcess, model: Replic
 
 
 async def test_a_shared_beginning_is_not_kept_twice(memos: InProcess, model: Replicas) -> None:
-    from memos_ray.gateway.activation_models import Conversion
+    from memos_ray.gateway.activation.models import Conversion
 
     page = await memos.service.list(memos.administrator, limit=50)
     ids = [memory.id for memory in page.memories]
@@ -249,7 +249,7 @@ async def test_room_is_needed_only_for_what_is_not_shared(
     tokenizer: ModelTokenizer, tmp_path: Path
 ) -> None:
     """The shared block, which stays, has more than half of the budget."""
-    from memos_ray.gateway.activation_models import Conversion
+    from memos_ray.gateway.activation.models import Conversion
 
     budget = VaultSettings().kv_bytes
     for folder in ("measured", "tight"):

@@ -20,11 +20,11 @@ from memos_ray.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from memos_ray.gateway.activation import ActivationService
-from memos_ray.gateway.activation_models import Cache, Conversion
+from memos_ray.gateway.activation.models import Cache, Conversion
+from memos_ray.gateway.activation.service import ActivationService
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine

@@ -24,9 +24,9 @@ from memos_ray.errors import (
     UnavailableError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
-from memos_ray.gateway.parameter_models import LessonReport, Teaching
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.parameter.models import LessonReport, Teaching
 from memos_ray.ports import RecordStorePort
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer

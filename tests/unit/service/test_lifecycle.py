@@ -30,8 +30,8 @@ from memos_ray.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from memos_ray.gateway.lifecycle_models import Lifecycle
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.lifecycle.models import Lifecycle
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import make_commit, make_cube
 from memos_ray.testing.in_process import InProcess, in_process

@@ -9,7 +9,7 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.access.administration import PutRule
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import Effect, Reach, Rule
-from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import in_process
 

@@ -15,9 +15,9 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.vault.log import ANSWER, Outcome
 from memos_ray.errors import InvalidCursorError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
-from memos_ray.gateway.record_models import LogEntry, LogFilter
+from memos_ray.gateway.chat.models import ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.record_models import LogEntry, LogFilter
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 

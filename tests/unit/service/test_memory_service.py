@@ -24,7 +24,7 @@ from memos_ray.errors import (
     UnauthenticatedError,
     VersionConflictError,
 )
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.testing.in_process import InProcess, in_process
 
 _MAY_2023 = datetime(2023, 5, 1, tzinfo=UTC)

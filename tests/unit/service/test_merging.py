@@ -26,10 +26,10 @@ from memos_ray.errors import (
     UnavailableError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
-from memos_ray.gateway.parameter import ParameterService
-from memos_ray.gateway.parameter_models import LessonReport, Merging, Teaching
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.parameter.models import LessonReport, Merging, Teaching
+from memos_ray.gateway.parameter.service import ParameterService
 from memos_ray.ports import AdapterRoom, CombinedAdapters
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer

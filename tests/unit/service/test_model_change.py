@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
 

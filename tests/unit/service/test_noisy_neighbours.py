@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memos_ray.core.access.administration import CreateTenant
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
 

@@ -17,8 +17,8 @@ from memos_ray.errors import (
     PermissionDeniedError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
-from memos_ray.gateway.organising_models import OrganisingList
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.organising.models import OrganisingList
 from memos_ray.testing.in_process import InProcess, in_process
 
 JANUARY, JUNE = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 6, 10, tzinfo=UTC)

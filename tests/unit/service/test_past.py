@@ -18,8 +18,8 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
-from memos_ray.gateway.past_models import GoBack, NewSnapshot
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.past.models import GoBack, NewSnapshot
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually

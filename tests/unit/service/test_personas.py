@@ -13,10 +13,10 @@ from memos_ray.core.personas import PersonaTemplate
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.errors import MemosError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatQuery, MemoryMode, Turn
-from memos_ray.gateway.models import NewMemory, SearchQuery
-from memos_ray.gateway.pipeline_models import RunRequest
-from memos_ray.gateway.reuse_models import ReuseQuery
+from memos_ray.gateway.chat.models import ChatQuery, MemoryMode, Turn
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.gateway.pipelines.models import RunRequest
+from memos_ray.gateway.reuse.models import ReuseQuery
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 

@@ -21,7 +21,7 @@ from memos_ray.core.access.administration import (
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import PrincipalRecord
 from memos_ray.errors import NotFoundError, UnauthenticatedError
-from memos_ray.gateway.models import NewMemory, Sharing
+from memos_ray.gateway.memories.models import NewMemory, Sharing
 from memos_ray.testing.in_process import InProcess, in_process
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from memos_ray.config import VaultSettings
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, MemoryChoice, Turn
-from memos_ray.gateway.models import NewMemory
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, MemoryChoice, Turn
+from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 

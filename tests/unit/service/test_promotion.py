@@ -15,10 +15,10 @@ from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.scheduling import Promoting
 from memos_ray.core.scheduling.policies import HALF_LIFE_S
-from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import Memory, NewMemory, Sharing
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import Memory, NewMemory, Sharing
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock

@@ -19,12 +19,12 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import TeachingState
 from memos_ray.core.scheduling import Learning
 from memos_ray.errors import IllegalStateError, NotFoundError, PermissionDeniedError
-from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, Sharing
-from memos_ray.gateway.parameter_models import LessonReport, Teaching
-from memos_ray.gateway.proposal_models import Proposal
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
+from memos_ray.gateway.parameter.models import LessonReport, Teaching
+from memos_ray.gateway.parameter.proposal_models import Proposal
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock

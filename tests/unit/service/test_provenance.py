@@ -16,9 +16,9 @@ from memos_ray.core.vault.lineage import Tie, Trigger
 from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import InvalidCursorError, InvalidInputError, NotFoundError
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import MemoryChange, NewMemory, Source
-from memos_ray.gateway.pipeline_models import RunRequest
-from memos_ray.gateway.provenance_models import Direction, Provenance
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Source
+from memos_ray.gateway.pipelines.models import RunRequest
+from memos_ray.gateway.records.provenance_models import Direction, Provenance
 from memos_ray.testing.in_process import InProcess, in_process
 
 PLACE = "team"

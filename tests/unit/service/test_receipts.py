@@ -13,10 +13,10 @@ pytest.importorskip("transformers")
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import NotFoundError, StoreError, UnavailableError
-from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory
-from memos_ray.gateway.receipt_models import ErasureReceipt
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.gateway.records.receipt_models import ErasureReceipt
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from tests.unit.service.test_lessons import MODEL, Bench, bench, tokenizer, until
 

@@ -17,9 +17,9 @@ from memos_ray.core.access.model import PrincipalRecord
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.parameter import TeachingState
 from memos_ray.errors import MemosError, StoreError
-from memos_ray.gateway.activation_models import Conversion
-from memos_ray.gateway.models import MemoryChange, NewMemory
-from memos_ray.gateway.parameter_models import LessonReport, Teaching
+from memos_ray.gateway.activation.models import Conversion
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory
+from memos_ray.gateway.parameter.models import LessonReport, Teaching
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from tests.unit.service.test_lessons import MODEL, Bench, bench, tokenizer, until
 

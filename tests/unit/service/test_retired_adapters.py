@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.parameter import TeachingState
 from memos_ray.errors import MemosError, StoreError, UnavailableError
-from memos_ray.gateway.models import MemoryChange
+from memos_ray.gateway.memories.models import MemoryChange
 from memos_ray.testing.engines import HashingEngine
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from tests.unit.service.test_lessons import Bench, bench, tokenizer, until

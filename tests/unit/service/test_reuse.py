@@ -15,8 +15,8 @@ from memos_ray.core.access.administration import PutNamespace
 from memos_ray.core.access.model import NamespaceKind, default_spec
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory
-from memos_ray.gateway.reuse_models import ReuseQuery, ReuseResult
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.gateway.reuse.models import ReuseQuery, ReuseResult
 from memos_ray.testing.in_process import InProcess, in_process
 
 POOL = "pool"

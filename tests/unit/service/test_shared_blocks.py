@@ -20,10 +20,10 @@ from memos_ray.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from memos_ray.gateway.activation_models import Conversion
+from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.chat_models import ChatAnswer, ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.chat.models import ChatAnswer, ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.serving.handles import ReplicaKvBuilder
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer

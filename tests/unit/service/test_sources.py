@@ -25,8 +25,8 @@ from memos_ray.errors import (
     UnavailableError,
 )
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory, SearchQuery
-from memos_ray.gateway.source_models import Deciding, FindingInfo, NewSource
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.gateway.sources.models import Deciding, FindingInfo, NewSource
 from memos_ray.testing.in_process import InProcess, in_process
 
 OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)

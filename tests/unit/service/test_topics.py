@@ -20,9 +20,9 @@ from memos_ray.core.cube.predicted import Predicted
 from memos_ray.core.organising.layers import Layer
 from memos_ray.core.organising.relations import Relation
 from memos_ray.errors import InvalidFilterError, NotFoundError, PermissionDeniedError
-from memos_ray.gateway.browsing_models import RouteQuery, TopicList
+from memos_ray.gateway.browsing.models import RouteQuery, TopicList
 from memos_ray.gateway.callers import Caller
-from memos_ray.gateway.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.in_process import InProcess, in_process
 
 SETTINGS = VaultSettings(partitions=4)

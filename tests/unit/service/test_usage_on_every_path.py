@@ -14,9 +14,9 @@ from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import ENDED
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.ring import partition_of
-from memos_ray.gateway.chat_models import ChatQuery, Turn
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery
-from memos_ray.gateway.pipeline_models import RunRequest
+from memos_ray.gateway.chat.models import ChatQuery, Turn
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.pipelines.models import RunRequest
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 

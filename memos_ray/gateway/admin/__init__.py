@@ -1,0 +1,1 @@
+"""Tenants, principals, rules, keys."""

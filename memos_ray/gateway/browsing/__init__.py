@@ -1,0 +1,1 @@
+"""Topics, entities, relations, layers."""

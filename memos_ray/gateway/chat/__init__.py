@@ -1,0 +1,1 @@
+"""Conversations with memory, and OpenAI's forms of them."""

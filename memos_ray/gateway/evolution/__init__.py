@@ -1,0 +1,1 @@
+"""Feedback, and what use suggests."""

@@ -1,0 +1,1 @@
+"""Facts that a model reads out of memories."""

@@ -1,0 +1,1 @@
+"""Memories: stored, ingested, found, changed."""

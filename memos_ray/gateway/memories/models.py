@@ -1,0 +1,321 @@
+"""The public data model: what REST bodies, SDK calls and `--json` output are made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
+from memos_ray.core.cube.payload import Form
+from memos_ray.core.vault.operations import UpdateMode
+from memos_ray.gateway.fields import (
+    AttributeName,
+    AttributeValue,
+    Key,
+    MemoryId,
+    Model,
+    Moment,
+    Name,
+    NamespaceName,
+    Reason,
+    Subject,
+    Text,
+    Uri,
+    Version,
+    printable,
+)
+from memos_ray.gateway.memories.turn_models import EarlierTurns
+from memos_ray.gateway.problem_model import Problem
+
+
+class Span(Model):
+    """A half-open span of time: `start <= t < end`."""
+
+    start: Moment
+    end: Moment
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Span:
+        if self.end <= self.start:
+            raise ValueError("the span must end after it starts")
+        return self
+
+
+class Source(Model):
+    """Where a memory came from: an outside item, or another memory at a version."""
+
+    uri: Uri | None = None
+    item: Uri | None = None
+    memory_id: MemoryId | None = None
+    version: Version | None = None
+
+
+class AttachmentRef(Model):
+    """An image, sound or file that belongs to a memory, by content hash."""
+
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]*$", max_length=128)]
+    media_type: Name
+    size_bytes: Annotated[int, Field(ge=0, lt=2**62)] = 0
+    uri: Uri | None = None
+
+
+class NewMemory(Model):
+    """One memory to store.
+
+    `conversation`, `session` and `position` place it among its neighbours, whose words help to find
+    it; `event_time` is when it was said or happened. Who may see it follows from `visibility`, the
+    named scopes and the policy of the namespace. With `extract`, a model reads it for facts, behind
+    the answer; see `docs/extraction.md`.
+    """
+
+    text: Text
+    id: MemoryId | None = None
+    idempotency_key: Key | None = None
+    semantic_type: SemanticType = SemanticType.FACT
+    origin: Origin = Origin.USER_INPUT
+    tags: list[Name] = []
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")] | None = (
+        None
+    )
+    conversation: Name | None = None
+    session: Name | None = None
+    position: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    speaker: Name | None = None
+    role: Name | None = None
+    event_time: Moment | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    mentions: list[Span] = []
+    sources: list[Source] = []
+    attachments: list[AttachmentRef] = []
+    attributes: dict[AttributeName, AttributeValue] = {}
+    visibility: Visibility | None = None
+    readers: list[Subject] = []
+    writers: list[Subject] = []
+    sharers: list[Subject] = []
+    expires_at: Moment | None = None
+    half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    sensitivity: list[Name] = []
+    compliance: list[Name] = []
+    legal_hold: bool = False
+    reason: Reason | None = None
+    extract: bool = False
+
+    @model_validator(mode="after")
+    def _one_lifespan(self) -> NewMemory:
+        _check_lifespan(self.expires_at, self.half_life_s)
+        return self
+
+
+def _check_lifespan(expires_at: datetime | None, half_life_s: float | None) -> None:
+    if expires_at is not None and half_life_s is not None:
+        raise ValueError("give either expires_at or half_life_s")
+
+
+class MemoryChange(Model):
+    """An update: which fields change, and how (see `mode`)."""
+
+    mode: UpdateMode = UpdateMode.MERGE
+    text: Text | None = None
+    semantic_type: SemanticType | None = None
+    tags: list[Name] | None = None
+    attributes: dict[AttributeName, AttributeValue] | None = None
+    event_time: Moment | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    expires_at: Moment | None = None
+    half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] | None = None
+    expected_version: Version | None = None
+    idempotency_key: Key | None = None
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _one_lifespan(self) -> MemoryChange:
+        _check_lifespan(self.expires_at, self.half_life_s)
+        return self
+
+
+class Sharing(Model):
+    """A change of who may reach a memory: names added to its scopes, and names removed."""
+
+    visibility: Visibility | None = None
+    readers: list[Subject] = []
+    writers: list[Subject] = []
+    sharers: list[Subject] = []
+    remove: list[Subject] = []
+    expected_version: Version | None = None
+    idempotency_key: Key | None = None
+    reason: Reason | None = None
+
+
+class UsageStats(Model):
+    """How a memory has been used."""
+
+    access_count: int = 0
+    last_access_at: datetime | None = None
+    frequency: float = 0.0
+    cache_hits: int = 0
+    usefulness: float = 0.0
+    tasks: list[str] = []
+    agents: list[str] = []
+
+
+class Memory(Model):
+    """A stored memory at one version."""
+
+    id: str
+    provenance_id: str
+    namespace: str
+    form: Form
+    text: str
+    version: int
+    digest: str
+    state: State
+    frozen: bool
+    semantic_type: SemanticType
+    origin: Origin
+    tags: list[str]
+    language: str | None
+    conversation: str | None
+    session: str | None
+    position: int | None
+    speaker: str | None
+    role: str | None
+    created_at: datetime
+    updated_at: datetime
+    event_time: datetime | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    mentions: list[Span]
+    sources: list[Source]
+    attachments: list[AttachmentRef]
+    attributes: dict[str, AttributeValue]
+    owner: str
+    visibility: Visibility
+    readers: list[str]
+    writers: list[str]
+    sharers: list[str]
+    expires_at: datetime | None
+    half_life_s: float | None
+    priority: int
+    sensitivity: list[str]
+    compliance: list[str]
+    legal_hold: bool
+    simhash: str
+    usage: UsageStats
+
+
+class WriteResult(Model):
+    """The outcome of one write: `error` is set when, and only when, it failed.
+
+    `replayed` says that an earlier call with the same idempotency key had the effect.
+    """
+
+    id: str | None = None
+    version: int | None = None
+    replayed: bool = False
+    error: Problem | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the write is durable."""
+        return self.error is None
+
+
+class WriteReport(Model):
+    """The outcomes of a bulk write, in order, and a token that later reads may wait for."""
+
+    results: list[WriteResult]
+    token: str
+
+    @property
+    def failed(self) -> list[WriteResult]:
+        """The results that carry an error."""
+        return [result for result in self.results if result.error is not None]
+
+
+class SearchQuery(Model):
+    """A search.
+
+    `filter` is an expression such as `tags:work and event_time >= 2023-05-01`, or its JSON form
+    (see `docs/filters.md`). `parse` lets the reader take names, times and limits from the query.
+    `turns` are the messages before the query, oldest first: what the query leaves to them ("where
+    does she live?", "and in March?") is filled in (see `docs/reader.md`). `token` (from a write)
+    makes that write visible to this search; `wait_indexed` also waits until it is embedded.
+    `min_relevance` leaves out what is unlikely to matter (see `docs/retrieval.md`).
+    What has ceased to hold (`valid_to`) is left out unless `include_ended` is set; with `as_of`,
+    what had ceased to hold then. What has been put away is left out unless `include_archived` is
+    set. `route` looks in all namespaces that the caller may read, those first that are about what
+    is asked; it is for queries without `namespaces`.
+    """
+
+    query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(printable)] = ""
+    namespaces: Annotated[list[NamespaceName], Field(max_length=64)] | None = None
+    filter: str | dict[str, Any] | None = None
+    tags: list[Name] = []
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    cursor: str | None = None
+    as_of: Moment | None = None
+    explain: bool = False
+    parse: bool = True
+    token: str | None = None
+    wait_indexed: bool = False
+    min_relevance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    include_ended: bool = False
+    include_archived: bool = False
+    turns: EarlierTurns = []
+    route: bool = False
+
+
+class Signal(Model):
+    """One signal's share in a score; `contribution = weight * normalised`."""
+
+    signal: str
+    raw: float
+    normalised: float
+    weight: float
+    contribution: float
+    note: str = ""
+
+
+class SearchHit(Model):
+    """A memory that was found.
+
+    Scores order one answer and mean nothing across answers; `relevance` estimates how likely the
+    memory matters to the query, and is absent when the query gives nothing to go by.
+    """
+
+    memory: Memory
+    score: float
+    relevance: float | None = None
+    signals: list[Signal] = []
+
+
+class SearchResult(Model):
+    """The answer to a search.
+
+    `unembedded` counts memories so new that only their words could be matched; `partial` says that
+    memories may be missing, because the index of a large namespace has not caught up; `understood`
+    says what the reader took from the query, and why.
+    """
+
+    hits: list[SearchHit]
+    cursor: str | None = None
+    unembedded: int = 0
+    partial: bool = False
+    understood: dict[str, Any] = {}
+    request_id: str = ""
+
+
+class MemoryPage(Model):
+    """One page of a list, newest first; `cursor` fetches the next one."""
+
+    memories: list[Memory]
+    cursor: str | None = None

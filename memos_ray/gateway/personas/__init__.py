@@ -1,0 +1,1 @@
+"""Roles with memory streams of their own."""

@@ -1,0 +1,1 @@
+"""Logs, provenance and receipts."""
