@@ -15,9 +15,9 @@ from memos_ray.cluster.announcement import withdraw
 from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.cluster.control import start_control
 from memos_ray.cluster.folder import DataFolder, FolderLock
-from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.scratch import scratch_folder
+from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.cluster.sweeper import Sweeper
 from memos_ray.config import Settings
 from memos_ray.core.vault.ring import Ring

@@ -18,9 +18,9 @@ from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import CONTROL, Authority
 from memos_ray.cluster.clock import SystemClock
 from memos_ray.cluster.crew import Crew, start_actor
-from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.hosts import configure_process
 from memos_ray.cluster.keyring import Keyring
+from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 from memos_ray.core.access import keys
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import ray
 
-from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.hosts import PipelineHost, ShardHost
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.cluster.pipeline_handle import PIPELINES, PipelineHandle
+from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError, UnavailableError
 

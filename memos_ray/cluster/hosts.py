@@ -24,8 +24,8 @@ from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import OwnProcess, SystemClock
-from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.packing import Packed, pack, unpack
+from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 
 

@@ -7,8 +7,8 @@ from functools import cache
 from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import LifecycleHandle, PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import SystemClock
-from memos_ray.cluster.handles import ShardHandle
 from memos_ray.cluster.pipeline_handle import PipelineHandle
+from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
 from memos_ray.ports import BlobStorePort, EmbedderPort, ShardPort

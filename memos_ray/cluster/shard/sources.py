@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
+from memos_ray.cluster.shard.calls import Calls
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.reuse import Reuse, ReuseTask
 from memos_ray.core.sources import ShownFinding, Source
 from memos_ray.errors import MemosError
 
 
-class SourceCalls(ABC):
+class SourceCalls(Calls):
     """Implements `ports.SourcesPort` and `ports.ReusePort`; a handle is the rest."""
-
-    @abstractmethod
-    async def _call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
-        """Calls a method of the shard."""
 
     async def reuse(
         self, partition: int, context: CallContext, namespace: str, task: ReuseTask, limit: int

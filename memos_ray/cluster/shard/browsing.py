@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from memos_ray.cluster.shard.calls import Calls
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.organising.predicting import PredictedTag
 from memos_ray.core.organising.relations import Entity, Related
 from memos_ray.core.organising.topic_reports import TopicMatch, TopicMemories, TopicReport
 
 
-class BrowsingHandle(ABC):
-    """Implements `ports.browsing.BrowsingPort`."""
-
-    @abstractmethod
-    async def _call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
-        """Asks the shard."""
+class BrowsingCalls(Calls):
+    """Implements `ports.shard.browsing.BrowsingPort`."""
 
     async def topics(self, partition: int, context: CallContext, namespace: str) -> TopicReport:
         """Returns topics."""

@@ -1,0 +1,1 @@
+"""The typed handle of a vault shard: its port, carried by Ray."""

@@ -1,0 +1,1 @@
+"""The port of a vault shard, by what its callers want of it."""
