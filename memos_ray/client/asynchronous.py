@@ -24,8 +24,7 @@ from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
 from memos_ray.client.sources import AsyncSources
 from memos_ray.client.transport import Item
-from memos_ray.core.cube.metadata import Visibility
-from memos_ray.core.vault.operations import UpdateMode
+from memos_ray.client.writes import AsyncWrites
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.chat.models import ChatAnswer, ChatEvent, whole
@@ -33,14 +32,11 @@ from memos_ray.gateway.evolution.models import Feedback, FeedbackResult
 from memos_ray.gateway.memories.bodies import IngestReport
 from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, Progress
 from memos_ray.gateway.memories.models import (
-    MemoryChange,
     NewMemory,
-    Sharing,
     WriteReport,
     WriteResult,
 )
 from memos_ray.gateway.paging import decode_token, encode_token
-from memos_ray.gateway.problems import error_of_problem
 from memos_ray.gateway.records.receipt_models import ErasureReceipt
 
 Self = TypeVar("Self", bound="AsyncMemOS")
@@ -48,7 +44,7 @@ Self = TypeVar("Self", bound="AsyncMemOS")
 _ADD_BATCH = 1000
 
 
-class AsyncMemOS(AsyncReads):
+class AsyncMemOS(AsyncReads, AsyncWrites):
     """A client of the memory service; `MemOS` is the same without `await`.
 
     Opens one of three places (see `docs/sdk.md`): `data=` runs a cluster inside this process,
@@ -244,135 +240,6 @@ class AsyncMemOS(AsyncReads):
             raise InvalidInputError("which model?", field="model", known=known)
         return known[0]
 
-    async def update(
-        self,
-        id: str,
-        text: str | None = None,
-        *,
-        mode: UpdateMode | str = UpdateMode.MERGE,
-        namespace: str | None = None,
-        **fields: Any,
-    ) -> WriteResult:
-        """Makes a new version of a memory.
-
-        Args:
-            mode: `append`, `merge` or `overwrite`; see `UpdateMode`.
-            fields: other fields of `MemoryChange`, such as `tags` and `expected_version`.
-        """
-        check(id=id, namespace=namespace)
-        change = valid(MemoryChange, text=text, mode=mode, **fields)
-        return self._single(await self._transport.update(self._caller(), id, change, namespace))
-
-    async def delete(
-        self,
-        id: str,
-        *,
-        hard: bool = False,
-        namespace: str | None = None,
-        expected_version: int | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteResult:
-        """Deletes a memory: soft, so that `restore` undoes it, or hard, which erases it."""
-        check(
-            id=id,
-            namespace=namespace,
-            expected_version=expected_version,
-            reason=reason,
-            idempotency_key=idempotency_key,
-        )
-        return self._single(
-            await self._transport.delete(
-                self._caller(), id, namespace, hard, expected_version, reason, idempotency_key
-            )
-        )
-
-    async def restore(
-        self,
-        id: str,
-        *,
-        namespace: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteResult:
-        """Undoes a soft deletion."""
-        check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
-        return self._single(
-            await self._transport.restore(self._caller(), id, namespace, reason, idempotency_key)
-        )
-
-    async def rollback(
-        self,
-        id: str,
-        to: int,
-        *,
-        namespace: str | None = None,
-        expected_version: int | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteResult:
-        """Makes a new version with the content of an older one."""
-        check(
-            id=id,
-            to=to,
-            namespace=namespace,
-            expected_version=expected_version,
-            reason=reason,
-            idempotency_key=idempotency_key,
-        )
-        return self._single(
-            await self._transport.rollback(
-                self._caller(), id, to, namespace, expected_version, reason, idempotency_key
-            )
-        )
-
-    async def share(
-        self,
-        id: str,
-        *,
-        readers: Sequence[str] = (),
-        writers: Sequence[str] = (),
-        sharers: Sequence[str] = (),
-        remove: Sequence[str] = (),
-        visibility: Visibility | str | None = None,
-        namespace: str | None = None,
-        expected_version: int | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteResult:
-        """Changes who may reach a memory: names added to its scopes, and names removed."""
-        check(id=id, namespace=namespace)
-        sharing = valid(
-            Sharing,
-            visibility=visibility,
-            readers=[*readers],
-            writers=[*writers],
-            sharers=[*sharers],
-            remove=[*remove],
-            expected_version=expected_version,
-            reason=reason,
-            idempotency_key=idempotency_key,
-        )
-        return self._single(await self._transport.share(self._caller(), id, sharing, namespace))
-
-    async def freeze(
-        self, id: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> WriteResult:
-        """Forbids every change of a memory."""
-        check(id=id, namespace=namespace, reason=reason)
-        return self._single(
-            await self._transport.freeze(self._caller(), id, namespace, True, reason, None)
-        )
-
-    async def unfreeze(
-        self, id: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> WriteResult:
-        """Allows changes of a frozen memory again."""
-        check(id=id, namespace=namespace, reason=reason)
-        return self._single(
-            await self._transport.freeze(self._caller(), id, namespace, False, reason, None)
-        )
-
     async def ingest(
         self,
         content: Path | str | bytes | Iterable[bytes] | Sequence[Mapping[str, Any]],
@@ -410,17 +277,6 @@ class AsyncMemOS(AsyncReads):
             keep = self._transport.keep
             run = Ingestion(settled, write, keep=keep, progress=progress, batch=batch)
             return await run.run(items)
-
-    def _single(self, report: WriteReport) -> WriteResult:
-        result = report.results[0]
-        if result.error is not None:
-            raise error_of_problem(result.error)
-        self._note(decode_token(report.token))
-        return result
-
-    def _note(self, newest: Mapping[int, int]) -> None:
-        for partition, lsn in newest.items():
-            self._newest[partition] = max(self._newest.get(partition, 0), lsn)
 
 
 def _fields_of(

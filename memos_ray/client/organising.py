@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from memos_ray.client.arguments import check
 from memos_ray.client.loop_thread import LoopThread
-from memos_ray.client.transport import OrganisingApi
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
+
+
+class OrganisingApi(Protocol):
+    """The verbs of organising; every method raises the errors of `memos_ray.errors`."""
+
+    async def proposals(self, caller: Caller, namespace: str | None = None) -> OrganisingList:
+        """Lists what is proposed."""
+        ...
+
+    async def settle(
+        self, caller: Caller, proposal_id: str, namespace: str | None = None, *, accept: bool
+    ) -> OrganisingProposal:
+        """Accepts or refuses a proposal."""
+        ...
+
+    async def automate(
+        self, caller: Caller, namespace: str | None = None, *, automatic: bool
+    ) -> OrganisingList:
+        """Has what is sure done at once, or only proposed."""
+        ...
 
 
 class AsyncOrganise:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from memos_ray.client.adapters import ParameterApi
 from memos_ray.client.branches import BranchesApi
 from memos_ray.client.browsing import BrowsingApi
 from memos_ray.client.evolution import EvolutionApi
 from memos_ray.client.extraction import ExtractionApi
+from memos_ray.client.kv import ActivationApi
 from memos_ray.client.lifecycle import LifecycleApi
+from memos_ray.client.organising import OrganisingApi
 from memos_ray.client.past import PastApi
 from memos_ray.client.personas import PersonaApi
+from memos_ray.client.pipelines import PipelinesApi
 from memos_ray.client.receipts import ReceiptApi
 from memos_ray.client.reuse import ReuseApi
 from memos_ray.client.sources import SourcesApi
 from memos_ray.core.access.administration import AdminOperation
-from memos_ray.core.pipeline.definition import PipelineSpec
-from memos_ray.gateway.activation.models import Cache, CacheList, Conversion
 from memos_ray.gateway.admin.models import Change, Documents, Who
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
@@ -33,179 +35,9 @@ from memos_ray.gateway.memories.models import (
 )
 from memos_ray.gateway.memories.record_models import Diff, Health, History, LogFilter, LogPage
 from memos_ray.gateway.memories.understanding_models import Question, Understanding
-from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
-from memos_ray.gateway.parameter.models import (
-    AdapterFiles,
-    ExternaliseResult,
-    Externalising,
-    LessonList,
-    LessonReport,
-    Merging,
-    Teaching,
-)
-from memos_ray.gateway.parameter.proposal_models import Proposal, ProposalList
-from memos_ray.gateway.pipelines.models import (
-    PipelineOrder,
-    RunList,
-    RunReport,
-    RunRequest,
-    StoredPipelineInfo,
-    StoredPipelineList,
-)
 from memos_ray.gateway.records.provenance_models import Direction, Provenance
 
 Item = NewMemory | Mapping[str, Any]
-
-
-class ActivationApi(Protocol):
-    """The verbs of activation memory; every method raises the errors of `memos_ray.errors`."""
-
-    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
-        """Makes memories the beginning of a namespace's prompts."""
-        ...
-
-    async def caches(self, caller: Caller, namespace: str | None = None) -> CacheList:
-        """Lists the caches of a namespace."""
-        ...
-
-    async def cache(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
-        """Explains a cache."""
-        ...
-
-    async def pin(
-        self,
-        caller: Caller,
-        memory_id: str,
-        namespace: str | None = None,
-        *,
-        pinned: bool = True,
-    ) -> WriteReport:
-        """Has a cache stay, or no longer."""
-        ...
-
-    async def evict(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
-        """Lets go of a cache."""
-        ...
-
-
-class ParameterApi(Protocol):
-    """The verbs of parameter memory; every method raises the errors of `memos_ray.errors`."""
-
-    async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
-        """Begins a lesson."""
-        ...
-
-    async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
-        """Begins to combine adapters."""
-        ...
-
-    async def bring(
-        self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
-    ) -> LessonReport:
-        """Begins to check an adapter that was made elsewhere."""
-        ...
-
-    async def files(
-        self, caller: Caller, adapter_id: str, namespace: str | None = None
-    ) -> AdapterFiles:
-        """Returns an adapter's files."""
-        ...
-
-    async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
-        """Lists lessons and adapters."""
-        ...
-
-    async def lesson(
-        self, caller: Caller, lesson_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Shows a lesson."""
-        ...
-
-    async def cancel(
-        self, caller: Caller, lesson_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Ends a lesson."""
-        ...
-
-    async def proposals(self, caller: Caller, namespace: str | None = None) -> ProposalList:
-        """Lists what models should learn."""
-        ...
-
-    async def accept(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Begins the lesson that is proposed."""
-        ...
-
-    async def refuse(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None
-    ) -> Proposal:
-        """Has a proposal go."""
-        ...
-
-    async def externalise(
-        self,
-        caller: Caller,
-        adapter_id: str,
-        how: Externalising,
-        namespace: str | None = None,
-    ) -> ExternaliseResult:
-        """Makes plaintext memories from an adapter."""
-        ...
-
-
-class PipelinesApi(Protocol):
-    """The verbs of pipelines; every method raises the errors of `memos_ray.errors`."""
-
-    async def validate(self, caller: Caller, definition: PipelineSpec) -> PipelineOrder:
-        """Checks a pipeline."""
-        ...
-
-    async def run(self, caller: Caller, wanted: RunRequest) -> RunReport:
-        """Begins a run."""
-        ...
-
-    async def status(self, caller: Caller, run_id: str) -> RunReport:
-        """Shows a run."""
-        ...
-
-    async def runs(self, caller: Caller) -> RunList:
-        """Lists runs."""
-        ...
-
-    async def cancel(self, caller: Caller, run_id: str) -> RunReport:
-        """Ends a run."""
-        ...
-
-    async def keep(
-        self, caller: Caller, name: str, definition: PipelineSpec, namespace: str | None = None
-    ) -> StoredPipelineInfo:
-        """Stores a new version of a named pipeline."""
-        ...
-
-    async def templates(self, caller: Caller, namespace: str | None = None) -> StoredPipelineList:
-        """Lists the pipelines of a namespace."""
-        ...
-
-
-class OrganisingApi(Protocol):
-    """The verbs of organising; every method raises the errors of `memos_ray.errors`."""
-
-    async def proposals(self, caller: Caller, namespace: str | None = None) -> OrganisingList:
-        """Lists what is proposed."""
-        ...
-
-    async def settle(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None, *, accept: bool
-    ) -> OrganisingProposal:
-        """Accepts or refuses a proposal."""
-        ...
-
-    async def automate(
-        self, caller: Caller, namespace: str | None = None, *, automatic: bool
-    ) -> OrganisingList:
-        """Has what is sure done at once, or only proposed."""
-        ...
 
 
 class Transport(Protocol):
