@@ -10,11 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from memos_ray.gateway.branch_models import MergeWish, NewBranch
-from memos_ray.gateway.chat_models import ChatQuery, Turn
-from memos_ray.gateway.evolution_models import Feedback
-from memos_ray.gateway.models import MemoryChange, NewMemory, SearchQuery, Sharing
-from memos_ray.gateway.record_models import LogFilter
 
 from memos_ray.actors.vault.offspring import Offspring
 from memos_ray.adapters.archived_contents import ArchivedContents
@@ -30,7 +25,12 @@ from memos_ray.core.evolution import EvolutionMode, EvolvedState, Verdict
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.core.vault.receipts import Derived, Receipt
 from memos_ray.errors import InvalidInputError, NotFoundError, UnavailableError
+from memos_ray.gateway.branches.models import MergeWish, NewBranch
 from memos_ray.gateway.callers import Caller
+from memos_ray.gateway.chat.models import ChatQuery, Turn
+from memos_ray.gateway.evolution.models import Feedback
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
+from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.ports import Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
@@ -102,6 +102,21 @@ async def test_APP_4_LIFE_3_what_a_role_does_in_a_branch_is_in_no_other_roles_lo
     await memos.doorway.branches.memories(as_doctor, "trial")
     other = await memos.doorway.logs.log(ann, wanted=reads, limit=100)
     assert not any(made in one.model_dump_json() for one in other.entries)
+
+
+async def test_APP_4_LIFE_3_a_branch_of_a_stream_remembers_as_the_persona_does(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    branches, ann = memos.doorway.branches, await memos.caller("user:ann")
+    template = PersonaTemplate(name="doctor", tags=["clinic"], half_life_s=86_400)
+    await memos.doorway.personas.put(memos.administrator, "doctor", template, "user:ann")
+    as_doctor = replace(ann, role="doctor")
+    await branched(memos, clock, as_doctor)
+    await branches.add(as_doctor, "trial", NewMemory(text="Mr Moss is ill"))
+    (memory,) = (await branches.memories(as_doctor, "trial")).memories
+    assert (memory.tags, memory.half_life_s) == (["clinic"], 86_400)
+    with pytest.raises(InvalidInputError, match="read by a model"):
+        await branches.add(as_doctor, "trial", NewMemory(text="Read me", extract=True))
 
 
 async def test_LIFE_3_what_is_held_keeps_no_branch_from_ending(
