@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -148,6 +148,17 @@ class ExtractionBook:
             await self._forget(partition, held.epoch, job)
             held.jobs.pop((job.tenant, job.id), None)
             self._unqueue((partition, job.tenant, job.id))
+
+    async def erased(self, partition: int, keys: Set[CubeKey]) -> None:
+        """Takes memories that are gone out of parked jobs, which nothing else would end."""
+        held = self._of(partition)
+        for job in [one for one in held.jobs.values() if one.parked is not None]:
+            left = tuple(id for id in job.ids if CubeKey(job.tenant, id) not in keys)
+            if left and left != job.ids:
+                await self.put(partition, replace(job, ids=left))
+            elif not left:
+                await self._forget(partition, held.epoch, job)
+                held.jobs.pop((job.tenant, job.id), None)
 
     async def put(self, partition: int, job: Job) -> None:
         """Writes a job down."""

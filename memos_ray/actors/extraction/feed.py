@@ -117,6 +117,9 @@ class ExtractConsumer:
         await self._plan([event for event in done if EXTRACT in event.detail], events[0].lsn)
         if not self._book.extracted(self._partition):
             return
+        gone = {_key(event) for event in done if event.operation == ERASE}
+        if gone:
+            await self._book.erased(self._partition, gone)
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
             erased = [e.lsn for e in done if e.operation == ERASE and _key(e) == key]
             await self._follow(key, max(erased, default=0))

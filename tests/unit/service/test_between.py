@@ -223,6 +223,21 @@ async def test_EVO_1_APP_4_a_stream_evolves_by_itself(memos: InProcess) -> None:
     assert (await memos.service.get(as_doctor, ids[0])).state is State.ARCHIVED
 
 
+async def test_OPER_4_APP_4_a_stream_is_organised_by_itself(memos: InProcess) -> None:
+    _, as_doctor = await doctor(memos)
+    await memos.doorway.organising.automate(as_doctor, automatic=True)
+    ids = [
+        await add(memos, as_doctor, "The patient Mr Moss is allergic to penicillin.")
+        for _ in range(2)
+    ]
+
+    async def merged() -> bool:
+        states = [(await memos.service.get(as_doctor, id)).state for id in ids]
+        return State.MERGED in states
+
+    await until(merged)
+
+
 async def test_EVO_1_APP_4_what_was_made_in_a_stream_follows_its_sources(memos: InProcess) -> None:
     _, as_doctor = await doctor(memos)
     evolution = memos.doorway.evolution

@@ -475,6 +475,24 @@ async def test_READ_3_a_poisonous_job_is_parked_and_tried_again(
     assert (await bench.status()).parked == 0
 
 
+async def test_READ_3_GOV_9_parked_jobs_go_with_their_memories(bench: Bench) -> None:
+    bench.endpoint.script = [answer("I would rather not.")]
+    first, second = await bench.ingest(DIALOGUE[:2])
+    (job,) = (await bench.settled()).jobs
+    assert set(job.memory_ids) == {first, second}
+
+    async def held() -> list[list[str]]:
+        return [one.memory_ids for one in (await bench.status()).jobs]
+
+    for erased, left in ((first, [[second]]), (second, [])):
+        await bench.memos.service.delete(bench.admin, erased, hard=True)
+        async with asyncio.timeout(30):
+            while await held() != left:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    rows = [row for part in (0, 1) for row in bench.memos.store.derivations(part, "extraction_job")]
+    assert rows == []
+
+
 @pytest.mark.parametrize("status", [500, 503])
 async def test_READ_3_a_model_that_fails_for_a_while_is_asked_again(
     bench: Bench, status: int
