@@ -32,7 +32,7 @@ from memos_ray.core.lifecycle.past import Differing, PastPage, there_at
 from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.branching import key_of_merge, merging, written
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Write, Written
+from memos_ray.core.vault.operations import Create, Delete, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     AlreadyExistsError,
@@ -167,7 +167,10 @@ class BranchDoors(PastDoors, ABC):
         async with self._branching[tenant, _space(namespace, name)]:
             _, branch = await self._branch(partition, context, namespace, name)
             wanted = [replace(one, write=written(branch, one.write)) for one in submissions]
-            outcomes = await self._submit(partition, wanted)
+            closed = await self._closed(partition, namespace, submissions)
+            admitted = [one for one, error in zip(wanted, closed, strict=True) if error is None]
+            done = iter(await self._submit(partition, admitted) if admitted else [])
+        outcomes = [next(done) if error is None else error for error in closed]
         return [
             replace(one, cube_id=base_of(one.cube_id)) if isinstance(one, Written) else one
             for one in outcomes
@@ -240,6 +243,31 @@ class BranchDoors(PastDoors, ABC):
             if branch.name == name:
                 return owned, branch
         raise NotFoundError("there is no such branch", name=name)
+
+    async def _closed(
+        self, partition: int, namespace: str, submissions: Sequence[Submission]
+    ) -> list[MemosError | None]:
+        """Returns for each write why it may not be made today to what the branch has taken over."""
+        found: list[MemosError | None] = []
+        now = self._parts.clock.now()
+        for one in submissions:
+            operation = one.write.operation
+            key = CubeKey(one.context.principal.tenant, operation.cube_id)
+            action = Action.DELETE if isinstance(operation, Delete) else Action.UPDATE
+            heads = {}
+            if not isinstance(operation, Create):
+                heads = await self._ask(self._parts.store.heads, partition, [key])
+            policy = await self._guard.ensure_for(one.context)
+            try:
+                for head in heads.values():
+                    facets = facets_of(head)
+                    # Whether it is over is for the branch's own version to say.
+                    facets.pop("expires_at", None)
+                    policy.require(one.context, action, facets, namespace, now)
+                found.append(None)
+            except (NotFoundError, PermissionDeniedError) as error:
+                found.append(error)
+        return found
 
     async def _all(self, partition: int, context: CallContext, branch: Branch) -> list[MemCube]:
         """Returns the memories that a branch holds."""

@@ -24,7 +24,12 @@ from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.core.evolution import EvolutionMode, EvolvedState, Verdict
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.core.vault.receipts import Derived, Receipt
-from memos_ray.errors import InvalidInputError, NotFoundError, UnavailableError
+from memos_ray.errors import (
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from memos_ray.gateway.branches.models import MergeWish, NewBranch
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat.models import ChatQuery, Turn
@@ -169,6 +174,23 @@ async def test_GOV_1_LIFE_3_what_is_closed_is_closed_in_branches(
     with pytest.raises(NotFoundError):
         await branches.get(bob, "trial", shared, TEAM)
     assert (await branches.get(admin, "trial", shared, TEAM)).text == "the salary list, new"
+
+
+async def test_GOV_1_LIFE_3_who_may_write_no_more_may_not_in_branches(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    admin, branches = memos.administrator, memos.doorway.branches
+    bob = await team(memos)
+    shared = await add(memos, admin, "a plan", TEAM, visibility="shared", writers=["user:bob"])
+    await branched(memos, clock, admin, TEAM)
+    await branches.update(bob, "trial", shared, MemoryChange(text="bob's plan"), TEAM)
+    await memos.service.share(admin, shared, Sharing(remove=["user:bob"]), TEAM)
+    with pytest.raises(PermissionDeniedError):
+        await branches.update(bob, "trial", shared, MemoryChange(text="bob's again"), TEAM)
+    with pytest.raises(PermissionDeniedError):
+        await branches.delete(bob, "trial", shared, TEAM)
+    assert (await branches.get(admin, "trial", shared, TEAM)).text == "bob's plan"
+    await branches.update(admin, "trial", shared, MemoryChange(text="our plan"), TEAM)
 
 
 async def test_API_2_LIFE_3_lineage_knows_no_branch(memos: InProcess, clock: ManualClock) -> None:
