@@ -191,7 +191,8 @@ class Promoter:
             if cube_id in members or heat.now(now) >= rules.enter
         ]
         cubes = await self._blocks.holding(place, ids)
-        at_home = place.namespace == answered.context.principal.id
+        caller = answered.context
+        at_home = place.namespace in (caller.principal.id, caller.home)
         candidates = [
             Candidate(
                 cube.id,

@@ -8,16 +8,18 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from memos_ray.actors.evolution.book import EvolutionBook
 from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions
+from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.residency import Place
 from memos_ray.actors.vault.usage import UsageLedger
-from memos_ray.core.access.context import Action, CallContext, Principal
+from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.policy import no_namespace
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of, to_micros
@@ -51,9 +53,11 @@ from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
+    FencedError,
     IllegalStateError,
     MemosError,
     NotFoundError,
+    NotOwnerError,
     PermissionDeniedError,
 )
 from memos_ray.ports import ClockPort, RecordStorePort
@@ -73,7 +77,8 @@ class Evolution:
     """What a shard knows of the use of memories, and does about it.
 
     Whoever accepts a proposal owns all of its memories, and what is made is owned by the same: no
-    access changes. What is done at once is done with the rights of who has set that, without roles.
+    access changes. What is done at once is done with the rights of who has set that (see
+    `TenantPolicy.acting`).
 
     Bounded: a look reads at most some ten thousand memories of a namespace, page by page, and
     leaves at most some hundred proposals open.
@@ -270,12 +275,16 @@ class Evolution:
         task.add_done_callback(self._forgetting.discard)
 
     async def _forget(self, partition: int, keys: Sequence[CubeKey]) -> None:
+        async def forget() -> None:
+            # Where another owner has the partition, it finds them without their memories.
+            with suppress(NotOwnerError, FencedError):
+                await self.opinions.forget(partition, keys)
+                await self.book.forget(partition, keys)
+
         try:
-            await self.opinions.forget(partition, keys)
-            await self.book.forget(partition, keys)
+            await patiently(forget, "what is said of erased memories")
         except MemosError as error:
-            # The next owner finds them without their memories.
-            _log.warning("opinions of what is erased are left: %s", error.code)
+            _log.error("what is said of erased memories is left: %s", error.code)
 
     async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
         key = CubeKey(place.tenant, cube_id)
@@ -331,8 +340,10 @@ class Evolution:
         return len(fresh)
 
     async def _at_once(self, place: Place, principal: str, proposal: Evolved) -> None:
-        context = CallContext(Principal(place.tenant, principal), application="evolution").aside()
         try:
+            policy = await self._guard.ensure(place.tenant)
+            acting = policy.acting(principal, place.namespace)
+            context = replace(acting, application="evolution").aside()
             await self.settle(place, context, proposal.id, Verdict.ACCEPT)
         except MemosError as error:
             # It stays a proposal, for somebody who may.

@@ -85,6 +85,10 @@ class Opinions:
         row = _row(key, namespace, principal, opinion, note)
         await self._run(self._store.save_derivation, partition, self._epoch(partition), row)
         held[principal] = opinion
+        if not await self._run(self._store.heads, partition, [key]):
+            # Erased meanwhile: what removes its rows may have looked before this one was there.
+            self._held[partition].setdefault(key, {})[principal] = opinion
+            await self._forget(partition, [key])
         return opinion.value - (before.value if before else 0.0)
 
     def worth(self, partition: int, key: CubeKey) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from memos_ray.actors.evolution.book import PROPOSAL
 from memos_ray.core.extraction import Done, Job, Spent, Totals, spend
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError
@@ -33,6 +34,7 @@ class _Held:
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
     automatic: set[tuple[str, str]] = field(default_factory=set)
+    derived: bool = False
     loaded: bool = False
 
 
@@ -92,6 +94,8 @@ class ExtractionBook:
                 held.spent[row.tenant] = Spent.from_bytes(row.body)
             modes = await self._run(self._store.derivations, partition, MODE)
             held.automatic = {(row.tenant, row.namespace) for row in modes}
+            # Evolution has made something, or has begun to, where it has proposed something.
+            held.derived |= bool(await self._run(self._store.derivations, partition, PROPOSAL))
             held.loaded = True
 
     @property
@@ -108,9 +112,13 @@ class ExtractionBook:
         return self._of(partition).epoch
 
     def extracted(self, partition: int) -> bool:
-        """Tells whether anything may have been extracted in a partition, ever."""
+        """Tells whether anything may have been made of memories in a partition, ever."""
         held = self._of(partition)
-        return not held.loaded or bool(held.jobs or held.totals)
+        return not held.loaded or held.derived or bool(held.jobs or held.totals)
+
+    def note_derived(self, partition: int) -> None:
+        """Notes that something was made of memories in a partition."""
+        self._of(partition).derived = True
 
     def job(self, key: Key) -> Job | None:
         """Returns a job, if there is one."""
@@ -140,6 +148,17 @@ class ExtractionBook:
             await self._forget(partition, held.epoch, job)
             held.jobs.pop((job.tenant, job.id), None)
             self._unqueue((partition, job.tenant, job.id))
+
+    async def erased(self, partition: int, keys: Set[CubeKey]) -> None:
+        """Takes memories that are gone out of parked jobs, which nothing else would end."""
+        held = self._of(partition)
+        for job in [one for one in held.jobs.values() if one.parked is not None]:
+            left = tuple(id for id in job.ids if CubeKey(job.tenant, id) not in keys)
+            if left and left != job.ids:
+                await self.put(partition, replace(job, ids=left))
+            elif not left:
+                await self._forget(partition, held.epoch, job)
+                held.jobs.pop((job.tenant, job.id), None)
 
     async def put(self, partition: int, job: Job) -> None:
         """Writes a job down."""

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 from memos_ray.actors.extraction.book import ExtractionBook
@@ -52,6 +53,7 @@ _FOLLOWED = frozenset(
                 Change.DELETE,
                 Change.RESTORE,
                 Change.EXPIRE,
+                Change.UNFREEZE,
             )
         ),
     )
@@ -67,8 +69,8 @@ def concerns(commit: Commit, extracted: bool) -> bool:
     """Tells whether a commit has anything that `ExtractConsumer` acts on.
 
     Args:
-        extracted: whether anything was extracted in the partition, ever. Receipts wait for erasures
-            in any case.
+        extracted: whether anything was made of memories in the partition, ever, by extraction or
+            by evolution. Receipts wait for erasures in any case.
     """
     followed = _FOLLOWED if extracted else (ERASE,)
     return any(event.operation in followed or EXTRACT in event.detail for event in commit.events)
@@ -115,9 +117,15 @@ class ExtractConsumer:
         await self._plan([event for event in done if EXTRACT in event.detail], events[0].lsn)
         if not self._book.extracted(self._partition):
             return
+        gone = {_key(event) for event in done if event.operation == ERASE}
+        if gone:
+            await self._book.erased(self._partition, gone)
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
             erased = [e.lsn for e in done if e.operation == ERASE and _key(e) == key]
             await self._follow(key, max(erased, default=0))
+        for event in done:
+            if event.operation == Change.UNFREEZE.value:
+                await self._thawed(_key(event))
 
     async def outdated(self) -> bool:
         """Jobs rest with the memories; they do not get lost apart. Those at rest are read here."""
@@ -164,6 +172,17 @@ class ExtractConsumer:
                 return
             after = told[-1].lsn
 
+    async def _thawed(self, key: CubeKey) -> None:
+        """Has a memory follow what it was made of, which it could not while it was frozen."""
+        heads = await self._run(self._store.heads, self._partition, [key])
+        for source in ids_of(heads[key]) if key in heads else ():
+            query = EventQuery(tenant=key.tenant, cube_id=source, operation=DERIVE)
+            told = await self._run(self._store.events, self._partition, 0, _MADE_MOST, query)
+            # What only names a source was not made of it.
+            if any(event.detail[DERIVED] == key.id for event in told):
+                await self._derived(key, set())
+                return
+
     async def _derived(self, key: CubeKey, gone: set[str]) -> None:
         for _ in range(_TRIES):
             heads = await self._run(self._store.heads, self._partition, [key])
@@ -195,11 +214,12 @@ class ExtractConsumer:
         What only marks or narrows is a change with the owner's rights; where these do not suffice,
         what would stay too open is deleted.
         """
-        by = EXTRACTION if isinstance(operation, Age) else derived.governance.owner
-        context = CallContext(Principal(derived.tenant, by), application="extraction").aside()
+        context = CallContext(Principal(derived.tenant, EXTRACTION))
         if not isinstance(operation, Age):
             # Nobody's call may have brought it yet.
-            await self._guard.ensure_for(context)
+            policy = await self._guard.ensure(derived.tenant)
+            context = policy.acting(derived.governance.owner, derived.namespace)
+        context = replace(context, application="extraction").aside()
         write = Write(derived.namespace, operation, reason=Cause.LINEAGE.value)
         (outcome,) = await self._submit([Submission(context, write)])
         if isinstance(outcome, Written):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -32,7 +32,7 @@ from memos_ray.core.lifecycle.past import Differing, PastPage, there_at
 from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.branching import key_of_merge, merging, written
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Write, Written
+from memos_ray.core.vault.operations import Create, Delete, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     AlreadyExistsError,
@@ -104,9 +104,11 @@ class BranchDoors(PastDoors, ABC):
     ) -> BranchView:
         """Says how a branch covers its namespace; see `ShardPort`."""
         _, branch = await self._branch(partition, context, namespace, name)
+        visible = await self._admitted(context, Action.READ, namespace)
         cubes, there = await self._own(partition, context, branch)
         covered, orphans = covers(cubes, there)
-        return BranchView(branch, tuple(sorted(covered)), tuple(sorted(orphans)))
+        hidden = {cube.id for cube in cubes if not _seen(visible, cube, there)}
+        return BranchView(branch, tuple(sorted(covered)), tuple(sorted(orphans | hidden)))
 
     async def branch_get(
         self, partition: int, context: CallContext, namespace: str, name: str, cube_id: str
@@ -122,7 +124,8 @@ class BranchDoors(PastDoors, ABC):
                 raise no_memory()
             return await self.past_get(partition, context, cube_id, branch.at)
         policy, now = await self._guard.ensure_for(context), self._parts.clock.now()
-        policy.require(context, Action.READ, facets_of(cube), cube.namespace, now)
+        for one in (cube, heads[base]) if taken_over(cube) else (cube,):
+            policy.require(context, Action.READ, facets_of(one), one.namespace, now)
         if state_at(cube, now) in GONE:
             raise no_memory()
         self._usage.read(partition, context, "get", cube.namespace, [cube], now)
@@ -164,7 +167,10 @@ class BranchDoors(PastDoors, ABC):
         async with self._branching[tenant, _space(namespace, name)]:
             _, branch = await self._branch(partition, context, namespace, name)
             wanted = [replace(one, write=written(branch, one.write)) for one in submissions]
-            outcomes = await self._submit(partition, wanted)
+            closed = await self._closed(partition, namespace, submissions)
+            admitted = [one for one, error in zip(wanted, closed, strict=True) if error is None]
+            done = iter(await self._submit(partition, admitted) if admitted else [])
+        outcomes = [next(done) if error is None else error for error in closed]
         return [
             replace(one, cube_id=base_of(one.cube_id)) if isinstance(one, Written) else one
             for one in outcomes
@@ -238,6 +244,31 @@ class BranchDoors(PastDoors, ABC):
                 return owned, branch
         raise NotFoundError("there is no such branch", name=name)
 
+    async def _closed(
+        self, partition: int, namespace: str, submissions: Sequence[Submission]
+    ) -> list[MemosError | None]:
+        """Returns for each write why it may not be made today to what the branch has taken over."""
+        found: list[MemosError | None] = []
+        now = self._parts.clock.now()
+        for one in submissions:
+            operation = one.write.operation
+            key = CubeKey(one.context.principal.tenant, operation.cube_id)
+            action = Action.DELETE if isinstance(operation, Delete) else Action.UPDATE
+            heads = {}
+            if not isinstance(operation, Create):
+                heads = await self._ask(self._parts.store.heads, partition, [key])
+            policy = await self._guard.ensure_for(one.context)
+            try:
+                for head in heads.values():
+                    facets = facets_of(head)
+                    # Whether it is over is for the branch's own version to say.
+                    facets.pop("expires_at", None)
+                    policy.require(one.context, action, facets, namespace, now)
+                found.append(None)
+            except (NotFoundError, PermissionDeniedError) as error:
+                found.append(error)
+        return found
+
     async def _all(self, partition: int, context: CallContext, branch: Branch) -> list[MemCube]:
         """Returns the memories that a branch holds."""
         cubes: list[MemCube] = await self._ask(
@@ -264,8 +295,9 @@ class BranchDoors(PastDoors, ABC):
         cubes = await self._all(partition, context, branch)
         keys = [CubeKey(cube.tenant, base_of(cube.id)) for cube in cubes if taken_over(cube)]
         heads = await self._ask(self._parts.store.heads, partition, keys) if keys else {}
-        seen = [cube for cube in cubes if visible is None or evaluate(visible, facets_of(cube))]
-        return seen, {key.id: head for key, head in heads.items()}
+        there = {key.id: head for key, head in heads.items()}
+        seen = [cube for cube in cubes if visible is None or _seen(visible, cube, there)]
+        return seen, there
 
     async def _then(
         self, partition: int, context: CallContext, branch: Branch, cubes: Sequence[MemCube]
@@ -294,6 +326,12 @@ class BranchDoors(PastDoors, ABC):
 
 def _space(namespace: str, name: str) -> str:
     return f"{namespace}{BRANCH_MARK}{name}"
+
+
+def _seen(visible: Predicate, cube: MemCube, there: Mapping[str, MemCube]) -> bool:
+    """Tells whether a memory of a branch may be seen, by its rules and those of its origin."""
+    origin = there.get(base_of(cube.id)) if taken_over(cube) else None
+    return all(evaluate(visible, facets_of(one)) for one in (cube, origin) if one is not None)
 
 
 def _readable(visible: Predicate, cube: MemCube) -> bool:

@@ -19,7 +19,7 @@ from memos_ray.actors.turns import FairGate
 from memos_ray.actors.vault.embedding import touched_keys
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.residency import Place, Residency
-from memos_ray.core.access.context import Action, CallContext, Principal
+from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.payload import Plaintext
@@ -69,7 +69,7 @@ class Organiser:
     have the words of the same statement; a namespace beyond the memory budget is left alone.
 
     Whoever accepts a proposal changes the memories with the own rights. What is done at once is
-    done with the rights of who asked for it, without roles: those may have been taken away.
+    done with the rights of who asked for it (see `TenantPolicy.acting`).
 
     Concurrency: runs on the actor's event loop.
     """
@@ -244,8 +244,10 @@ class Organiser:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
-        context = CallContext(Principal(place.tenant, principal), application=_ITSELF).aside()
         try:
+            policy = await self._guard.ensure(place.tenant)
+            acting = policy.acting(principal, place.namespace)
+            context = replace(acting, application=_ITSELF).aside()
             await self.settle(place, context, proposal.id, accept=True)
         except MemosError as error:
             # It stays a proposal, for somebody who may.

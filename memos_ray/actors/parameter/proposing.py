@@ -221,7 +221,8 @@ class Proposing:
 
     def _free(self, head: MemCube, place: Place, answered: AnsweredPrompt, rules: Learning) -> bool:
         """Tells whether a memory may be taught without anybody's asking for it."""
-        at_home = place.namespace == answered.context.principal.id
+        caller = answered.context
+        at_home = place.namespace in (caller.principal.id, caller.home)
         return (
             head.namespace == place.namespace
             and (at_home or head.governance.visibility is not Visibility.PRIVATE)

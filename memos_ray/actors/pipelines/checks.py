@@ -58,7 +58,7 @@ def _denied(step: Step, context: CallContext, policy: TenantPolicy, now: datetim
             action = Action.CREATE
         case _:
             return
-    place = namespace or context.principal.id
+    place = namespace or context.home
     # Being named in single memories there is no admission.
     if namespace is not None and place not in policy.visible_namespaces(context, now):
         yield f"there is no namespace {place} for you"

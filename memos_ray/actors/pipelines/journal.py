@@ -160,7 +160,7 @@ class PipelineJournal:
             lsn=0,
             at=self.clock.now(),
             tenant=context.principal.tenant,
-            namespace=context.principal.id,
+            namespace=context.home,
             principal=context.principal.id,
             operation=OPERATION,
             outcome=Outcome.FAILED if failed else Outcome.DONE,

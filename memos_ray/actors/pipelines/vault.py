@@ -48,8 +48,7 @@ class PipelineVault:
             NotFoundError: the credential is revoked or has expired, the principal is disabled.
         """
         policy = await self.guard.ensure_for(context)
-        home = context.principal.id
-        policy.require_namespace(context, Action.READ, home, self.clock.now())
+        policy.require_namespace(context, Action.READ, context.home, self.clock.now())
 
     async def partition(self, context: CallContext, namespace: str) -> int:
         """Returns the partition of a namespace."""

@@ -11,6 +11,7 @@ from typing import Any
 from memos_ray.actors.vault.residency import Place
 from memos_ray.core.organising import Proposed
 from memos_ray.core.sources import Finding, Source
+from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import PayloadTooLargeError
 from memos_ray.ports import Derivation, RecordStorePort
 
@@ -117,6 +118,14 @@ class SourceBook:
         )
         for id in ids:
             held.findings.pop((place.tenant, id), None)
+
+    async def forget_about(self, partition: int, epoch: int, keys: Iterable[CubeKey]) -> None:
+        """Removes the findings of a partition that are about memories, whatever their namespace."""
+        gone = set(keys)
+        held = await self._rows(partition, epoch)
+        for one in list(held.findings.values()):
+            if gone & {CubeKey(one.tenant, one.held), CubeKey(one.tenant, one.replacing)}:
+                await self.forget(Place(partition, one.tenant, one.namespace), epoch, [one])
 
     async def _save(self, place: Place, epoch: int, kind: str, name: str, body: bytes) -> None:
         row = Derivation(place.tenant, kind, name, place.namespace, "", 0, body)

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from memos_ray.actors.activation.promoting import Writing
+from memos_ray.actors.errands import Errands
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.sources.book import SourceBook
 from memos_ray.actors.sources.comparing import SourceComparing, in_force
@@ -28,6 +29,7 @@ from memos_ray.core.sources import (
     closed_by,
     write_of,
 )
+from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     ConflictError,
@@ -74,6 +76,18 @@ class SourceDesk:
         self._clock = clock
         self._write = write
         self.counters: Counter[str] = Counter()
+        self._errands = Errands("findings about erased memories")
+
+    def erased(self, partition: int, epoch: int, keys: Sequence[CubeKey]) -> None:
+        """Removes findings about memories that are gone, behind their erasure.
+
+        What is cut off is done when they would be shown.
+        """
+        self._errands.leave(self._book.forget_about(partition, epoch, keys))
+
+    async def close(self) -> None:
+        """Returns when what was to be removed is."""
+        await self._errands.settle()
 
     async def put(self, place: Place, epoch: int, context: CallContext, source: Source) -> Source:
         """Keeps an edition, or its sections; once it has those it stays as it is.

@@ -17,6 +17,7 @@ from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
 from memos_ray.actors.lifecycle.branch_feed import BranchConsumer
 from memos_ray.actors.organising.organising import OrganiseConsumer, Organiser
 from memos_ray.actors.parameter.parameter import ParameterMemory
+from memos_ray.actors.sources.sources import SourceDesk
 from memos_ray.actors.vault.bodies import BodyCache
 from memos_ray.actors.vault.embedding import EmbedConsumer
 from memos_ray.actors.vault.indexing import IndexConsumer
@@ -62,6 +63,7 @@ class OwnedPartition:
         receipts: Receipts,
         organiser: Organiser,
         evolution: Evolution,
+        sources: SourceDesk,
         extraction: Extraction,
         settings: VaultSettings,
         retrieval: RetrievalSettings,
@@ -82,6 +84,7 @@ class OwnedPartition:
         self._receipts = receipts
         self._organiser = organiser
         self._evolution = evolution
+        self._sources = sources
         self._extraction = extraction
         self._last_lsn = lambda: store.last_lsn(number)
         self._executor = executor
@@ -278,6 +281,7 @@ class OwnedPartition:
         self._receipts.note(commit)
         if commit.erased:
             self._evolution.erased(commit.partition, commit.erased)
+            self._sources.erased(commit.partition, self.epoch, commit.erased)
         self._bodies.apply(commit)
         self._activation.apply(commit)
         self._parameter.apply(commit)

@@ -19,6 +19,7 @@ from memos_ray.actors.parameter import adapter_rows, lesson_rows
 from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
+from memos_ray.actors.vault.offspring import Offspring
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.cube.facets import from_micros, to_micros
@@ -62,8 +63,9 @@ class Receipts:
 
     What is left is looked up, not assumed: rows go after the files that they name, and after the
     replicas have confirmed, so that whatever has no row is gone. What has one and was made of the
-    memory is on its receipt, known to this shard at the erasure or not. The log is the truth:
-    for an erasure whose receipt a crash has prevented, one is made from its entry there when
+    memory is on its receipt, known to this shard at the erasure or not. Memories that were made of
+    it, and versions in branches, have receipts of their own, which it waits for. The log is the
+    truth: for an erasure whose receipt a crash has prevented, one is made from its entry there when
     somebody asks.
 
     Concurrency: methods run on the actor's event loop; rows are read and written on `executor`.
@@ -94,6 +96,7 @@ class Receipts:
         self._pending: dict[int, dict[CubeKey, Receipt]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._saving: set[asyncio.Task[None]] = set()
+        self._offspring = Offspring(store, executor)
 
     def open(
         self, partition: int, epoch: int, followers: Mapping[Derived, Callable[[], int]]
@@ -248,6 +251,10 @@ class Receipts:
                 for kind, position in self._followers[partition].items()
                 if position() < receipt.lsn
             }
+            if (Derived.EXTRACTED, key.id) not in own:
+                others = [one for one in waiting.values() if one is not receipt]
+                left_over = await self._offspring.left(partition, receipt, others)
+                own |= {(kind, key.id) for kind in left_over}
             found = done(_with(receipt, rows), left | own, self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)

@@ -16,6 +16,7 @@ from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.actors.vault.usage import UsageLedger
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.access.names import BRANCH_MARK
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.vault.lineage import Lineage, LineageAnswer, LineageRequest, lineage_of
@@ -110,7 +111,9 @@ class RecordDoors(ABC):
         ids: list[str] = await self._store_run(
             store.derived, partition, tenant, cube_id, "", _MADE_OF_ONE + 1
         )
-        keys = [CubeKey(tenant, one) for one in ids[:_MADE_OF_ONE] if one != cube_id]
+        # A branch leaves what it was made from as it is.
+        made = (one for one in ids[:_MADE_OF_ONE] if one != cube_id and BRANCH_MARK not in one)
+        keys = [CubeKey(tenant, one) for one in made]
         found: dict[CubeKey, MemCube] = await self._store_run(store.heads, partition, keys)
         return list(found.values()), len(ids) > _MADE_OF_ONE
 

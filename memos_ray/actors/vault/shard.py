@@ -215,6 +215,7 @@ class VaultShard(
         await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()
+        await self._sources.close()
         await self._activation.close()
         await self._guard.close()
         # Whoever injected the stores may close them once no call is under way any more.
@@ -388,6 +389,7 @@ class VaultShard(
             receipts=self._receipts,
             organiser=self._organiser,
             evolution=self._evolution,
+            sources=self._sources,
             extraction=self._extraction,
             settings=parts.settings,
             retrieval=parts.retrieval,

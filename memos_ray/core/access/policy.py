@@ -193,7 +193,19 @@ class TenantPolicy:
 
     def out_of_role(self, context: CallContext, namespace: str) -> bool:
         """Tells whether a namespace is the stream of a role of the caller that is not in use."""
-        return self._streams.closed(namespace, context.principal.id, context.role)
+        return self._streams.closed(base_of(namespace), context.principal.id, context.role)
+
+    def acting(self, principal: str, namespace: str) -> CallContext:
+        """Returns the context of what is done in a namespace on its own, as a principal would.
+
+        It is without roles, which may have been taken away since. Only what is done in the stream
+        of a persona is done in the persona's role, for as long as the principal holds that.
+        """
+        bound = self._streams.of(base_of(namespace))
+        if bound is None or bound.principal != principal:
+            return CallContext(Principal(self.tenant, principal))
+        caller = Principal(self.tenant, principal, (bound.role,))
+        return CallContext(caller, role=bound.role, stream=bound.stream)
 
     def permit(
         self, context: CallContext, action: Action, namespace: str, now: datetime

@@ -1,8 +1,8 @@
 """What use suggests to change, the writes that do it, and those that take it back. Pure.
 
 Nothing is lost: what a split or a summary stands for is put away, can be read, and comes back when
-it is undone. What is made has the access, the labels and the owner of what it was made of, and
-names it as its source.
+it is undone. What is made has the access, the labels and the owner of what it was made of, names it
+as its source, and follows it as what was extracted does: it goes when a source is erased.
 """
 
 from __future__ import annotations
@@ -206,7 +206,8 @@ def text_of(heads: Sequence[MemCube]) -> str:
 
 def _write(proposal: Evolved, operation: Operation, step: str, reason: str) -> Write:
     key = f"evolution:{proposal.id}/{step}"
-    return Write(proposal.namespace, operation, key, reason)
+    made_of = proposal.sources if isinstance(operation, Create) else ()
+    return Write(proposal.namespace, operation, key, reason, derived_from=made_of)
 
 
 def _created(

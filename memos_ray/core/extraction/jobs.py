@@ -205,7 +205,7 @@ def _job(found: Sequence[Marked]) -> Job:
     return Job(
         named[:_ID_DIGITS],
         first.namespace,
-        found[0].context,
+        found[0].context.aside(),
         source,
         ids,
         max(one.lsn for one in found),

@@ -74,7 +74,8 @@ class BranchView:
 
     Attributes:
         covered: memories of the namespace that it has a version of its own of, or has deleted.
-        orphans: stored ids of its versions of memories that have been erased since.
+        orphans: stored ids of its versions of memories that have been erased since, or are closed
+            to the caller today.
     """
 
     branch: Branch
@@ -112,13 +113,14 @@ def taken_over(cube: MemCube) -> bool:
 def fork(then: MemCube, today: MemCube, cube_id: str, space: str) -> MemCube:
     """Returns what a branch changes when it has no version of its own yet.
 
-    Content is of then, rules are of today. What is frozen stays so in the branch.
+    Content is of then, rules are of today. What is frozen stays so in the branch. A legal hold is
+    on the memory itself, which no branch touches: it keeps no branch from ending.
     """
     return replace(
         then,
         id=cube_id,
         namespace=space,
-        governance=today.governance,
+        governance=replace(today.governance, legal_hold=False),
         frozen=then.frozen or today.frozen,
         usage=Usage(),
     )

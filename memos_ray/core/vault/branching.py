@@ -29,6 +29,10 @@ def written(branch: Branch, write: Write) -> Write:
     """
     operation: Operation
     match write.operation:
+        case Create(legal_hold=True):
+            raise InvalidInputError(
+                "a branch ends, and holds nothing: store it in the namespace", field="legal_hold"
+            )
         case Create(id=chosen, minted_id=minted) as made:
             operation = replace(
                 made,

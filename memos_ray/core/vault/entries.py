@@ -14,10 +14,10 @@ from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Upda
 Detail = dict[str, str | int | float | bool | None]
 
 DERIVE = "derive"
-"""The operation in the log that tells of a memory what was extracted from it."""
+"""The operation in the log that tells of a memory what was made of it."""
 
 DERIVED = "memory"
-"""In the entry of `DERIVE`: the id of what was extracted."""
+"""In the entry of `DERIVE`: the id of what was made."""
 
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights."""

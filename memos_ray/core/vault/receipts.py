@@ -41,7 +41,7 @@ class Derived(StrEnum):
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
     EXTRACTED = "extracted"
-    """The memories that a model has extracted from it, should there be any."""
+    """The memories that were extracted or split from it, or sum it up, should there be any."""
 
 
 @crossing

@@ -32,6 +32,7 @@ from memos_ray.gateway.memories.searching import filter_of
 from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.gateway.past.models import MemoryDifference
 from memos_ray.gateway.past.service import PastService
+from memos_ray.gateway.personas.defaults import as_persona_remembers
 from memos_ray.gateway.placement import Placement
 from memos_ray.gateway.routing import Router
 from memos_ray.ports import ClockPort
@@ -124,9 +125,17 @@ class BranchService:
     async def add(
         self, caller: Caller, name: str, memory: NewMemory, namespace: str | None = None
     ) -> WriteReport:
-        """Stores a memory in a branch."""
+        """Stores a memory in a branch.
+
+        Raises:
+            InvalidInputError: a model is to read it, or it is under legal hold.
+        """
+        if memory.extract:
+            raise InvalidInputError("what a branch holds is not read by a model", field="extract")
+        context, policy = await self._authenticator.context(caller)
+        _, place, partition = await self._place(caller, namespace)
+        memory = as_persona_remembers(memory, policy.persona(context), place)
         self._memories.check_size(memory)
-        _, _, partition = await self._place(caller, namespace)
         operation = mapping.create_of(memory, self._placement.mint(partition))
         key, reason = memory.idempotency_key, memory.reason
         return await self._write(caller, namespace, name, operation, key, reason)

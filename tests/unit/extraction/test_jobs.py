@@ -112,7 +112,7 @@ def test_READ_3_every_memory_is_in_one_job(made: list[tuple[int, int, str]], mos
 
 def job(**changes: object) -> Job:
     values: dict[str, object] = {"attempts": 2, "not_before": START, **changes}
-    return Job("j1", "notes", ANN, "chat", ("c1",), 7, **values)  # type: ignore[arg-type]
+    return Job("j1", "notes", ANN.aside(), "chat", ("c1",), 7, **values)  # type: ignore[arg-type]
 
 
 def test_READ_3_a_job_survives_its_row() -> None:

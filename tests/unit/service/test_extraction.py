@@ -175,7 +175,8 @@ async def test_READ_3_facts_are_extracted_behind_the_answer(bench: Bench) -> Non
         assert (one.conversation, one.position, one.speaker) == ("chat", None, turn["name"])
         assert (one.tags, one.owner) == (["extracted"], "user:admin")
         assert one.attributes["model"] == "reader" and one.attributes["kind"] == "fact"
-    first, second = bench.endpoint.asked
+    # Both are asked at once, in any order.
+    first, second = sorted(bench.endpoint.asked, key=lambda asked: len(turns_in(asked[2])))
     assert first[1]["authorization"] == f"Bearer {SECRET}"
     assert first[2]["response_format"]["json_schema"]["strict"] is True
     # The second window is shown what was said before it.
@@ -472,6 +473,24 @@ async def test_READ_3_a_poisonous_job_is_parked_and_tried_again(
     assert done.retried == 1
     assert await bench.texts() == ["I moved to Lisbon last month."]
     assert (await bench.status()).parked == 0
+
+
+async def test_READ_3_GOV_9_parked_jobs_go_with_their_memories(bench: Bench) -> None:
+    bench.endpoint.script = [answer("I would rather not.")]
+    first, second = await bench.ingest(DIALOGUE[:2])
+    (job,) = (await bench.settled()).jobs
+    assert set(job.memory_ids) == {first, second}
+
+    async def held() -> list[list[str]]:
+        return [one.memory_ids for one in (await bench.status()).jobs]
+
+    for erased, left in ((first, [[second]]), (second, [])):
+        await bench.memos.service.delete(bench.admin, erased, hard=True)
+        async with asyncio.timeout(30):
+            while await held() != left:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    rows = [row for part in (0, 1) for row in bench.memos.store.derivations(part, "extraction_job")]
+    assert rows == []
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
+from memos_ray.core.personas import PersonaTemplate
 from memos_ray.core.scheduling import Promoting
 from memos_ray.core.scheduling.policies import HALF_LIFE_S
 from memos_ray.gateway.activation.models import Conversion
@@ -161,6 +163,26 @@ async def test_a_conversion_that_was_asked_for_stands(bench: Bench) -> None:
         await bench.ask("Who keeps the garden?")
     (block,) = await bench.automatic()
     assert block.id == made.results[0].id
+
+
+async def test_SCHED_2_APP_4_a_personas_stream_is_a_home(bench: Bench) -> None:
+    memos, admin = bench.memos, bench.memos.administrator
+    await memos.doorway.personas.put(admin, "diary", PersonaTemplate(name="diary"))
+    diarist = replace(admin, role="diary")
+    facts = [
+        NewMemory(text=f"The {what} of the office in the south is kept by {who}, every day.")
+        for what, who in (("cellar", "Dora"), ("roof", "Emil"), ("gate", "Fay"))
+    ]
+    assert not (await memos.service.add(diarist, facts)).failed
+
+    async def blocks() -> list[Memory]:
+        page = await memos.service.list(diarist, "user:admin/diary", limit=100)
+        return [one for one in page.memories if one.form is Form.ACTIVATION]
+
+    async with asyncio.timeout(30):
+        while not await blocks():
+            await bench.ask("Who keeps the cellar, the roof and the gate?", diarist, memories=3)
+    assert await bench.automatic() == []
 
 
 async def test_private_memories_of_a_common_place_are_not_promoted(bench: Bench) -> None:

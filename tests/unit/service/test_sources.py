@@ -28,6 +28,7 @@ from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.gateway.sources.models import Deciding, FindingInfo, NewSource
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 
 OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 CLINIC = "clinic"
@@ -150,7 +151,7 @@ async def test_APP_3_an_accepted_finding_closes_what_was_held_and_loses_nothing(
     assert held not in await found(memos, query)
     assert held in await found(memos, query, include_ended=True)
     assert held in await found(memos, query, as_of=before)
-    log = await memos.service.log(memos.administrator, CLINIC)
+    log = await memos.doorway.logs.log(memos.administrator, CLINIC)
     (updated,) = [
         entry for entry in log.entries if entry.memory_id == held and entry.operation != "create"
     ]
@@ -307,14 +308,19 @@ async def test_APP_3_one_edition_has_one_text(memos: InProcess) -> None:
 async def test_APP_3_findings_go_with_the_memories(memos: InProcess) -> None:
     held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
     await add_source(memos, edition(SECOND, NEW))
+
+    def rows() -> list[str]:
+        return [
+            row.name
+            for partition in range(SETTINGS.partitions)
+            for row in memos.store.derivations(partition, "source_finding")
+        ]
+
+    assert rows()
     await memos.service.delete(memos.administrator, held, CLINIC, hard=True)
+    # Whether somebody asks for them or not.
+    await eventually(lambda: not rows())
     assert await findings(memos) == []
-    rows = [
-        row
-        for partition in range(SETTINGS.partitions)
-        for row in memos.store.derivations(partition, "source_finding")
-    ]
-    assert rows == []
 
 
 async def test_APP_3_what_is_done_is_counted(memos: InProcess) -> None:
