@@ -521,7 +521,7 @@ class Isolation(RuleBasedStateMachine):
         question = self.asked(tenant, person, caller)
         if question is None:
             return
-        found = self.run(self.memos.service.log(question.caller, namespace, limit=1000))
+        found = self.run(self.memos.doorway.logs.log(question.caller, namespace, limit=1000))
         policy = TenantPolicy(self.documents[tenant])
         if not policy.may_administer(question.context, "", self.clock.now()):
             me = question.context.principal.id

@@ -119,7 +119,7 @@ async def test_LIFE_3_a_branch_is_written_and_the_namespace_stays_as_it_is(
     )
     await branches.restore(admin, "trial", second)
     assert (await branches.get(admin, "trial", second)).text == "rain on Sunday"
-    log = await memos.service.log(admin, limit=100)
+    log = await memos.doorway.logs.log(admin, limit=100)
     assert [one for one in log.entries if one.memory_id == made] == []
 
 

@@ -79,7 +79,7 @@ async def test_APP_4_what_a_role_remembers_has_its_tags_retention_and_purpose(
     memory = await memos.service.get(doctor, memory_id)
     assert (memory.namespace, memory.tags) == (f"{ANN}/doctor", ["doctor"])
     assert memory.half_life_s == 86_400
-    log = await memos.service.log(doctor)
+    log = await memos.doorway.logs.log(doctor)
     (created,) = [entry for entry in log.entries if entry.operation == "create"]
     assert (created.purpose, created.role) == ("doctor-work", "doctor")
 
@@ -156,9 +156,9 @@ async def test_APP_4_the_log_of_a_role_is_for_that_role(memos: InProcess, ann: C
     doctor = as_role(ann, "doctor")
     memory_id = await add(memos, doctor, SECRET)
     for role in (None, "parent"):
-        log = await memos.service.log(as_role(ann, role), f"{ANN}/doctor")
+        log = await memos.doorway.logs.log(as_role(ann, role), f"{ANN}/doctor")
         assert log.entries == []
-    log = await memos.service.log(doctor, f"{ANN}/doctor")
+    log = await memos.doorway.logs.log(doctor, f"{ANN}/doctor")
     assert memory_id in {entry.memory_id for entry in log.entries}
 
 
@@ -215,7 +215,7 @@ async def test_APP_4_the_administrator_speaks_in_roles_too(memos: InProcess) -> 
     memory_id = await add(memos, diarist, SECRET)
     with pytest.raises(NotFoundError):
         await memos.service.get(admin, memory_id)
-    log = await memos.service.log(admin, "user:admin/diary")
+    log = await memos.doorway.logs.log(admin, "user:admin/diary")
     assert log.entries == []
     shown = await memos.doorway.personas.list(diarist)
     assert [(one.name, one.held, one.in_use) for one in shown.personas] == [("diary", True, True)]

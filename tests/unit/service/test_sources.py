@@ -150,7 +150,7 @@ async def test_APP_3_an_accepted_finding_closes_what_was_held_and_loses_nothing(
     assert held not in await found(memos, query)
     assert held in await found(memos, query, include_ended=True)
     assert held in await found(memos, query, as_of=before)
-    log = await memos.service.log(memos.administrator, CLINIC)
+    log = await memos.doorway.logs.log(memos.administrator, CLINIC)
     (updated,) = [
         entry for entry in log.entries if entry.memory_id == held and entry.operation != "create"
     ]
