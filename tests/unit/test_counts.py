@@ -19,7 +19,11 @@ def counted(path: Path) -> Iterator[str]:
         if not isinstance(node, ast.Subscript):
             continue
         held = node.value
-        if not isinstance(held, ast.Attribute) or held.attr not in ("counters", "_counters", "_counts"):
+        if not isinstance(held, ast.Attribute) or held.attr not in (
+            "counters",
+            "_counters",
+            "_counts",
+        ):
             continue
         names = [node.slice]
         if isinstance(node.slice, ast.IfExp):
