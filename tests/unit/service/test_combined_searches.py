@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from memos_ray.gateway.memories.models import NewMemory, SearchQuery, SearchResu
 from memos_ray.testing.in_process import InProcess, in_process
 
 TEAM = "user:admin/team"
+WORDS = (
+    "guitar concert garden tomato river boat train ticket market lemon doctor visit school piano"
+    " window winter letter uncle bread cheese"
+).split()
 TURNS = [
     {"role": "user", "content": "Does Dolores play the guitar?"},
     {"role": "assistant", "content": "Yes, Dolores plays the guitar."},
@@ -89,6 +94,24 @@ async def test_OPER_2_every_combination_pages_and_explains(memos: InProcess) -> 
             assert hit.score == pytest.approx(sum(one.contribution for one in hit.signals))
         paged = await pages(memos, branch, asked)
         assert sorted(paged) == sorted(ids), (branch, asked)
+
+
+async def test_OPER_2_pages_of_several_places_show_each_hit_once(memos: InProcess) -> None:
+    random, admin = Random(1), memos.administrator
+    for number in range(60):
+        text = " ".join(random.choice(WORDS) for _ in range(8))
+        await memos.service.add(admin, [NewMemory(id=f"m{number}", text=text)])
+    for number in range(0, 60, 2):
+        await memos.service.archive(admin, f"m{number}")
+    await memos.service.search(admin, SearchQuery(query="guitar", wait_indexed=True))
+    for _ in range(10):
+        asked, ids, cursor = " ".join(random.sample(WORDS, 3)), list[str](), None
+        while len(ids) < 60:
+            query = SearchQuery(query=asked, limit=5, cursor=cursor, include_archived=True)
+            page = await memos.service.search(admin, query)
+            ids += [hit.memory.id for hit in page.hits]
+            cursor = page.cursor
+        assert cursor is None and len(set(ids)) == 60
 
 
 async def test_OPER_2_a_cursor_is_of_one_search(memos: InProcess) -> None:
