@@ -74,7 +74,7 @@ async def pages(memos: InProcess, branch: bool, asked: dict[str, Any]) -> list[s
 async def test_OPER_2_every_combination_pages_and_explains(memos: InProcess) -> None:
     await fill(memos)
     for branch, route, archived, dialogue, predicted in product((False, True), repeat=5):
-        if branch and predicted:
+        if branch and (predicted or route):
             continue
         asked: dict[str, Any] = {
             "route": route,
@@ -139,6 +139,15 @@ async def test_OPER_2_a_cursor_is_of_one_search(memos: InProcess) -> None:
                 continue
             with pytest.raises(InvalidInputError):
                 await search(memos, branch, {**asked, "limit": 1, "cursor": cursor})
+
+
+async def test_LIFE_3_a_branch_is_searched_as_it_is(memos: InProcess) -> None:
+    await fill(memos)
+    stated = {"route": True, "namespaces": [TEAM], "as_of": datetime.now(UTC)}
+    for field, value in stated.items():
+        with pytest.raises(InvalidInputError) as refused:
+            await search(memos, True, {field: value})
+        assert refused.value.details["field"] == field
 
 
 async def test_OPER_1_predictions_are_of_today(memos: InProcess) -> None:
