@@ -21,7 +21,8 @@ from memos_ray.gateway.fields import Model, NamespaceName
 P = TypeVar("P", bound=Model)
 
 _CHECK_BYTES = 6
-_PLACES_MAX = 4096
+# As many namespaces as a search may name, each with its archive; or a branch.
+_NAMESPACES_MAX, _PLACES_MAX = 64, 128
 _Offset = Annotated[int, Field(ge=0, lt=2**31)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Few = Field(max_length=64)
@@ -52,7 +53,7 @@ class AfterRanked(Model):
     first: Annotated[list[_Offset], Field(max_length=_PLACES_MAX)]
     ahead: Annotated[list[list[_Offset]], Field(max_length=_PLACES_MAX)]
     scales: Annotated[dict[str, Annotated[list[_Finite], Field(min_length=2, max_length=2)]], _Few]
-    route: Annotated[list[NamespaceName], Field(max_length=_PLACES_MAX)]
+    route: Annotated[list[NamespaceName], Field(max_length=_NAMESPACES_MAX)]
 
 
 class BeforeVersion(Model):
