@@ -78,7 +78,8 @@ def answer(console: Console, found: ChatAnswer) -> None:
     console.print(Text(found.text.strip()))
     used = f"{len(found.memories)} memories used" if found.memories else "no memory used"
     stored = f", {len(found.stored)} stored" if found.stored else ""
-    line(console, f"({used}{stored})")
+    # By this id it is judged (`feedback`), and the log says what the model was given.
+    line(console, f"({used}{stored}; answer {found.response})")
     if found.store_error:
         line(console, f"this turn was not remembered: {found.store_error}")
     if found.explanation is not None:

@@ -91,7 +91,7 @@ def _event(chunk: ChatChunk) -> ChatEvent:
     first = choice is not None and choice.delta.role is not None
     return ChatEvent(
         text=(choice.delta.content or "") if choice else "",
-        memories=memory.used if memory is not None and first else None,
+        memories=memory.used if memory is not None and (first or memory.used) else None,
         finish=choice.finish_reason if choice else None,
         usage=_usage(chunk.usage),
         stored=memory.stored if memory is not None and not first else None,

@@ -169,6 +169,7 @@ class Doorway:
                 "kv_bytes": status.kv_bytes,
                 "kv_rest_bytes": status.kv_rest_bytes,
                 "conversations": status.conversations,
+                "extraction_queued": status.extraction_queued,
                 "rss_bytes": status.rss_bytes,
                 "vector_store": status.vector_store,
                 **status.counters,

@@ -16,11 +16,16 @@ import orjson
 from pydantic import Field, ValidationError
 
 from memos_ray.errors import InvalidCursorError, InvalidInputError
-from memos_ray.gateway.fields import Model
+from memos_ray.gateway.fields import Model, NamespaceName
 
 P = TypeVar("P", bound=Model)
 
 _CHECK_BYTES = 6
+# As many namespaces as a search may name, each with its archive; or a branch.
+_NAMESPACES_MAX, _PLACES_MAX = 64, 128
+_Offset = Annotated[int, Field(ge=0, lt=2**31)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Few = Field(max_length=64)
 _Number = Annotated[int, Field(ge=0, lt=2**62)]
 
 
@@ -32,9 +37,23 @@ class AfterMemory(Model):
 
 
 class AfterHits(Model):
-    """Place in the hits of a search."""
+    """Place in a list that is ranked once."""
 
-    offset: Annotated[int, Field(ge=0, lt=2**31)]
+    offset: _Offset
+
+
+class AfterRanked(Model):
+    """Place in the hits of a search of one or several places, each with its own order.
+
+    `first` counts, for each place, the hits that have been shown without a gap; `ahead` has those
+    that were shown behind these, counted from there. `scales` are the means and deviations that
+    the first page was ranked by, and `route` the namespaces that it was planned to go to.
+    """
+
+    first: Annotated[list[_Offset], Field(max_length=_PLACES_MAX)]
+    ahead: Annotated[list[list[_Offset]], Field(max_length=_PLACES_MAX)]
+    scales: Annotated[dict[str, Annotated[list[_Finite], Field(min_length=2, max_length=2)]], _Few]
+    route: Annotated[list[NamespaceName], Field(max_length=_NAMESPACES_MAX)]
 
 
 class BeforeVersion(Model):

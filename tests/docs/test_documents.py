@@ -106,6 +106,13 @@ def _has_heading(file: Path, anchor: str) -> bool:
     return anchor in slugs
 
 
+def test_decisions_are_numbered_one_after_the_other() -> None:
+    pages = sorted((DOCS / "adr").glob("0*.md"))
+    for number, page in enumerate(pages, 1):
+        assert page.name.startswith(f"{number:04}-")
+        assert page.read_text().startswith(f"# {number}. "), page.name
+
+
 def test_every_page_is_reachable_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [page.name for page in PAGES if f"docs/{page.name}" not in text] == []

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
@@ -38,7 +38,6 @@ from memos_ray.core.evolution import (
     ShownEvolution,
     Verdict,
     parts_of,
-    reweighted,
     split_of,
     summaries_of,
     undoing,
@@ -48,7 +47,6 @@ from memos_ray.core.evolution.proposals import EvolutionKind, text_of
 from memos_ray.core.evolution.worth import IMPLICIT as STEP
 from memos_ray.core.evolution.worth import QUIET
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.retrieval.requests import Hit
 from memos_ray.core.scheduling import AnsweredPrompt
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Written
@@ -169,21 +167,14 @@ class Evolution:
         while len(self._talks) > _TALKS:
             self._talks.popitem(last=False)
 
-    async def ranked(self, place: Place, hits: Sequence[Hit], explain: bool) -> tuple[Hit, ...]:
-        """Sorts hits by their scores and what they are worth; as they are where nothing is known.
-
-        Args:
-            explain: whether what it does is a part of the score.
-        """
+    async def levels(self, place: Place) -> Mapping[str, float]:
+        """Returns how far memories are moved in rankings, of those that are moved at all."""
         try:
-            if not await self.opinions.of(place.partition):
-                return tuple(hits)
+            await self.opinions.of(place.partition)
         except MemosError as error:
             # A search needs no opinions.
             _log.info("opinions cannot be read: %s", error.code)
-            return tuple(hits)
-        worth = self.worth(place, [hit.cube.id for hit in hits])
-        return reweighted(hits, worth, explain=explain)
+        return self.opinions.levels(place.partition, place.tenant)
 
     def promotable(self, partition: int, answered: AnsweredPrompt) -> AnsweredPrompt:
         """Leaves out what does not help: it is not promoted to a cache or taught."""

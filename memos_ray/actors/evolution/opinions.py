@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from memos_ray.core.cube.identity import digest
-from memos_ray.core.evolution import Opinion, worth_of
+from memos_ray.core.evolution import Opinion, level, worth_of
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import Derivation, RecordStorePort
@@ -39,6 +39,7 @@ class Opinions:
         self._executor = executor
         self._epochs: dict[int, int] = {}
         self._held: dict[int, dict[CubeKey, dict[str, Opinion]]] = {}
+        self._levels: dict[int, dict[str, dict[str, float]]] = {}
         self._loading = asyncio.Lock()
 
     def open(self, partition: int, epoch: int) -> None:
@@ -49,6 +50,7 @@ class Opinions:
         """Forgets a partition that this shard no longer owns."""
         self._epochs.pop(partition, None)
         self._held.pop(partition, None)
+        self._levels.pop(partition, None)
 
     def known(self, partition: int) -> dict[CubeKey, dict[str, Opinion]]:
         """Returns what is in memory already; nothing until a partition's rows were read."""
@@ -70,6 +72,8 @@ class Opinions:
                 heads = await self._run(self._store.heads, partition, list(held))
                 self._epoch(partition)
                 self._held[partition] = held
+                for key in held:
+                    self._weigh(partition, key)
                 await self._forget(partition, [key for key in held if key not in heads])
             self._epoch(partition)
             return self._held[partition]
@@ -89,6 +93,7 @@ class Opinions:
         row = _row(key, namespace, principal, opinion, note)
         await self._run(self._store.save_derivation, partition, self._epoch(partition), row)
         held[principal] = opinion
+        self._weigh(partition, key)
         if not await self._run(self._store.heads, partition, [key]):
             # Erased meanwhile: what removes its rows may have looked before this one was there.
             self._held[partition].setdefault(key, {})[principal] = opinion
@@ -98,6 +103,10 @@ class Opinions:
     def worth(self, partition: int, key: CubeKey) -> float:
         """Returns what a memory is worth, as far as its opinions have been read."""
         return worth_of(self.known(partition).get(key, {}).values())
+
+    def levels(self, partition: int, tenant: str) -> dict[str, float]:
+        """Returns how far memories of a tenant are moved in rankings; see `level`."""
+        return dict(self._levels.get(partition, {}).get(tenant, {}))
 
     async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
         """Removes what is said of memories that are gone."""
@@ -112,6 +121,13 @@ class Opinions:
             forget = self._store.forget_derivations
             await self._run(forget, partition, epoch, key.tenant, KIND, names)
             held.pop(key, None)
+            self._weigh(partition, key)
+
+    def _weigh(self, partition: int, key: CubeKey) -> None:
+        levels = self._levels.setdefault(partition, {}).setdefault(key.tenant, {})
+        levels.pop(key.id, None)
+        if moved := level(self.worth(partition, key)):
+            levels[key.id] = moved
 
     def _epoch(self, partition: int) -> int:
         if partition not in self._epochs:

@@ -46,6 +46,7 @@ from memos_ray.errors import (
 
 CHANGES_MAX = 10_000
 """A branch holds at most so many memories of its own: a merge is one transaction."""
+_COUNTED = {"branch": "made", "merge_branch": "merged", "discard_branch": "discarded"}
 
 
 class BranchDoors(PastDoors, ABC):
@@ -320,7 +321,7 @@ class BranchDoors(PastDoors, ABC):
 
     def _told(self, partition: int, context: CallContext, verb: str, branch: Branch) -> None:
         now = self._parts.clock.now()
-        self._counters[verb] += 1
+        self._counters[f"branches_{_COUNTED[verb]}"] += 1
         detail: dict[str, str | int | float | bool | None] = {
             "name": branch.name,
             "lsn": branch.lsn,

@@ -121,11 +121,13 @@ class Searcher:
         request: SearchRequest,
         visible: Predicate,
         indexed_lsn: Callable[[], int],
+        worth: Mapping[str, float],
     ) -> Found:
         """Finds the best memories among those that `visible` and the request's filter admit.
 
         Args:
             indexed_lsn: tells how far the vector store has come.
+            worth: see `RetrievalQuery`.
 
         Raises:
             DimensionMismatchError: the query vector is of another embedding space.
@@ -147,6 +149,7 @@ class Searcher:
             nameless=request.nameless,
             legible=request.legible,
             min_relevance=request.min_relevance,
+            worth=worth,
         )
         if request.as_of is not None:
             return await self._search_past(place, request, query)

@@ -281,22 +281,27 @@ class VaultShard(
         place = Place(partition, tenant, request.namespace, request.archived)
         request = await self._organiser.browser.settle(place, request, visible)
         try:
-            found = await self._searcher.search(place, request, visible, lambda: owned.indexed_lsn)
+            found = await self._searcher.search(
+                place,
+                request,
+                visible,
+                lambda: owned.indexed_lsn,
+                await self._evolution.levels(place),
+            )
         except VectorStoreError:
             owned.doubt_index()
             raise
-        hits = await self._evolution.ranked(place, found.hits, request.explain)
         self._usage.read(
             partition,
             request.context,
             "search",
             request.namespace,
-            [hit.cube for hit in hits],
+            [hit.cube for hit in found.hits],
             now,
             cached=found.cached,
         )
         return SearchReply(
-            hits=hits,
+            hits=found.hits,
             lsn=owned.writer.last_lsn or 0,
             unembedded=found.unembedded,
             partial=found.partial,

@@ -19,7 +19,7 @@ from memos_ray.core.evolution.requests import (
     Verdict,
 )
 from memos_ray.core.evolution.summary import summarised
-from memos_ray.core.evolution.worth import Opinion, lift, reweighted, worth_of
+from memos_ray.core.evolution.worth import Opinion, level, worth_of
 
 __all__ = [
     "PART_CHARS",
@@ -34,10 +34,9 @@ __all__ = [
     "ShownEvolution",
     "Verdict",
     "echoed",
-    "lift",
+    "level",
     "parts_of",
     "repeats",
-    "reweighted",
     "split_of",
     "summaries_of",
     "summarised",

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-from memos_ray.core.retrieval.query import SignalPart
-from memos_ray.core.retrieval.requests import Hit
-
-LIFT = 0.25
-"""Most by which a score is moved up or down.
-
-Scores are sums of standard scores: this is a quarter of a deviation of one signal of weight 1.
-"""
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 QUIET = 1.0
 """Below this much worth a ranking stays as it is: one echo is chance, ten are not."""
@@ -50,33 +41,6 @@ def worth_of(opinions: Iterable[Opinion]) -> float:
     return sum(one.value for one in opinions)
 
 
-def lift(worth: float) -> float:
-    """Returns what is added to a score: exactly 0 without worth, else within ± `LIFT`."""
-    return 0.0 if abs(worth) < QUIET else LIFT * math.tanh(worth / _HALF)
-
-
-def reweighted(
-    hits: Sequence[Hit], worth: Mapping[str, float], *, explain: bool
-) -> tuple[Hit, ...]:
-    """Sorts hits anew by their scores and worth; as they are where nothing has any.
-
-    Without evidence memories come by their age, and stay so.
-
-    Args:
-        explain: whether what the worth does is to be a part of the score.
-    """
-    moved = [_moved(hit, worth.get(hit.cube.id, 0.0), explain) for hit in hits]
-    if all(one is other for one, other in zip(hits, moved, strict=True)):
-        return tuple(hits)
-    order = sorted(range(len(hits)), key=lambda place: (-moved[place].scored.score, place))
-    return tuple(moved[place] for place in order)
-
-
-def _moved(hit: Hit, worth: float, explain: bool) -> Hit:
-    by = lift(worth)
-    if by == 0.0 or hit.scored.relevance is None:
-        return hit
-    parts = hit.scored.parts
-    if explain:
-        parts = (*parts, SignalPart("worth", worth, by / LIFT, LIFT, by))
-    return Hit(hit.cube, replace(hit.scored, score=hit.scored.score + by, parts=parts))
+def level(worth: float) -> float:
+    """Returns how far a worth moves a score, -1 to 1: exactly 0 where next to nothing is known."""
+    return 0.0 if abs(worth) < QUIET else math.tanh(worth / _HALF)

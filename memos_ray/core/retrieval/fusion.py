@@ -106,12 +106,13 @@ def rank(scope: Scope) -> list[Scored]:
     totals, spare = np.zeros(len(scope.rows)), np.empty(len(scope.rows))
     totals += sum(one.add_to(totals, spare) for one in weighed)
     ids = scope.store.frame.ids
-    # Company does not make a memory relevant: the graph ranks, and what was said decides.
-    judged, expansion = totals, _expand(scope, totals)
-    if expansion is not None:
-        totals = totals.copy()
-        expansion.add_to(totals, spare)
-        weighed.append(expansion)
+    # Neither company nor praise makes a memory relevant: they rank, and what was said decides.
+    judged, behind = totals, (_expand(scope, totals), _worth(scope))
+    for one in behind:
+        if one is not None:
+            totals = totals.copy()
+            one.add_to(totals, spare)
+            weighed.append(one)
     if not query.min_relevance:
         best = _best(totals, scope.rows, ids, wanted)[query.offset :]
         return _explain(scope, weighed, np.array(best, np.int64), totals, judged)
@@ -135,6 +136,18 @@ def _expand(scope: Scope, totals: FloatArray) -> _Weighed | None:
     if walked is None:
         return None
     return _Weighed("graph", weight, Measured(walked.values, None, walked.notes), prior=True)
+
+
+def _worth(scope: Scope) -> _Weighed | None:
+    """What memories have proved to be worth; nothing where nothing is known of any."""
+    slot_of, weight = scope.store.frame.slot_of, scope.weights.worth
+    known = {slot_of[id]: worth for id, worth in scope.query.worth.items() if id in slot_of}
+    if not weight or not known:
+        return None
+    levels = np.zeros(scope.high)
+    levels[list(known)] = list(known.values())
+    values = levels[scope.rows]
+    return _Weighed("worth", weight, Measured(values), prior=True) if values.any() else None
 
 
 def _weights(scope: Scope, signals: Sequence[Signal]) -> list[tuple[Signal, float]]:

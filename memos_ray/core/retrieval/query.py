@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,6 +106,7 @@ class RetrievalQuery:
             dense signals goes to the memory's own words.
         min_relevance: results less likely to matter than this are left out; see
             `core.retrieval.relevance`. Then a query without any evidence finds nothing.
+        worth: what memories have proved to be worth, by id, -1 to 1; those without are 0.
 
     Raises:
         InvalidInputError: when `k` or `offset` is negative, a share is none, or a vector is not
@@ -122,6 +124,7 @@ class RetrievalQuery:
     nameless: tuple[Nameless, ...] = ()
     legible: float = 1.0
     min_relevance: float = 0.0
+    worth: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.k < 0 or self.offset < 0:

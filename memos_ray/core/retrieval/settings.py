@@ -32,6 +32,7 @@ class SignalWeights:
     name: float = 1.0
     question: float = -0.75
     graph: float = 1.5
+    worth: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)

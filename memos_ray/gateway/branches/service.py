@@ -234,10 +234,12 @@ class BranchService:
         """Finds memories in a branch.
 
         Raises:
-            InvalidInputError: the query names namespaces, or a moment.
+            InvalidInputError: the query names namespaces, a moment, or wants a way planned.
         """
-        if query.namespaces or query.as_of is not None:
-            raise InvalidInputError("a branch is searched as it is", field="as_of")
+        stated = (("as_of", query.as_of), ("namespaces", query.namespaces), ("route", query.route))
+        for field, value in stated:
+            if value:
+                raise InvalidInputError("a branch is searched as it is", field=field)
         context, place, partition = await self._place(caller, namespace)
         view = await self._router.call(
             partition, lambda shard, _: shard.branch_view(partition, context, place, name)

@@ -110,15 +110,7 @@ async def encoded(
             report = MemoryReport(used=first.memories or [], response=first.response)
             yield _written(chunks.first(report))
             async for event in events:
-                memory = None
-                if any(x is not None for x in (event.stored, event.store_error, event.explanation)):
-                    memory = MemoryReport(
-                        used=[],
-                        stored=event.stored or [],
-                        store_error=event.store_error,
-                        explanation=event.explanation,
-                    )
-                yield _written(chunks.next(event.text, event.finish, memory))
+                yield _written(chunks.next(event.text, event.finish, _told(event)))
                 if event.usage is not None and with_usage:
                     yield _written(chunks.usage(usage_of(event.usage)))
         except MemosError as error:
@@ -126,6 +118,19 @@ async def encoded(
             yield f"data: {orjson.dumps(document).decode()}\n\n"
             return
     yield "data: [DONE]\n\n"
+
+
+def _told(event: ChatEvent) -> MemoryReport | None:
+    """What an event behind the first says of memories; `used` when they went in otherwise."""
+    told = (event.memories, event.stored, event.store_error, event.explanation)
+    if all(one is None for one in told):
+        return None
+    return MemoryReport(
+        used=event.memories or [],
+        stored=event.stored or [],
+        store_error=event.store_error,
+        explanation=event.explanation,
+    )
 
 
 def usage_of(usage: ChatUsage) -> Usage:

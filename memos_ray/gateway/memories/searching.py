@@ -33,8 +33,9 @@ from memos_ray.core.lifecycle.branches import BranchView, shown
 from memos_ray.core.organising.paths import Path
 from memos_ray.core.retrieval.requests import Hit, SearchReply, SearchRequest
 from memos_ray.core.scheduling.fairness import priority_of
+from memos_ray.errors import InvalidCursorError
 from memos_ray.gateway import paging
-from memos_ray.gateway.fusion import merge
+from memos_ray.gateway.fusion import Shown, merge, page
 from memos_ray.gateway.memories import mapping
 from memos_ray.gateway.memories.models import SearchQuery, SearchResult
 from memos_ray.gateway.memories.pathfinding import Pathfinder, report_of
@@ -106,13 +107,16 @@ class MemorySearch:
             branch and branch.branch.space,
             *(turn.model_dump_json() for turn in query.turns),
         )
-        offset, limit = 0, min(understood.limit, self._limits.results)
+        limit, after = min(understood.limit, self._limits.results), None
         if query.cursor:
-            offset = paging.decode_cursor(query.cursor, digest, paging.AfterHits).offset
+            after = paging.decode_cursor(query.cursor, digest, paging.AfterRanked)
         async with self._turns.turn(context.principal.tenant, priority_of(context)):
             embedded = await self._embed(understood)
         path: Path | None = None
-        if routed:
+        if routed and after is not None:
+            # Topics may have changed since; pages go on where the first one went.
+            names = tuple(after.route) or names
+        elif routed:
             path = await self._paths.path(
                 context, policy, understood.call, embedded.vector, explain=query.explain
             )
@@ -134,8 +138,6 @@ class MemorySearch:
                 Everything() if query.include_ended else self._holding(query, understood),
             ),
             hints=understood.hints,
-            k=limit + 1 if single else offset + limit + 1,
-            offset=offset if single else 0,
             explain=query.explain or not single,
             as_of=query.as_of,
             indexed=query.wait_indexed,
@@ -149,15 +151,20 @@ class MemorySearch:
             for one in _in(replace(request, namespace=name), branch)
             for archived in away
         ]
-        replies = await asyncio.gather(*(self._search_in(one, token) for one in requests))
-        hits = list(replies[0].hits) if single else merge(replies)[offset:]
-        following = None
-        if len(hits) > limit:
-            following = paging.encode_cursor(digest, paging.AfterHits(offset=offset + limit))
+        seen = Shown.nothing(len(requests)) if after is None else _seen(after, len(requests))
+        wanted = [seen.wanted(place, limit) for place in range(len(requests))]
+        replies = await asyncio.gather(
+            *(
+                self._search_in(replace(one, offset=offset, k=k), token)
+                for one, (offset, k) in zip(requests, wanted, strict=True)
+            )
+        )
+        hits, left = page(replies, seen, limit)
+        following = None if left is None else _cursor(digest, left, names if routed else ())
         return SearchResult.model_construct(
             hits=[
                 mapping.hit_of(hit if branch is None else _shown(hit), query.explain)
-                for hit in hits[:limit]
+                for hit in hits
             ],
             cursor=following,
             unembedded=sum(reply.unembedded for reply in replies),
@@ -245,6 +252,28 @@ def _names(
     if branch is not None:
         return (branch.branch.namespace,)
     return tuple(dict.fromkeys(understood.namespaces or scope))
+
+
+def _seen(after: paging.AfterRanked, places: int) -> Shown:
+    """Reads what a cursor says has been shown.
+
+    Raises:
+        InvalidCursorError: it is of a search of other places.
+    """
+    if not len(after.first) == len(after.ahead) == places:
+        raise InvalidCursorError("the places of the search have changed")
+    scales = {name: (mean, deviation) for name, (mean, deviation) in after.scales.items()}
+    return Shown(tuple(after.first), tuple(map(tuple, after.ahead)), scales)
+
+
+def _cursor(digest: str, shown: Shown, route: Sequence[str]) -> str:
+    place = paging.AfterRanked(
+        first=list(shown.first),
+        ahead=[list(one) for one in shown.ahead],
+        scales={name: list(scale) for name, scale in shown.scales.items()},
+        route=list(route),
+    )
+    return paging.encode_cursor(digest, place)
 
 
 def _in(request: SearchRequest, view: BranchView | None) -> list[SearchRequest]:

@@ -33,6 +33,8 @@ from memos_ray.ports import EmbedderPort, Vectors
 
 # Each is one more text to embed.
 _MOST_NAMES = 4
+# As many as a query may state outright: each is a search.
+_MOST_NAMESPACES = 64
 _STORING = frozenset({Intent.ADD, Intent.UPDATE})
 
 
@@ -86,7 +88,7 @@ def understand(query: SearchQuery, now: datetime) -> Understood:
     found = Understood(
         text=text,
         limit=query.limit if stated or call.limit is None else min(call.limit, 1000),
-        namespaces=namespaces or call.scope.namespaces,
+        namespaces=namespaces or call.scope.namespaces[:_MOST_NAMESPACES],
         hints=QueryHints(time_asked=call.time_asked or None),
         nameless=without_each(text, names[:_MOST_NAMES]),
         call=call,

@@ -42,6 +42,7 @@ def test_the_parts_at_work(run: Any, call: Any, memory: str) -> None:
     document = call("top")
     shard = next(one for one in document["components"] if one["name"] == "shard-0")
     assert shard["detail"]["writes"] >= 1
+    assert {"queued", "lag", "index_lag", "extraction_queued"} <= shard["detail"].keys()
     shown = run("top", "--looks=2", "--interval=0.1")
     assert shown.exit_code == ExitCode.DONE
     assert "shard-0" in shown.stdout

@@ -64,3 +64,9 @@ def test_every_text_is_embedded_once() -> None:
     assert other.name == "Maria"
     assert np.array_equal(other.vector, EMBEDDER.embed(["Where did put the kettle?"])[0])
     assert embedded.legible == 1.0
+
+
+def test_READ_1_words_name_no_more_namespaces_than_a_query_may_state() -> None:
+    words = " ".join(f"namespace:n{number}" for number in range(100))
+    found = understand(SearchQuery(query=f"trains in {words}"), NOW)
+    assert len(found.namespaces) == 64

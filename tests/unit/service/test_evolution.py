@@ -169,6 +169,56 @@ async def test_EVO_1_usefulness_moves_what_is_close_and_says_so(memos: InProcess
     assert hit.score == pytest.approx(sum(part.contribution for part in hit.signals))
 
 
+async def praise(memos: InProcess, id: str) -> None:
+    """Has four people find a memory useful."""
+    people = [f"user:{name}" for name in ("ben", "eva", "tom", "zoe")]
+    await memos.service.share(memos.administrator, id, Sharing(readers=people))
+    for one in people:
+        await said(memos, True, await memos.caller(one), memory_id=id)
+
+
+async def pages(memos: InProcess, limit: int, **asked: object) -> list[str]:
+    """Ids of all pages of a search, in order."""
+    ids, cursor = list[str](), None
+    while True:
+        query = SearchQuery(
+            query="Where does the red fox sleep?", limit=limit, cursor=cursor, **asked
+        )  # type: ignore[arg-type]
+        page = await memos.service.search(memos.administrator, query)
+        ids += [hit.memory.id for hit in page.hits]
+        cursor = page.cursor
+        if cursor is None:
+            return ids
+
+
+async def test_EVO_1_pages_show_each_memory_once_whatever_it_is_worth(memos: InProcess) -> None:
+    for place in ("barn", "mill", "shed", "wood"):
+        await add(memos, place, f"The red fox sleeps in the old {place}.")
+    for number in range(4):
+        await add(memos, f"other-{number}", f"Number {number} tells of trains and of boats.")
+    plain = await pages(memos, 8)
+    await praise(memos, plain[1])
+    await praise(memos, plain[3])
+    ranked = await pages(memos, 8)
+    assert ranked != plain
+    for limit in (1, 2, 3):
+        assert await pages(memos, limit) == ranked
+
+
+async def test_EVO_1_worth_counts_alike_in_merged_answers(memos: InProcess) -> None:
+    for place in ("barn", "mill", "shed", "wood"):
+        await add(memos, place, f"The red fox sleeps in the old {place}.")
+    for number in range(4):
+        await add(memos, f"other-{number}", f"Number {number} tells of trains and of boats.")
+    asked = SearchQuery(query="Where does the red fox sleep?", include_archived=True, explain=True)
+    # Of two that have helped, neither helps less for the other.
+    for place in ("mill", "wood"):
+        await praise(memos, place)
+        hits = (await memos.service.search(memos.administrator, asked)).hits
+        worth = [part for hit in hits for part in hit.signals if part.signal == "worth"]
+        assert worth and all(part.contribution > 0.1 for part in worth)
+
+
 async def add_episodes(memos: InProcess) -> None:
     for number in range(6):
         await add(
