@@ -59,6 +59,8 @@ class MemLifecycle:
         self._total: dict[str, int] = {}
         self._schedule: asyncio.Task[None] | None = None
         self._sweep: asyncio.Task[LifecycleStatus] | None = None
+        # Since when all but those that fail are done.
+        self._held_up_at: float | None = None
 
     async def start(self) -> None:
         """Begins to sweep by itself, where the settings want that; idempotent."""
@@ -110,6 +112,10 @@ class MemLifecycle:
     async def _sweep_all(self) -> LifecycleStatus:
         ring = await self._ring.ring()
         progress = await asyncio.to_thread(_Progress.load, self._control)
+        if self._held_up_s() >= self._settings.pause_s:
+            # Nor does one that can never be swept: the others are due again.
+            progress.go_round()
+            self._held_up_at = None
         left = [p for p in range(len(ring.owners)) if p not in progress.done]
         seen = 0
         moves: dict[str, int] = {}
@@ -129,12 +135,17 @@ class MemLifecycle:
                 # One partition that cannot be swept does not keep the others from it.
                 failed = failed or error
         if failed is not None:
+            self._held_up_at = self._clock.monotonic() - self._held_up_s()
             self._show(False, len(ring.owners) - len(progress.done), seen, moves, failed.code)
             raise failed
+        self._held_up_at = None
         progress.begin_anew()
         await asyncio.to_thread(progress.store, self._control)
         self._show(False, 0, seen, moves, finished_at=self._clock.now())
         return self._status
+
+    def _held_up_s(self) -> float:
+        return 0.0 if self._held_up_at is None else self._clock.monotonic() - self._held_up_at
 
     async def _piece(self, partition: int, after: tuple[str, str] | None) -> SweepReport:
         request = SweepRequest(self._rules, after, self._settings.batch)
@@ -192,6 +203,10 @@ class _Progress:
             self.done.add(partition)
         else:
             self._places[partition] = after
+
+    def go_round(self) -> None:
+        """Has those that are done swept again; the others go on where they are."""
+        self.done.clear()
 
     def begin_anew(self) -> None:
         """Notes that all partitions are done."""

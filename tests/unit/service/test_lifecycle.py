@@ -22,12 +22,14 @@ from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import (
     FrozenError,
     IllegalStateError,
     LegalHoldError,
     NotFoundError,
     PermissionDeniedError,
+    StoreCorruptError,
     UnavailableError,
 )
 from memos_ray.gateway.lifecycle.models import Lifecycle
@@ -346,6 +348,41 @@ async def test_LIFE_2_a_sweep_goes_on_where_it_was_interrupted(
     assert interrupted.moves.get("archive/decay", 0) + second.moves["archive/decay"] == len(ids)
     assert (second.error, second.partitions_left, second.finished_at) == (None, 0, clock.now())
     assert {await state(memos, one) for one in ids} == {"archived"}
+
+
+async def test_LIFE_2_a_partition_that_cannot_be_swept_holds_up_no_other_for_ever(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    here = (await memos.service.get(memos.administrator, await add(memos))).namespace
+    own = partition_of("default", here, 0, 4)
+
+    class Torn:
+        """The shard, of which one partition is damaged."""
+
+        async def sweep(self, partition: int, *call: object) -> object:
+            if partition == (own + 1) % 4:
+                raise StoreCorruptError("the file is damaged")
+            return await memos.crew.shard("shard-0").sweep(partition, *call)  # type: ignore[arg-type]
+
+    torn = Torn()
+    schedule = MemLifecycle(
+        memos.control,
+        memos.supervisor,
+        lambda name: torn,  # type: ignore[arg-type, return-value]
+        clock,
+        SETTINGS,
+    )
+    for _ in range(3):
+        until = clock.now() + timedelta(seconds=SETTINGS.pause_s / 2)
+        await add(memos, expires_at=until.isoformat())
+        clock.advance(SETTINGS.pause_s)
+        with pytest.raises(StoreCorruptError):
+            await schedule.sweep()
+        # Asked for again at once, it tries what is left alone.
+        with pytest.raises(StoreCorruptError):
+            await schedule.sweep()
+        assert (await schedule.status()).seen == 0
+    assert (await schedule.status()).total["expire/lifespan"] == 3
 
 
 async def test_LIFE_2_a_lost_answer_is_asked_for_again_and_nothing_moves_twice(
