@@ -229,15 +229,21 @@ class Evolution:
         """Looks where that is to be done by itself; what is found is done where that is set."""
         # Those of memories whose erasure was cut off go now, if nobody has asked before.
         await self.opinions.of(partition)
+        failed: MemosError | None = None
         for place in await self.book.watched(partition):
             try:
                 await self._look(place)
-            except MemosError:
+            except (FencedError, NotOwnerError):
                 raise
+            except MemosError as error:
+                # Such as a memory that cannot be read: no other namespace waits for it.
+                failed = failed or error
             except Exception as error:
                 # The others, and all else that is done on the side, go on.
                 _log.error("a look for evolution failed: %s", describe_defect(error))
                 self.counters["evolution_defects"] += 1
+        if failed is not None:
+            raise failed
 
     async def settle(
         self, place: Place, context: CallContext, id: str, verdict: Verdict

@@ -56,6 +56,9 @@ class Opinions:
 
     async def of(self, partition: int) -> dict[CubeKey, dict[str, Opinion]]:
         """Returns all opinions of a partition."""
+        if partition in self._held:
+            # A search does not wait until those of another partition are read.
+            return self._held[partition]
         async with self._loading:
             if partition not in self._held:
                 self._epoch(partition)
@@ -68,6 +71,7 @@ class Opinions:
                 self._epoch(partition)
                 self._held[partition] = held
                 await self._forget(partition, [key for key in held if key not in heads])
+            self._epoch(partition)
             return self._held[partition]
 
     async def put(

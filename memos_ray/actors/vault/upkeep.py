@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -10,10 +11,12 @@ from datetime import timedelta
 from memos_ray.actors.vault.partition import OwnedPartition
 from memos_ray.actors.vault.usage import UsageLedger
 from memos_ray.config import VaultSettings
-from memos_ray.errors import MemosError
+from memos_ray.core.defects import describe_defect
+from memos_ray.errors import InternalError, MemosError
 from memos_ray.ports import ClockPort, RecordStorePort
 
 _SWEEP_S = 600.0
+_log = logging.getLogger(__name__)
 
 
 class Upkeep:
@@ -37,17 +40,19 @@ class Upkeep:
         self._executor = executor
         self._on_error = on_error
         self._evolve = evolve
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, held: Iterable[OwnedPartition]) -> None:
         """Begins, unless it runs."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(held))
+        if not self._tasks:
+            # A look for evolution takes as long as there is to be looked at; usage does not wait.
+            works = (self._write_out(held), self._look(held))
+            self._tasks = [asyncio.create_task(work) for work in works]
 
     def stop(self) -> None:
         """Ends."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def flush(self, owned: OwnedPartition) -> None:
         """Writes out the usage and the accesses of a partition."""
@@ -65,31 +70,39 @@ class Upkeep:
         except MemosError as error:
             self._on_error("usage", error)
 
-    async def _run(self, held: Iterable[OwnedPartition]) -> None:
+    async def _write_out(self, held: Iterable[OwnedPartition]) -> None:
         swept_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(self._settings.usage_flush_s)
             for owned in held:
-                await self.flush(owned)
+                await self._try("usage", self.flush(owned))
             if self._clock.monotonic() - swept_at > _SWEEP_S:
                 swept_at = self._clock.monotonic()
-                await self._sweep(held)
+                for owned in held:
+                    await self._try("replies", self._forget_replies(owned))
 
-    async def _sweep(self, held: Iterable[OwnedPartition]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _look(self, held: Iterable[OwnedPartition]) -> None:
+        looked_at = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(self._settings.usage_flush_s)
+            if self._clock.monotonic() - looked_at > _SWEEP_S:
+                for owned in held:
+                    await self._try("evolution", self._evolve(owned.number))
+                looked_at = self._clock.monotonic()
+
+    async def _forget_replies(self, owned: OwnedPartition) -> None:
         before = self._clock.now() - timedelta(seconds=self._settings.reply_ttl_s)
-        for owned in held:
-            try:
-                await loop.run_in_executor(
-                    self._executor,
-                    self._store.forget_replies,
-                    owned.number,
-                    owned.epoch,
-                    before,
-                )
-            except MemosError as error:
-                self._on_error("replies", error)
-            try:
-                await self._evolve(owned.number)
-            except MemosError as error:
-                self._on_error("evolution", error)
+        forget = self._store.forget_replies
+        await asyncio.get_running_loop().run_in_executor(
+            self._executor, forget, owned.number, owned.epoch, before
+        )
+
+    async def _try(self, part: str, work: Awaitable[None]) -> None:
+        """Does something; whatever goes wrong, the next one has its turn."""
+        try:
+            await work
+        except MemosError as error:
+            self._on_error(part, error)
+        except Exception as error:
+            _log.error("%s failed: %s", part, describe_defect(error))
+            self._on_error(part, InternalError("upkeep failed", kind=type(error).__name__))

@@ -1,0 +1,51 @@
+"""CUBE-4: opinions that are in memory are at hand, whatever else is being read."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from memos_ray.actors.evolution.opinions import Opinions
+from memos_ray.core.evolution import Opinion
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.ports import Derivation
+from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.waiting import eventually
+
+SLOW = 1
+
+
+class Slow(MemoryRecordStore):
+    """A store that takes its time over one partition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+        """See `RecordStorePort.derivations`."""
+        if partition == SLOW:
+            self.asked.set()
+            self.answer.wait()
+        return super().derivations(partition, kind)
+
+
+async def test_CUBE_4_opinions_of_one_partition_do_not_wait_for_those_of_another() -> None:
+    store = Slow()
+    with ThreadPoolExecutor(2) as executor:
+        opinions = Opinions(store, executor)
+        for partition in (0, SLOW):
+            store.take(partition, "shard-0", 1)
+            opinions.open(partition, 1)
+        key = CubeKey("acme", "m")
+        await opinions.put(0, key, "notes", "user:ann", Opinion(1.0))
+        reading = asyncio.create_task(opinions.of(SLOW))
+        try:
+            await eventually(store.asked.is_set)
+            known = asyncio.create_task(opinions.of(0))
+            await eventually(known.done)
+            assert known.result() == {key: {"user:ann": Opinion(1.0)}}
+        finally:
+            store.answer.set()
+        assert await reading == {}
