@@ -10,6 +10,7 @@ import orjson
 
 from memos_ray.actors.pipelines.journal import runs_left
 from memos_ray.config import VaultSettings
+from memos_ray.core.defects import describe_defect
 from memos_ray.core.vault.log import ControlChange
 from memos_ray.core.vault.requests import ShardStatus
 from memos_ray.core.vault.ring import Ring, build, rebalance
@@ -59,6 +60,7 @@ class Supervisor:
         self._loop: asyncio.Task[None] | None = None
         self._moving = asyncio.Lock()
         self._booting = asyncio.Lock()
+        self._booted = False
         self._pipelines: bool | None = None
 
     async def boot(self) -> Ring:
@@ -70,7 +72,7 @@ class Supervisor:
             UnavailableError: an actor does not come up.
         """
         async with self._booting:
-            if self._ring is None or self._loop is None:
+            if self._ring is None or not self._booted:
                 return await self._boot()
             owners = sorted(set(self._ring.owners))
             await asyncio.gather(*(self._serve(name) for name in owners))
@@ -85,15 +87,32 @@ class Supervisor:
             if set(ring.owners) != set(names):
                 ring = await self._move(ring, names)
         await asyncio.gather(*(self._serve(name) for name in names))
-        if self._loop is None:
-            self._loop = asyncio.create_task(self._reconcile_forever())
+        self._booted = True
+        self._keep_mending()
         return ring
 
     async def ring(self) -> Ring:
-        """Returns the newest ring; boots first when a killed supervisor has just been restarted."""
-        if self._ring is None or self._loop is None:
-            await self.boot()
+        """Returns the newest ring; boots where there is none.
+
+        A supervisor that was killed and has just been restarted finds the stored one, and mends
+        behind the answer: one shard that does not come up keeps nobody from the others.
+        """
+        if self._ring is None:
+            async with self._booting:
+                self._ring = self._ring or await self._found()
         return self._ring or await self.boot()
+
+    async def _found(self) -> Ring | None:
+        await asyncio.to_thread(self._control.claim)
+        if await asyncio.to_thread(self._control.get, CLUSTER, _KIND, _KIND) is None:
+            return None
+        ring = await asyncio.to_thread(self._load_or_build, ())
+        self._keep_mending()
+        return ring
+
+    def _keep_mending(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._reconcile_forever())
 
     async def scale(self, shards: int) -> Ring:
         """Changes the number of shards, moving as few partitions as balance allows.
@@ -193,6 +212,8 @@ class Supervisor:
                 await self._reconcile()
             except MemosError as error:
                 _log.warning("reconciling failed, will try again: %s", error.code)
+            except Exception as error:
+                _log.error("reconciling failed, will try again: %s", describe_defect(error))
 
     async def _reconcile(self) -> None:
         if self._moving.locked() or self._ring is None:
@@ -203,8 +224,15 @@ class Supervisor:
             status = await self._look(name)
             wanted = set(self._ring.owned_by(name))
             if status is None or wanted - set(status.partitions):
-                await self._serve(name)
+                await self._mend(name)
         await self._keep_pipelines()
+
+    async def _mend(self, name: str) -> None:
+        """Has a shard serve; one that does not come up keeps the others from nothing."""
+        try:
+            await self._serve(name)
+        except MemosError as error:
+            _log.warning("%s does not serve, will try again: %s", name, error.code)
 
     async def _keep_pipelines(self) -> None:
         """Has the runner run once somebody needed it, or left a run behind."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.config import VaultSettings
 from memos_ray.core.vault.log import ControlChange
+from memos_ray.errors import UnavailableError
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.in_process import Crew
@@ -25,11 +26,21 @@ class Watched(Crew):
     """A crew that counts how often the runner of pipelines was started."""
 
     runner: int = 0
+    absent: str = ""
+    defects: int = 0
+
+    async def start_shard(self, name: str) -> None:
+        if name == self.absent:
+            raise UnavailableError("no node has room for it", actor=name)
+        await super().start_shard(name)
 
     async def has_pipelines(self) -> bool:
         return self.runner > 0
 
     async def start_pipelines(self) -> None:
+        if self.defects:
+            self.defects -= 1
+            raise RuntimeError("a defect")
         self.runner += 1
 
 
@@ -69,3 +80,27 @@ async def test_runs_that_were_left_bring_the_runner_back() -> None:
     async with supervised(control) as (supervisor, crew):
         await supervisor.boot()
         await eventually(lambda: crew.runner > 0)
+
+
+async def test_VAULT_5_a_shard_that_does_not_come_up_keeps_nobody_from_the_others() -> None:
+    control = MemoryControlStore()
+    async with supervised(control) as (supervisor, _):
+        ring = await supervisor.boot()
+    # The whole node is gone, and there is room for one of the shards only.
+    async with supervised(control) as (restarted, crew):
+        crew.absent = "shard-0"
+        assert await restarted.ring() == ring
+        await eventually(lambda: "shard-1" in crew.shards)
+        shard = crew.shards["shard-1"]
+        assert set((await shard.status()).partitions) <= set(ring.owned_by("shard-1"))
+        crew.absent = ""
+        await eventually(lambda: "shard-0" in crew.shards)
+
+
+async def test_a_defect_does_not_end_the_mending() -> None:
+    async with supervised(MemoryControlStore()) as (supervisor, crew):
+        await supervisor.boot()
+        crew.runner, crew.defects = 1, 1
+        await eventually(lambda: crew.defects == 0)
+        crew.cut_off("shard-1")
+        await eventually(lambda: "shard-1" in crew.shards and crew.runner > 1)
