@@ -106,6 +106,8 @@ class PipelineHandle:
             except (OverloadedError, DeadlineExceededError):
                 raise
             except UnavailableError:
+                # It may be gone for good, with all who knew that it was there.
+                self._started = False
                 if method == "keep" or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(_PAUSE_S)
