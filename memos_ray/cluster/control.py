@@ -23,30 +23,21 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 from memos_ray.core.access import keys
+from memos_ray.ports import ControlStorePort
 
 
 class ControlHost:
-    """The authorities on the control store."""
+    """The authorities on the control store.
+
+    It is opened by the first call that finds it: Ray starts no actor again whose constructor has
+    failed, and the store may be away just when this process is started anew.
+    """
 
     def __init__(self, settings: Settings) -> None:
         configure_process()
         self._settings = settings
-        store, clock = assembly.control_store(settings), SystemClock()
-        self._governance = MemGovernance(
-            store=store,
-            clock=clock,
-            entropy=os.urandom,
-            signing_key=Keyring(settings).signing_key(),
-            lease_s=settings.governance.lease_s,
-        )
-        supervisor = Supervisor(store, Crew(settings), settings.vault)
-        shard = cache(lambda name: ShardHandle(name, settings.namespace))
-        self._lifecycle = MemLifecycle(store, supervisor, shard, clock, settings.lifecycle)
-        self._authorities: dict[Authority, object] = {
-            Authority.SUPERVISOR: supervisor,
-            Authority.GOVERNANCE: self._governance,
-            Authority.LIFECYCLE: self._lifecycle,
-        }
+        self._store: ControlStorePort | None = None
+        self._authorities: dict[Authority, object] = {}
         self._begun = False
         self._beginning = asyncio.Lock()
 
@@ -61,9 +52,29 @@ class ControlHost:
         """Makes sure that there is a tenant with an administrator, and that memories age."""
         if self._begun:
             return
-        proof = keys.parse(Keyring(self._settings).admin_key())
-        await self._governance.bootstrap(self._settings.governance.default_tenant, proof)
-        await self._lifecycle.start()
+        settings = self._settings
+        if self._store is None:
+            self._store = await asyncio.to_thread(assembly.control_store, settings)
+        store, clock = self._store, SystemClock()
+        keyring = Keyring(settings)
+        governance = MemGovernance(
+            store=store,
+            clock=clock,
+            entropy=os.urandom,
+            signing_key=keyring.signing_key(),
+            lease_s=settings.governance.lease_s,
+        )
+        proof = keys.parse(keyring.admin_key())
+        await governance.bootstrap(settings.governance.default_tenant, proof)
+        supervisor = Supervisor(store, Crew(settings), settings.vault)
+        shard = cache(lambda name: ShardHandle(name, settings.namespace))
+        lifecycle = MemLifecycle(store, supervisor, shard, clock, settings.lifecycle)
+        await lifecycle.start()
+        self._authorities = {
+            Authority.SUPERVISOR: supervisor,
+            Authority.GOVERNANCE: governance,
+            Authority.LIFECYCLE: lifecycle,
+        }
         self._begun = True
 
 
