@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 from memos_ray.actors.lifecycle.past import PastDoors
 from memos_ray.actors.vault.partition import OwnedPartition
@@ -56,8 +56,9 @@ class BranchDoors(PastDoors, ABC):
     """
 
     @cached_property
-    def _branching(self) -> defaultdict[tuple[str, str], asyncio.Lock]:
-        return defaultdict(asyncio.Lock)
+    def _branching(self) -> WeakValueDictionary[tuple[str, str], asyncio.Lock]:
+        # Of the calls under way: whoever asks for a branch may call it anything.
+        return WeakValueDictionary()
 
     @abstractmethod
     async def _submit(
@@ -91,7 +92,7 @@ class BranchDoors(PastDoors, ABC):
             raise InvalidInputError("the moment has not come yet", field="at")
         lsn = await self._ask(self._parts.store.last_lsn, partition)
         made = Branch(name, namespace, at or now, lsn, context.principal.id, reason)
-        async with self._branching[tenant, made.space]:
+        async with self._alone(tenant, made.space):
             rows = await owned.branches.rows()
             if any((whose, one.space) == (tenant, made.space) for whose, one in rows):
                 raise AlreadyExistsError("the branch's name is taken", name=name)
@@ -164,7 +165,7 @@ class BranchDoors(PastDoors, ABC):
         """Commits writes in a branch; see `ShardPort`."""
         context = submissions[0].context
         tenant = context.principal.tenant
-        async with self._branching[tenant, _space(namespace, name)]:
+        async with self._alone(tenant, _space(namespace, name)):
             _, branch = await self._branch(partition, context, namespace, name)
             wanted = [replace(one, write=written(branch, one.write)) for one in submissions]
             closed = await self._closed(partition, namespace, submissions)
@@ -195,7 +196,7 @@ class BranchDoors(PastDoors, ABC):
     ) -> Merged:
         """Brings a branch's changes into the namespace, all or none; see `ShardPort`."""
         tenant = context.principal.tenant
-        async with self._branching[tenant, _space(namespace, name)]:
+        async with self._alone(tenant, _space(namespace, name)):
             owned, branch = await self._branch(partition, context, namespace, name)
             now = self._parts.clock.now()
             visible = await self._admitted(context, Action.READ, namespace)
@@ -225,7 +226,7 @@ class BranchDoors(PastDoors, ABC):
     ) -> Branch:
         """Ends a branch without a trace in the namespace; see `ShardPort`."""
         tenant = context.principal.tenant
-        async with self._branching[tenant, _space(namespace, name)]:
+        async with self._alone(tenant, _space(namespace, name)):
             owned, branch = await self._branch(partition, context, namespace, name)
             policy, now = await self._guard.ensure_for(context), self._parts.clock.now()
             own = branch.author == context.principal.id
@@ -234,6 +235,9 @@ class BranchDoors(PastDoors, ABC):
             await owned.branches.end(tenant, branch)
         self._told(partition, context, "discard_branch", branch)
         return branch
+
+    def _alone(self, tenant: str, space: str) -> asyncio.Lock:
+        return self._branching.setdefault((tenant, space), asyncio.Lock())
 
     async def _branch(
         self, partition: int, context: CallContext, namespace: str, name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -338,3 +339,19 @@ async def test_LIFE_3_a_branch_may_begin_at_an_earlier_moment(
     await branches.update(admin, "then", first, change)
     report = await branches.merge(admin, "then", MergeWish())
     assert report.conflicts == {first: "version_conflict"}
+
+
+async def test_LIFE_3_names_of_branches_that_are_not_there_cost_no_memory(
+    memos: InProcess,
+) -> None:
+    branches, admin = memos.doorway.branches, memos.administrator
+
+    def locks() -> int:
+        gc.collect()
+        return sum(type(one) is asyncio.Lock for one in gc.get_objects())
+
+    before = locks()
+    for number in range(20):
+        with pytest.raises(NotFoundError):
+            await branches.discard(admin, f"guess{number}")
+    assert locks() < before + 20
