@@ -46,7 +46,7 @@ class Holdings:
         self._settle = settle
         self._executor = executor
         self._held: dict[int, OwnedPartition] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._releasing: dict[int, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()
         self._recovered = False
 
@@ -71,6 +71,9 @@ class Holdings:
         async with self._changing:
             self._recovered = True
             for partition in partitions:
+                if partition in self._releasing:
+                    # What it leaves behind is shared: it would forget what is opened now.
+                    await asyncio.wait([self._releasing[partition]])
                 if partition not in self._held:
                     self._held[partition] = self._open(partition, await self._take(partition))
 
@@ -85,13 +88,17 @@ class Holdings:
     async def give_up(self) -> None:
         """Gives everything up."""
         await self.disown(list(self._held))
+        if self._releasing:
+            await asyncio.wait(list(self._releasing.values()))
 
     def fenced(self, partition: int) -> None:
         """Lets go of a partition that a newer owner holds."""
+        held = self._held.pop(partition, None)
+        if held is None:
+            return
         _log.warning("a newer owner holds partition %d; it is given up here", partition)
-        task = asyncio.create_task(self._release(partition))
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
+        task = self._releasing[partition] = asyncio.create_task(held.close())
+        task.add_done_callback(lambda _: self._releasing.pop(partition))
 
     async def _take(self, partition: int) -> int:
         def take() -> int:
