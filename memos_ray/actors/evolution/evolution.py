@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.evolution.book import EvolutionBook
 from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions
 from memos_ray.actors.patience import patiently
@@ -96,6 +97,7 @@ class Evolution:
         clock: ClockPort,
         executor: Executor,
         write_all: WritingAll,
+        pressing: Callable[[], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.opinions = Opinions(store, executor)
@@ -107,6 +109,7 @@ class Evolution:
         self._clock = clock
         self._executor = executor
         self._write_all = write_all
+        self._courtesy = Courtesy(pressing)
         self._forgetting: set[asyncio.Task[None]] = set()
         self._talks: OrderedDict[tuple[Place, str, str], tuple[str, ...]] = OrderedDict()
 
@@ -223,7 +226,8 @@ class Evolution:
     async def look(self, place: Place, context: CallContext) -> int:
         """Looks for what use suggests now; see `ShardPort`. Returns how much is new."""
         await self._require_administrator(place, context)
-        return await self._look(place)
+        with self._courtesy:
+            return await self._look(place)
 
     async def tick(self, partition: int) -> None:
         """Looks where that is to be done by itself; what is found is done where that is set."""
@@ -312,6 +316,7 @@ class Evolution:
         found: list[Evolved] = []
         now, after = self._clock.now(), None
         for _ in range(_PAGES):
+            await self._courtesy.turn()
             page: list[MemCube] = await self._run(
                 self._store.scan,
                 *(place.partition, place.tenant, place.namespace, _LIVE, after, _PAGE),
@@ -326,7 +331,6 @@ class Evolution:
                 break
             last = page[-1]
             after = to_micros(last.descriptive.created_at), last.id
-            await asyncio.sleep(0)
         found += summaries_of(candidates, now)
         return await self._add(place, found)
 

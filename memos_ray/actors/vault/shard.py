@@ -170,6 +170,7 @@ class VaultShard(
             clock=parts.clock,
             executor=self._executor,
             write_all=self.write_all,
+            pressing=lambda: self._pressure.pressing,
         )
         self._extraction = Extraction(
             parts.extraction,

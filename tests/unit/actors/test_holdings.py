@@ -79,7 +79,7 @@ async def test_VAULT_5_what_a_fenced_partition_leaves_behind_is_not_of_the_next_
         await eventually(store.commits.waits.is_set)
         # The feed hears of the newer owner while a write is still under way.
         store.cursors.opened.set()
-        while 0 in (await shard.status()).partitions:
+        while 0 in (await shard.status()).partitions:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         own = asyncio.create_task(shard.own([0]))
         await asyncio.sleep(0.1)
