@@ -10,6 +10,7 @@ from memos_ray.actors.evolution.opinions import Opinions
 from memos_ray.core.evolution import Opinion
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import Derivation
+from memos_ray.testing.cubes import make_commit, make_cube
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
 
@@ -38,7 +39,9 @@ async def test_CUBE_4_opinions_of_one_partition_do_not_wait_for_those_of_another
         for partition in (0, SLOW):
             store.take(partition, "shard-0", 1)
             opinions.open(partition, 1)
-        key = CubeKey("acme", "m")
+        cube = make_cube(id="m")
+        store.commit(make_commit([cube]))
+        key = CubeKey(cube.tenant, cube.id)
         await opinions.put(0, key, "notes", "user:ann", Opinion(1.0))
         reading = asyncio.create_task(opinions.of(SLOW))
         try:
