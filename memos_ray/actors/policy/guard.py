@@ -20,10 +20,14 @@ from memos_ray.ports import ClockPort, GovernancePort
 _POLL_S = 10.0
 _RETRY_S = 0.5
 _FETCHES = 2
+# Each poll is a call that waits at the authority, which has room for so many of them.
+_IDLE_S = 900.0
 
 
 class PolicyGuard:
     """The policies of the tenants in use, kept fresh by one long poll each.
+
+    Of a tenant that nobody has asked for in a quarter of an hour the policy is fetched anew.
 
     A change of policy arrives within a round trip, and at once where a caller has seen it already
     (`at_least`, `refresh`); when the authority is away, decisions go on until the lease ends and
@@ -36,6 +40,7 @@ class PolicyGuard:
         self._clock = clock
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._asked_at: dict[str, float] = {}
 
     async def ensure(self, tenant: str, at_least: int = 0) -> TenantPolicy:
         """Returns a tenant's policy, fetching it first when there is no fresh one.
@@ -63,11 +68,20 @@ class PolicyGuard:
         return held
 
     def _held(self, tenant: str, at_least: int) -> TenantPolicy | None:
+        if not self._follows(tenant):
+            return None
         try:
             held = self._cache.policy(tenant, self._clock.now())
         except PolicyUnavailableError:
             return None
         return held if held.version >= at_least else None
+
+    def _follows(self, tenant: str) -> bool:
+        """Notes that a policy is asked for; tells whether its changes are heard of."""
+        if tenant not in self._polls:
+            return False
+        self._asked_at[tenant] = self._clock.monotonic()
+        return True
 
     async def ensure_for(self, context: CallContext) -> TenantPolicy:
         """Returns the policy to decide about a call by; raises as `ensure`."""
@@ -97,10 +111,10 @@ class PolicyGuard:
         Raises:
             PolicyUnavailableError: the authority is away.
         """
-        try:
-            return self._cache.directory(self._clock.now())
-        except PolicyUnavailableError:
-            await self._fetch(DIRECTORY)
+        if self._follows(DIRECTORY):
+            with suppress(PolicyUnavailableError):
+                return self._cache.directory(self._clock.now())
+        await self._fetch(DIRECTORY)
         return self._cache.directory(self._clock.now())
 
     def policy(self, tenant: str) -> TenantPolicy:
@@ -153,19 +167,27 @@ class PolicyGuard:
     async def _fetch_now(self, tenant: str) -> None:
         snapshot = await self._governance.snapshot(tenant)
         self._cache.accept(snapshot, tenant, self._clock.now())
-        if tenant not in self._polls or self._polls[tenant].done():
+        if tenant not in self._polls:
+            self._asked_at[tenant] = self._clock.monotonic()
             self._polls[tenant] = asyncio.create_task(self._poll(tenant))
 
     async def _poll(self, tenant: str) -> None:
-        while True:
-            try:
-                news = await self._governance.wait_for_newer(
-                    tenant, self._cache.version(tenant), _POLL_S
-                )
-                now = self._clock.now()
-                if isinstance(news, SignedLease):
-                    self._cache.renew(news, tenant, now)
-                else:
-                    self._cache.accept(news, tenant, now)
-            except MemosError:
-                await asyncio.sleep(_RETRY_S)
+        try:
+            while self._clock.monotonic() - self._asked_at[tenant] < _IDLE_S:
+                await self._learn(tenant)
+        finally:
+            del self._polls[tenant], self._asked_at[tenant]
+
+    async def _learn(self, tenant: str) -> None:
+        """Takes in the next news of a policy."""
+        try:
+            news = await self._governance.wait_for_newer(
+                tenant, self._cache.version(tenant), _POLL_S
+            )
+            now = self._clock.now()
+            if isinstance(news, SignedLease):
+                self._cache.renew(news, tenant, now)
+            else:
+                self._cache.accept(news, tenant, now)
+        except MemosError:
+            await asyncio.sleep(_RETRY_S)

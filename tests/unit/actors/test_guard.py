@@ -19,6 +19,7 @@ from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
 from memos_ray.errors import PolicyUnavailableError
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore
+from memos_ray.testing.waiting import eventually
 
 ADMIN = CallContext(Principal("acme", "user:admin", ("admin",)))
 
@@ -29,10 +30,8 @@ class Silent(MemGovernance):
     While `open` is not set it holds back what it has read; `reading` says that it has.
     """
 
-    def __init__(self) -> None:
-        super().__init__(
-            MemoryControlStore(), ManualClock(), os.urandom, Ed25519PrivateKey.generate()
-        )
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(MemoryControlStore(), clock, os.urandom, Ed25519PrivateKey.generate())
         self.asked = 0
         self.reading = asyncio.Event()
         self.open = asyncio.Event()
@@ -66,7 +65,7 @@ class Parts:
 
 @pytest.fixture
 async def parts() -> AsyncIterator[Parts]:
-    authority = Silent()
+    authority = Silent(ManualClock())
     await authority.bootstrap("acme")
     guard = PolicyGuard(authority.public_key(), authority, ManualClock())
     yield Parts(authority, guard)
@@ -128,3 +127,42 @@ async def test_refresh_never_joins_what_began_earlier(parts: Parts) -> None:
     parts.authority.open.set()
     await asyncio.gather(early, refresh)
     assert (await parts.guard.ensure("acme")).version == new
+
+
+class Told(Silent):
+    """An authority that answers a poll when it is told to."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.polls = 0
+        self.answer = asyncio.Event()
+
+    async def wait_for_newer(
+        self, tenant: str, version: int, timeout_s: float
+    ) -> SignedSnapshot | SignedLease:
+        self.polls += 1
+        await self.answer.wait()
+        self.answer.clear()
+        return await MemGovernance.wait_for_newer(self, tenant, version, 0.0)
+
+
+async def test_a_tenant_that_nobody_asks_for_any_more_costs_the_authority_nothing() -> None:
+    clock = ManualClock()
+    authority = Told(clock)
+    await authority.bootstrap("acme")
+    guard = PolicyGuard(authority.public_key(), authority, clock)
+    try:
+        await guard.ensure("acme")
+        await eventually(lambda: authority.polls == 1)
+        authority.answer.set()
+        await eventually(lambda: authority.polls == 2)
+        clock.advance(3600.0)
+        authority.answer.set()
+        await eventually(lambda: not authority.answer.is_set())
+        asked = authority.asked
+        # It is out of lease, and asked for once; from then on there is a poll again.
+        await guard.ensure("acme")
+        assert authority.asked == asked + 1
+        await eventually(lambda: authority.polls == 3)
+    finally:
+        await guard.close()
