@@ -121,6 +121,8 @@ def test_the_kubernetes_file_is_a_ray_service() -> None:
     service = _yaml("rayservice.yaml")
     assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
     spec = service["spec"]
+    # Two clusters never share a database, not even for an upgrade.
+    assert spec["upgradeStrategy"] == {"type": "None"}
     config = yaml.safe_load(spec["serveConfigV2"])
     _check_serve(config)
     plain = _yaml("memos.yaml")
