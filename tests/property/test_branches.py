@@ -173,8 +173,9 @@ class BranchMachine(RuleBasedStateMachine):
         if done.conflicts:
             assert after == before and not done.changed
             return
-        own = {id: text for id, text in shown.own.items()}
-        # What the branch holds is what the namespace holds now; all else is as it was.
+        # What the branch has changed is what the namespace holds now; all else is as it was, also
+        # what the branch deleted and has again.
+        own = {id: text for id, text in shown.own.items() if text != shown.then.get(id)}
         for id in {*before, *after, *own}:
             assert after.get(id) == (own[id] if id in own else before.get(id))
         self.forget(name)
