@@ -32,13 +32,13 @@ class HolderRouter(RequestRouter):
     for their queues where it does not know them, and goes on to the next rank when all are full.
     """
 
-    def initialize_state(self, *, model: str = "", copies_max: int = 1, **kwargs: Any) -> None:
+    def initialize_state(self, **kwargs: Any) -> None:
         """Takes the fields of `RoutingPolicy`, and how far hot names spread; Serve calls this once.
 
-        Args:
-            model: name of the model, for the metric and the log.
-            copies_max: see `Replicating`.
+        Besides those fields: `model`, its name for the metric and the log, and `copies_max`, see
+        `Replicating`.
         """
+        model, copies_max = kwargs.pop("model", ""), kwargs.pop("copies_max", 1)
         self._policy = RoutingPolicy(**kwargs)
         self._placements = Placements(self._policy)
         self._copies = Copies(Replicating(copies_max=copies_max))

@@ -152,7 +152,8 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         if key not in heads and number > 1:
             known.add(key)
         # The first version that a branch has of a memory goes on from one of another's.
-        if one.version.change not in STATES_ONLY or BRANCH_MARK in one.id:
+        moved = number > 1 and one.version.change in STATES_ONLY and BRANCH_MARK not in one.id
+        if not moved:
             relabelled.add(key)
         heads[key] = one, commit.facets[place] if commit.facets else rows.checked_facets(one)
     bulk(connection, _ADD_VERSIONS, versions)
