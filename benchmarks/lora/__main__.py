@@ -20,6 +20,7 @@ output, progress to standard error. Sections:
                         kept_recall             of the others, as `heldout_recall`
 
     hot_load        see `benchmarks.lora.hot_load`
+    against_text    see `benchmarks.lora.against_text`
     multi_adapter   see `benchmarks.lora.multi_adapter`
 
 Shares are of 1.
@@ -36,14 +37,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.isolation import figures_alone, isolated
-from benchmarks.lora import hot_load, multi_adapter, training
+from benchmarks.lora import against_text, hot_load, multi_adapter, training
 from benchmarks.machine import describe
 from benchmarks.ttft.subject import Scale, Subject
 from memos_ray.config import DType
 from memos_ray.testing.recall.teaching import RECALL_TRAINING
 
 _PROMPT_TOKENS = 32
-_SECTIONS = ("facts", "after_deletion", "hot_load", "multi_adapter")
+_SECTIONS = ("facts", "after_deletion", "hot_load", "against_text", "multi_adapter")
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -60,10 +61,14 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         print(f"teaching {chosen.deletion} facts without five of them", file=sys.stderr)
         made["after_deletion"] = isolated(training.after_deletion, chosen.deletion, settings)
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as name:
+        subject = Subject.write(Path(name) / "large", chosen.scale, DType.BFLOAT16)
         if "hot_load" in chosen.only:
-            subject = Subject.write(Path(name) / "large", chosen.scale, DType.BFLOAT16)
             made["hot_load"] = isolated(
                 hot_load.measure, subject, chosen.sizes, _PROMPT_TOKENS, chosen.tries
+            )
+        if "against_text" in chosen.only:
+            made["against_text"] = isolated(
+                against_text.measure, subject, chosen.facts, chosen.tries, chosen.seed
             )
         if "multi_adapter" in chosen.only:
             subject = Subject.write(Path(name) / "tiny", Scale.TINY, DType.FLOAT32)

@@ -65,6 +65,9 @@ def texts_of(work: Workload) -> Iterator[str]:
     for asked in (*work.questions, *work.filler_questions):
         understood = understand(SearchQuery(query=asked.text), now)
         yield from (asked.text, understood.text, *understood.nameless.values())
+        if understood.anchored is not None:
+            # The date that its time counts from is looked up by a search of its own.
+            yield understood.anchored.event
 
 
 def _items(part: bytes, conversation: str) -> list[Item]:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("peft")
 
-from benchmarks.lora import training
+from benchmarks.lora import against_text, training
 from benchmarks.lora.__main__ import parser
 from memos_ray.core.teaching import LessonMix
 from memos_ray.testing.recall.teaching import RECALL_TRAINING
@@ -40,6 +40,14 @@ def test_facts_are_the_same_again_and_no_two_about_the_same() -> None:
     drawn = training.facts(40, 1)
     assert drawn == training.facts(40, 1) != training.facts(40, 2)
     assert len({one.source for one in drawn}) == 40
+
+
+def test_prompts_with_facts_grow_with_them_and_the_question_does_not() -> None:
+    (short, alone), (longer, alone_again) = (
+        against_text.prompt_lengths(count, 1) for count in (2, 20)
+    )
+    assert alone < short < longer
+    assert abs(alone - alone_again) < 10
 
 
 def test_the_command_line() -> None:

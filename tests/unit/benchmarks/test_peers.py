@@ -11,7 +11,7 @@ import pytest
 from benchmarks.metrics import average, score
 from benchmarks.peers import workload
 from benchmarks.peers.__main__ import PEERS_PYTHON, ROOT, measured
-from benchmarks.peers.measuring import Item, Workload, measure
+from benchmarks.peers.measuring import Asked, Item, Workload, measure
 from benchmarks.peers.run import MODULES
 from benchmarks.peers.vectors import VectorTable
 from memos_ray.testing.embedders import HashingEmbedder
@@ -73,6 +73,11 @@ def test_a_workload_has_the_whole_conversation_and_is_filled_up() -> None:
 def test_a_workload_survives_its_file(work: Workload, tmp_path: Path) -> None:
     work.save(tmp_path / "workload.json")
     assert Workload.load(tmp_path / "workload.json") == work
+
+
+def test_a_workload_embeds_the_events_that_times_count_from(work: Workload) -> None:
+    asked = Asked(workload.FILLER, "What happened the week before her birthday?")
+    assert "her birthday" in set(workload.texts_of(replace(work, questions=[asked])))
 
 
 def test_a_table_returns_the_vector_of_each_text(tmp_path: Path) -> None:
