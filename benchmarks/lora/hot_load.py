@@ -17,20 +17,18 @@ kernel counts it: its log is in it, memory file systems are not.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import ray
 
+from benchmarks.lora.path_replica import PathReplica, PathSettings, write_folder
 from benchmarks.metrics import percentile
 from benchmarks.ttft.subject import WARMING_TOKENS, Subject, greedy, question, say, tokens
 from memos_ray.config import ModelSettings
@@ -70,55 +68,6 @@ class AdapterReplica:
     def written_bytes(self) -> int:
         """Returns how much this process has written to storage."""
         return int(psutil.Process().io_counters().write_bytes)
-
-
-class PathReplica:
-    """Plain vLLM, which loads adapters from folders."""
-
-    def __init__(self, folder: Path, dtype: str, longest: int, rank: int) -> None:
-        os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1")
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-
-        arguments = EngineArgs(
-            model=str(folder),
-            dtype=dtype,
-            seed=0,
-            max_model_len=longest,
-            max_num_batched_tokens=longest,
-            max_num_seqs=8,
-            block_size=32,
-            kv_cache_memory_bytes=1 << 30,
-            enforce_eager=True,
-            enable_lora=True,
-            max_loras=_SLOTS,
-            max_cpu_loras=1000,
-            max_lora_rank=rank,
-            disable_log_stats=True,
-        )
-        self._engine = LLMEngine.from_engine_args(arguments)
-        self._loaded = 0
-
-    def answer(self, prompt: tuple[int, ...], folder: Path | None = None) -> float:
-        """Answers as `AdapterReplica` does, with the adapter in a folder."""
-        from vllm import SamplingParams
-        from vllm.lora.request import LoRARequest
-
-        assert self._engine.reset_prefix_cache()
-        adapter = None
-        if folder is not None:
-            self._loaded += 1
-            adapter = LoRARequest(folder.name, self._loaded, str(folder))
-        sampling = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
-        started, first_s = time.perf_counter(), None
-        self._engine.add_request(
-            uuid4().hex, {"prompt_token_ids": list(prompt)}, sampling, lora_request=adapter
-        )
-        while self._engine.has_unfinished_requests():
-            if self._engine.step() and first_s is None:
-                first_s = time.perf_counter() - started
-        assert first_s is not None
-        return first_s
 
 
 def measure(
@@ -164,10 +113,16 @@ def _of_size(subject: Subject, size_mb: float, prompt_tokens: int, tries: int) -
     written = taken.pop("disk_write_bytes")
     ray.kill(replica)
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
-        folders = [_write(Path(folder) / f"adapter{n}", one) for n, one in enumerate(made)]
-        reserved = next(each for each in (8, 16, 32, 64, 128, 256) if each >= rank)
+        folders = [write_folder(Path(folder) / f"adapter{n}", one) for n, one in enumerate(made)]
         plain: Any = ray.remote(num_cpus=1)(PathReplica).remote(
-            subject.folder, subject.dtype.value, settings.context_tokens, reserved
+            PathSettings(
+                subject.folder,
+                subject.dtype.value,
+                settings.context_tokens,
+                rank,
+                slots=_SLOTS,
+                held=len(made),
+            )
         )
         taken |= _path_times(plain, folders, prompt_tokens)
         ray.kill(plain)
@@ -214,30 +169,18 @@ def _memory_times(
 
 
 def _path_times(plain: Any, folders: Sequence[Path], prompt_tokens: int) -> dict[str, list[float]]:
+    def first_s(prompt: tuple[int, ...], folder: Path | None = None) -> float:
+        ray.get(plain.forget.remote())
+        return float(ray.get(plain.answer.remote(prompt, folder)).first_s)
+
     for folder in (None, *folders[:_SLOTS]):
-        ray.get(plain.answer.remote(tokens(prompt_tokens, 9), folder))
+        first_s(tokens(prompt_tokens, 9), folder)
     taken: dict[str, list[float]] = {"path_base_ttft": [], "path_ttft": []}
     for number, folder in enumerate(folders[_SLOTS:], start=_SLOTS):
         prompt = question(prompt_tokens, number)
-        taken["path_base_ttft"].append(ray.get(plain.answer.remote(prompt)))
-        taken["path_ttft"].append(ray.get(plain.answer.remote(prompt, folder)))
+        taken["path_base_ttft"].append(first_s(prompt))
+        taken["path_ttft"].append(first_s(prompt, folder))
     return taken
-
-
-def _write(folder: Path, payload: AdapterPayload) -> Path:
-    """Writes an adapter as PEFT does."""
-    folder.mkdir()
-    manifest = payload.manifest
-    config = {
-        "peft_type": "LORA",
-        "r": manifest.rank,
-        "lora_alpha": manifest.alpha,
-        "target_modules": list(manifest.targets),
-        "bias": "none",
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    (folder / "adapter_model.safetensors").write_bytes(payload.data.tobytes())
-    return folder
 
 
 def _ms(seconds: float) -> float:
