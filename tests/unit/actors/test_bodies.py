@@ -8,7 +8,7 @@ from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version
 ROOM = 1 << 20
 
 
-def test_what_was_put_is_there_until_it_changes() -> None:
+def test_OPER_5_what_was_put_is_there_until_it_changes() -> None:
     cache, cube = BodyCache(ROOM), make_cube("first")
     assert cache.get(0, key_of(cube)) is None
     cache.put(0, cube, cache.generation(0))
@@ -19,7 +19,7 @@ def test_what_was_put_is_there_until_it_changes() -> None:
     assert cache.memory_bytes == 0
 
 
-def test_what_was_read_before_a_commit_is_refused_behind_it() -> None:
+def test_OPER_5_what_was_read_before_a_commit_is_refused_behind_it() -> None:
     cache, cube = BodyCache(ROOM), make_cube("old")
     generation = cache.generation(0)
     cache.apply(make_commit([next_version(cube, text="new")]))
@@ -27,7 +27,7 @@ def test_what_was_read_before_a_commit_is_refused_behind_it() -> None:
     assert cache.get(0, key_of(cube)) is None
 
 
-def test_a_commit_of_another_partition_does_not_matter() -> None:
+def test_OPER_5_a_commit_of_another_partition_does_not_matter() -> None:
     cache, cube = BodyCache(ROOM), make_cube()
     generation = cache.generation(0)
     cache.apply(make_commit([make_cube()], partition=1))
@@ -35,7 +35,7 @@ def test_a_commit_of_another_partition_does_not_matter() -> None:
     assert cache.get(0, key_of(cube)) is not None
 
 
-def test_the_erased_and_a_dropped_partition_are_gone() -> None:
+def test_OPER_5_the_erased_and_a_dropped_partition_are_gone() -> None:
     cache, one, other = BodyCache(ROOM), make_cube("one"), make_cube("other")
     for cube in (one, other):
         cache.put(0, cube, cache.generation(0))
@@ -49,7 +49,7 @@ def test_the_erased_and_a_dropped_partition_are_gone() -> None:
     assert cache.memory_bytes == 0
 
 
-def test_the_budget_is_kept_and_what_is_used_stays() -> None:
+def test_OPER_5_the_budget_is_kept_and_what_is_used_stays() -> None:
     cubes = [make_cube("x" * 2000) for _ in range(20)]
     cache = BodyCache(budget_bytes=20_000)
     for cube in cubes:
@@ -61,7 +61,7 @@ def test_the_budget_is_kept_and_what_is_used_stays() -> None:
     assert 3 <= len(held) <= 9
 
 
-def test_more_than_the_budget_is_not_kept() -> None:
+def test_OPER_5_more_than_the_budget_is_not_kept() -> None:
     cache, cube = BodyCache(budget_bytes=1000), make_cube("x" * 5000)
     cache.put(0, cube, cache.generation(0))
     assert cache.get(0, key_of(cube)) is None

@@ -147,7 +147,7 @@ async def test_a_namespace_larger_than_the_budget_is_not_loaded() -> None:
     assert bench.store.loads == 0
 
 
-async def test_the_coldest_is_evicted_first() -> None:
+async def test_OPER_5_the_coldest_is_evicted_first() -> None:
     measure = Bench()
     measure.commit(make_cube())
     await measure.residency.index(place())
