@@ -10,7 +10,7 @@ from memos_ray.gateway.fields import Model
 from memos_ray.gateway.memories.models import Source
 
 if TYPE_CHECKING:
-    from memos_ray.client.synchronous import MemOS
+    from memos_ray.client.sync.memos import MemOS
     from memos_ray.gateway.memories.record_models import LogEntry, VersionRecord
 
 _PAGE = 200

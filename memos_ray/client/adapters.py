@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.core.parameter import FusionMethod, ProbingState, TeachingState
 from memos_ray.gateway.callers import Caller
@@ -255,90 +254,3 @@ class AsyncAdapters:
                 progress(lesson)
             await asyncio.sleep(_LOOK_S)
         return lesson
-
-
-class Adapters:
-    """Lessons of models, and the adapters that they lead to; see `AsyncAdapters`."""
-
-    def __init__(self, adapters: AsyncAdapters, loop: LoopThread) -> None:
-        self._async = adapters
-        self._loop = loop
-
-    def teach(
-        self, ids: Sequence[str], model: str | None = None, *, namespace: str | None = None
-    ) -> LessonReport:
-        """Begins to teach a model memories of a namespace; see `AsyncAdapters.teach`."""
-        return self._loop.run(self._async.teach(ids, model, namespace=namespace))
-
-    def merge(
-        self,
-        ids: Sequence[str],
-        *,
-        method: FusionMethod | str = FusionMethod.SVD,
-        weights: Sequence[float] = (),
-        density: float | None = None,
-        namespace: str | None = None,
-    ) -> LessonReport:
-        """Begins to combine live adapters into one; see `AsyncAdapters.merge`."""
-        return self._loop.run(
-            self._async.merge(
-                ids, method=method, weights=weights, density=density, namespace=namespace
-            )
-        )
-
-    def import_folder(
-        self,
-        folder: str | Path,
-        sources: Sequence[str],
-        model: str | None = None,
-        *,
-        namespace: str | None = None,
-    ) -> LessonReport:
-        """Begins to check an adapter in a folder; see `AsyncAdapters.import_folder`."""
-        return self._loop.run(
-            self._async.import_folder(folder, sources, model, namespace=namespace)
-        )
-
-    def export_folder(self, id: str, folder: str | Path, *, namespace: str | None = None) -> None:
-        """Writes an adapter into a folder; see `AsyncAdapters.export_folder`."""
-        self._loop.run(self._async.export_folder(id, folder, namespace=namespace))
-
-    def proposals(self, namespace: str | None = None) -> builtins.list[Proposal]:
-        """Returns what models should learn of a namespace, with the reasons."""
-        return self._loop.run(self._async.proposals(namespace))
-
-    def accept(self, id: str, *, namespace: str | None = None) -> LessonReport:
-        """Begins the lesson that is proposed; see `AsyncAdapters.accept`."""
-        return self._loop.run(self._async.accept(id, namespace=namespace))
-
-    def refuse(self, id: str, *, namespace: str | None = None) -> Proposal:
-        """Has a proposal go, and nothing like it come again."""
-        return self._loop.run(self._async.refuse(id, namespace=namespace))
-
-    def list(self, namespace: str | None = None) -> list[LessonReport]:
-        """Returns the lessons and adapters of a namespace."""
-        return self._loop.run(self._async.list(namespace))
-
-    def get(self, id: str, *, namespace: str | None = None) -> LessonReport:
-        """Returns a lesson, with the report of its adapter."""
-        return self._loop.run(self._async.get(id, namespace=namespace))
-
-    def cancel(self, id: str, *, namespace: str | None = None) -> LessonReport:
-        """Ends a lesson; one that has ended is left as it is."""
-        return self._loop.run(self._async.cancel(id, namespace=namespace))
-
-    def externalise(
-        self, id: str, *, namespace: str | None = None, probe: bool = True
-    ) -> ExternaliseResult:
-        """Makes plaintext memories from an adapter; see `AsyncAdapters.externalise`."""
-        return self._loop.run(self._async.externalise(id, namespace=namespace, probe=probe))
-
-    def wait(
-        self,
-        id: str,
-        *,
-        namespace: str | None = None,
-        progress: Callable[[LessonReport], None] | None = None,
-    ) -> LessonReport:
-        """Returns when a lesson has ended; see `AsyncAdapters.wait`."""
-        return self._loop.run(self._async.wait(id, namespace=namespace, progress=progress))

@@ -16,7 +16,7 @@ from memos_ray.client.evolution import AsyncEvolution
 from memos_ray.client.extraction import AsyncExtraction
 from memos_ray.client.inputs import drafts_from
 from memos_ray.client.kv import AsyncKv
-from memos_ray.client.lifecycle import AsyncLifecycle
+from memos_ray.client.lifecycle import AsyncLifecycleVerbs
 from memos_ray.client.organising import AsyncOrganise
 from memos_ray.client.past import AsyncPast
 from memos_ray.client.personas import AsyncPersonas
@@ -45,7 +45,7 @@ _ADD_BATCH = 1000
 
 
 class AsyncMemOS(AsyncReads, AsyncWrites):
-    """A client of the memory service; `MemOS` is the same without `await`.
+    """A client of the memory service. `MemOS` is the same without `await`.
 
     Opens one of three places (see `docs/sdk.md`): `data=` runs a cluster inside this process,
     `address=` joins a Ray cluster, `url=` speaks REST. With none of them it finds the configured
@@ -189,7 +189,7 @@ class AsyncMemOS(AsyncReads, AsyncWrites):
         return AsyncOrganise(self._transport.organising, self._caller)
 
     @property
-    def personas(self) -> AsyncPersonas[AsyncMemOS]:
+    def personas(self) -> AsyncPersonas:
         """The caller's roles, each with a memory stream of its own."""
         return AsyncPersonas(
             self._transport.personas, self._caller, lambda role: self.using(role=role)
@@ -216,9 +216,9 @@ class AsyncMemOS(AsyncReads, AsyncWrites):
         return AsyncExtraction(self._transport.extraction, self._caller)
 
     @property
-    def lifecycle(self) -> AsyncLifecycle:
+    def lifecycle(self) -> AsyncLifecycleVerbs:
         """How memories age, and what is put away."""
-        return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
+        return AsyncLifecycleVerbs(self._transport.lifecycle, self._caller, self._single)
 
     @property
     def past(self) -> AsyncPast:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.past import When, moment_text
 from memos_ray.gateway.branches.models import (
     BranchDiff,
@@ -28,7 +27,6 @@ from memos_ray.gateway.memories.models import (
     WriteResult,
 )
 
-_Branches = list[BranchRecord]
 _Single = Callable[[WriteReport], WriteResult]
 
 
@@ -149,7 +147,7 @@ class AsyncBranches:
         new = valid(NewBranch, name=name, namespace=namespace, at=text, reason=reason)
         return await self._api.create(self._caller(), new)
 
-    async def list(self, namespace: str | None = None) -> _Branches:
+    async def list(self, namespace: str | None = None) -> list[BranchRecord]:
         """Returns the branches of a namespace, oldest first."""
         check(namespace=namespace)
         return (await self._api.list(self._caller(), namespace)).branches
@@ -236,93 +234,6 @@ class AsyncBranches:
         _check(name, namespace)
         wanted = valid(SearchQuery, query=query, **fields)
         return await self._api.search(self._caller(), name, wanted, namespace)
-
-
-class Branches:
-    """What-if branches of a namespace; see `AsyncBranches`."""
-
-    def __init__(self, branches: AsyncBranches, loop: LoopThread) -> None:
-        self._async = branches
-        self._loop = loop
-
-    def create(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        at: When | None = None,
-        reason: str | None = None,
-    ) -> BranchRecord:
-        """Makes a branch; see `AsyncBranches.create`."""
-        return self._loop.run(self._async.create(name, namespace=namespace, at=at, reason=reason))
-
-    def list(self, namespace: str | None = None) -> _Branches:
-        """Returns the branches of a namespace; see `AsyncBranches.list`."""
-        return self._loop.run(self._async.list(namespace))
-
-    def diff(self, name: str, *, namespace: str | None = None) -> BranchDiff:
-        """Says what a branch changes; see `AsyncBranches.diff`."""
-        return self._loop.run(self._async.diff(name, namespace=namespace))
-
-    def merge(
-        self, name: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> MergeReport:
-        """Merges a branch; see `AsyncBranches.merge`."""
-        return self._loop.run(self._async.merge(name, namespace=namespace, reason=reason))
-
-    def discard(self, name: str, *, namespace: str | None = None) -> BranchRecord:
-        """Ends a branch; see `AsyncBranches.discard`."""
-        return self._loop.run(self._async.discard(name, namespace=namespace))
-
-    def add(
-        self, name: str, text: str, *, namespace: str | None = None, **fields: Any
-    ) -> WriteResult:
-        """Stores a memory in a branch; see `AsyncBranches.add`."""
-        return self._loop.run(self._async.add(name, text, namespace=namespace, **fields))
-
-    def update(
-        self, name: str, id: str, *, namespace: str | None = None, **fields: Any
-    ) -> WriteResult:
-        """Changes a memory in a branch; see `AsyncBranches.update`."""
-        return self._loop.run(self._async.update(name, id, namespace=namespace, **fields))
-
-    def delete(
-        self, name: str, id: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> WriteResult:
-        """Deletes a memory in a branch; see `AsyncBranches.delete`."""
-        return self._loop.run(self._async.delete(name, id, namespace=namespace, reason=reason))
-
-    def restore(
-        self, name: str, id: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> WriteResult:
-        """Undoes a deletion in a branch; see `AsyncBranches.restore`."""
-        return self._loop.run(self._async.restore(name, id, namespace=namespace, reason=reason))
-
-    def get(self, name: str, id: str, *, namespace: str | None = None) -> Memory:
-        """Returns a memory as a branch shows it; see `AsyncBranches.get`."""
-        return self._loop.run(self._async.get(name, id, namespace=namespace))
-
-    def memories(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        filter: str | None = None,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> MemoryPage:
-        """Returns one page of what a branch shows; see `AsyncBranches.memories`."""
-        return self._loop.run(
-            self._async.memories(
-                name, namespace=namespace, filter=filter, cursor=cursor, limit=limit
-            )
-        )
-
-    def search(
-        self, name: str, query: str = "", *, namespace: str | None = None, **fields: Any
-    ) -> SearchResult:
-        """Finds memories in a branch; see `AsyncBranches.search`."""
-        return self._loop.run(self._async.search(name, query, namespace=namespace, **fields))
 
 
 def _check(name: str, namespace: str | None) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.browsing.models import (
     EntityList,
     LayerList,
@@ -148,56 +147,3 @@ class AsyncGraph:
         check(id=id, namespace=namespace)
         valid(_Named, limit=limit)
         return await self._api.related(self._caller(), id, namespace, limit=limit)
-
-
-class Topics:
-    """What memories are about; see `AsyncTopics`."""
-
-    def __init__(self, topics: AsyncTopics, loop: LoopThread) -> None:
-        self._async = topics
-        self._loop = loop
-
-    def list(self, namespace: str | None = None) -> TopicList:
-        """Returns the topics of a namespace with their concepts, the largest first."""
-        return self._loop.run(self._async.list(namespace))
-
-    def show(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> TopicPage:
-        """Returns a topic or a concept with its memories; see `AsyncTopics.show`."""
-        return self._loop.run(
-            self._async.show(name, namespace=namespace, cursor=cursor, limit=limit)
-        )
-
-    def tags(self, id: str, *, namespace: str | None = None) -> PredictionList:
-        """Returns what is predicted of a memory; see `AsyncTopics.tags`."""
-        return self._loop.run(self._async.tags(id, namespace=namespace))
-
-    def route(self, query: str) -> RoutePlan:
-        """Plans where `search(…, route=True)` goes, without searching."""
-        return self._loop.run(self._async.route(query))
-
-    def layers(self) -> LayerList:
-        """Returns the namespaces that the caller may read, by layer."""
-        return self._loop.run(self._async.layers())
-
-
-class Graph:
-    """What memories have to do with one another; see `AsyncGraph`."""
-
-    def __init__(self, graph: AsyncGraph, loop: LoopThread) -> None:
-        self._async = graph
-        self._loop = loop
-
-    def entities(self, namespace: str | None = None, *, limit: int = 50) -> EntityList:
-        """Returns the names that most memories of a namespace tell, and who speaks."""
-        return self._loop.run(self._async.entities(namespace, limit=limit))
-
-    def related(self, id: str, *, namespace: str | None = None, limit: int = 10) -> RelatedList:
-        """Returns what a memory has to do with others; see `AsyncGraph.related`."""
-        return self._loop.run(self._async.related(id, namespace=namespace, limit=limit))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.evolution import EvolutionMode, Verdict
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.evolution.models import (
@@ -97,35 +96,3 @@ class AsyncEvolution:
         """
         check(id=id, namespace=namespace)
         return await self._api.settle(self._caller(), id, Verdict.UNDO, namespace)
-
-
-class Evolution:
-    """Splits and summaries that use suggests; see `AsyncEvolution`."""
-
-    def __init__(self, evolution: AsyncEvolution, loop: LoopThread) -> None:
-        self._async = evolution
-        self._loop = loop
-
-    def status(self, namespace: str | None = None) -> EvolutionStatus:
-        """Says how a namespace evolves."""
-        return self._loop.run(self._async.status(namespace))
-
-    def look(self, namespace: str | None = None) -> EvolutionStatus:
-        """Looks now for what use suggests; see `AsyncEvolution.look`."""
-        return self._loop.run(self._async.look(namespace))
-
-    def mode(self, mode: EvolutionMode | str, *, namespace: str | None = None) -> EvolutionStatus:
-        """Sets what happens by itself; see `AsyncEvolution.mode`."""
-        return self._loop.run(self._async.mode(mode, namespace=namespace))
-
-    def accept(self, id: str, *, namespace: str | None = None) -> EvolutionProposal:
-        """Does what is proposed; see `AsyncEvolution.accept`."""
-        return self._loop.run(self._async.accept(id, namespace=namespace))
-
-    def refuse(self, id: str, *, namespace: str | None = None) -> EvolutionProposal:
-        """Leaves the memories as they are; see `AsyncEvolution.refuse`."""
-        return self._loop.run(self._async.refuse(id, namespace=namespace))
-
-    def undo(self, id: str, *, namespace: str | None = None) -> EvolutionProposal:
-        """Takes an accepted proposal back; see `AsyncEvolution.undo`."""
-        return self._loop.run(self._async.undo(id, namespace=namespace))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.extraction.models import ExtractionRetried, ExtractionStatus
 
@@ -68,23 +67,3 @@ class AsyncExtraction:
         """
         check(namespace=namespace)
         return await self._api.automate(self._caller(), namespace, automatic=automatic)
-
-
-class ExtractionVerbs:
-    """What a model extracts from memories; see `AsyncExtraction`."""
-
-    def __init__(self, extraction: AsyncExtraction, loop: LoopThread) -> None:
-        self._async = extraction
-        self._loop = loop
-
-    def status(self, namespace: str | None = None) -> ExtractionStatus:
-        """Says how extraction stands in a namespace; see `AsyncExtraction.status`."""
-        return self._loop.run(self._async.status(namespace))
-
-    def retry(self, job: str | None = None, *, namespace: str | None = None) -> ExtractionRetried:
-        """Has parked jobs tried again; see `AsyncExtraction.retry`."""
-        return self._loop.run(self._async.retry(job, namespace=namespace))
-
-    def automate(self, automatic: bool = True, *, namespace: str | None = None) -> ExtractionStatus:
-        """Has all that is stored read, or only what is marked; see `AsyncExtraction.automate`."""
-        return self._loop.run(self._async.automate(automatic, namespace=namespace))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.activation.models import Cache, CacheList, Conversion
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import (
@@ -81,27 +80,3 @@ class AsyncKv:
         """Lets go of a cache, hot and at rest; the next prompt has it computed again."""
         check(id=id, namespace=namespace)
         return await self._api.evict(self._caller(), id, namespace)
-
-
-class Kv:
-    """The KV caches of activation memories; see `AsyncKv`."""
-
-    def __init__(self, kv: AsyncKv, loop: LoopThread) -> None:
-        self._async = kv
-        self._loop = loop
-
-    def list(self, namespace: str | None = None) -> list[Cache]:
-        """Returns the activation memories of a namespace, and where their caches are."""
-        return self._loop.run(self._async.list(namespace))
-
-    def explain(self, id: str, *, namespace: str | None = None) -> Cache:
-        """Says where a cache is and why; see `AsyncKv.explain`."""
-        return self._loop.run(self._async.explain(id, namespace=namespace))
-
-    def pin(self, id: str, *, pinned: bool = True, namespace: str | None = None) -> WriteResult:
-        """Has a cache stay, or no longer; see `AsyncKv.pin`."""
-        return self._loop.run(self._async.pin(id, pinned=pinned, namespace=namespace))
-
-    def evict(self, id: str, *, namespace: str | None = None) -> Cache:
-        """Lets go of a cache; see `AsyncKv.evict`."""
-        return self._loop.run(self._async.evict(id, namespace=namespace))

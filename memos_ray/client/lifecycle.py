@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.lifecycle.models import Lifecycle
 from memos_ray.gateway.memories.models import WriteReport, WriteResult
@@ -35,7 +34,7 @@ class LifecycleApi(Protocol):
         ...
 
 
-class AsyncLifecycle:
+class AsyncLifecycleVerbs:
     """The life of memories."""
 
     def __init__(
@@ -69,34 +68,3 @@ class AsyncLifecycle:
         caller = self._caller()
         report = await self._api.archive(caller, id, namespace, reason, idempotency_key)
         return self._single(report)
-
-
-class LifecycleVerbs:
-    """The life of memories; see `AsyncLifecycle`."""
-
-    def __init__(self, lifecycle: AsyncLifecycle, loop: LoopThread) -> None:
-        self._async = lifecycle
-        self._loop = loop
-
-    def status(self) -> Lifecycle:
-        """Says how memories age; see `AsyncLifecycle.status`."""
-        return self._loop.run(self._async.status())
-
-    def sweep(self) -> Lifecycle:
-        """Sweeps all memories now; see `AsyncLifecycle.sweep`."""
-        return self._loop.run(self._async.sweep())
-
-    def archive(
-        self,
-        id: str,
-        *,
-        namespace: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteResult:
-        """Puts a memory away; see `AsyncLifecycle.archive`."""
-        return self._loop.run(
-            self._async.archive(
-                id, namespace=namespace, reason=reason, idempotency_key=idempotency_key
-            )
-        )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memos_ray.client.arguments import check
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
 
@@ -68,27 +67,3 @@ class AsyncOrganise:
         """
         check(namespace=namespace)
         return await self._api.automate(self._caller(), namespace, automatic=automatic)
-
-
-class Organise:
-    """Duplicates, and facts that newer ones have overtaken; see `AsyncOrganise`."""
-
-    def __init__(self, organise: AsyncOrganise, loop: LoopThread) -> None:
-        self._async = organise
-        self._loop = loop
-
-    def list(self, namespace: str | None = None) -> OrganisingList:
-        """Returns what is proposed in a namespace, the surest first."""
-        return self._loop.run(self._async.list(namespace))
-
-    def accept(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
-        """Does what is proposed; see `AsyncOrganise.accept`."""
-        return self._loop.run(self._async.accept(id, namespace=namespace))
-
-    def refuse(self, id: str, *, namespace: str | None = None) -> OrganisingProposal:
-        """Leaves the memories as they are; see `AsyncOrganise.refuse`."""
-        return self._loop.run(self._async.refuse(id, namespace=namespace))
-
-    def automate(self, automatic: bool = True, *, namespace: str | None = None) -> OrganisingList:
-        """Has what is sure done at once, or only proposed; see `AsyncOrganise.automate`."""
-        return self._loop.run(self._async.automate(automatic, namespace=namespace))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import Memory, MemoryPage
 from memos_ray.gateway.memories.record_models import History
@@ -22,8 +22,6 @@ from memos_ray.gateway.past.models import (
 
 When = datetime | str
 """An aware moment, or the name of a snapshot."""
-
-_Snapshots = list[SnapshotRecord]
 
 
 class PastApi(Protocol):
@@ -100,7 +98,7 @@ class AsyncPast:
         new = valid(NewSnapshot, name=name, namespace=namespace, reason=reason)
         return await self._api.take(self._caller(), new)
 
-    async def snapshots(self, namespace: str | None = None) -> _Snapshots:
+    async def snapshots(self, namespace: str | None = None) -> builtins.list[SnapshotRecord]:
         """Returns the snapshots of a namespace, oldest first."""
         check(namespace=namespace)
         return (await self._api.snapshots(self._caller(), namespace)).snapshots
@@ -157,70 +155,6 @@ class AsyncPast:
         """Takes a namespace back to a moment; asking again goes on where it stopped."""
         wanted = valid(GoBack, to=moment_text(to), namespace=namespace, reason=reason)
         return await self._api.go_back(self._caller(), wanted)
-
-
-class Past:
-    """Earlier moments of a namespace; see `AsyncPast`."""
-
-    def __init__(self, past: AsyncPast, loop: LoopThread) -> None:
-        self._async = past
-        self._loop = loop
-
-    def snapshot(
-        self, name: str, *, namespace: str | None = None, reason: str | None = None
-    ) -> SnapshotRecord:
-        """Names this moment; see `AsyncPast.snapshot`."""
-        return self._loop.run(self._async.snapshot(name, namespace=namespace, reason=reason))
-
-    def snapshots(self, namespace: str | None = None) -> _Snapshots:
-        """Returns the snapshots of a namespace; see `AsyncPast.snapshots`."""
-        return self._loop.run(self._async.snapshots(namespace))
-
-    def forget(self, name: str, *, namespace: str | None = None) -> SnapshotRecord:
-        """Forgets a snapshot; see `AsyncPast.forget`."""
-        return self._loop.run(self._async.forget(name, namespace=namespace))
-
-    def get(self, id: str, at: When, *, namespace: str | None = None) -> Memory:
-        """Returns a memory as it was; see `AsyncPast.get`."""
-        return self._loop.run(self._async.get(id, at, namespace=namespace))
-
-    def history(self, id: str, at: When, *, namespace: str | None = None) -> History:
-        """Returns the versions that a memory had; see `AsyncPast.history`."""
-        return self._loop.run(self._async.history(id, at, namespace=namespace))
-
-    def list(
-        self,
-        at: When,
-        *,
-        namespace: str | None = None,
-        filter: str | None = None,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> MemoryPage:
-        """Returns one page of a namespace as it was; see `AsyncPast.list`."""
-        return self._loop.run(
-            self._async.list(at, namespace=namespace, filter=filter, cursor=cursor, limit=limit)
-        )
-
-    def diff(
-        self,
-        since: When,
-        until: When | None = None,
-        *,
-        namespace: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> NamespaceDiff:
-        """Compares two moments; see `AsyncPast.diff`."""
-        return self._loop.run(
-            self._async.diff(since, until, namespace=namespace, cursor=cursor, limit=limit)
-        )
-
-    def rollback(
-        self, to: When, *, namespace: str | None = None, reason: str | None = None
-    ) -> WentBack:
-        """Takes a namespace back to a moment; see `AsyncPast.rollback`."""
-        return self._loop.run(self._async.rollback(to, namespace=namespace, reason=reason))
 
 
 def moment_text(at: When) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memos_ray.client.arguments import check
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.personas import PersonaTemplate, read_template, template_of
 from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.personas.models import PersonaInfo, PersonaList
 
+if TYPE_CHECKING:
+    from memos_ray.client.asynchronous import AsyncMemOS
+
 Template = PersonaTemplate | Mapping[str, Any] | Path
-C = TypeVar("C")
 
 _FILE_MAX = 1 << 16
 
@@ -41,7 +42,7 @@ class PersonaApi(Protocol):
         ...
 
 
-class AsyncPersonas(Generic[C]):
+class AsyncPersonas:
     """Roles of one principal, each with a memory stream of its own and shared parts.
 
     Args:
@@ -49,7 +50,7 @@ class AsyncPersonas(Generic[C]):
     """
 
     def __init__(
-        self, api: PersonaApi, caller: Callable[[], Caller], speaking: Callable[[str], C]
+        self, api: PersonaApi, caller: Callable[[], Caller], speaking: Callable[[str], AsyncMemOS]
     ) -> None:
         self._api = api
         self._caller = caller
@@ -83,7 +84,7 @@ class AsyncPersonas(Generic[C]):
         check(id=name, principal=principal)
         return await self._api.show(self._caller(), name, principal)
 
-    async def use(self, name: str) -> C:
+    async def use(self, name: str) -> AsyncMemOS:
         """Returns a view of the client that speaks as a persona.
 
         Raises:
@@ -109,43 +110,6 @@ class AsyncPersonas(Generic[C]):
         """
         check(id=name, principal=principal)
         return await self._api.retire(self._caller(), name, principal)
-
-
-class Personas(Generic[C]):
-    """Roles of one principal; see `AsyncPersonas`."""
-
-    def __init__(
-        self, personas: AsyncPersonas[Any], loop: LoopThread, speaking: Callable[[str], C]
-    ) -> None:
-        self._async = personas
-        self._loop = loop
-        self._speaking = speaking
-
-    def create(
-        self, template: Template | None = None, *, principal: str | None = None, **fields: Any
-    ) -> PersonaInfo:
-        """Makes a persona from a role template, or changes it; see `AsyncPersonas.create`."""
-        return self._loop.run(self._async.create(template, principal=principal, **fields))
-
-    def list(self, *, principal: str | None = None) -> PersonaList:
-        """Lists the personas of a principal."""
-        return self._loop.run(self._async.list(principal=principal))
-
-    def show(self, name: str, *, principal: str | None = None) -> PersonaInfo:
-        """Shows a persona."""
-        return self._loop.run(self._async.show(name, principal=principal))
-
-    def use(self, name: str) -> C:
-        """Returns a view of the client that speaks as a persona; see `AsyncPersonas.use`."""
-        return self._speaking(self.role_of(name))
-
-    def role_of(self, name: str) -> str:
-        """Returns the role in use by which calls speak as a persona; raises as `use`."""
-        return self._loop.run(self._async.role_of(name))
-
-    def delete(self, name: str, *, principal: str | None = None) -> PersonaInfo:
-        """Ends the use of a persona; its stream stays closed to the other roles."""
-        return self._loop.run(self._async.delete(name, principal=principal))
 
 
 def _read(template: Template | None, fields: Mapping[str, Any]) -> PersonaTemplate:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import yaml
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.client.pipeline_builder import Pipeline
 from memos_ray.core.pipeline.definition import PipelineSpec, Scalar, read_definition
 from memos_ray.core.pipeline.run import ENDED
@@ -172,59 +171,3 @@ class AsyncPipelines:
         """Returns the newest version of each pipeline of a namespace."""
         check(namespace=namespace)
         return (await self._api.templates(self._caller(), namespace)).pipelines
-
-
-class Pipelines:
-    """Pipelines, and their runs; see `AsyncPipelines`."""
-
-    def __init__(self, pipelines: AsyncPipelines, loop: LoopThread) -> None:
-        self._async = pipelines
-        self._loop = loop
-
-    def validate(self, pipeline: Definition) -> PipelineOrder:
-        """Describes a sound pipeline; see `AsyncPipelines.validate`."""
-        return self._loop.run(self._async.validate(pipeline))
-
-    def run(
-        self,
-        pipeline: Definition | str,
-        *,
-        params: Mapping[str, Scalar] | None = None,
-        namespace: str | None = None,
-        version: int | None = None,
-        idempotency_key: str | None = None,
-    ) -> RunReport:
-        """Begins a run; see `AsyncPipelines.run`."""
-        return self._loop.run(
-            self._async.run(
-                pipeline,
-                params=params,
-                namespace=namespace,
-                version=version,
-                idempotency_key=idempotency_key,
-            )
-        )
-
-    def status(self, id: str) -> RunReport:
-        """Returns a run, step by step."""
-        return self._loop.run(self._async.status(id))
-
-    def list(self) -> list[RunReport]:
-        """Returns the caller's runs, newest first."""
-        return self._loop.run(self._async.list())
-
-    def cancel(self, id: str) -> RunReport:
-        """Ends a run before it commits."""
-        return self._loop.run(self._async.cancel(id))
-
-    def wait(self, id: str) -> RunReport:
-        """Returns when a run has ended, whatever became of it."""
-        return self._loop.run(self._async.wait(id))
-
-    def keep(self, pipeline: Definition, *, namespace: str | None = None) -> StoredPipelineInfo:
-        """Stores a new version of a pipeline under its name."""
-        return self._loop.run(self._async.keep(pipeline, namespace=namespace))
-
-    def templates(self, namespace: str | None = None) -> Sequence[StoredPipelineInfo]:
-        """Returns the newest version of each pipeline of a namespace."""
-        return self._loop.run(self._async.templates(namespace))

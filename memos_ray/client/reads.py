@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from memos_ray.client.arguments import check, valid
@@ -143,7 +143,9 @@ class AsyncReads(Connection):
             self._caller(), id, namespace, Direction(direction), depth, cursor, limit
         )
 
-    async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
+    async def iterate(
+        self, namespace: str | None = None, **options: Any
+    ) -> AsyncGenerator[Memory, None]:
         """Yields all memories of a namespace, newest first; takes the options of `list`."""
         cursor: str | None = None
         limit = options.pop("limit", _PAGE)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.loop_thread import LoopThread
 from memos_ray.core.sources import Stage
 from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.gateway.callers import Caller
@@ -161,73 +160,6 @@ class AsyncSources:
             report = await self._api.decide(self._caller(), which, namespace, accept=accept)
             results, more = [*results, *report.results], report.more
         return DecisionReport(results=results)
-
-
-class Sources:
-    """Authoritative documents, and what they supersede; see `AsyncSources`."""
-
-    def __init__(self, sources: AsyncSources, loop: LoopThread) -> None:
-        self._async = sources
-        self._loop = loop
-
-    def add(
-        self,
-        document: str | Path,
-        *,
-        name: str,
-        issuer: str,
-        valid_from: datetime,
-        namespace: str | None = None,
-        **fields: Any,
-    ) -> SourceInfo:
-        """Adds an edition, and compares it with what is held; see `AsyncSources.add`."""
-        return self._loop.run(
-            self._async.add(
-                document,
-                name=name,
-                issuer=issuer,
-                valid_from=valid_from,
-                namespace=namespace,
-                **fields,
-            )
-        )
-
-    def list(self, namespace: str | None = None) -> SourceList:
-        """Lists the sources of a namespace."""
-        return self._loop.run(self._async.list(namespace))
-
-    def review(
-        self,
-        source: str | None = None,
-        *,
-        namespace: str | None = None,
-        decided: bool = False,
-        limit: int = 50,
-    ) -> FindingList:
-        """Shows what sources would supersede; see `AsyncSources.review`."""
-        return self._loop.run(
-            self._async.review(source, namespace=namespace, decided=decided, limit=limit)
-        )
-
-    def accept(
-        self,
-        ids: Sequence[str] | None = None,
-        *,
-        source: str | None = None,
-        namespace: str | None = None,
-    ) -> DecisionReport:
-        """Ends the validity of what is held; see `AsyncSources.accept`."""
-        return self._loop.run(self._async.accept(ids, source=source, namespace=namespace))
-
-    def refuse(
-        self,
-        ids: Sequence[str] | None = None,
-        *,
-        source: str | None = None,
-        namespace: str | None = None,
-    ) -> DecisionReport:
-        """Leaves what is held as it is; see `AsyncSources.refuse`."""
-        return self._loop.run(self._async.refuse(ids, source=source, namespace=namespace))
 
 
 def _text(path: Path) -> str:

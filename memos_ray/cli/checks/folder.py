@@ -95,7 +95,7 @@ def running(settings: Settings, cluster: RunningCluster | None) -> Iterator[Find
 
 
 def _health(settings: Settings, cluster: RunningCluster) -> Iterator[Finding]:
-    from memos_ray.client.synchronous import MemOS
+    from memos_ray.client.sync.memos import MemOS
 
     advice = f"look at `memos-ray status` and at {DataFolder(settings.data).log}"
     try:
