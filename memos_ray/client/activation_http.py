@@ -11,7 +11,7 @@ from memos_ray.gateway.memories.models import WriteReport
 
 
 class HttpActivation:
-    """Speaks REST. Implements `ActivationApi`."""
+    """Speaks REST; has the verbs of `ActivationService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

@@ -7,90 +7,26 @@ import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.peft_folders import read_folder, write_folder
 from memos_ray.core.parameter import FusionMethod, ProbingState, TeachingState
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.parameter.models import (
-    AdapterFiles,
     ExternaliseResult,
     Externalising,
-    LessonList,
     LessonReport,
     Merging,
     Teaching,
 )
-from memos_ray.gateway.parameter.proposal_models import Proposal, ProposalList
+from memos_ray.gateway.parameter.proposal_models import Proposal
+
+if TYPE_CHECKING:
+    from memos_ray.client.parameter_http import HttpParameter
+    from memos_ray.gateway.parameter.service import ParameterService
 
 _LOOK_S = 1.0
-
-
-class ParameterApi(Protocol):
-    """The verbs of parameter memory; every method raises the errors of `memos_ray.errors`."""
-
-    async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
-        """Begins a lesson."""
-        ...
-
-    async def merge(self, caller: Caller, merging: Merging) -> LessonReport:
-        """Begins to combine adapters."""
-        ...
-
-    async def bring(
-        self, caller: Caller, sources: Teaching, config: bytes, tensors: bytes
-    ) -> LessonReport:
-        """Begins to check an adapter that was made elsewhere."""
-        ...
-
-    async def files(
-        self, caller: Caller, adapter_id: str, namespace: str | None = None
-    ) -> AdapterFiles:
-        """Returns an adapter's files."""
-        ...
-
-    async def lessons(self, caller: Caller, namespace: str | None = None) -> LessonList:
-        """Lists lessons and adapters."""
-        ...
-
-    async def lesson(
-        self, caller: Caller, lesson_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Shows a lesson."""
-        ...
-
-    async def cancel(
-        self, caller: Caller, lesson_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Ends a lesson."""
-        ...
-
-    async def proposals(self, caller: Caller, namespace: str | None = None) -> ProposalList:
-        """Lists what models should learn."""
-        ...
-
-    async def accept(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None
-    ) -> LessonReport:
-        """Begins the lesson that is proposed."""
-        ...
-
-    async def refuse(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None
-    ) -> Proposal:
-        """Has a proposal go."""
-        ...
-
-    async def externalise(
-        self,
-        caller: Caller,
-        adapter_id: str,
-        how: Externalising,
-        namespace: str | None = None,
-    ) -> ExternaliseResult:
-        """Makes plaintext memories from an adapter."""
-        ...
 
 
 class AsyncAdapters:
@@ -98,7 +34,7 @@ class AsyncAdapters:
 
     def __init__(
         self,
-        api: ParameterApi,
+        api: HttpParameter | ParameterService,
         caller: Callable[[], Caller],
         only_model: Callable[[], Awaitable[str]],
     ) -> None:

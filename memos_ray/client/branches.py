@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.past import When, moment_text
 from memos_ray.gateway.branches.models import (
     BranchDiff,
-    BranchList,
     BranchRecord,
     MergeReport,
     MergeWish,
@@ -27,109 +26,19 @@ from memos_ray.gateway.memories.models import (
     WriteResult,
 )
 
+if TYPE_CHECKING:
+    from memos_ray.client.branches_http import HttpBranches
+    from memos_ray.gateway.branches.service import BranchService
+
 _Single = Callable[[WriteReport], WriteResult]
-
-
-class BranchesApi(Protocol):
-    """The verbs of branches; every method raises the errors of `memos_ray.errors`."""
-
-    async def create(self, caller: Caller, new: NewBranch) -> BranchRecord:
-        """Makes a branch."""
-        ...
-
-    async def list(self, caller: Caller, namespace: str | None = None) -> BranchList:
-        """Lists branches."""
-        ...
-
-    async def diff(self, caller: Caller, name: str, namespace: str | None = None) -> BranchDiff:
-        """Compares a branch with its moment."""
-        ...
-
-    async def merge(
-        self, caller: Caller, name: str, wish: MergeWish, namespace: str | None = None
-    ) -> MergeReport:
-        """Merges a branch."""
-        ...
-
-    async def discard(
-        self, caller: Caller, name: str, namespace: str | None = None
-    ) -> BranchRecord:
-        """Ends a branch."""
-        ...
-
-    async def add(
-        self, caller: Caller, name: str, memory: NewMemory, namespace: str | None = None
-    ) -> WriteReport:
-        """Stores a memory in a branch."""
-        ...
-
-    async def update(
-        self,
-        caller: Caller,
-        name: str,
-        memory_id: str,
-        change: MemoryChange,
-        namespace: str | None = None,
-    ) -> WriteReport:
-        """Changes a memory in a branch."""
-        ...
-
-    async def delete(
-        self,
-        caller: Caller,
-        name: str,
-        memory_id: str,
-        namespace: str | None = None,
-        *,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteReport:
-        """Deletes a memory in a branch."""
-        ...
-
-    async def restore(
-        self,
-        caller: Caller,
-        name: str,
-        memory_id: str,
-        namespace: str | None = None,
-        *,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> WriteReport:
-        """Undoes the deletion of a memory in a branch."""
-        ...
-
-    async def get(
-        self, caller: Caller, name: str, memory_id: str, namespace: str | None = None
-    ) -> Memory:
-        """Returns a memory as a branch shows it."""
-        ...
-
-    async def memories(
-        self,
-        caller: Caller,
-        name: str,
-        namespace: str | None = None,
-        *,
-        filter: str | None = None,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> MemoryPage:
-        """Lists what a branch shows."""
-        ...
-
-    async def search(
-        self, caller: Caller, name: str, query: SearchQuery, namespace: str | None = None
-    ) -> SearchResult:
-        """Finds memories in a branch."""
-        ...
 
 
 class AsyncBranches:
     """What-if branches of a namespace, which stays as it is until one is merged."""
 
-    def __init__(self, api: BranchesApi, caller: Callable[[], Caller], single: _Single) -> None:
+    def __init__(
+        self, api: HttpBranches | BranchService, caller: Callable[[], Caller], single: _Single
+    ) -> None:
         self._api = api
         self._caller = caller
         self._single = single

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
-from memos_ray.client.rest_link import RestLink
+from memos_ray.client.rest_link import RestLink, new_key
 from memos_ray.gateway.branches.models import (
     BranchDiff,
     BranchList,
@@ -29,7 +28,7 @@ from memos_ray.gateway.memories.models import (
 
 
 class HttpBranches:
-    """Speaks REST. Implements `BranchesApi`."""
+    """Speaks REST; has the verbs of `BranchService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link
@@ -84,7 +83,7 @@ class HttpBranches:
             f"{_branch(name)}/memories",
             caller,
             _body(memory),
-            key=memory.idempotency_key or _new_key(),
+            key=memory.idempotency_key or new_key(),
             namespace=namespace,
         )
 
@@ -103,7 +102,7 @@ class HttpBranches:
             _memory(name, memory_id),
             caller,
             _body(change),
-            key=change.idempotency_key or _new_key(),
+            key=change.idempotency_key or new_key(),
             namespace=namespace,
         )
 
@@ -123,7 +122,7 @@ class HttpBranches:
             "DELETE",
             _memory(name, memory_id),
             caller,
-            key=idempotency_key or _new_key(),
+            key=idempotency_key or new_key(),
             namespace=namespace,
             reason=reason,
         )
@@ -144,7 +143,7 @@ class HttpBranches:
             "POST",
             f"{_memory(name, memory_id)}/restore",
             caller,
-            key=idempotency_key or _new_key(),
+            key=idempotency_key or new_key(),
             namespace=namespace,
             reason=reason,
         )
@@ -199,7 +198,3 @@ def _branch(name: str) -> str:
 
 def _memory(name: str, memory_id: str) -> str:
     return f"{_branch(name)}/memories/{quote(memory_id, safe=':')}"
-
-
-def _new_key() -> str:
-    return f"sdk:{uuid4().hex}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.gateway.browsing.models import (
@@ -21,51 +21,9 @@ from memos_ray.gateway.browsing.models import (
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.fields import Model
 
-
-class BrowsingApi(Protocol):
-    """The verbs of browsing; every method raises the errors of `memos_ray.errors`."""
-
-    async def topics(self, caller: Caller, namespace: str | None = None) -> TopicList:
-        """Lists topics."""
-        ...
-
-    async def topic(
-        self,
-        caller: Caller,
-        name: str,
-        namespace: str | None = None,
-        *,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> TopicPage:
-        """Shows a topic."""
-        ...
-
-    async def predicted(
-        self, caller: Caller, memory_id: str, namespace: str | None = None
-    ) -> PredictionList:
-        """Says what is predicted."""
-        ...
-
-    async def entities(
-        self, caller: Caller, namespace: str | None = None, *, limit: int = 50
-    ) -> EntityList:
-        """Lists names."""
-        ...
-
-    async def related(
-        self, caller: Caller, memory_id: str, namespace: str | None = None, *, limit: int = 10
-    ) -> RelatedList:
-        """Says what a memory has to do with others."""
-        ...
-
-    async def route(self, caller: Caller, query: RouteQuery) -> RoutePlan:
-        """Plans a search."""
-        ...
-
-    async def layers(self, caller: Caller) -> LayerList:
-        """Lists namespaces by layer."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.browsing_http import HttpBrowsing
+    from memos_ray.gateway.browsing.service import BrowsingService
 
 
 class _Named(Model):
@@ -76,7 +34,7 @@ class _Named(Model):
 class AsyncTopics:
     """What memories are about: topics, concepts, predicted tags, and the way of a search."""
 
-    def __init__(self, api: BrowsingApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpBrowsing | BrowsingService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 
@@ -123,7 +81,7 @@ class AsyncTopics:
 class AsyncGraph:
     """What memories have to do with one another, and the names that they tell."""
 
-    def __init__(self, api: BrowsingApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpBrowsing | BrowsingService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 

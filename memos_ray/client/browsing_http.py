@@ -19,7 +19,7 @@ from memos_ray.gateway.callers import Caller
 
 
 class HttpBrowsing:
-    """Speaks REST. Implements `BrowsingApi`."""
+    """Speaks REST; has the verbs of `BrowsingService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

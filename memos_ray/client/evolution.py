@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.core.evolution import EvolutionMode, Verdict
@@ -12,41 +12,17 @@ from memos_ray.gateway.evolution.models import (
     EvolutionProposal,
     EvolutionSetting,
     EvolutionStatus,
-    Feedback,
-    FeedbackResult,
 )
 
-
-class EvolutionApi(Protocol):
-    """The verbs of evolution; every method raises the errors of `memos_ray.errors`."""
-
-    async def feedback(
-        self, caller: Caller, feedback: Feedback, namespace: str | None = None
-    ) -> FeedbackResult:
-        """Keeps what is said of a memory, or of an answer."""
-        ...
-
-    async def status(self, caller: Caller, namespace: str | None = None) -> EvolutionStatus:
-        """Says how a namespace evolves."""
-        ...
-
-    async def evolve(
-        self, caller: Caller, namespace: str | None = None, mode: EvolutionMode | None = None
-    ) -> EvolutionStatus:
-        """Sets what happens by itself, or looks now."""
-        ...
-
-    async def settle(
-        self, caller: Caller, proposal_id: str, verdict: Verdict, namespace: str | None = None
-    ) -> EvolutionProposal:
-        """Accepts, refuses or undoes a proposal."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.evolution_http import HttpEvolution
+    from memos_ray.gateway.evolution.service import EvolutionService
 
 
 class AsyncEvolution:
     """Splits and summaries that the use of memories suggests, and what memories are worth."""
 
-    def __init__(self, api: EvolutionApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpEvolution | EvolutionService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 

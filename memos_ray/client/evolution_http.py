@@ -18,7 +18,7 @@ _PATH = "/v1/evolution"
 
 
 class HttpEvolution:
-    """Speaks REST. Implements `EvolutionApi`."""
+    """Speaks REST; has the verbs of `EvolutionService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.extraction.models import ExtractionRetried, ExtractionStatus
 
-
-class ExtractionApi(Protocol):
-    """The verbs of extraction; every method raises the errors of `memos_ray.errors`."""
-
-    async def status(self, caller: Caller, namespace: str | None = None) -> ExtractionStatus:
-        """Says how extraction stands."""
-        ...
-
-    async def retry(
-        self, caller: Caller, job: str | None = None, namespace: str | None = None
-    ) -> ExtractionRetried:
-        """Has parked jobs tried again."""
-        ...
-
-    async def automate(
-        self, caller: Caller, namespace: str | None = None, *, automatic: bool
-    ) -> ExtractionStatus:
-        """Has all that is stored read, or only what is marked."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.extraction_http import HttpExtraction
+    from memos_ray.gateway.extraction.service import ExtractionService
 
 
 class AsyncExtraction:
     """What a model extracts from memories that are stored with `extract`."""
 
-    def __init__(self, api: ExtractionApi, caller: Callable[[], Caller]) -> None:
+    def __init__(
+        self, api: HttpExtraction | ExtractionService, caller: Callable[[], Caller]
+    ) -> None:
         self._api = api
         self._caller = caller
 

@@ -10,7 +10,7 @@ _PATH = "/v1/extraction"
 
 
 class HttpExtraction:
-    """Speaks REST. Implements `ExtractionApi`."""
+    """Speaks REST; has the verbs of `ExtractionService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check
-from memos_ray.gateway.activation.models import Cache, CacheList, Conversion
+from memos_ray.gateway.activation.models import Cache
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import (
     WriteReport,
     WriteResult,
 )
 
-
-class ActivationApi(Protocol):
-    """The verbs of activation memory; every method raises the errors of `memos_ray.errors`."""
-
-    async def convert(self, caller: Caller, conversion: Conversion) -> WriteReport:
-        """Makes memories the beginning of a namespace's prompts."""
-        ...
-
-    async def caches(self, caller: Caller, namespace: str | None = None) -> CacheList:
-        """Lists the caches of a namespace."""
-        ...
-
-    async def cache(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
-        """Explains a cache."""
-        ...
-
-    async def pin(
-        self,
-        caller: Caller,
-        memory_id: str,
-        namespace: str | None = None,
-        *,
-        pinned: bool = True,
-    ) -> WriteReport:
-        """Has a cache stay, or no longer."""
-        ...
-
-    async def evict(self, caller: Caller, memory_id: str, namespace: str | None = None) -> Cache:
-        """Lets go of a cache."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.activation_http import HttpActivation
+    from memos_ray.gateway.activation.service import ActivationService
 
 
 class AsyncKv:
@@ -50,7 +23,7 @@ class AsyncKv:
 
     def __init__(
         self,
-        api: ActivationApi,
+        api: HttpActivation | ActivationService,
         caller: Callable[[], Caller],
         single: Callable[[WriteReport], WriteResult],
     ) -> None:

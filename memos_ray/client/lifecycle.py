@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.lifecycle.models import Lifecycle
 from memos_ray.gateway.memories.models import WriteReport, WriteResult
 
-
-class LifecycleApi(Protocol):
-    """The verbs of the lifecycle; every method raises the errors of `memos_ray.errors`."""
-
-    async def status(self, caller: Caller) -> Lifecycle:
-        """Says how the lifecycle stands."""
-        ...
-
-    async def sweep(self, caller: Caller) -> Lifecycle:
-        """Sweeps all memories."""
-        ...
-
-    async def archive(
-        self,
-        caller: Caller,
-        memory_id: str,
-        namespace: str | None,
-        reason: str | None,
-        key: str | None,
-    ) -> WriteReport:
-        """Puts a memory away."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.lifecycle_http import HttpLifecycle
+    from memos_ray.gateway.lifecycle.service import LifecycleService
 
 
 class AsyncLifecycleVerbs:
@@ -39,7 +20,7 @@ class AsyncLifecycleVerbs:
 
     def __init__(
         self,
-        api: LifecycleApi,
+        api: HttpLifecycle | LifecycleService,
         caller: Callable[[], Caller],
         single: Callable[[WriteReport], WriteResult],
     ) -> None:

@@ -11,7 +11,7 @@ from memos_ray.gateway.memories.models import WriteReport
 
 
 class HttpLifecycle:
-    """Speaks REST. Implements `LifecycleApi`."""
+    """Speaks REST; has the verbs of `LifecycleService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

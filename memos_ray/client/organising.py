@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.organising.models import OrganisingList, OrganisingProposal
 
-
-class OrganisingApi(Protocol):
-    """The verbs of organising; every method raises the errors of `memos_ray.errors`."""
-
-    async def proposals(self, caller: Caller, namespace: str | None = None) -> OrganisingList:
-        """Lists what is proposed."""
-        ...
-
-    async def settle(
-        self, caller: Caller, proposal_id: str, namespace: str | None = None, *, accept: bool
-    ) -> OrganisingProposal:
-        """Accepts or refuses a proposal."""
-        ...
-
-    async def automate(
-        self, caller: Caller, namespace: str | None = None, *, automatic: bool
-    ) -> OrganisingList:
-        """Has what is sure done at once, or only proposed."""
-        ...
+if TYPE_CHECKING:
+    from memos_ray.client.organising_http import HttpOrganising
+    from memos_ray.gateway.organising.service import OrganisingService
 
 
 class AsyncOrganise:
     """Duplicates, and facts that newer ones have overtaken."""
 
-    def __init__(self, api: OrganisingApi, caller: Callable[[], Caller]) -> None:
+    def __init__(
+        self, api: HttpOrganising | OrganisingService, caller: Callable[[], Caller]
+    ) -> None:
         self._api = api
         self._caller = caller
 

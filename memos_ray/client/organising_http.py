@@ -12,7 +12,7 @@ _PATH = "/v1/organise"
 
 
 class HttpOrganising:
-    """Speaks REST. Implements `OrganisingApi`."""
+    """Speaks REST; has the verbs of `OrganisingService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

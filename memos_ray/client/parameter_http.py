@@ -23,7 +23,7 @@ _PATH = "/v1/adapters"
 
 
 class HttpParameter(HttpProposals):
-    """Speaks REST. Implements `ParameterApi`."""
+    """Speaks REST; has the verbs of `ParameterService`."""
 
     async def teach(self, caller: Caller, teaching: Teaching) -> LessonReport:
         """Begins a lesson."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.gateway.callers import Caller
@@ -15,79 +15,22 @@ from memos_ray.gateway.past.models import (
     GoBack,
     NamespaceDiff,
     NewSnapshot,
-    SnapshotList,
     SnapshotRecord,
     WentBack,
 )
+
+if TYPE_CHECKING:
+    from memos_ray.client.past_http import HttpPast
+    from memos_ray.gateway.past.service import PastService
 
 When = datetime | str
 """An aware moment, or the name of a snapshot."""
 
 
-class PastApi(Protocol):
-    """The verbs of the past; every method raises the errors of `memos_ray.errors`."""
-
-    async def take(self, caller: Caller, new: NewSnapshot) -> SnapshotRecord:
-        """Names this moment."""
-        ...
-
-    async def snapshots(self, caller: Caller, namespace: str | None = None) -> SnapshotList:
-        """Lists snapshots."""
-        ...
-
-    async def forget(
-        self, caller: Caller, name: str, namespace: str | None = None
-    ) -> SnapshotRecord:
-        """Forgets a snapshot."""
-        ...
-
-    async def get(
-        self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
-    ) -> Memory:
-        """Returns a memory as it was."""
-        ...
-
-    async def history(
-        self, caller: Caller, memory_id: str, at: str, namespace: str | None = None
-    ) -> History:
-        """Returns the versions that a memory had."""
-        ...
-
-    async def list(
-        self,
-        caller: Caller,
-        at: str,
-        namespace: str | None = None,
-        *,
-        filter: str | None = None,
-        cursor: str | None = None,
-        limit: int = 20,
-    ) -> MemoryPage:
-        """Lists a namespace as it was."""
-        ...
-
-    async def diff(
-        self,
-        caller: Caller,
-        since: str,
-        until: str | None = None,
-        namespace: str | None = None,
-        *,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> NamespaceDiff:
-        """Compares two moments."""
-        ...
-
-    async def go_back(self, caller: Caller, wanted: GoBack) -> WentBack:
-        """Takes a namespace back."""
-        ...
-
-
 class AsyncPast:
     """Earlier moments of a namespace. A moment is aware, or the name of a snapshot."""
 
-    def __init__(self, api: PastApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpPast | PastService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 

@@ -19,7 +19,7 @@ from memos_ray.gateway.past.models import (
 
 
 class HttpPast:
-    """Speaks REST. Implements `PastApi`."""
+    """Speaks REST; has the verbs of `PastService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

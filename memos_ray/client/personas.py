@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from memos_ray.client.arguments import check
 from memos_ray.core.personas import PersonaTemplate, read_template, template_of
@@ -14,32 +14,12 @@ from memos_ray.gateway.personas.models import PersonaInfo, PersonaList
 
 if TYPE_CHECKING:
     from memos_ray.client.asynchronous import AsyncMemOS
+    from memos_ray.client.personas_http import HttpPersonas
+    from memos_ray.gateway.personas.service import PersonaService
 
 Template = PersonaTemplate | Mapping[str, Any] | Path
 
 _FILE_MAX = 1 << 16
-
-
-class PersonaApi(Protocol):
-    """The verbs of personas; every method raises the errors of `memos_ray.errors`."""
-
-    async def put(
-        self, caller: Caller, name: str, template: PersonaTemplate, principal: str | None = None
-    ) -> PersonaInfo:
-        """Makes a persona, or changes it."""
-        ...
-
-    async def list(self, caller: Caller, principal: str | None = None) -> PersonaList:
-        """Lists personas."""
-        ...
-
-    async def show(self, caller: Caller, name: str, principal: str | None = None) -> PersonaInfo:
-        """Shows a persona."""
-        ...
-
-    async def retire(self, caller: Caller, name: str, principal: str | None = None) -> PersonaInfo:
-        """Ends the use of a persona."""
-        ...
 
 
 class AsyncPersonas:
@@ -50,7 +30,10 @@ class AsyncPersonas:
     """
 
     def __init__(
-        self, api: PersonaApi, caller: Callable[[], Caller], speaking: Callable[[str], AsyncMemOS]
+        self,
+        api: HttpPersonas | PersonaService,
+        caller: Callable[[], Caller],
+        speaking: Callable[[str], AsyncMemOS],
     ) -> None:
         self._api = api
         self._caller = caller

@@ -14,7 +14,7 @@ _PATH = "/v1/personas"
 
 
 class HttpPersonas:
-    """Speaks REST. Implements `PersonaApi`."""
+    """Speaks REST; has the verbs of `PersonaService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,51 +17,19 @@ from memos_ray.errors import InvalidInputError, NotFoundError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.pipelines.models import (
     PipelineOrder,
-    RunList,
     RunReport,
     RunRequest,
     StoredPipelineInfo,
-    StoredPipelineList,
 )
+
+if TYPE_CHECKING:
+    from memos_ray.client.pipelines_http import HttpPipelines
+    from memos_ray.gateway.pipelines.service import PipelineService
 
 Definition = Pipeline | PipelineSpec | Mapping[str, Any] | Path
 
 _LOOK_S = 0.2
 _FILE_MAX = 1 << 20
-
-
-class PipelinesApi(Protocol):
-    """The verbs of pipelines; every method raises the errors of `memos_ray.errors`."""
-
-    async def validate(self, caller: Caller, definition: PipelineSpec) -> PipelineOrder:
-        """Checks a pipeline."""
-        ...
-
-    async def run(self, caller: Caller, wanted: RunRequest) -> RunReport:
-        """Begins a run."""
-        ...
-
-    async def status(self, caller: Caller, run_id: str) -> RunReport:
-        """Shows a run."""
-        ...
-
-    async def runs(self, caller: Caller) -> RunList:
-        """Lists runs."""
-        ...
-
-    async def cancel(self, caller: Caller, run_id: str) -> RunReport:
-        """Ends a run."""
-        ...
-
-    async def keep(
-        self, caller: Caller, name: str, definition: PipelineSpec, namespace: str | None = None
-    ) -> StoredPipelineInfo:
-        """Stores a new version of a named pipeline."""
-        ...
-
-    async def templates(self, caller: Caller, namespace: str | None = None) -> StoredPipelineList:
-        """Lists the pipelines of a namespace."""
-        ...
 
 
 def definition_of(source: Definition) -> PipelineSpec:
@@ -100,7 +68,7 @@ def _yaml(path: Path) -> object:
 class AsyncPipelines:
     """Pipelines, and their runs."""
 
-    def __init__(self, api: PipelinesApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpPipelines | PipelineService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 

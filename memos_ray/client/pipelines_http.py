@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from urllib.parse import quote
-from uuid import uuid4
 
-from memos_ray.client.rest_link import RestLink
+from memos_ray.client.rest_link import RestLink, new_key
 from memos_ray.core.pipeline.definition import PipelineSpec
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.pipelines.models import (
@@ -21,7 +20,7 @@ _PATH = "/v1/pipelines"
 
 
 class HttpPipelines:
-    """Speaks REST. Implements `PipelinesApi`."""
+    """Speaks REST; has the verbs of `PipelineService`."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link
@@ -35,7 +34,7 @@ class HttpPipelines:
         """Begins a run."""
         body = wanted.model_dump(mode="json", exclude={"idempotency_key"})
         # A run has a key in any case, so that a request that is repeated begins no second one.
-        key = wanted.idempotency_key or f"sdk:{uuid4().hex}"
+        key = wanted.idempotency_key or new_key()
         return await self._link.call(RunReport, "POST", f"{_PATH}/runs", caller, body, key=key)
 
     async def status(self, caller: Caller, run_id: str) -> RunReport:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 import orjson
@@ -186,6 +187,11 @@ def _check_url(url: str) -> None:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidInputError("the URL must look like http://host:8700", field="url")
+
+
+def new_key() -> str:
+    """Makes an idempotency key, under which a request may be repeated."""
+    return f"sdk:{uuid4().hex}"
 
 
 def error_of(answer: httpx.Response) -> MemosError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.core.sources import Stage
@@ -20,47 +20,17 @@ from memos_ray.gateway.sources.models import (
     SourceList,
 )
 
+if TYPE_CHECKING:
+    from memos_ray.client.sources_http import HttpSources
+    from memos_ray.gateway.sources.service import SourceService
+
 _MARKDOWN = frozenset((".md", ".markdown"))
-
-
-class SourcesApi(Protocol):
-    """The verbs of sources; every method raises the errors of `memos_ray.errors`."""
-
-    async def add(self, caller: Caller, new: NewSource, namespace: str | None = None) -> SourceInfo:
-        """Adds an edition."""
-        ...
-
-    async def compare(self, caller: Caller, id: str, namespace: str | None = None) -> SourceInfo:
-        """Goes on comparing a source."""
-        ...
-
-    async def list(self, caller: Caller, namespace: str | None = None) -> SourceList:
-        """Lists sources."""
-        ...
-
-    async def findings(
-        self,
-        caller: Caller,
-        namespace: str | None = None,
-        *,
-        source: str | None = None,
-        decided: bool = False,
-        limit: int = 50,
-    ) -> FindingList:
-        """Shows findings."""
-        ...
-
-    async def decide(
-        self, caller: Caller, which: Deciding, namespace: str | None = None, *, accept: bool
-    ) -> DecisionReport:
-        """Accepts or refuses findings."""
-        ...
 
 
 class AsyncSources:
     """Authoritative documents, and what they supersede."""
 
-    def __init__(self, api: SourcesApi, caller: Callable[[], Caller]) -> None:
+    def __init__(self, api: HttpSources | SourceService, caller: Callable[[], Caller]) -> None:
         self._api = api
         self._caller = caller
 

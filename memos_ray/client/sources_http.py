@@ -19,7 +19,7 @@ _PATH = "/v1/sources"
 
 
 class HttpSources:
-    """Speaks REST. Implements `SourcesApi`; every request may be repeated."""
+    """Speaks REST; has the verbs of `SourceService`; every request may be repeated."""
 
     def __init__(self, link: RestLink) -> None:
         self._link = link

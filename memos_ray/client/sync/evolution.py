@@ -8,10 +8,7 @@ from __future__ import annotations
 from memos_ray.client.blocking import Blocking
 from memos_ray.client.evolution import AsyncEvolution
 from memos_ray.core.evolution import EvolutionMode
-from memos_ray.gateway.evolution.models import (
-    EvolutionProposal,
-    EvolutionStatus,
-)
+from memos_ray.gateway.evolution.models import EvolutionProposal, EvolutionStatus
 
 
 class Evolution(Blocking[AsyncEvolution]):
