@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from memos_ray.client.admin import AsyncAdmin
 from memos_ray.client.asynchronous import AsyncMemOS
+from memos_ray.client.verbs.admin import AsyncAdmin
 from memos_ray.config import ModelSettings, Settings, env_name
 from memos_ray.core.counts import ACTIONS, PIPELINE_COUNTS, SHARD_COUNTS
 from memos_ray.core.cube.facets import FIELDS

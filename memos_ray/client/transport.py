@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from memos_ray.gateway.memories.models import NewMemory
 
 if TYPE_CHECKING:
-    from memos_ray.client.http import HttpTransport
+    from memos_ray.client.http.transport import HttpTransport
     from memos_ray.client.local import LocalTransport
 
 Item = NewMemory | Mapping[str, Any]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from memos_ray.client.blocking import BlockingClient
-from memos_ray.client.conversations import Messages
 from memos_ray.client.sync.adapters import Adapters
 from memos_ray.client.sync.admin import Admin
 from memos_ray.client.sync.branches import Branches
@@ -25,6 +24,7 @@ from memos_ray.client.sync.past import Past
 from memos_ray.client.sync.personas import Personas
 from memos_ray.client.sync.pipelines import Pipelines
 from memos_ray.client.sync.sources import Sources
+from memos_ray.client.verbs.conversations import Messages
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.gateway.admin.models import Who
