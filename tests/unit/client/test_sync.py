@@ -72,20 +72,20 @@ def memos(tmp_path: Path) -> Iterator[MemOS]:
 
 
 def test_views_and_twins_share_the_connection(memos: MemOS) -> None:
-    stored = memos.add("Ana lives in Lima.")
+    stored = memos.add("Ana lives in Lima.").id or ""
     several = memos.add(["Bo lives in Rome.", "Cy lives in Oslo."])
     assert len(several.results) == 2
     view = memos.using(purpose="care")
     assert type(view) is MemOS
-    assert view.get(stored.id).text == "Ana lives in Lima."
+    assert view.get(stored).text == "Ana lives in Lima."
     other = memos.as_principal("user:bo")
     assert other.whoami().principal == "user:bo"
     with pytest.raises(NotFoundError):
-        other.get(stored.id, namespace="org/absent")
+        other.get(stored, namespace="org/absent")
     assert memos.admin.create_namespace("org/plan").id == "org/plan"
     assert memos.branches.list() == []
     view.close()
-    assert memos.is_open and memos.get(stored.id).version == 1
+    assert memos.is_open and memos.get(stored).version == 1
 
 
 def test_iterating_goes_page_by_page_and_may_end_early(memos: MemOS) -> None:
