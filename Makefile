@@ -51,7 +51,7 @@ bench-lora: setup  ## Facts taught to a model, and forgotten; adapters loaded an
 bench-scheduler: setup  ## Which KV caches are kept, against who knows the future: DATA=FILE
 	@$(PY) -m benchmarks.scheduler $(if $(DATA),--data $(DATA)) $(ARGS)
 
-docs: setup  ## Renews the tables in docs/ that follow from the code
+docs: setup  ## Renews what follows from the code: tables in docs/, the synchronous SDK
 	@$(PY) -m scripts.write_docs
 
 lock: setup  ## Refreshes requirements/*.txt

@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from memos_ray.client.asynchronous import AsyncMemOS
-    from memos_ray.client.pipeline_builder import Pipeline
-    from memos_ray.client.synchronous import MemOS
+    from memos_ray.client.sync.memos import MemOS
+    from memos_ray.client.verbs.pipeline_builder import Pipeline
     from memos_ray.config import Settings
     from memos_ray.core.cube.cube import State
     from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
@@ -87,8 +87,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "memos_ray.client.asynchronous": ("AsyncMemOS",),
-    "memos_ray.client.pipeline_builder": ("Pipeline",),
-    "memos_ray.client.synchronous": ("MemOS",),
+    "memos_ray.client.verbs.pipeline_builder": ("Pipeline",),
+    "memos_ray.client.sync.memos": ("MemOS",),
     "memos_ray.config": ("Settings",),
     "memos_ray.core.cube.cube": ("State",),
     "memos_ray.core.cube.metadata": (

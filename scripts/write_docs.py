@@ -1,4 +1,6 @@
-"""Writes the tables in `docs/` that follow from the code: `python -m scripts.write_docs`.
+"""Writes what follows from the code: `python -m scripts.write_docs`.
+
+That is the synchronous SDK (see `scripts.write_sync`) and the tables in `docs/`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else is written by hand.
 """
@@ -16,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from memos_ray.client.asynchronous import AsyncMemOS
-from memos_ray.client.synchronous import Admin, MemOS
+from memos_ray.client.verbs.admin import AsyncAdmin
 from memos_ray.config import ModelSettings, Settings, env_name
 from memos_ray.core.counts import ACTIONS, PIPELINE_COUNTS, SHARD_COUNTS
 from memos_ray.core.cube.facets import FIELDS
@@ -27,6 +29,7 @@ from memos_ray.gateway.chat.service import ChatService
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.gateway.metrics import HttpMetrics
+from scripts import write_sync
 
 DOCS = Path(__file__).parents[1] / "docs"
 _TABLE = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
@@ -131,7 +134,7 @@ def routes() -> str:
 
 def _methods(kind: type) -> Iterable[tuple[str, ...]]:
     for name, member in inspect.getmembers(kind):
-        if name.startswith("_") or name == "attach":
+        if name.startswith("_") or name in write_sync.ASYNC_ONLY:
             continue
         is_property = isinstance(member, property)
         about = member.fget.__doc__ if isinstance(member, property) else member.__doc__
@@ -150,15 +153,13 @@ def _parameters(method: Callable[..., object]) -> Iterable[str]:
 
 
 def methods() -> str:
-    """Every method of `MemOS`, with the parameters of `AsyncMemOS`, which has no short hands."""
-    names = {name for name, _ in inspect.getmembers(MemOS) if not name.startswith("_")}
-    rows = [row for row in _methods(AsyncMemOS) if re.split(r"[(`]", row[0])[1] in names]
-    return _table(("method", "what it does"), rows)
+    """Every method that `AsyncMemOS` and `MemOS` have."""
+    return _table(("method", "what it does"), _methods(AsyncMemOS))
 
 
 def administration() -> str:
     """Every method of `MemOS.admin`."""
-    return _table(("method", "what it does"), _methods(Admin))
+    return _table(("method", "what it does"), _methods(AsyncAdmin))
 
 
 def filter_fields() -> str:
@@ -216,7 +217,8 @@ def pipeline_schema() -> str:
 
 
 def main() -> None:
-    """Renews all documents."""
+    """Renews everything."""
+    write_sync.main()
     (DOCS / "pipeline.schema.json").write_text(pipeline_schema())
     for path in sorted(DOCS.glob("*.md")):
         old = path.read_text()

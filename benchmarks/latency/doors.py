@@ -13,7 +13,7 @@ from benchmarks.latency.shard import accepted
 from benchmarks.metrics import spread_ms
 from benchmarks.synthetic import Turn, questions, turns
 from memos_ray import AsyncMemOS
-from memos_ray.cli.server import Server
+from memos_ray.cli.cluster.server import Server
 from memos_ray.cluster import assembly
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import EmbedderSettings, GatewaySettings, Settings

@@ -26,7 +26,7 @@ def _inside_a_program() -> dict[str, object]:
 
 def _with_a_door() -> dict[str, object]:
     # Here, so that it does not count as a part of the program above.
-    from memos_ray.cli.server import Server
+    from memos_ray.cli.cluster.server import Server
 
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
         server = Server(Settings(data=Path(folder), gateway=GatewaySettings(port=0)))

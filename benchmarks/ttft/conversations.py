@@ -28,7 +28,7 @@ from benchmarks.metrics import percentile
 from benchmarks.synthetic import Turn, turns
 from benchmarks.ttft.subject import Subject, say
 from memos_ray import AsyncMemOS
-from memos_ray.cli.server import Server
+from memos_ray.cli.cluster.server import Server
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import Settings
 from memos_ray.core.cube.payload import Form

@@ -16,7 +16,7 @@ from memos_ray.cli.output import Output
 from memos_ray.errors import InvalidInputError, MemosError
 
 if TYPE_CHECKING:
-    from memos_ray.client.synchronous import MemOS
+    from memos_ray.client.sync.memos import MemOS
     from memos_ray.config import Settings
     from memos_ray.gateway.memories.record_models import Health
 
@@ -117,7 +117,7 @@ class Call:
             self._opened.close()
 
     def _open(self) -> MemOS:
-        from memos_ray.client.synchronous import MemOS
+        from memos_ray.client.sync.memos import MemOS
 
         place, settings = self.place, self.settings
         if place.url is not None and (place.data is not None or place.address is not None):

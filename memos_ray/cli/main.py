@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from memos_ray import __version__
-from memos_ray.cli import (
+from memos_ray.cli.commands import (
     adapter_commands,
     admin_commands,
     branch_commands,

@@ -7,23 +7,23 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from memos_ray.client.adapters import AsyncAdapters
 from memos_ray.client.arguments import check, valid
-from memos_ray.client.branches import AsyncBranches
-from memos_ray.client.browsing import AsyncGraph, AsyncTopics
-from memos_ray.client.conversations import Messages, chat_query
-from memos_ray.client.evolution import AsyncEvolution
-from memos_ray.client.extraction import AsyncExtraction
-from memos_ray.client.inputs import drafts_from
-from memos_ray.client.kv import AsyncKv
-from memos_ray.client.lifecycle import AsyncLifecycle
-from memos_ray.client.organising import AsyncOrganise
-from memos_ray.client.past import AsyncPast
-from memos_ray.client.personas import AsyncPersonas
-from memos_ray.client.pipelines import AsyncPipelines
 from memos_ray.client.reads import AsyncReads
-from memos_ray.client.sources import AsyncSources
 from memos_ray.client.transport import Item
+from memos_ray.client.verbs.adapters import AsyncAdapters
+from memos_ray.client.verbs.branches import AsyncBranches
+from memos_ray.client.verbs.browsing import AsyncGraph, AsyncTopics
+from memos_ray.client.verbs.conversations import Messages, chat_query
+from memos_ray.client.verbs.evolution import AsyncEvolution
+from memos_ray.client.verbs.extraction import AsyncExtraction
+from memos_ray.client.verbs.inputs import drafts_from
+from memos_ray.client.verbs.kv import AsyncKv
+from memos_ray.client.verbs.lifecycle import AsyncLifecycleVerbs
+from memos_ray.client.verbs.organising import AsyncOrganise
+from memos_ray.client.verbs.past import AsyncPast
+from memos_ray.client.verbs.personas import AsyncPersonas
+from memos_ray.client.verbs.pipelines import AsyncPipelines
+from memos_ray.client.verbs.sources import AsyncSources
 from memos_ray.client.writes import AsyncWrites
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.activation.models import Conversion
@@ -45,7 +45,7 @@ _ADD_BATCH = 1000
 
 
 class AsyncMemOS(AsyncReads, AsyncWrites):
-    """A client of the memory service; `MemOS` is the same without `await`.
+    """A client of the memory service. `MemOS` is the same without `await`.
 
     Opens one of three places (see `docs/sdk.md`): `data=` runs a cluster inside this process,
     `address=` joins a Ray cluster, `url=` speaks REST. With none of them it finds the configured
@@ -189,7 +189,7 @@ class AsyncMemOS(AsyncReads, AsyncWrites):
         return AsyncOrganise(self._transport.organising, self._caller)
 
     @property
-    def personas(self) -> AsyncPersonas[AsyncMemOS]:
+    def personas(self) -> AsyncPersonas:
         """The caller's roles, each with a memory stream of its own."""
         return AsyncPersonas(
             self._transport.personas, self._caller, lambda role: self.using(role=role)
@@ -216,9 +216,9 @@ class AsyncMemOS(AsyncReads, AsyncWrites):
         return AsyncExtraction(self._transport.extraction, self._caller)
 
     @property
-    def lifecycle(self) -> AsyncLifecycle:
+    def lifecycle(self) -> AsyncLifecycleVerbs:
         """How memories age, and what is put away."""
-        return AsyncLifecycle(self._transport.lifecycle, self._caller, self._single)
+        return AsyncLifecycleVerbs(self._transport.lifecycle, self._caller, self._single)
 
     @property
     def past(self) -> AsyncPast:

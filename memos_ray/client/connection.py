@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from memos_ray.client.admin import AsyncAdmin
 from memos_ray.client.arguments import check
 from memos_ray.client.opening import Opened, open_transport
 from memos_ray.client.transport import Transport
+from memos_ray.client.verbs.admin import AsyncAdmin
 from memos_ray.config import Settings
 from memos_ray.errors import InvalidInputError
 from memos_ray.gateway.admin.models import Who

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from memos_ray.errors import InvalidInputError
@@ -36,6 +36,16 @@ class LoopThread:
             future.cancel()
             raise
 
+    def each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Yields the items of a generator, none of which is `None`; leaving early ends it."""
+        try:
+            while (item := self.run(_next(items))) is not None:
+                yield item
+        finally:
+            # A loop that closes has ended its generators.
+            if not self._loop.is_closed():
+                self.run(items.aclose())
+
     def close(self) -> None:
         """Ends the loop and its thread."""
         if not self._loop.is_closed():
@@ -50,3 +60,7 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T | None:
+    return await anext(items, None)

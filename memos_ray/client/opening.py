@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from memos_ray.client.http import HttpTransport
+from memos_ray.client.http.transport import HttpTransport
 from memos_ray.client.transport import Transport
 from memos_ray.cluster.announcement import running_cluster
 from memos_ray.config import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from memos_ray.client.arguments import check, valid
@@ -25,7 +25,7 @@ class AsyncReads(Connection):
     ) -> Memory:
         """Returns a memory, at its newest version or at an older one."""
         check(id=id, namespace=namespace, version=version)
-        return await self._transport.get(self._caller(), id, namespace, version)
+        return await self._transport.memories.get(self._caller(), id, namespace, version=version)
 
     async def search(
         self,
@@ -49,7 +49,7 @@ class AsyncReads(Connection):
             wanted = valid(SearchQuery, query=query, namespaces=names, **fields)
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
-        return await self._transport.search(self._caller(), wanted)
+        return await self._transport.memories.search(self._caller(), wanted)
 
     async def understand(
         self,
@@ -72,7 +72,7 @@ class AsyncReads(Connection):
             wanted = valid(Question, query=question, namespaces=names, **fields)
         if wanted.token is None and self._newest:
             wanted = wanted.model_copy(update={"token": encode_token(self._newest)})
-        return await self._transport.understand(self._caller(), wanted)
+        return await self._transport.memories.understand(self._caller(), wanted)
 
     async def reuse(
         self, task: str, *, namespace: str | Sequence[str] | None = None, limit: int = 10
@@ -100,12 +100,14 @@ class AsyncReads(Connection):
     ) -> History:
         """Lists the versions of a memory, newest first."""
         check(id=id, namespace=namespace, cursor=cursor, limit=limit)
-        return await self._transport.history(self._caller(), id, namespace, cursor, limit)
+        return await self._transport.memories.history(
+            self._caller(), id, namespace, cursor=cursor, limit=limit
+        )
 
     async def diff(self, id: str, before: int, after: int, *, namespace: str | None = None) -> Diff:
         """Compares two versions of a memory."""
         check(id=id, before=before, after=after, namespace=namespace)
-        return await self._transport.diff(self._caller(), id, before, after, namespace)
+        return await self._transport.memories.diff(self._caller(), id, before, after, namespace)
 
     async def log(
         self,
@@ -125,7 +127,9 @@ class AsyncReads(Connection):
         """
         check(namespace=namespace, cursor=cursor, limit=limit)
         wanted = valid(LogFilter, **filters)
-        return await self._transport.log(self._caller(), namespace, wanted, cursor, limit)
+        return await self._transport.logs.log(
+            self._caller(), namespace, wanted=wanted, cursor=cursor, limit=limit
+        )
 
     async def provenance(
         self,
@@ -139,11 +143,19 @@ class AsyncReads(Connection):
     ) -> Provenance:
         """Says who made a memory, when and of what, and what was made of it; the nearest first."""
         check(id=id, namespace=namespace, direction=direction, cursor=cursor, limit=limit)
-        return await self._transport.provenance(
-            self._caller(), id, namespace, Direction(direction), depth, cursor, limit
+        return await self._transport.provenance.provenance(
+            self._caller(),
+            id,
+            namespace,
+            direction=Direction(direction),
+            depth=depth,
+            cursor=cursor,
+            limit=limit,
         )
 
-    async def iterate(self, namespace: str | None = None, **options: Any) -> AsyncIterator[Memory]:
+    async def iterate(
+        self, namespace: str | None = None, **options: Any
+    ) -> AsyncGenerator[Memory, None]:
         """Yields all memories of a namespace, newest first; takes the options of `list`."""
         cursor: str | None = None
         limit = options.pop("limit", _PAGE)
@@ -167,6 +179,12 @@ class AsyncReads(Connection):
     ) -> MemoryPage:
         """Lists one page of a namespace, newest first; `iterate` yields all."""
         check(namespace=namespace, tags=tags, cursor=cursor, limit=limit)
-        return await self._transport.list(
-            self._caller(), namespace, filter, tags, include_deleted, cursor, limit
+        return await self._transport.memories.list(
+            self._caller(),
+            namespace,
+            filter=filter,
+            tags=tags,
+            include_deleted=include_deleted,
+            cursor=cursor,
+            limit=limit,
         )

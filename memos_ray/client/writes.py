@@ -39,7 +39,9 @@ class AsyncWrites(Connection):
         """
         check(id=id, namespace=namespace)
         change = valid(MemoryChange, text=text, mode=mode, **fields)
-        return self._single(await self._transport.update(self._caller(), id, change, namespace))
+        return self._single(
+            await self._transport.memories.update(self._caller(), id, change, namespace)
+        )
 
     async def delete(
         self,
@@ -60,8 +62,14 @@ class AsyncWrites(Connection):
             idempotency_key=idempotency_key,
         )
         return self._single(
-            await self._transport.delete(
-                self._caller(), id, namespace, hard, expected_version, reason, idempotency_key
+            await self._transport.memories.delete(
+                self._caller(),
+                id,
+                namespace,
+                hard=hard,
+                expected_version=expected_version,
+                reason=reason,
+                idempotency_key=idempotency_key,
             )
         )
 
@@ -76,7 +84,9 @@ class AsyncWrites(Connection):
         """Undoes a soft deletion."""
         check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
         return self._single(
-            await self._transport.restore(self._caller(), id, namespace, reason, idempotency_key)
+            await self._transport.memories.restore(
+                self._caller(), id, namespace, reason=reason, idempotency_key=idempotency_key
+            )
         )
 
     async def rollback(
@@ -99,8 +109,14 @@ class AsyncWrites(Connection):
             idempotency_key=idempotency_key,
         )
         return self._single(
-            await self._transport.rollback(
-                self._caller(), id, to, namespace, expected_version, reason, idempotency_key
+            await self._transport.memories.rollback(
+                self._caller(),
+                id,
+                to,
+                namespace,
+                expected_version=expected_version,
+                reason=reason,
+                idempotency_key=idempotency_key,
             )
         )
 
@@ -131,7 +147,9 @@ class AsyncWrites(Connection):
             reason=reason,
             idempotency_key=idempotency_key,
         )
-        return self._single(await self._transport.share(self._caller(), id, sharing, namespace))
+        return self._single(
+            await self._transport.memories.share(self._caller(), id, sharing, namespace)
+        )
 
     async def freeze(
         self, id: str, *, namespace: str | None = None, reason: str | None = None
@@ -139,7 +157,7 @@ class AsyncWrites(Connection):
         """Forbids every change of a memory."""
         check(id=id, namespace=namespace, reason=reason)
         return self._single(
-            await self._transport.freeze(self._caller(), id, namespace, True, reason, None)
+            await self._transport.memories.freeze(self._caller(), id, namespace, reason=reason)
         )
 
     async def unfreeze(
@@ -148,7 +166,9 @@ class AsyncWrites(Connection):
         """Allows changes of a frozen memory again."""
         check(id=id, namespace=namespace, reason=reason)
         return self._single(
-            await self._transport.freeze(self._caller(), id, namespace, False, reason, None)
+            await self._transport.memories.freeze(
+                self._caller(), id, namespace, frozen=False, reason=reason
+            )
         )
 
     def _single(self, report: WriteReport) -> WriteResult:

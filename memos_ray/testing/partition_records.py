@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from memos_ray.core.cube import wire
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Usage
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply
 from memos_ray.errors import AlreadyExistsError, InvalidInputError
-from memos_ray.ports import Derivation, StoredVectors
+from memos_ray.ports import Derivation, EventQuery, NamespaceSize, StoredVectors
 
 
 @dataclass(slots=True)
@@ -103,3 +105,52 @@ def check_storable(commit: Commit) -> None:
         storable.check_event(event)
     for reply in commit.replies:
         storable.check_names(tenant=reply.tenant, scope=reply.scope, key=reply.key)
+
+
+def page_of(
+    rows: Sequence[Event],
+    after: int,
+    limit: int,
+    query: EventQuery | None,
+    part: PartitionRecords,
+) -> list[Event]:
+    """Returns the entries of a log, or of the log of reads, that a query is about."""
+    matches = _matcher(query or EventQuery(), part, rows is part.accesses)
+    found = (event for event in rows[max(after, 0) :] if matches(event))
+    return list(islice(found, limit))
+
+
+def size_of(tenant: str, namespace: str, heads: Sequence[MemCube]) -> NamespaceSize:
+    """Measures the memories of a namespace that are not deleted."""
+    counted = [
+        len(cube.text.encode())
+        for cube in heads
+        if (cube.tenant, cube.namespace) == (tenant, namespace) and cube.state is not State.DELETED
+    ]
+    return NamespaceSize(tenant, namespace, len(counted), sum(counted))
+
+
+def _matcher(query: EventQuery, part: PartitionRecords, reads: bool) -> Callable[[Event], bool]:
+    names = ("tenant", "namespace", "principal", "operation", "request_id", "outcome")
+    wanted = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
+    storable.check_texts(**wanted, cube_id=query.cube_id)
+
+    def about(event: Event) -> bool:
+        named = str(event.detail.get("memories", "")).split(" ") if reads else ()
+        return query.cube_id in (None, event.cube_id, *named)
+
+    def in_form(event: Event) -> bool:
+        chain = part.chains.get(CubeKey(event.tenant, event.cube_id or ""))
+        return chain is not None and chain.head().payload.form == query.form
+
+    def matches(event: Event) -> bool:
+        return (
+            all(getattr(event, name) == value for name, value in wanted.items())
+            and about(event)
+            and (query.form is None or in_form(event))
+            and (query.through is None or event.lsn <= query.through)
+            and (query.since is None or event.at >= query.since)
+            and (query.until is None or event.at < query.until)
+        )
+
+    return matches

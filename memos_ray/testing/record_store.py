@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.decoding import decode
@@ -24,7 +23,9 @@ from memos_ray.testing.partition_records import (
     PartitionRecords,
     check_new,
     check_storable,
+    page_of,
     placed,
+    size_of,
 )
 
 Row = tuple[MemCube, StoredVectors | None]
@@ -281,7 +282,7 @@ class MemoryRecordStore:
         """See `RecordStorePort.events`."""
         with self._lock:
             part = self._part(partition)
-            return _page(part.events, after, limit, query, part)
+            return page_of(part.events, after, limit, query, part)
 
     def log_position(self, partition: int, at: datetime, *, reads: bool) -> int:
         """See `RecordStorePort.log_position`."""
@@ -314,7 +315,7 @@ class MemoryRecordStore:
         """See `RecordStorePort.accesses`."""
         with self._lock:
             part = self._part(partition)
-            return _page(part.accesses, after, limit, query, part)
+            return page_of(part.accesses, after, limit, query, part)
 
     def namespaces(self, partition: int) -> list[NamespaceSize]:
         """See `RecordStorePort.namespaces`; one with nothing but deleted cubes counts none."""
@@ -322,12 +323,12 @@ class MemoryRecordStore:
             chains = self._part(partition).chains.values()
             heads = [chain.head() for chain in chains]
         places = sorted({(cube.tenant, cube.namespace) for cube in heads})
-        return [_size(tenant, namespace, heads) for tenant, namespace in places]
+        return [size_of(tenant, namespace, heads) for tenant, namespace in places]
 
     def size(self, partition: int, tenant: str, namespace: str) -> NamespaceSize:
         """See `RecordStorePort.size`."""
         with self._lock:
-            return _size(tenant, namespace, self._heads_of(partition, tenant, namespace))
+            return size_of(tenant, namespace, self._heads_of(partition, tenant, namespace))
 
     def forget_replies(self, partition: int, epoch: int, before: datetime) -> int:
         """See `RecordStorePort.forget_replies`."""
@@ -374,50 +375,3 @@ def _as_stored(cube: MemCube) -> MemCube:
 
 def _age(cube: MemCube) -> tuple[int, str]:
     return to_micros(cube.descriptive.created_at), cube.id
-
-
-def _page(
-    rows: Sequence[Event],
-    after: int,
-    limit: int,
-    query: EventQuery | None,
-    part: PartitionRecords,
-) -> list[Event]:
-    matches = _matcher(query or EventQuery(), part, rows is part.accesses)
-    found = (event for event in rows[max(after, 0) :] if matches(event))
-    return list(islice(found, limit))
-
-
-def _matcher(query: EventQuery, part: PartitionRecords, reads: bool) -> Callable[[Event], bool]:
-    names = ("tenant", "namespace", "principal", "operation", "request_id", "outcome")
-    wanted = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
-    storable.check_texts(**wanted, cube_id=query.cube_id)
-
-    def about(event: Event) -> bool:
-        named = str(event.detail.get("memories", "")).split(" ") if reads else ()
-        return query.cube_id in (None, event.cube_id, *named)
-
-    def in_form(event: Event) -> bool:
-        chain = part.chains.get(CubeKey(event.tenant, event.cube_id or ""))
-        return chain is not None and chain.head().payload.form == query.form
-
-    def matches(event: Event) -> bool:
-        return (
-            all(getattr(event, name) == value for name, value in wanted.items())
-            and about(event)
-            and (query.form is None or in_form(event))
-            and (query.through is None or event.lsn <= query.through)
-            and (query.since is None or event.at >= query.since)
-            and (query.until is None or event.at < query.until)
-        )
-
-    return matches
-
-
-def _size(tenant: str, namespace: str, heads: Sequence[MemCube]) -> NamespaceSize:
-    counted = [
-        len(cube.text.encode())
-        for cube in heads
-        if (cube.tenant, cube.namespace) == (tenant, namespace) and cube.state is not State.DELETED
-    ]
-    return NamespaceSize(tenant, namespace, len(counted), sum(counted))

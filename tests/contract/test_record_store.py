@@ -365,7 +365,7 @@ class TestDerivations:
     ) -> None:
         for name in ("name", "tenant", "kind", "namespace", "blob"):
             with pytest.raises(InvalidInputError):
-                row = replace(make_derivation("a"), **{name: "a\0b"})
+                row = replace(make_derivation("a"), **{name: "a\0b"})  # type: ignore[arg-type]
                 records.save_derivation(owner.partition, 1, row)
         assert records.derivations(owner.partition, "kv") == []
 

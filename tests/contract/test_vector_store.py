@@ -228,7 +228,7 @@ def test_vectors_of_another_length_are_refused(
     store: VectorStorePort, partition: int, length: int
 ) -> None:
     with pytest.raises(DimensionMismatchError):
-        store.upsert(SPACE, [make_record(make_cube(), np.ones(length), partition)])
+        store.upsert(SPACE, [make_record(make_cube(), np.ones(length, np.float32), partition)])
     with pytest.raises(DimensionMismatchError):
         search(store, partition, np.ones(length).tolist())
 
@@ -252,7 +252,7 @@ def test_vectors_without_a_direction_are_counted_but_not_found(
     store.upsert(
         SPACE,
         [
-            make_record(make_cube(id="zero"), np.zeros(8), partition),
+            make_record(make_cube(id="zero"), np.zeros(8, np.float32), partition),
             make_record(make_cube(id="one"), E0, partition),
         ],
     )
@@ -492,7 +492,7 @@ def test_several_shards_may_prepare_at_once(server: MilvusServer) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda one: one.prepare(space), stores))
     for home, one in enumerate(stores):
-        one.upsert(space, [make_record(make_cube(id="x"), np.ones(4), home)])
+        one.upsert(space, [make_record(make_cube(id="x"), np.ones(4, np.float32), home)])
         assert one.count(space, home) == 1
     for one in stores:
         one.close()

@@ -264,7 +264,11 @@ class Teller:
         memos = self.memos
         for name in ("chat", "notes", "paper", "events"):
             memos.admin.create_namespace(f"{HOME}/{name}", kind="user_private")
-        chat = {"source": "chat-7", "conversation": "chat-7", "namespace": f"{HOME}/chat"}
+        chat: dict[str, Any] = {
+            "source": "chat-7",
+            "conversation": "chat-7",
+            "namespace": f"{HOME}/chat",
+        }
         self.note("a dialogue", memos.ingest(DIALOGUE, **chat))
         self.note("the same again", memos.ingest(DIALOGUE, **chat))
         notes = memos.ingest(MARKDOWN, name="trip.md", namespace=f"{HOME}/notes", tags=["imported"])
@@ -279,7 +283,11 @@ class Teller:
             for n in range(50)
         ]
         lines[7] = b"{broken"
-        events = {"format": "events-jsonl", "source": "doors", "namespace": f"{HOME}/events"}
+        events: dict[str, Any] = {
+            "format": "events-jsonl",
+            "source": "doors",
+            "namespace": f"{HOME}/events",
+        }
         seen: list[int] = []
         try:
             memos.ingest(_cut_off(lines, 33), batch=10, progress=seen.append, **events)

@@ -41,4 +41,4 @@ def test_adds_are_measured_in_three_shapes() -> None:
 def test_both_doors_are_measured() -> None:
     figures = isolated(doors.measure, [30], 3, embedding=False)
     assert set(figures) == {"embed_query", "30"}
-    assert set(figures["30"]) == {"sdk", "rest"}
+    assert set(figures["30"]) == {"sdk", "rest"}  # type: ignore[call-overload]

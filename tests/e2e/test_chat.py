@@ -188,7 +188,7 @@ def kv_bytes(memos: MemOS) -> int:
 
 def test_a_conversation_goes_on_after_its_replica(memos: MemOS) -> None:
     turns: list[dict[str, str]] = []
-    lengths = []
+    lengths: list[int] = []
     for number, fact in enumerate(FACTS[:4]):
         turns.append({"role": "user", "content": fact.question})
         before = kv_bytes(memos)

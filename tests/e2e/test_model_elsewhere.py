@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from memos_ray import InvalidInputError, MemOS, OverloadedError
-from memos_ray.cli.server import Server
+from memos_ray.cli.cluster.server import Server
 from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import Settings
 from memos_ray.testing.http_server import http_server

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -193,7 +195,7 @@ class TestServer:
             records.take(lane, "shard-0", 1)
 
         def write(lane: int) -> list[int]:
-            done = []
+            done: list[Any] = []
             for number in range(100_000):
                 try:
                     Owner(records, lane).commit(
@@ -212,7 +214,7 @@ class TestServer:
             done = [future.result() for future in writing]
         postgres.start()
         for lane, numbers in zip(lanes, done, strict=True):
-            last = _eventually_read(lambda lane=lane: records.last_lsn(lane))
+            last = _eventually_read(partial(records.last_lsn, lane))
             held = records.scan(lane, "acme", "notes", Everything(), None, 1_000_000)
             groups = [cube.id.partition("-")[0] for cube in held]
             assert len(held) == last

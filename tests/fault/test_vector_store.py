@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -156,19 +156,22 @@ def _restore_backup(path: Path) -> None:
     (path / "backup").rename(path / "engine")
 
 
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink()
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "log truncated": lambda path: _truncate(_only(path / "engine", "wal_data_*.arrow")),
     "log gone": lambda path: _only(path / "engine", "wal_data_*.arrow").unlink(),
     "data garbled": lambda path: _garble(_only(path / "engine", "data_*.parquet")),
     "data gone": lambda path: _only(path / "engine", "data_*.parquet").unlink(),
-    "manifests gone": lambda path: [
-        file.unlink() for file in (path / "engine").rglob("manifest.json*")
-    ],
+    "manifests gone": lambda path: _remove((path / "engine").rglob("manifest.json*")),
     "schema garbled": lambda path: _garble(_only(path / "engine", "schema.json")),
     "schema gone": lambda path: _only(path / "engine", "schema.json").unlink(),
     "engine's folder gone": lambda path: shutil.rmtree(path / "engine"),
     "an old backup restored": _restore_backup,
-    "ledger gone": lambda path: [file.unlink() for file in path.glob("ledger.db*")],
+    "ledger gone": lambda path: _remove(path.glob("ledger.db*")),
     "ledger garbled": lambda path: _garble(path / "ledger.db"),
     "ledger ahead of the engine": _forget_a_row,
     "a file instead of a folder": _replace_with_file,

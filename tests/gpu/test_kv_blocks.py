@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,9 +24,7 @@ LAYERS, HEADS, BLOCK, DIM = 3, 2, 32, 64
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("layout", list(DeviceLayout))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
-def test_the_canonical_layout_is_lossless(
-    device: str, layout: DeviceLayout, dtype: torch.dtype
-) -> None:
+def test_the_canonical_layout_is_lossless(device: str, layout: DeviceLayout, dtype: Any) -> None:
     whole = torch.arange(LAYERS * 2 * HEADS * 4 * BLOCK * DIM, device=device).to(dtype)
     canonical = whole.view(LAYERS, 2, HEADS, 4 * BLOCK, DIM)
     blocks = to_blocks(canonical, layout, BLOCK)
@@ -43,7 +43,7 @@ def test_where_a_token_lies_in_a_block() -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_blocks_are_copied_out_and_in(device: str, dtype: torch.dtype) -> None:
+def test_blocks_are_copied_out_and_in(device: str, dtype: Any) -> None:
     shape = (16, HEADS, BLOCK, 2 * DIM)
     source = [torch.randn(shape, device=device).to(dtype) for _ in range(LAYERS)]
     target = [torch.zeros_like(cache) for cache in source]

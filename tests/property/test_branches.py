@@ -245,7 +245,7 @@ class BranchMachine(RuleBasedStateMachine):
                 assert cube.provenance_id in there
 
 
-class TestLIFE3Branches(BranchMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLIFE3Branches(BranchMachine.TestCase):  # type: ignore[misc, name-defined, valid-type]
     """Branches leave their namespace alone."""
 
     settings = settings(max_examples=20, stateful_step_count=15)

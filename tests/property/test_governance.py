@@ -80,7 +80,7 @@ class Governed(RuleBasedStateMachine):
         self.dice = random.Random(0)
         self.people: dict[str, PrincipalRecord] = {}
         self.roles: set[str] = {"admin"}
-        self.rules: dict[str, Rule] = {}
+        self.rules: dict[str, Rule] = {}  # type: ignore[assignment]
         self.grants: dict[str, tuple[str, str]] = {}
         self.secrets: dict[str, tuple[str, str]] = {FIRST.key_id: (FIRST.secret, "user:admin")}
         self.ends: dict[str, datetime] = {}

@@ -267,7 +267,9 @@ class Isolation(RuleBasedStateMachine):
             namespace=namespace,
             owner=question.context.principal.id,
             lifespan=None if expires is None else ExpiresAt(expires),
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()},
+            **{  # type: ignore[arg-type]
+                name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
+            },
         )
         memory = NewMemory(text=f"common words and {secret}", expires_at=expires, **fields)
         report = self.run(self.memos.service.add(question.caller, [memory], namespace))
@@ -409,7 +411,7 @@ class Isolation(RuleBasedStateMachine):
         }
         asked = replace(memory, namespace=place)  # type: ignore[arg-type]
         act = reads.get(verb) or (
-            lambda: self.do(caller, asked, verb, ["user:ann"], ["red"], Visibility.SHARED)
+            lambda: self.do(caller, asked, verb, ["user:ann"], ["red"], Visibility.SHARED)  # type: ignore[return-value]
         )
         try:
             self.run(act())

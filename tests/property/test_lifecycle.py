@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube, State
-from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Origin
+from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Lifespan, Origin
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, MOVES
@@ -92,7 +92,7 @@ class LifeMachine(RuleBasedStateMachine):
     def creates(
         self, id: str, origin: Origin, lifespan: float | None, decays: bool, held: bool
     ) -> None:
-        chosen = Forever() if lifespan is None else Decay(lifespan)
+        chosen: Lifespan = Forever() if lifespan is None else Decay(lifespan)
         if lifespan is not None and not decays:
             chosen = ExpiresAt(self.clock.now() + timedelta(seconds=lifespan))
         self.act(Create(Plaintext("red"), id=id, origin=origin, lifespan=chosen, legal_hold=held))
@@ -204,7 +204,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert all(state in (None, heads[id]) for id, state in held.items())
 
 
-class TestLIFE1Machine(LifeMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLIFE1Machine(LifeMachine.TestCase):  # type: ignore[misc, name-defined, valid-type]
     """No illegal state is reachable."""
 
     settings = settings(max_examples=80, stateful_step_count=30)

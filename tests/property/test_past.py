@@ -188,7 +188,7 @@ class PastMachine(RuleBasedStateMachine):
                 assert State.DELETED not in {one.state for one in (then, later) if one}
 
 
-class TestLIFE3Machine(PastMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLIFE3Machine(PastMachine.TestCase):  # type: ignore[misc, name-defined, valid-type]
     """The past is the log's."""
 
     settings = settings(max_examples=60, stateful_step_count=25)

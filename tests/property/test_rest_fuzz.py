@@ -265,7 +265,8 @@ def _mutated(draw: st.DrawFn, example: Any) -> Any:
     """Changes one or two places of a good body: another value, one less, or one more."""
     body = json.loads(json.dumps(example))
     for _ in range(draw(st.integers(0, 2))):
-        parent, key = None, None
+        parent: Any = None
+        key: Any = None
         node = body
         while isinstance(node, dict | list) and node and (parent is None or draw(st.booleans())):
             parent = node

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.organising.concepts import Concepts
 from memos_ray.core.organising.labels import Labeller
 from memos_ray.core.organising.rows import audiences_of, total_of
@@ -30,7 +31,7 @@ def vector(theme: int, number: int) -> Vector:
 
 def enter(index: ResidentIndex, number: int, theme: int, owner: str = OWNERS[0]) -> None:
     """Enters a memory of a theme, stored at the moment of its number."""
-    facets = {"owner": owner, "visibility": "private", "created_at": number}
+    facets: Facets = {"owner": owner, "visibility": "private", "created_at": number}
     memory = IndexedMemory(f"m{number:05d}", f"theme{theme} text{number}", facets)
     index.upsert([memory])
     for plan in index.stale_views():

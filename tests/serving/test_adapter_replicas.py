@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -121,7 +122,7 @@ async def test_an_adapter_outlives_the_replicas(model: ModelHandle, tokenizer: P
 
 
 async def test_one_that_is_lost_or_wrong_is_told_before_any_word(model: ModelHandle) -> None:
-    owner = ray.remote(Owner).options(num_cpus=0).remote()
+    owner: Any = ray.remote(Owner).options(num_cpus=0).remote()
     doomed, other = ray.get(owner.put.remote([adapter(40), adapter(41)]))
     held = asking(adapter(41))
     text, _ = await whole(model.chat(held, weights=other))

@@ -37,7 +37,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def host_bytes(kind: str, folder: Path) -> int:
     shapes = HASHING_SHAPES if kind == "fake" else layer_shapes(folder)
-    return HOST_ADAPTERS * Base("any", shapes).adapter(0).data.size + 1000
+    return HOST_ADAPTERS * Base("any", shapes).adapter(0).data.size + 1000  # type: ignore[arg-type]
 
 
 def hashing(host_bytes: int) -> HashingEngine:
@@ -57,7 +57,7 @@ def engine(kind: str, folder: Path, host_bytes: int) -> Iterator[EngineProcess]:
 @pytest.fixture(scope="module")
 def base(kind: str, engine: EngineProcess, folder: Path) -> Base:
     shapes = HASHING_SHAPES if kind == "fake" else layer_shapes(folder)
-    return Base(engine.fingerprint.model.weights, shapes)
+    return Base(engine.fingerprint.model.weights, shapes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ class TestKvCaches:
         plain = engine.export_kv(MEMORY, salt="acme")
         adapted = engine.export_kv(MEMORY, salt="acme", adapter=one.manifest.digest)
         assert (plain.manifest.adapter, adapted.manifest.adapter) == ("", one.manifest.digest)
-        for kv, adapter in ((plain, one), (adapted, None), (adapted, other)):
+        for kv, adapter in ((plain, one), (adapted, None), (adapted, other)):  # type: ignore[assignment]
             # One that claims to be of the right adapter has the wrong key all the same.
             claims = replace(kv.manifest, adapter=adapter.manifest.digest if adapter else "")
             forged = KvPayload(claims, kv.ranks)

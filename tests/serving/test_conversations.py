@@ -78,7 +78,7 @@ class Remote:
 @pytest.fixture(scope="module")
 def replica() -> Iterator[ModelReplica]:
     with vllm(tiny_recall_path(), context_tokens=1024) as process:
-        yield ModelReplica(Remote(process), ModelTokenizer(tiny_recall_path()), 1024)
+        yield ModelReplica(Remote(process), ModelTokenizer(tiny_recall_path()), 1024)  # type: ignore[arg-type]
 
 
 async def answered(

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -169,7 +170,7 @@ class TestReplicas:
         model, asked = ModelHandle("pair"), replace(request("Where?"), salt="lost")
         kept = await model.build_kv(MEMORIES, salt="lost")
         payload = await kept
-        owner = ray.remote(Owner).options(num_cpus=0).remote()
+        owner: Any = ray.remote(Owner).options(num_cpus=0).remote()
         (doomed,) = ray.get(owner.put.remote([payload]))
         os.kill(ray.get(owner.pid.remote()), signal.SIGKILL)
         await eventually(lambda: lost(doomed))
@@ -301,7 +302,7 @@ async def test_replicas_come_and_go_with_the_load(tokenizer: Path) -> None:
 
 def _running(model: str) -> int:
     (found,) = serve.status().applications[application_of(model)].deployments.values()
-    return found.replica_states.get("RUNNING", 0)
+    return found.replica_states.get("RUNNING", 0)  # type: ignore[call-overload]
 
 
 @pytest.mark.usefixtures("cluster")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -112,7 +113,7 @@ async def test_load_spills_over_to_those_who_hold_nothing(model: ModelHandle) ->
 async def test_what_replicas_report_reaches_the_routers_of_other_processes(
     model: ModelHandle,
 ) -> None:
-    other = ray.remote(num_cpus=0)(Elsewhere).remote("three")
+    other: Any = ray.remote(num_cpus=0)(Elsewhere).remote("three")
     async with asyncio.timeout(120):
         while True:
             talks = [uuid4().hex for _ in range(TALKS)]

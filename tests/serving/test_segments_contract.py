@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ def damaged(one: KvPayload) -> KvPayload:
     return KvPayload(one.manifest, (bytes_,))
 
 
-def claiming(one: KvPayload, **changes: object) -> KvPayload:
+def claiming(one: KvPayload, **changes: Any) -> KvPayload:
     return KvPayload(replace(one.manifest, **changes), one.ranks)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def short() -> Trained:
 
 
 @pytest.fixture(scope="module")
-def known() -> Iterator[Trained]:
+def known() -> Trained:
     return taught(FACTS[:4], QUICK)
 
 

@@ -105,7 +105,7 @@ def kill(name: str, which: int = 0) -> Callable[[], None]:
 
 
 def digest(trained: Trained) -> str:
-    payload: AdapterPayload = ray.get(trained.reference)
+    payload: AdapterPayload = ray.get(trained.reference)  # type: ignore[call-overload]
     assert payload.intact() and payload.manifest == trained.manifest
     return payload.manifest.digest
 

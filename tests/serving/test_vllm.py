@@ -219,7 +219,7 @@ def test_a_cache_travels_between_engines(folder: Path) -> None:
         alone = ask(parallel)
         own = parallel.export_kv(MEMORY, salt="acme")
         assert len(own.ranks) == 2
-        for each in ([own], [anywhere], segments(parallel, 192, 512)):
-            answer = ask(parallel, *each)
+        for caches in ([own], [anywhere], segments(parallel, 192, 512)):
+            answer = ask(parallel, *caches)
             assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), alone.tokens)
         assert ask(parallel, kv).kv.refused == "engine"

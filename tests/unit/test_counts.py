@@ -32,7 +32,7 @@ def counted(path: Path) -> Iterator[str]:
             if isinstance(name, ast.Constant):
                 yield str(name.value)
             elif isinstance(name, ast.JoinedStr) and isinstance(name.values[0], ast.Constant):
-                yield f"{name.values[0].value}*"
+                yield f"{name.values[0].value!s}*"
             else:
                 raise AssertionError(f"{path.name} counts under a name that cannot be read")
 

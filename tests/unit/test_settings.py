@@ -148,7 +148,7 @@ def test_models_that_learn_by_what_is_used_and_who_words_their_lessons(tmp_path:
         {"name": "never", **own},
     ]
     promotion = {"adapters": "propose", "adapters_conversations": 7}
-    models = [{**model, "name": str(model["name"]).replace(" ", "-")} for model in models]
+    models = [{**model, "name": str(model["name"]).replace(" ", "-")} for model in models]  # type: ignore[dict-item, index]
     settings = Settings(data=tmp_path, models=models, promotion=promotion)  # type: ignore[arg-type]
     parts = assembly.kv_parts(settings)
     assert parts is not None

@@ -31,8 +31,9 @@ from memos_ray.actors.vault.partition import OwnedPartition
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.receipts import Receipts
 from memos_ray.actors.vault.record_doors import RecordDoors
-from memos_ray.actors.vault.residency import Place, Residency
+from memos_ray.actors.vault.residency import Residency
 from memos_ray.actors.vault.reuse import ReuseDoors, ReuseLooking
+from memos_ray.actors.vault.search_doors import SearchDoors
 from memos_ray.actors.vault.searching import Searcher
 from memos_ray.actors.vault.shard_parts import (
     Judged,
@@ -43,11 +44,9 @@ from memos_ray.actors.vault.shard_parts import (
 from memos_ray.actors.vault.transactions import settled
 from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.actors.vault.usage import UsageLedger
-from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube.cube import MemCube, VersionInfo
-from memos_ray.core.cube.predicate import Nothing
 from memos_ray.core.retrieval import ResidentIndex
-from memos_ray.core.retrieval.requests import SearchReply, SearchRequest
 from memos_ray.core.vault.operations import Delete, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.receipts import Receipt
@@ -55,12 +54,13 @@ from memos_ray.core.vault.requests import (
     ListRequest,
     ShardStatus,
 )
-from memos_ray.errors import MemosError, UnavailableError, VectorStoreError
+from memos_ray.errors import MemosError
 
 _log = logging.getLogger(__name__)
 
 
 class VaultShard(
+    SearchDoors,
     ModelDoors,
     OrganiseDoors,
     TopicDoors,
@@ -265,50 +265,6 @@ class VaultShard(
         await self._serve(partition)
         return await self._reader.version(partition, context, cube_id, number)
 
-    async def search(self, partition: int, request: SearchRequest) -> SearchReply:
-        """Searches; see `ShardPort`."""
-        owned = await self._serve(partition)
-        await self._await_token(owned, request)
-        policy = await self._guard.ensure_for(request.context)
-        now = self._parts.clock.now()
-        visible = policy.permit(request.context, Action.READ, request.namespace, now)
-        self._counters["searches"] += 1
-        self._reading.asked()
-        if isinstance(visible, Nothing):
-            self._usage.denied(partition, request.context, "search", request.namespace, now)
-            policy.require_namespace(request.context, Action.READ, request.namespace, now)
-        tenant = request.context.principal.tenant
-        place = Place(partition, tenant, request.namespace, request.archived)
-        request = await self._organiser.browser.settle(place, request, visible)
-        try:
-            found = await self._searcher.search(
-                place,
-                request,
-                visible,
-                lambda: owned.indexed_lsn,
-                await self._evolution.levels(place),
-            )
-        except VectorStoreError:
-            owned.doubt_index()
-            raise
-        self._usage.read(
-            partition,
-            request.context,
-            "search",
-            request.namespace,
-            [hit.cube for hit in found.hits],
-            now,
-            cached=found.cached,
-        )
-        return SearchReply(
-            hits=found.hits,
-            lsn=owned.writer.last_lsn or 0,
-            unembedded=found.unembedded,
-            partial=found.partial,
-            resident=found.resident,
-            hops=request.context.hops,
-        )
-
     async def status(self) -> ShardStatus:
         """Reports on this shard; see `ShardPort`."""
         loop = asyncio.get_running_loop()
@@ -406,18 +362,6 @@ class VaultShard(
             on_fenced=self._on_fenced,
             on_error=self._on_error,
         )
-
-    async def _await_token(self, owned: OwnedPartition, request: SearchRequest) -> None:
-        loop = asyncio.get_running_loop()
-        last = owned.writer.last_lsn
-        if last is None or last < request.after_lsn:
-            last = await loop.run_in_executor(
-                self._executor, self._parts.store.last_lsn, owned.number
-            )
-        if last < request.after_lsn:
-            raise UnavailableError("the log has not come that far", partition=owned.number)
-        if request.indexed:
-            await owned.embed_feed.reached(last)
 
     def _on_fenced(self, partition: int) -> None:
         self._counters["fenced"] += 1

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from sqlalchemy import Connection, Table, func, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
+from memos_ray.adapters.sql.databases import Databases
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.predicates import value_hash
@@ -27,12 +27,8 @@ from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Usage
 from memos_ray.errors import StoreError
 from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
 
-T = TypeVar("T")
 
-_PAGE = 128
-
-
-class SqlRecordStore:
+class SqlRecordStore(Databases):
     """Implements `RecordStorePort`.
 
     Concurrency: every method may be called from several threads at once. Reads never wait for
@@ -52,13 +48,9 @@ class SqlRecordStore:
         folder: Path | None = None,
         contents: ContentsPort | None = None,
     ) -> None:
-        self._open = opened
+        super().__init__(opened)
         self._fill = contents.fill if contents else _as_stored
         self._folder = folder
-        self._databases: dict[int, Database] = {}
-        self._lock = threading.Lock()
-        self._unscrubbed: set[int] = set()
-        self._closed = False
 
     @classmethod
     def embedded(cls, folder: Path | str, contents: ContentsPort | None = None) -> Self:
@@ -79,7 +71,7 @@ class SqlRecordStore:
         database = revisions.prepare(open_server(url), revisions.CLUSTER)
         store = cls(lambda partition: database, None, contents)
         # It is open from now on, so `close` must know it.
-        store._databases[0] = database
+        store._database(0)
         return store
 
     def fence(self, partition: int) -> Fence:
@@ -106,10 +98,8 @@ class SqlRecordStore:
                 was written.
             UnavailableError: the store did not answer; the commit may have happened.
         """
-        database = self._database(commit.partition)
-        database.transact(lambda connection: writes.apply(connection, commit))
-        if commit.erased or commit.partition in self._unscrubbed:
-            self._scrub(commit.partition, database)
+        self._transact(commit.partition, lambda connection: writes.apply(connection, commit))
+        self._scrub(commit.partition, erased=bool(commit.erased))
 
     def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
         """See `RecordStorePort.heads`."""
@@ -356,56 +346,6 @@ class SqlRecordStore:
             except StoreError as error:
                 found.append(str(error))
         return found
-
-    def close(self) -> None:
-        """See `RecordStorePort.close`."""
-        with self._lock:
-            self._closed = True
-            databases = {id(one): one for one in self._databases.values()}
-            for partition in self._unscrubbed:
-                self._databases[partition].scrub()
-            self._databases.clear()
-        for database in databases.values():
-            database.close()
-
-    def _database(self, partition: int) -> Database:
-        database = self._databases.get(partition)
-        if database is not None:
-            return database
-        with self._lock:
-            if self._closed:
-                raise StoreError("the store is closed")
-            if partition not in self._databases:
-                self._databases[partition] = self._open(partition)
-            return self._databases[partition]
-
-    def _transact(self, partition: int, act: Callable[[Connection], T]) -> T:
-        return self._database(partition).transact(act)
-
-    def _scrub(self, partition: int, database: Database) -> None:
-        if database.scrub():
-            self._unscrubbed.discard(partition)
-        else:
-            self._unscrubbed.add(partition)
-
-    def _rows(self, partition: int, statement: Any, values: dict[str, Any]) -> Sequence[AnyRow]:
-        with self._database(partition).read() as connection:
-            return connection.execute(statement, values).all()
-
-    def _row(self, partition: int, statement: Any, values: dict[str, Any]) -> AnyRow | None:
-        with self._database(partition).read() as connection:
-            return connection.execute(statement, values).first()
-
-    def _pages(self, partition: int, statement: Any, values: dict[str, Any]) -> Iterator[AnyRow]:
-        """Reads page by page, so that a slow caller holds neither a connection nor a snapshot."""
-        last: tuple[int, str] = (-(2**63), "")
-        while True:
-            values |= {"p": partition, "at": last[0], "id": last[1], "limit": _PAGE}
-            page = self._rows(partition, statement, values)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            last = page[-1].created_at, page[-1].id
 
     def _log(
         self, table: Table, partition: int, after: int, limit: int, query: EventQuery | None

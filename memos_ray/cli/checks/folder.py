@@ -76,7 +76,7 @@ def version(settings: Settings) -> Iterator[Finding]:
 
 def running(settings: Settings, cluster: RunningCluster | None) -> Iterator[Finding]:
     """Checks the cluster that runs on the folder, and the port for the next one."""
-    from memos_ray.cli.ports import free_port
+    from memos_ray.cli.cluster.ports import free_port
 
     if cluster is not None:
         yield from _health(settings, cluster)
@@ -95,7 +95,7 @@ def running(settings: Settings, cluster: RunningCluster | None) -> Iterator[Find
 
 
 def _health(settings: Settings, cluster: RunningCluster) -> Iterator[Finding]:
-    from memos_ray.client.synchronous import MemOS
+    from memos_ray.client.sync.memos import MemOS
 
     advice = f"look at `memos-ray status` and at {DataFolder(settings.data).log}"
     try:

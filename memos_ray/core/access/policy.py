@@ -76,10 +76,9 @@ from memos_ray.core.access.model import (
     NamespaceMode,
     NamespaceSpec,
     default_spec,
-    home_owner,
-    is_home,
 )
 from memos_ray.core.access.names import base_of
+from memos_ray.core.access.namespaces import Namespaces
 from memos_ray.core.access.personas import Persona, Streams
 from memos_ray.core.access.standing import Credentials, Standing
 from memos_ray.core.cube.facets import Facets, to_micros
@@ -113,7 +112,7 @@ class TenantPolicy:
         """
         self.documents = documents
         self._index = compiled.build(documents)
-        self._namespaces = {spec.name: spec for spec in documents.namespaces}
+        self._namespaces = Namespaces(documents.namespaces)
         self._credentials = Credentials(
             documents.tenant.id,
             documents.tenant.disabled,
@@ -124,10 +123,6 @@ class TenantPolicy:
         self._streams = Streams(documents.personas)
         # A batch asks the same of one moment for each of its memories.
         self._plan = lru_cache(_PLANS)(self._plan_anew)
-        self._joined: dict[str, set[str]] = {}
-        for spec in documents.namespaces:
-            for subject in (spec.owner, *spec.members):
-                self._joined.setdefault(subject, set()).add(spec.name)
 
     @property
     def tenant(self) -> str:
@@ -172,9 +167,10 @@ class TenantPolicy:
             NotFoundError: there is none of this name.
         """
         name = base_of(name)
-        if name in self._namespaces:
-            return self._namespaces[name]
-        if not self._exists(name):
+        spec = self._namespaces.get(name)
+        if spec is not None:
+            return spec
+        if not self._namespaces.exists(name):
             raise no_namespace(name)
         return default_spec(name, NamespaceKind.USER_PRIVATE, name)
 
@@ -247,7 +243,7 @@ class TenantPolicy:
         """
         if not self.may_administer(context, namespace, now):
             return False
-        if self._sovereign(namespace) == context.principal.id:
+        if self._namespaces.sovereign(namespace) == context.principal.id:
             return True
         return self.may_administer(context, TENANT_ITSELF, now)
 
@@ -260,12 +256,12 @@ class TenantPolicy:
         standing = self._credentials.standing(context, Action.READ, now)
         names = {context.principal.id}
         for subject in standing.subjects:
-            names |= self._joined.get(subject, set())
+            names |= self._namespaces.joined(subject)
             names |= self._index.granted.get(subject, frozenset())
             for rule in self._index.allow[Action.READ].get(subject, ()):
                 names |= rule.names.exact
                 if rule.names.wild:
-                    names.update(self._namespaces)
+                    names.update(self._namespaces.names)
                 if rule.names.wild_in_homes:
                     names.update(self._credentials.principals)
         return tuple(sorted(name for name in names if self._admits(standing, context, name, now)))
@@ -368,9 +364,9 @@ class TenantPolicy:
         call: Call,
         own: Predicate,
     ) -> Iterator[Term]:
-        if action is not Action.ADMINISTER and not self._exists(namespace):
+        if action is not Action.ADMINISTER and not self._namespaces.exists(namespace):
             return
-        sovereign = self._sovereign(namespace)
+        sovereign = self._namespaces.sovereign(namespace)
         if sovereign == me:
             yield Term("home", Everything())
             return
@@ -390,17 +386,6 @@ class TenantPolicy:
         if any(isinstance(term.predicate, Everything) for term in plan.forbid):
             return False
         return any(term.reason != NAMED_READER for term in plan.allow)
-
-    def _exists(self, namespace: str) -> bool:
-        return namespace in self._namespaces or (is_home(namespace) and "/" not in namespace)
-
-    def _sovereign(self, namespace: str) -> str | None:
-        if is_home(namespace):
-            return home_owner(namespace)
-        spec = self._namespaces.get(namespace)
-        if spec is not None and spec.kind is NamespaceKind.USER_PRIVATE:
-            return spec.owner
-        return None
 
 
 def no_memory() -> NotFoundError:

@@ -9,6 +9,7 @@ import pytest
 
 from memos_ray.core.access.conditions import Call, CallTest, NamePatterns, to_predicate
 from memos_ray.core.access.model import Circumstances, MemoryCondition, TimeWindow
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import SemanticType
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import Everything, evaluate
@@ -33,9 +34,9 @@ def test_no_circumstances_hold_for_every_call() -> None:
 
 @pytest.mark.parametrize("field", ["purpose", "role", "application"])
 def test_a_list_wants_one_of_its_names_and_silence_is_none(field: str) -> None:
-    wanted = Circumstances(**{f"{field}s": ("a", "b")})
-    assert holds(wanted, **{field: "b"})
-    assert not holds(wanted, **{field: "c"})
+    wanted = Circumstances(**{f"{field}s": ("a", "b")})  # type: ignore[arg-type]
+    assert holds(wanted, **{field: "b"})  # type: ignore[arg-type]
+    assert not holds(wanted, **{field: "c"})  # type: ignore[arg-type]
     assert not holds(wanted)
 
 
@@ -99,7 +100,7 @@ def test_an_unknown_time_zone_is_refused() -> None:
             CallTest.of(Circumstances(windows=(TimeWindow(time(8), time(9), tz=name),)))
 
 
-FACETS = {
+FACETS: Facets = {
     "owner": "user:ann",
     "semantic_type": "fact",
     "form": "plaintext",

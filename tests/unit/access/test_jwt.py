@@ -114,7 +114,7 @@ def test_roles_may_be_one_text_and_nonsense_gives_none() -> None:
     ],
     ids=str,
 )
-def test_claims_that_are_refused(changed: dict[str, object]) -> None:
+def test_claims_that_are_refused(changed: dict[str, Any]) -> None:
     assert refused(token(**changed))
 
 

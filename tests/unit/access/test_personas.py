@@ -24,6 +24,7 @@ from memos_ray.core.access.persona_judge import PERSONAS_MAX, judge_persona
 from memos_ray.core.access.personas import Persona, PutPersona, RetirePersona
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.access.validation import mentions_of
+from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.predicate import Nothing
 from memos_ray.errors import (
     ConflictError,
@@ -77,7 +78,7 @@ def test_APP_4_a_stream_is_reached_in_its_role_and_in_no_other(action: Action) -
 
 def test_APP_4_readers_named_on_a_memory_do_not_open_the_stream() -> None:
     made = policy(DOCTOR, PARENT)
-    named = {"owner": ANN, "readers": (ANN, "role:parent")}
+    named: Facets = {"owner": ANN, "readers": (ANN, "role:parent")}
     assert not made.decide(ann("parent"), Action.READ, named, DOCTOR.stream, NOW).allowed
 
 

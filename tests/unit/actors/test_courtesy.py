@@ -37,7 +37,12 @@ class TestPressure:
 class TestCourtesy:
     async def test_no_pressure_no_wait(self) -> None:
         asked: list[None] = []
-        courtesy = Courtesy(lambda: bool(asked.append(None)))
+
+        def pressing() -> bool:
+            asked.append(None)
+            return False
+
+        courtesy = Courtesy(pressing)
         await courtesy.turn()
         assert len(asked) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Dense:
         self._table = table
         self.stored: dict[str, list[Item]] = {}
 
-    def add(self, space: str, items: list[Item]) -> None:
+    def add(self, space: str, items: Sequence[Item]) -> None:
         self.stored.setdefault(space, []).extend(items)
 
     def finish(self) -> None: ...

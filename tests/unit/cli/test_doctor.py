@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 from dataclasses import replace
@@ -108,9 +109,9 @@ def test_a_disk_without_room(settings: Settings, monkeypatch: pytest.MonkeyPatch
     def usage(free: int) -> object:
         return type("Usage", (), {"free": free})
 
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage(1 << 30))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(1 << 30))
     assert one(machine.disk(settings)).grade is Grade.WARN
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage(1 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(1 << 20))
     assert one(machine.disk(settings)).grade is Grade.FAIL
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from memos_ray import DataFolderInUseError, DeadlineExceededError
-from memos_ray.cli.stopping import stop_cluster
+from memos_ray.cli.cluster.stopping import stop_cluster
 from memos_ray.cluster.announcement import RunningCluster, announce, running_cluster
 from memos_ray.cluster.folder import DataFolder, FolderLock
 

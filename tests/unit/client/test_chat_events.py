@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
-from memos_ray.client.chat_http import events_of
+from memos_ray.client.http.chat import events_of
 from memos_ray.core.cube.payload import Form
 from memos_ray.gateway.chat.models import (
     ChatAnswer,

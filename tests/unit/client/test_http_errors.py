@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from memos_ray.client.http import error_of
+from memos_ray.client.http.link import error_of
 from memos_ray.errors import (
     DeadlineExceededError,
     NotFoundError,

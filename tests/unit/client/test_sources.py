@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_APP_3_a_file_is_added_reviewed_and_decided(
     other = await memos.add("The garden shed is 3 metres wide.")
     leaflet = tmp_path / "leaflet.txt"
     leaflet.write_text("The garden hose is 25 metres long. The hose hangs 4 metres from the shed.")
-    board = {"issuer": "The Board", "valid_from": AT}
+    board: dict[str, Any] = {"issuer": "The Board", "valid_from": AT}
     added = await memos.sources.add(file, name="Cleaning", **board)
     assert (added.sections, added.compared) == (40, 40)
     small = await memos.sources.add(leaflet, name="Hoses", trust=60, **board)

@@ -18,7 +18,7 @@ from memos_ray.gateway.memories.models import Memory
 
 COSTS = TokenCosts(computed_s=1e-3, loaded_s=1e-5)
 SAID = "What was said before. " * 40
-FOUND = Memory.model_construct(
+FOUND = Memory.model_construct(  # type: ignore[call-arg]
     id="a",
     version=1,
     namespace="home",

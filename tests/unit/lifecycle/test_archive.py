@@ -34,6 +34,7 @@ from memos_ray.errors import (
     StoreCorruptError,
     UnavailableError,
 )
+from memos_ray.ports import BlobStorePort
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
 from memos_ray.testing.record_store import MemoryRecordStore
@@ -120,7 +121,7 @@ class Bench:
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self.life = Life()
         self.blobs = Blobs(self.life)
-        self.store = MortalStore(self.life, ArchivedContents(lambda: self.blobs))
+        self.store = MortalStore(self.life, ArchivedContents(lambda: self.blobs))  # type: ignore[arg-type, return-value]
         self.store.take(PARTITION, "shard", EPOCH)
         self.executor = executor
         self.clock = ManualClock()
@@ -146,7 +147,7 @@ class Bench:
             PARTITION,
             epoch,
             store=self.store,
-            blobs=lambda: self.blobs,
+            blobs=lambda: self.blobs,  # type: ignore[arg-type, return-value]
             clock=self.clock,
             executor=executor or self.executor,
             on_damaged=self.set_aside.append,
@@ -271,14 +272,14 @@ async def test_VAULT_4_without_the_file_nothing_pretends_to_be_content(bench: Be
     bench.commit(put_away(cube))
     await bench.consume()
     bench.blobs.held.clear()
-    contents = ArchivedContents(lambda: bench.blobs)
+    contents = ArchivedContents(lambda: bench.blobs)  # type: ignore[arg-type, return-value]
     held = bench.stored(cube)[-1]
     assert contents.fill(held) == held
     away = ArchivedContents(_unreachable)
     assert away.fill(held) == held
 
 
-def _unreachable() -> Blobs:
+def _unreachable() -> BlobStorePort:
     raise UnavailableError("the blob store does not answer")
 
 

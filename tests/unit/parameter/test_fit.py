@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,11 @@ def test_tensors_are_those_that_were_written() -> None:
 
 
 def test_numbers_that_are_none_in_any_type() -> None:
-    wrong = {"F32": np.float32(np.inf), "F16": np.float16(np.nan), "BF16": np.uint16(0xFF80)}
+    wrong: dict[str, np.generic] = {
+        "F32": np.float32(np.inf),
+        "F16": np.float16(np.nan),
+        "BF16": np.uint16(0xFF80),
+    }
     for name, number in wrong.items():
         data = file_of(random_tensors(SHAPES, 1, 4, ["q_proj"], 0.2))
         if name != "F32":
@@ -84,6 +89,7 @@ def half_as_wide(data: np.ndarray, head: int, dtype: str) -> np.ndarray:
 
 
 def test_a_manifest_that_says_something_else() -> None:
+    change: dict[str, Any]
     for change in ({"targets": ("q_proj",)}, {"tensors": ()}, {"size_bytes": 1}):
         lying = AdapterPayload(replace(GOOD.manifest, **change), GOOD.data)
         assert reason(lying) == "format"

@@ -52,7 +52,7 @@ def changes(payload: AdapterPayload) -> dict[str, npt.NDArray[np.float32]]:
         module, half = module_of(spec.name) or ("", "")
         halves.setdefault(module, {})[half] = tensor
     scale = payload.manifest.alpha / payload.manifest.rank
-    return {module: scale * each["B"] @ each["A"] for module, each in halves.items()}
+    return {module: scale * each["B"] @ each["A"] for module, each in halves.items()}  # type: ignore[misc]
 
 
 def error(

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from memos_ray.client import peft_folders
-from memos_ray.client.peft_folders import read_folder, write_folder
+from memos_ray.client.verbs import peft_folders
+from memos_ray.client.verbs.peft_folders import read_folder, write_folder
 from memos_ray.core.parameter import AdapterPayload, read_tensors
 from memos_ray.core.parameter.peft_format import TENSORS_FILE, PeftFiles, from_peft, to_peft
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError

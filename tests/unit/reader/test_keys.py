@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_an_item_with_an_id_may_move() -> None:
         {"semantic_type": SemanticType.EVENT},
     ],
 )
-def test_what_says_something_else_is_something_else(change: dict[str, object]) -> None:
+def test_what_says_something_else_is_something_else(change: dict[str, Any]) -> None:
     assert idempotency_key("a", TURN) != idempotency_key("a", replace(TURN, **change))
 
 

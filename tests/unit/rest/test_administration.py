@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt as pyjwt
 import pytest
@@ -74,7 +75,7 @@ async def test_a_grant_opens_a_namespace_to_an_agent(door: RestDoor) -> None:
     await door.done("PUT", path, kind)
     await door.done("POST", "/v1/memories", {"text": "plan"}, params={"namespace": place})
     agent = await door.key_of("agent:planner")
-    listed = {"params": {"namespace": place}, "key": agent}
+    listed: dict[str, Any] = {"params": {"namespace": place}, "key": agent}
     assert (await door.done("GET", "/v1/memories", **listed))["memories"] == []
     grant = {"subject": "agent:planner", "actions": ["read"], "namespace": place}
     given = await door.done("POST", f"{_ADMIN}/grants", grant)

@@ -8,6 +8,7 @@ import openai
 import pytest
 import pytest_asyncio
 
+from memos_ray.core.access.administration import CreateTenant
 from memos_ray.errors import (
     InvalidInputError,
     NotFoundError,
@@ -247,9 +248,7 @@ class TestChat:
         assert "[DONE]" not in answer.text
 
 
-def _tenant(name: str) -> object:
-    from memos_ray.core.access.administration import CreateTenant
-
+def _tenant(name: str) -> CreateTenant:
     return CreateTenant(name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memos_ray.client.http import error_of
+from memos_ray.client.http.link import error_of
 from memos_ray.errors import LegalHoldError, MemosError, all_errors
 from memos_ray.gateway.admin.service import AdminService
 from memos_ray.testing.rest_door import RestDoor, problem_in

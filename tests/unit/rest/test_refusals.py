@@ -224,7 +224,10 @@ async def test_a_cursor_of_somewhere_else(door: RestDoor, cursor: str) -> None:
         ("GET", "/v1/log", {"params": {"cursor": cursor}}),
         ("POST", _SEARCH, {"json": {"query": "x", "cursor": cursor}}),
     ):
-        problem_in(await door.call(method, path, **arguments), InvalidCursorError)
+        problem_in(
+            await door.call(method, path, **arguments),  # type: ignore[arg-type]
+            InvalidCursorError,
+        )
 
 
 @pytest.mark.parametrize(

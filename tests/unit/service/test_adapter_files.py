@@ -71,7 +71,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.store = MemoryRecordStore()
-        self.blobs = SlowBlobs.local(folder).open()
+        self.blobs = SlowBlobs.local(folder).open()  # type: ignore[attr-defined]
         self.pool = ThreadPoolExecutor(4)
         self.files = self.hold("shard-0", 1)
 

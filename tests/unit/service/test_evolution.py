@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -347,7 +348,7 @@ async def test_EVO_1_automatic_does_it_and_a_restart_changes_nothing(memos: InPr
     assert one.state is EvolvedState.ACCEPTED
     lineage = await memos.doorway.provenance.provenance(memos.administrator, one.made[0].id)
     assert lineage.nodes[0].made.trigger is Trigger.EVOLUTION
-    counters = {}
+    counters: dict[str, Any] = {}
     for shard in memos.crew.shards.values():
         counters |= (await shard.status()).counters
     assert counters["evolution_proposed"] == 1 and counters["evolution_accepted"] == 1

@@ -149,9 +149,9 @@ async def test_LIFE_3_a_snapshot_names_a_moment(memos: InProcess, clock: ManualC
         with pytest.raises((NotFoundError, PermissionDeniedError)):
             await call
     assert await past.forget(admin, "before-the-move") == made
-    for call in (past.forget(admin, "before-the-move"), past.list(admin, "before-the-move")):
+    for gone in (past.forget(admin, "before-the-move"), past.list(admin, "before-the-move")):
         with pytest.raises(NotFoundError):
-            await call
+            await gone
 
 
 async def test_LIFE_3_of_two_who_want_one_name_at_once_one_gets_it(memos: InProcess) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ async def test_API_2_what_is_hidden_or_gone_is_withheld_alike(memos: InProcess) 
     ben = await memos.caller("user:ben")
     await memos.service.add(memos.administrator, [NewMemory(id="x", text="Words.")], PLACE)
     await add(memos, "hidden")
-    open_to_ben = {"visibility": Visibility.PRIVATE, "readers": ["user:ben"]}
+    open_to_ben: dict[str, Any] = {"visibility": Visibility.PRIVATE, "readers": ["user:ben"]}
     await add(memos, "of-hidden", "hidden", **open_to_ben)
     await add(memos, "of-nothing", "never-was", **open_to_ben)
     for id in ("of-hidden", "of-nothing"):
@@ -144,7 +145,7 @@ async def test_API_2_what_is_hidden_or_gone_is_withheld_alike(memos: InProcess) 
 
 async def test_API_2_what_others_have_made_is_withheld_without_a_number(memos: InProcess) -> None:
     ben = await memos.caller("user:ben")
-    open_to_ben = {"visibility": Visibility.PRIVATE, "readers": ["user:ben"]}
+    open_to_ben: dict[str, Any] = {"visibility": Visibility.PRIVATE, "readers": ["user:ben"]}
     await add(memos, "seen", **open_to_ben)
     for number in range(3):
         await add(memos, f"secret-{number}", "seen")

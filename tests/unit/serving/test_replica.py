@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def replica(tokenizer: ModelTokenizer) -> ModelReplica:
     return ModelReplica(HashingEngine(), tokenizer, context_tokens=2048)
 
 
-def conversation(question: str, **changes: object) -> ChatRequest:
+def conversation(question: str, **changes: Any) -> ChatRequest:
     request = ChatRequest(
         "r1",
         (ChatMessage("system", f"{MEMORIES}- and a fresh one\n"), ChatMessage("user", question)),
