@@ -88,6 +88,10 @@ class Crew:
         if name not in self.shards:
             self.shards[name] = self.make(name)
 
+    async def has_shard(self, name: str) -> bool:
+        """Says whether there is a shard of this name."""
+        return name in self.shards
+
     async def stop_shard(self, name: str) -> None:
         """Closes a shard."""
         await self.shards.pop(name).close()
