@@ -15,6 +15,9 @@ from memos_ray.core.vault.log import Event
 from memos_ray.errors import FencedError, InternalError, MemosError
 from memos_ray.ports import RecordStorePort
 
+LOG_BATCH = 4096
+"""Entries at once for consumers that most of them do not concern."""
+
 _log = logging.getLogger(__name__)
 _PAGE = 256
 _RETRY_MIN_S = 0.2

@@ -184,6 +184,7 @@ class VaultShard(
         )
         self._upkeep = Upkeep(
             evolve=self._evolution.tick,
+            follow_up=self._extraction.tick,
             store=parts.store,
             usage=self._usage,
             clock=parts.clock,
