@@ -41,6 +41,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "source_*": "Sections of sources compared; findings, by what has become of them.",
     "reuse_offered": "Memories that were offered for a task.",
     "extraction_*": "Jobs, requests and tokens of extraction, and what has become of them.",
+    "journals_emptied": "Journals of parked pipeline runs that held erased memories.",
     "proposals_*": "Proposals to teach a model, by what has become of them.",
     "lessons_automatic": "Lessons that were begun unasked.",
     "feedback": "Opinions of callers on memories.",
@@ -154,7 +155,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "pipelines: going on, compensating, parking",
-        ("runs_*", "steps_*", "waits", "defects"),
+        ("runs_*", "steps_*", "waits", "defects", "journals_emptied"),
         "control log, `pipeline`",
         "`memos-ray pipeline status`",
     ),

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
+from memos_ray.actors.pipelines.erasing import RunJournals
 from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.actors.vault.shard import VaultShard
@@ -205,6 +206,7 @@ async def in_process(
         retrieval=RetrievalSettings(),
         blobs=lambda: blobs,
         extraction=extraction or ExtractionParts(),
+        journals=RunJournals(documents, time),
         kv=None
         if kv_builder is None
         else KvParts(

@@ -138,6 +138,7 @@ class VaultShard(
             governance=parts.governance,
             clock=parts.clock,
             executor=self._executor,
+            journals=parts.journals,
         )
         self._organiser = Organiser(
             store=parts.store,
@@ -349,6 +350,7 @@ class VaultShard(
                 + self._organiser.counters
                 + self._extraction.counters
                 + self._turns.counters
+                + Counter(self._parts.journals.counters if self._parts.journals else {})
             ),
             extraction_queued=self._extraction.queued,
         )
