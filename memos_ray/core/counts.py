@@ -17,6 +17,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "fenced": "Partitions lost to a newer owner.",
     "errors_*": "Failures of what runs on the side, by its name.",
     "embedded": "Versions that were embedded.",
+    "embed_refused": "Memories whose texts the embedder refuses; they are found by their words.",
     "namespaces_loaded": "Namespaces read into memory.",
     "namespaces_evicted": "Namespaces let go of for want of room.",
     "automatic_*": "Writes that nobody has asked for, by who makes them.",
@@ -74,7 +75,12 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("embedding", ("embedded", "memos_shard_lag"), "`embed` warnings", "`memos-ray top`"),
+    Action(
+        "embedding",
+        ("embedded", "embed_refused", "memos_shard_lag"),
+        "`embed` warnings",
+        "`memos-ray top`",
+    ),
     Action(
         "loading and eviction of namespaces",
         ("namespaces_loaded", "namespaces_evicted"),

@@ -127,6 +127,7 @@ class Extraction:
             submit=submit,
             guard=self._guard,
             now=self._clock.now,
+            position=lambda: self._feeds[partition].position,
             window=self._settings.window,
             tokens=self._settings.prompt_tokens - task_tokens(),
             counters=self.counters,

@@ -97,6 +97,7 @@ class ExtractConsumer:
     Args:
         submit: commits writes.
         window: memories of one job, at most.
+        position: how far the log has been consumed.
         tokens: of the memories of one job, at most.
     """
 
@@ -110,6 +111,7 @@ class ExtractConsumer:
         submit: Submitting,
         guard: PolicyGuard,
         now: Callable[[], datetime],
+        position: Callable[[], int],
         window: int,
         tokens: int,
         counters: Counter[str],
@@ -121,6 +123,7 @@ class ExtractConsumer:
         self._submit = submit
         self._guard = guard
         self._now = now
+        self._position = position
         self._window = window
         self._tokens = tokens
         self._counters = counters
@@ -154,7 +157,9 @@ class ExtractConsumer:
         """Nothing to empty."""
 
     async def _plan(self, events: Sequence[Event], first: int) -> None:
-        await self._book.discard(self._partition, first)
+        if first > self._position():
+            # Those of an entry that was set aside before have long been written down.
+            await self._book.discard(self._partition, first)
         if not events:
             return
         heads: dict[CubeKey, MemCube] = await self._run(

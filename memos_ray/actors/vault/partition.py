@@ -302,4 +302,4 @@ class OwnedPartition:
 
 
 def _position(feed: LogFeed) -> int:
-    return feed.position
+    return feed.settled
