@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Protocol
@@ -65,6 +65,8 @@ class LogFeed:
         ceiling: how far to go at most; nothing sets no limit.
         look_s: how often to ask whether what was consumed is still there when nothing happens.
         batch: most entries to hand over at once.
+        begin: where to begin on a log that was never followed: what is up to there concerns the
+            consumer in no case. At its beginning when absent.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LogFeed:
         ceiling: Callable[[], int | None],
         look_s: float | None = None,
         batch: int = _PAGE,
+        begin: Callable[[], Awaitable[int]] | None = None,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
@@ -96,6 +99,7 @@ class LogFeed:
         self._ceiling = ceiling
         self._look_s = look_s
         self._batch = batch
+        self._begin = begin
         self._on_moved = on_moved
         self._courtesy = courtesy
         self._on_fenced = on_fenced
@@ -155,8 +159,10 @@ class LogFeed:
         # The position is shown only when what was consumed up to it is known to be there.
         if await self._consumer.outdated():
             await self._start_over()
-        else:
+        elif position or self._begin is None:
             await self._show(position)
+        else:
+            await self._store_position(await self._begin())
 
     async def _start_over(self) -> None:
         await self._store_position(0)

@@ -83,6 +83,14 @@ class BranchConsumer:
         heads = await self._ask(self._store.heads, self._partition, keys) if keys else {}
         await self._erase(list(heads.values()))
 
+    async def begin(self) -> int:
+        """Returns from where on there may be something to erase.
+
+        A branch that is yet to be made can take over nothing that is erased already.
+        """
+        last: int = await self._ask(self._store.last_lsn, self._partition)
+        return 0 if await self.rows() else last
+
     async def outdated(self) -> bool:
         """Nothing is kept that could be lost."""
         return False

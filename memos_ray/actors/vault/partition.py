@@ -210,6 +210,7 @@ class OwnedPartition:
             consumer=self.branches,
             ceiling=lambda: None,
             batch=LOG_BATCH,
+            begin=self.branches.begin,
             courtesy=Courtesy(pressing),
             on_fenced=on_fenced,
             on_error=on_error,
