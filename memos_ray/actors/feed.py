@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Protocol
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.set_aside import MOST, EntriesAside, of_one
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.vault.log import Event
 from memos_ray.errors import FencedError, InternalError, MemosError
 from memos_ray.ports import RecordStorePort
 
+LOG_BATCH = 4096
+"""Entries at once for consumers that most of them do not concern."""
+
 _log = logging.getLogger(__name__)
 _PAGE = 256
+_TRIES = 3
+_AGAIN_S = 600.0
 _RETRY_MIN_S = 0.2
 _RETRY_MAX_S = 10.0
 
@@ -49,12 +55,18 @@ class LogFeed:
     skipped. Delivery is at least once and in order. It is background work, and takes its turn by
     `courtesy`.
 
+    An entry that cannot be taken for a reason of its own does not stop those behind it: after a few
+    tries entries are handed over one by one, and the bad ones are set aside, to be tried again now
+    and then, and by the next owner. `settled` does not pass them.
+
     Args:
         name: of the consumer, for messages.
         cursor: name of the cursor; it belongs to what has been fed, and survives the feed.
         ceiling: how far to go at most; nothing sets no limit.
         look_s: how often to ask whether what was consumed is still there when nothing happens.
         batch: most entries to hand over at once.
+        begin: where to begin on a log that was never followed: what is up to there concerns the
+            consumer in no case. At its beginning when absent.
     """
 
     def __init__(
@@ -70,6 +82,7 @@ class LogFeed:
         ceiling: Callable[[], int | None],
         look_s: float | None = None,
         batch: int = _PAGE,
+        begin: Callable[[], Awaitable[int]] | None = None,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
@@ -86,13 +99,23 @@ class LogFeed:
         self._ceiling = ceiling
         self._look_s = look_s
         self._batch = batch
+        self._begin = begin
         self._on_moved = on_moved
         self._courtesy = courtesy
         self._on_fenced = on_fenced
         self._on_error = on_error
+        self._aside = EntriesAside(partition, epoch, cursor, store, executor)
+        self._failed = 0
+        self._again_at = 0.0
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def settled(self) -> int:
+        """Up to where every entry has been consumed, none set aside."""
+        first = self._aside.first
+        return self.position if first is None else min(self.position, first - 1)
 
     def notify(self) -> None:
         """Says that the log has grown, or that what was consumed may be lost."""
@@ -124,15 +147,7 @@ class LogFeed:
                 self._on_fenced(self._partition)
                 return
             except Exception as error:
-                if not isinstance(error, MemosError):
-                    _log.error(
-                        "%s failed in partition %d: %s",
-                        self.name,
-                        self._partition,
-                        describe_defect(error),
-                    )
-                    error = InternalError("a consumer failed", kind=type(error).__name__)
-                self._on_error(self.name, error)
+                self._on_error(self.name, self._named(error))
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_MAX_S)
 
@@ -140,19 +155,27 @@ class LogFeed:
         position = await loop.run_in_executor(
             self._executor, self._store.cursor, self._partition, self._cursor
         )
+        await self._aside.load()
         # The position is shown only when what was consumed up to it is known to be there.
         if await self._consumer.outdated():
             await self._start_over()
-        else:
+        elif position or self._begin is None:
             await self._show(position)
+        else:
+            await self._store_position(await self._begin())
 
     async def _start_over(self) -> None:
         await self._store_position(0)
+        await self._aside.clear()
         await self._consumer.reset()
 
     async def _step(self, loop: asyncio.AbstractEventLoop) -> None:
         if await self._consumer.outdated():
             await self._start_over()
+        if self._aside and loop.time() >= self._again_at:
+            await self._courtesy.turn()
+            await self._aside.again(self._consumer.consume)
+            self._again_at = loop.time() + _AGAIN_S
         self._news.clear()
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, self._batch
@@ -161,13 +184,43 @@ class LogFeed:
         if top is not None:
             events = [event for event in events if event.lsn <= top]
         if not events:
+            looks = [s for s in (self._look_s, _AGAIN_S if self._aside else None) if s is not None]
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
+                async with asyncio.timeout(min(looks, default=None)):
                     await self._news.wait()
             return
         await self._courtesy.turn()
-        await self._consumer.consume(events)
+        try:
+            await self._consumer.consume(events)
+        except Exception as error:
+            self._failed += 1
+            if self._failed < _TRIES or not of_one(error):
+                raise
+            await self._one_by_one(events)
+        self._failed = 0
         await self._store_position(events[-1].lsn)
+
+    async def _one_by_one(self, events: Sequence[Event]) -> None:
+        """Hands over entries each by itself, and sets aside those that cannot be taken."""
+        for event in events:
+            try:
+                await self._consumer.consume([event])
+            except Exception as error:
+                if not of_one(error) or len(self._aside) >= MOST:
+                    raise
+                found = self._named(error)
+                await self._aside.add(event, found.code)
+                _log.warning("%s: entry %d is set aside: %s", self.name, event.lsn, found.code)
+                self._on_error(f"{self.name}_aside", found)
+
+    def _named(self, error: Exception) -> MemosError:
+        """Returns an error of ours for any."""
+        if isinstance(error, MemosError):
+            return error
+        _log.error(
+            "%s failed in partition %d: %s", self.name, self._partition, describe_defect(error)
+        )
+        return InternalError("a consumer failed", kind=type(error).__name__)
 
     async def _store_position(self, lsn: int) -> None:
         loop = asyncio.get_running_loop()

@@ -62,6 +62,8 @@ class Supervisor:
         self._booting = asyncio.Lock()
         self._booted = False
         self._pipelines: bool | None = None
+        # Whether shards may run that own nothing: unknown at first.
+        self._strays = True
 
     async def boot(self) -> Ring:
         """Starts everything and returns the ring once every partition is served.
@@ -121,12 +123,10 @@ class Supervisor:
             InvalidInputError: none, or more than there are partitions.
         """
         ring = await self.ring()
+        self._strays = True
         async with self._moving:
             ring = await self._move(ring, shard_names(shards))
-        gone = set(self._seen) - set(ring.owners)
-        for name in sorted(gone):
-            await self._crew.stop_shard(name)
-            self._seen.pop(name)
+        await self._end_strays()
         return ring
 
     async def start_pipelines(self) -> None:
@@ -225,6 +225,8 @@ class Supervisor:
             wanted = set(self._ring.owned_by(name))
             if status is None or wanted - set(status.partitions):
                 await self._mend(name)
+        if self._strays:
+            await self._end_strays()
         await self._keep_pipelines()
 
     async def _mend(self, name: str) -> None:
@@ -233,6 +235,16 @@ class Supervisor:
             await self._serve(name)
         except MemosError as error:
             _log.warning("%s does not serve, will try again: %s", name, error.code)
+
+    async def _end_strays(self) -> None:
+        """Ends shards that the ring gives nothing; one that cannot be ended is tried again."""
+        async with self._moving:
+            owners = set(self._ring.owners) if self._ring is not None else set[str]()
+            for name in shard_names(self._settings.partitions):
+                if name not in owners and (name in self._seen or await self._crew.has_shard(name)):
+                    await self._crew.stop_shard(name)
+                    self._seen.pop(name, None)
+            self._strays = False
 
     async def _keep_pipelines(self) -> None:
         """Has the runner run once somebody needed it, or left a run behind."""

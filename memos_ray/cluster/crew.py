@@ -68,6 +68,10 @@ class Crew:
             start_actor, ShardHost, name, settings, name, settings, self._public_key
         )
 
+    async def has_shard(self, name: str) -> bool:
+        """Says whether a shard of this name is there."""
+        return await asyncio.to_thread(self._exists, name)
+
     async def stop_shard(self, name: str) -> None:
         """Closes a shard and ends its process."""
         try:

@@ -12,6 +12,7 @@ import sys
 from functools import cache
 from typing import Any
 
+from memos_ray.actors.pipelines.erasing import RunJournals
 from memos_ray.actors.pipelines.journal import PipelineJournal
 from memos_ray.actors.pipelines.pipelines import PipelineRunner, RunnerParts
 from memos_ray.actors.pipelines.vault import PipelineVault
@@ -60,6 +61,7 @@ class ShardHost(VaultShard):
                 kv=assembly.kv_parts(settings),
                 blobs=cache(lambda: assembly.blob_store(settings)),
                 extraction=assembly.extraction_parts(settings),
+                journals=RunJournals(control, SystemClock()),
             ),
         )
 

@@ -17,6 +17,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "fenced": "Partitions lost to a newer owner.",
     "errors_*": "Failures of what runs on the side, by its name.",
     "embedded": "Versions that were embedded.",
+    "embed_refused": "Memories whose texts the embedder refuses; they are found by their words.",
     "namespaces_loaded": "Namespaces read into memory.",
     "namespaces_evicted": "Namespaces let go of for want of room.",
     "automatic_*": "Writes that nobody has asked for, by who makes them.",
@@ -41,6 +42,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "source_*": "Sections of sources compared; findings, by what has become of them.",
     "reuse_offered": "Memories that were offered for a task.",
     "extraction_*": "Jobs, requests and tokens of extraction, and what has become of them.",
+    "journals_emptied": "Journals of parked pipeline runs that held erased memories.",
     "proposals_*": "Proposals to teach a model, by what has become of them.",
     "lessons_automatic": "Lessons that were begun unasked.",
     "feedback": "Opinions of callers on memories.",
@@ -73,7 +75,12 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("embedding", ("embedded", "memos_shard_lag"), "`embed` warnings", "`memos-ray top`"),
+    Action(
+        "embedding",
+        ("embedded", "embed_refused", "memos_shard_lag"),
+        "`embed` warnings",
+        "`memos-ray top`",
+    ),
     Action(
         "loading and eviction of namespaces",
         ("namespaces_loaded", "namespaces_evicted"),
@@ -154,7 +161,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "pipelines: going on, compensating, parking",
-        ("runs_*", "steps_*", "waits", "defects"),
+        ("runs_*", "steps_*", "waits", "defects", "journals_emptied"),
         "control log, `pipeline`",
         "`memos-ray pipeline status`",
     ),

@@ -28,7 +28,7 @@ from memos_ray.ports.models import (
     TokenizerPort,
 )
 from memos_ray.ports.objects import ObjectsPort
-from memos_ray.ports.pipelines import HookPort, PipelinesPort
+from memos_ray.ports.pipelines import HookPort, PipelinesPort, RunJournalsPort
 from memos_ray.ports.records import (
     ContentsPort,
     ControlStorePort,
@@ -81,6 +81,7 @@ __all__ = [
     "ProcessProbePort",
     "RecordStorePort",
     "RingPort",
+    "RunJournalsPort",
     "ShardPort",
     "StoredVectors",
     "SupervisorPort",

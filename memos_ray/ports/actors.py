@@ -141,6 +141,10 @@ class CrewPort(Protocol):
         """Starts a shard unless it runs; does not wait."""
         ...
 
+    async def has_shard(self, name: str) -> bool:
+        """Says whether a shard of this name has been started and not been ended."""
+        ...
+
     async def stop_shard(self, name: str) -> None:
         """Ends a shard that owns nothing any more."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from memos_ray.core.access.context import CallContext
@@ -112,5 +112,28 @@ class HookPort(Protocol):
             PermissionDeniedError: the settings do not allow this place.
             UnavailableError: it does not answer, or says that it is away.
             InvalidInputError: it refuses the message.
+        """
+        ...
+
+
+class RunJournalsPort(Protocol):
+    """What runs hold of memories, for those who erase them. Blocks."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """How many journals were emptied."""
+        ...
+
+    def holding(self, erased: Sequence[tuple[str, Collection[str]]]) -> list[bool]:
+        """Takes erased memories out of runs that nothing moves any more.
+
+        Args:
+            erased: tenants, each with ids of memories.
+
+        Returns:
+            For each whether a run holds something of them still.
+
+        Raises:
+            MemosError: the store is away.
         """
         ...

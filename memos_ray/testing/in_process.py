@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
+from memos_ray.actors.pipelines.erasing import RunJournals
 from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.actors.vault.shard import VaultShard
@@ -87,6 +88,10 @@ class Crew:
         """Makes a shard unless there is one."""
         if name not in self.shards:
             self.shards[name] = self.make(name)
+
+    async def has_shard(self, name: str) -> bool:
+        """Says whether there is a shard of this name."""
+        return name in self.shards
 
     async def stop_shard(self, name: str) -> None:
         """Closes a shard."""
@@ -201,6 +206,7 @@ async def in_process(
         retrieval=RetrievalSettings(),
         blobs=lambda: blobs,
         extraction=extraction or ExtractionParts(),
+        journals=RunJournals(documents, time),
         kv=None
         if kv_builder is None
         else KvParts(

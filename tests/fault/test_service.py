@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.actors.vault import searching
 from memos_ray.adapters.milvus import MilvusSettings, MilvusVectorStore, open_vector_store
 from memos_ray.adapters.milvus_lite import LiteBackend
 from memos_ray.adapters.sql import revisions
@@ -161,6 +162,34 @@ class TestMilvus:
             assert "the ferry leaves at nine" in await search(memos, "ferry")
             await until(lambda: indexed(memos))
             assert len(await search(memos, "ferry")) == 2
+        store.close()
+
+    async def test_pages_of_a_search_do_not_move_one_another(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(searching, "_NEAREST", 10)
+        monkeypatch.setattr(searching, "_DEEPEST", 40)
+        store, _ = open_lite(tmp_path)
+        async with in_process(
+            tmp_path, vectors=lambda _: store, settings=NOTHING_RESIDENT
+        ) as memos:
+            words = ("lighthouse", "harbour", "ferry", "storm", "winter")
+            await add(memos, *(f"the {words[n % 5]} and the {words[n % 3]} {n}" for n in range(35)))
+            await until(lambda: indexed(memos))
+
+            async def pages(limit: int) -> list[tuple[str, float]]:
+                query = SearchQuery(query="the harbour in a storm", limit=limit)
+                found: list[tuple[str, float]] = []
+                while True:
+                    page = await memos.service.search(memos.administrator, query)
+                    found += [(hit.memory.id, hit.score) for hit in page.hits]
+                    if page.cursor is None:
+                        return found
+                    query = query.model_copy(update={"cursor": page.cursor})
+
+            one, by_seven, by_four = [await pages(limit) for limit in (50, 7, 4)]
+            assert len(one) == len(dict(one)) == 35
+            assert by_seven == by_four == one
         store.close()
 
     @pytest.mark.parametrize("damage", ["garbled", "gone"])

@@ -173,8 +173,9 @@ class BranchMachine(RuleBasedStateMachine):
         if done.conflicts:
             assert after == before and not done.changed
             return
-        # What the branch has changed is what the namespace holds now; all else is as it was, also
-        # what the branch deleted and has again.
+        # What the branch has changed is what the namespace holds now; all else is as it was. What
+        # the branch deleted and has again is as at its moment, so that it is no change of it: as in
+        # any three-way merge, what the namespace has done meanwhile stays, a deletion too.
         own = {id: text for id, text in shown.own.items() if text != shown.then.get(id)}
         for id in {*before, *after, *own}:
             assert after.get(id) == (own[id] if id in own else before.get(id))
@@ -216,6 +217,13 @@ class BranchMachine(RuleBasedStateMachine):
             assert {cube.id: cube.text for cube in page} == shown.all()
             for id in ("a", "b", "c"):
                 assert self.got(name, id) == shown.all().get(id)
+
+    @invariant()
+    def life_3_a_comparison_lists_what_a_merge_would_bring(self) -> None:
+        for name, shown in self.branches.items():
+            found = self.run(self.shard.branch_differences(PARTITION, ANN, PLACE, name))
+            own = {id for id, text in shown.own.items() if text != shown.then.get(id)}
+            assert {one.id for one in found} == own
 
     def got(self, name: str, id: str) -> str | None:
         try:

@@ -170,7 +170,8 @@ class Preloader:
         if key.place in self._co_use:
             self._co_use.move_to_end(key.place)
         while len(self._sessions) > _MOST_SESSIONS:
-            self._sessions.popitem(last=False)
+            gone, _ = self._sessions.popitem(last=False)
+            self._due.keys.pop(gone, None)
         while len(self._co_use) > _MOST_PLACES:
             self._co_use.popitem(last=False)
         return session

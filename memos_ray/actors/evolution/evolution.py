@@ -120,6 +120,8 @@ class Evolution:
         """Forgets a partition that this shard no longer owns."""
         self.opinions.drop(partition)
         self.book.drop(partition)
+        for talk in [talk for talk in self._talks if talk[0].partition == partition]:
+            del self._talks[talk]
 
     async def feedback(self, partition: int, request: FeedbackRequest) -> FeedbackReport:
         """Keeps what a caller says of memories that the caller may read; see `ShardPort`.

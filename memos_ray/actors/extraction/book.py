@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from memos_ray.actors.evolution.book import PROPOSAL
-from memos_ray.core.extraction import Done, Job, Spent, Totals, spend
+from memos_ray.actors.extraction.names import SourceNames
+from memos_ray.actors.vault.residency import Place
+from memos_ray.core.extraction import Aside, Done, Job, Spent, Totals, spend
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError
 from memos_ray.ports import Derivation, RecordStorePort
@@ -20,6 +22,7 @@ FEED = "extract"
 
 JOB, TOTALS, SPENT = "extraction_job", "extraction_totals", "extraction_spent"
 MODE = "extraction"
+ASIDE = "extraction_aside"
 
 Key = tuple[int, str, str]
 """A job: its partition, tenant and id."""
@@ -34,6 +37,7 @@ class _Held:
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
     automatic: set[tuple[str, str]] = field(default_factory=set)
+    aside: dict[CubeKey, Aside] = field(default_factory=dict)
     derived: bool = False
     loaded: bool = False
 
@@ -53,9 +57,11 @@ class ExtractionBook:
     def __init__(self, store: RecordStorePort, executor: Executor) -> None:
         self._store = store
         self._executor = executor
+        self._names = SourceNames(store, executor)
         self._held: dict[int, _Held] = {}
         self.waiting: dict[str, dict[Key, Job]] = {}
         self._loading = asyncio.Lock()
+        self._counting = asyncio.Lock()
 
     def open(self, partition: int, epoch: int) -> None:
         """Begins to serve a partition."""
@@ -94,6 +100,9 @@ class ExtractionBook:
                 held.spent[row.tenant] = Spent.from_bytes(row.body)
             modes = await self._run(self._store.derivations, partition, MODE)
             held.automatic = {(row.tenant, row.namespace) for row in modes}
+            for row in await self._run(self._store.derivations, partition, ASIDE):
+                key = CubeKey(row.tenant, row.name)
+                held.aside[key] = Aside.from_bytes(key, row.namespace, row.body)
             # Evolution has made something, or has begun to, where it has proposed something.
             held.derived |= bool(await self._run(self._store.derivations, partition, PROPOSAL))
             held.loaded = True
@@ -141,6 +150,30 @@ class ExtractionBook:
         found = (held.spent.get(tenant) for held in self._held.values())
         return [one for one in found if one is not None]
 
+    def asides(self, partition: int) -> list[Aside]:
+        """Returns what could not follow its sources."""
+        return list(self._of(partition).aside.values())
+
+    def aside(self, partition: int, key: CubeKey) -> Aside | None:
+        """Returns how a memory is set aside, if it is."""
+        return self._of(partition).aside.get(key)
+
+    async def set_aside(self, partition: int, one: Aside) -> None:
+        """Writes down that a memory could not follow its sources."""
+        held, key = self._of(partition), one.key
+        row = Derivation(key.tenant, ASIDE, key.id, one.namespace, "", 0, one.to_bytes())
+        await self._run(self._store.save_derivation, partition, held.epoch, row)
+        held.aside[key] = one
+
+    async def follows(self, partition: int, key: CubeKey) -> bool:
+        """Notes that a memory has followed; tells whether it was set aside."""
+        held = self._of(partition)
+        if key not in held.aside:
+            return False
+        forget = self._store.forget_derivations
+        await self._run(forget, partition, held.epoch, key.tenant, ASIDE, [key.id])
+        return held.aside.pop(key, None) is not None
+
     async def discard(self, partition: int, lsn: int) -> None:
         """Removes the jobs of memories from an LSN on, which have not run: they are made anew."""
         held = self._of(partition)
@@ -179,13 +212,31 @@ class ExtractionBook:
     async def done(self, partition: int, job: Job, done: Done) -> None:
         """Counts what a job led to, once, and removes it."""
         held = self._of(partition)
-        place = (job.tenant, job.namespace)
-        totals = held.totals[place] = held.totals.get(place, Totals()).plus(done)
-        row = Derivation(job.tenant, TOTALS, job.namespace, job.namespace, "", 0, totals.to_bytes())
-        await self._run(self._store.save_derivation, partition, held.epoch, row)
+        place = Place(partition, job.tenant, job.namespace)
+        await self._count(place, lambda totals: totals.plus(done))
+        if len(await self.known(partition, job.tenant, job.ids)) < len(set(job.ids)):
+            # Some were erased while they were read.
+            await self.forget_names(place)
         await self._forget(partition, held.epoch, job)
         held.jobs.pop((job.tenant, job.id), None)
         self._unqueue((partition, job.tenant, job.id))
+
+    async def forget_names(self, place: Place) -> None:
+        """Forgets the names of conversations and documents that are erased as a whole."""
+        totals = self.totals(place.partition, place.tenant, place.namespace)
+        if any(one.source for one in totals.sources):
+            found = await self._names.witnesses(place, totals)
+            await self._count(place, lambda newest: newest.witnessed(found))
+
+    async def _count(self, place: Place, change: Callable[[Totals], Totals]) -> None:
+        async with self._counting:
+            held, key = self._of(place.partition), (place.tenant, place.namespace)
+            before = held.totals.get(key, Totals())
+            after = held.totals[key] = change(before)
+            row = Derivation(
+                place.tenant, TOTALS, place.namespace, place.namespace, "", 0, after.to_bytes()
+            )
+            await self._run(self._store.save_derivation, place.partition, held.epoch, row)
 
     def automatic(self, partition: int, tenant: str, namespace: str) -> bool:
         """Tells whether all that is stored in a namespace is read."""

@@ -126,6 +126,8 @@ class Extracting:
     def drop(self, partition: int) -> None:
         """Leaves a partition to its next owner."""
         self._reached.pop(partition, None)
+        for key in [key for key in self._failures if key[0] == partition]:
+            self._forget(key)
         for key in [key for key in self._running if key[0] == partition]:
             self._running[key].cancel()
 
@@ -167,9 +169,17 @@ class Extracting:
             self._running.pop(key, None)
             self._news.set()
 
-        self._served[key[1]] = max(self._served.values(), default=0) + 1
+        turn = max(self._served.values(), default=0) + 1
+        # Who has nothing to be read has no turn to be remembered.
+        waiting = self._book.waiting
+        self._served = {one: last for one, last in self._served.items() if one in waiting}
+        self._served[key[1]] = turn
         task = self._running[key] = asyncio.create_task(self._work(key))
         task.add_done_callback(ended)
+
+    def _forget(self, key: Key) -> None:
+        self._failures.pop(key, None)
+        self._reasons.pop(key, None)
 
     def _pick(self) -> Key | None:
         now = self._now()
@@ -246,6 +256,7 @@ class Extracting:
         book, now, tenant = self._book, self._now(), job.tenant
         until = free_at(book.spent(tenant), self._settings.budget(), prompt.tokens, now)
         if until is not None:
+            self._blocked = {one: at for one, at in self._blocked.items() if now < at}
             self._blocked[tenant] = until
             self._counters["extraction_budget_waits"] += 1
             _log.info("extraction waits for a budget until %s", until.isoformat())
@@ -303,12 +314,10 @@ class Extracting:
         tokens: int = 0,
         refused: dict[str, int] | None = None,
     ) -> None:
-        done = Done(
-            job.id, job.source, job.owner, read, memories, tokens, refused or {}, self._now()
-        )
+        counts = (read, memories, tokens, refused or {})
+        done = Done(job.id, job.source, job.owner, *counts, self._now(), job.ids[-1])
         await self._book.done(key[0], job, done)
-        self._failures.pop(key, None)
-        self._reasons.pop(key, None)
+        self._forget(key)
         self._counters["extraction_done"] += 1
         self._counters["extraction_memories"] += memories
         self._counters["extraction_refused"] += sum(done.refused.values())
@@ -339,6 +348,7 @@ class Extracting:
         else:
             found = retried(job, error.code, self._settings.attempts, pause, now)
         if found.parked is not None:
+            self._forget(key)
             self._counters["extraction_parked"] += 1
             _log.warning("extraction: a job is parked, %s, tries: %d", error.code, job.attempts)
         try:

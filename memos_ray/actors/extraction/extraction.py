@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from memos_ray.actors.extraction.book import FEED, ExtractionBook
 from memos_ray.actors.extraction.extracting import Extracting, Storing
 from memos_ray.actors.extraction.feed import ExtractConsumer, Submitting, concerns
 from memos_ray.actors.extraction.sources import ExtractionSources
-from memos_ray.actors.feed import LogFeed
+from memos_ray.actors.feed import LOG_BATCH, LogFeed
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.residency import Place
 from memos_ray.actors.vault.usage import UsageLedger
@@ -23,6 +24,7 @@ from memos_ray.core.access.policy import no_namespace
 from memos_ray.core.cube.metadata import Origin
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.extraction import (
+    Aside,
     ExtractionReport,
     Job,
     JobReport,
@@ -34,14 +36,16 @@ from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
+    FencedError,
     InvalidInputError,
     MemosError,
     NotFoundError,
+    NotOwnerError,
     PermissionDeniedError,
 )
 from memos_ray.ports import ClockPort, ExtractorPort, RecordStorePort
 
-QUEUED, RUNNING, PARKED = "queued", "running", "parked"
+QUEUED, RUNNING, PARKED, ASIDE = "queued", "running", "parked", "aside"
 _JOBS_MOST = 200
 # What a machine has made is not read again.
 _SAID = (Origin.USER_INPUT, Origin.IMPORT, Origin.RETRIEVAL)
@@ -82,6 +86,7 @@ class Extraction:
         self._pressing = pressing
         self._book = ExtractionBook(store, executor)
         self._feeds: dict[int, LogFeed] = {}
+        self._consumers: dict[int, ExtractConsumer] = {}
         self._extracting: Extracting | None = None
         if parts.extractor is not None:
             context = parts.settings.context
@@ -114,6 +119,19 @@ class Extraction:
             submit: commits writes that have been decided about already.
         """
         self._book.open(partition, epoch)
+        consumer = self._consumers[partition] = ExtractConsumer(
+            partition,
+            book=self._book,
+            store=self._store,
+            executor=self._executor,
+            submit=submit,
+            guard=self._guard,
+            now=self._clock.now,
+            position=lambda: self._feeds[partition].position,
+            window=self._settings.window,
+            tokens=self._settings.prompt_tokens - task_tokens(),
+            counters=self.counters,
+        )
         feed = self._feeds[partition] = LogFeed(
             FEED,
             partition,
@@ -121,18 +139,9 @@ class Extraction:
             cursor=FEED,
             store=self._store,
             executor=self._executor,
-            consumer=ExtractConsumer(
-                partition,
-                book=self._book,
-                store=self._store,
-                executor=self._executor,
-                submit=submit,
-                guard=self._guard,
-                window=self._settings.window,
-                tokens=self._settings.prompt_tokens - task_tokens(),
-                counters=self.counters,
-            ),
+            consumer=consumer,
             ceiling=lambda: None,
+            batch=LOG_BATCH,
             on_moved=partial(self._moved, partition),
             courtesy=Courtesy(self._pressing),
             on_fenced=on_fenced,
@@ -149,9 +158,17 @@ class Extraction:
     def drop(self, partition: int) -> None:
         """Leaves a partition to its next owner."""
         self._feeds.pop(partition, None)
+        self._consumers.pop(partition, None)
         if self._extracting is not None:
             self._extracting.drop(partition)
         self._book.drop(partition)
+
+    async def tick(self, partition: int) -> None:
+        """Has what was set aside follow its sources, where its pause is over."""
+        consumer = self._consumers.get(partition)
+        if consumer is not None:
+            with suppress(NotOwnerError, FencedError):
+                await consumer.again()
 
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
@@ -219,6 +236,7 @@ class Extraction:
             if all_of_them or job.owner == me
         ]
         states = Counter(self._state(place, job) for job in jobs)
+        asides = self._asides(place, None if all_of_them else me)
         totals = self._book.totals(place.partition, place.tenant, place.namespace)
         sources = [one for one in totals.sources if all_of_them or one.owner == me]
         return ExtractionReport(
@@ -234,11 +252,18 @@ class Extraction:
             tokens=totals.tokens,
             refused=totals.refused,
             sources=self._progress(place, jobs, sources),
-            jobs=tuple(self._shown(place, job) for job in jobs[:_JOBS_MOST]),
+            jobs=tuple(
+                [*map(_shown_aside, asides), *(self._shown(place, job) for job in jobs)][
+                    :_JOBS_MOST
+                ]
+            ),
         )
 
     async def retry(self, place: Place, context: CallContext, id: str | None) -> int:
-        """Has parked jobs tried again: one, or all that the caller may; returns how many.
+        """Has tried again what was parked or set aside: one, or all that the caller may.
+
+        Returns:
+            How many.
 
         Raises:
             NotFoundError: there is no such job that is parked and the caller's, nor such a
@@ -253,15 +278,28 @@ class Extraction:
             and id in (None, job.id)
             and (all_of_them or job.owner == context.principal.id)
         ]
-        if id is not None and not found:
+        mine = None if all_of_them else context.principal.id
+        keys = [one.key for one in self._asides(place, mine) if id in (None, one.key.id)]
+        if id is not None and not (found or keys):
             raise NotFoundError("there is no such parked job", job=id)
         for job in found:
             fresh = replace(job, attempts=0, not_before=None, parked=None)
             await self._book.put(place.partition, fresh)
-        self.counters["extraction_retried"] += len(found)
+        if keys:
+            await self._consumers[place.partition].again(keys)
+        self.counters["extraction_retried"] += len(found) + len(keys)
         if self._extracting is not None:
             self._extracting.wake()
-        return len(found)
+        return len(found) + len(keys)
+
+    def _asides(self, place: Place, owner: str | None) -> list[Aside]:
+        """Returns what is set aside in a namespace, of one owner or of all."""
+        return [
+            one
+            for one in self._book.asides(place.partition)
+            if (one.key.tenant, one.namespace) == (place.tenant, place.namespace)
+            and owner in (None, one.owner)
+        ]
 
     async def _administers(self, place: Place, context: CallContext) -> bool:
         """Tells whether a caller who is admitted administers a namespace, too.
@@ -311,3 +349,10 @@ class Extraction:
             count = getattr(held, state) + len(job.ids)
             found[job.source, job.owner] = replace(held, **{state: count})
         return tuple(found.values())
+
+
+def _shown_aside(one: Aside) -> JobReport:
+    ids = (one.key.id,)
+    return JobReport(
+        one.key.id, ASIDE, "", one.owner, ids, one.attempts, one.reason, one.not_before
+    )

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from memos_ray.actors.lifecycle.branch_room import BranchRoom
 from memos_ray.actors.vault.writer import PartitionWriter
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.names import BRANCH_MARK
@@ -40,6 +41,9 @@ class BranchConsumer:
     interrupted is found by that mark, and ended.
 
     Concurrency: methods run on the actor's event loop; the store is asked on `executor`.
+
+    Attributes:
+        room: what the branches hold, and how much more they may.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class BranchConsumer:
         writer: PartitionWriter,
         executor: Executor,
     ) -> None:
+        self.room = BranchRoom(partition, store=store, executor=executor)
         self._partition = partition
         self._epoch = epoch
         self._store = store
@@ -78,6 +83,14 @@ class BranchConsumer:
         heads = await self._ask(self._store.heads, self._partition, keys) if keys else {}
         await self._erase(list(heads.values()))
 
+    async def begin(self) -> int:
+        """Returns from where on there may be something to erase.
+
+        A branch that is yet to be made can take over nothing that is erased already.
+        """
+        last: int = await self._ask(self._store.last_lsn, self._partition)
+        return 0 if await self.rows() else last
+
     async def outdated(self) -> bool:
         """Nothing is kept that could be lost."""
         return False
@@ -103,6 +116,17 @@ class BranchConsumer:
         )
         await self._ask(self._store.save_derivation, self._partition, self._epoch, row)
 
+    async def intends(self, tenant: str, branch: Branch, reason: str | None) -> Branch:
+        """Records with what reason a branch is being merged, before it is; nothing when it is not.
+
+        A merge that was cut off behind its transaction and is asked for again has the reason of the
+        first time: else it would be another request, which its own effects stand against.
+        """
+        if reason != branch.merge_reason:
+            branch = replace(branch, merge_reason=reason)
+            await self.save(tenant, branch)
+        return branch
+
     async def end(self, tenant: str, branch: Branch) -> None:
         """Erases everything that a branch holds, and then the branch; done again, it goes on.
 
@@ -124,6 +148,7 @@ class BranchConsumer:
             await self._erase(cubes)
         forget = self._store.forget_derivations
         await self._ask(forget, self._partition, self._epoch, tenant, KIND, [branch.space])
+        self.room.forget(tenant, branch)
 
     async def _erase(self, cubes: Sequence[MemCube]) -> None:
         by_tenant: dict[str, list[Submission]] = {}

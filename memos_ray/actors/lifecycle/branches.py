@@ -17,7 +17,7 @@ from memos_ray.core.access.names import BRANCH_MARK, base_of
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
-from memos_ray.core.cube.predicate import Everything, Predicate, evaluate
+from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.lifecycle.branches import (
     Branch,
     BranchPage,
@@ -39,13 +39,10 @@ from memos_ray.errors import (
     InvalidInputError,
     MemosError,
     NotFoundError,
-    PayloadTooLargeError,
     PermissionDeniedError,
     ServerError,
 )
 
-CHANGES_MAX = 10_000
-"""A branch holds at most so many memories of its own: a merge is one transaction."""
 _COUNTED = {"branch": "made", "merge_branch": "merged", "discard_branch": "discarded"}
 
 
@@ -105,9 +102,9 @@ class BranchDoors(PastDoors, ABC):
         self, partition: int, context: CallContext, namespace: str, name: str
     ) -> BranchView:
         """Says how a branch covers its namespace; see `ShardPort`."""
-        _, branch = await self._branch(partition, context, namespace, name)
+        owned, branch = await self._branch(partition, context, namespace, name)
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(partition, context, branch)
+        cubes, there = await self._own(owned, context, branch)
         covered, orphans = covers(cubes, there)
         hidden = {cube.id for cube in cubes if not _seen(visible, cube, there)}
         return BranchView(branch, tuple(sorted(covered)), tuple(sorted(orphans | hidden)))
@@ -136,11 +133,12 @@ class BranchDoors(PastDoors, ABC):
     async def branch_page(self, partition: int, request: BranchPage) -> list[MemCube]:
         """Returns a page of what a branch shows; see `ShardPort`."""
         context, namespace = request.context, request.namespace
-        _, branch = await self._branch(partition, context, namespace, request.branch)
+        owned, branch = await self._branch(partition, context, namespace, request.branch)
         now = self._parts.clock.now()
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(partition, context, branch, visible)
-        covered, orphans = covers(await self._all(partition, context, branch), there)
+        cubes, there = await self._own(owned, context, branch, visible)
+        held = await owned.branches.room.all(context.principal.tenant, branch)
+        covered, orphans = covers(held, there)
         page = PastPage(
             context,
             namespace,
@@ -167,12 +165,15 @@ class BranchDoors(PastDoors, ABC):
         context = submissions[0].context
         tenant = context.principal.tenant
         async with self._alone(tenant, _space(namespace, name)):
-            _, branch = await self._branch(partition, context, namespace, name)
+            owned, branch = await self._branch(partition, context, namespace, name)
             wanted = [replace(one, write=written(branch, one.write)) for one in submissions]
+            ids = [one.write.operation.cube_id for one in wanted]
+            full = await owned.branches.room.refused(tenant, branch, ids)
             closed = await self._closed(partition, namespace, submissions)
-            admitted = [one for one, error in zip(wanted, closed, strict=True) if error is None]
+            errors = [one or other for one, other in zip(closed, full, strict=True)]
+            admitted = [one for one, error in zip(wanted, errors, strict=True) if error is None]
             done = iter(await self._submit(partition, admitted) if admitted else [])
-        outcomes = [next(done) if error is None else error for error in closed]
+        outcomes = [next(done) if error is None else error for error in errors]
         return [
             replace(one, cube_id=base_of(one.cube_id)) if isinstance(one, Written) else one
             for one in outcomes
@@ -182,10 +183,10 @@ class BranchDoors(PastDoors, ABC):
         self, partition: int, context: CallContext, namespace: str, name: str
     ) -> list[Differing]:
         """Compares a branch with its moment; see `ShardPort`."""
-        _, branch = await self._branch(partition, context, namespace, name)
+        owned, branch = await self._branch(partition, context, namespace, name)
         now = self._parts.clock.now()
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(partition, context, branch, visible)
+        cubes, there = await self._own(owned, context, branch, visible)
         _, orphans = covers(cubes, there)
         kept = [cube for cube in cubes if cube.id not in orphans]
         then = await self._then(partition, context, branch, kept)
@@ -201,13 +202,15 @@ class BranchDoors(PastDoors, ABC):
             owned, branch = await self._branch(partition, context, namespace, name)
             now = self._parts.clock.now()
             visible = await self._admitted(context, Action.READ, namespace)
-            cubes, there = await self._own(partition, context, branch)
+            cubes, there = await self._own(owned, context, branch)
             if not all(_readable(visible, cube) for cube in cubes):
                 raise PermissionDeniedError("the branch holds what you may not read", name=name)
             _, orphans = covers(cubes, there)
             kept = [cube for cube in cubes if cube.id not in orphans]
             then = await self._then(partition, context, branch, kept)
-            why = reason or f"merge of branch {name}"
+            begun = branch.merge_reason is not None
+            why = branch.merge_reason or reason or f"merge of branch {name}"
+            branch = await owned.branches.intends(tenant, branch, why)
             submissions = [
                 Submission(context, Write(namespace, operation, key_of_merge(branch, cube), why))
                 for cube in kept
@@ -217,6 +220,9 @@ class BranchDoors(PastDoors, ABC):
             ids = [one.write.operation.cube_id for one in submissions]
             refused = _refused(ids, outcomes)
             if refused:
+                if not begun:
+                    # Nothing of it was merged; the next try has a reason of its own.
+                    await owned.branches.intends(tenant, branch, None)
                 return Merged(conflicts=refused)
             await owned.branches.end(tenant, branch)
         self._told(partition, context, "merge_branch", branch)
@@ -274,32 +280,17 @@ class BranchDoors(PastDoors, ABC):
                 found.append(error)
         return found
 
-    async def _all(self, partition: int, context: CallContext, branch: Branch) -> list[MemCube]:
-        """Returns the memories that a branch holds."""
-        cubes: list[MemCube] = await self._ask(
-            self._parts.store.scan,
-            partition,
-            context.principal.tenant,
-            branch.space,
-            Everything(),
-            None,
-            CHANGES_MAX + 1,
-        )
-        if len(cubes) > CHANGES_MAX:
-            raise PayloadTooLargeError("the branch holds too many changes", limit=CHANGES_MAX)
-        return cubes
-
     async def _own(
         self,
-        partition: int,
+        owned: OwnedPartition,
         context: CallContext,
         branch: Branch,
         visible: Predicate | None = None,
     ) -> tuple[list[MemCube], dict[str, MemCube]]:
         """Returns what a branch holds and the caller may see, and what it was taken over from."""
-        cubes = await self._all(partition, context, branch)
+        cubes = await owned.branches.room.all(context.principal.tenant, branch)
         keys = [CubeKey(cube.tenant, base_of(cube.id)) for cube in cubes if taken_over(cube)]
-        heads = await self._ask(self._parts.store.heads, partition, keys) if keys else {}
+        heads = await self._ask(self._parts.store.heads, owned.number, keys) if keys else {}
         there = {key.id: head for key, head in heads.items()}
         seen = [cube for cube in cubes if visible is None or _seen(visible, cube, there)]
         return seen, there

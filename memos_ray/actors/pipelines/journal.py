@@ -24,8 +24,9 @@ from memos_ray.errors import StoreCorruptError, VersionConflictError
 from memos_ray.ports import ClockPort, ControlStorePort
 
 _log = logging.getLogger(__name__)
-_OPEN = "/runs"
-_RUN = "run"
+OPEN, RUN = "/runs", "run"
+"""Where the journals of runs under way are."""
+
 _STORED = "/pipelines"
 OPERATION = "pipeline"
 """Of the log entries of runs."""
@@ -49,7 +50,7 @@ class PipelineJournal:
 
         Those whose journals cannot be read are parked; theirs are not written.
         """
-        records = self.store.load(_OPEN)
+        records = self.store.load(OPEN)
         self._revisions.update({record.key: record.revision for record in records})
         return [_read(record) for record in records]
 
@@ -63,7 +64,7 @@ class PipelineJournal:
             VersionConflictError: another runner drives this run.
         """
         revision = self._revisions.get(run.id, 0)
-        change = ControlChange(_OPEN, _RUN, run.id, encode(run), revision)
+        change = ControlChange(OPEN, RUN, run.id, encode(run), revision)
         self.store.commit([change], [self._event(run, step, state, detail)])
         self._revisions[run.id] = revision + 1
 
@@ -73,11 +74,11 @@ class PipelineJournal:
         Raises:
             VersionConflictError: another runner drives this run.
         """
-        shelf = f"{_OPEN}/{run.context.principal.tenant}"
-        changes = [ControlChange(shelf, _RUN, run.id, encode(run), 0)]
+        shelf = f"{OPEN}/{run.context.principal.tenant}"
+        changes = [ControlChange(shelf, RUN, run.id, encode(run), 0)]
         revision = self._revisions.get(run.id, 0)
         if revision:
-            changes.append(ControlChange(_OPEN, _RUN, run.id, None, revision))
+            changes.append(ControlChange(OPEN, RUN, run.id, None, revision))
         event = self._event(run, "", run.state.value, {"reason": run.reason})
         self.store.commit(changes, [event])
         self._revisions.pop(run.id, None)
@@ -85,12 +86,12 @@ class PipelineJournal:
 
     def ended(self, tenant: str) -> list[Run]:
         """Returns the runs of a tenant that have ended, newest first."""
-        runs = [_read(record) for record in self.store.load(f"{_OPEN}/{tenant}")]
+        runs = [_read(record) for record in self.store.load(f"{OPEN}/{tenant}")]
         return sorted(runs, key=lambda run: run.started, reverse=True)
 
     def ended_run(self, tenant: str, run_id: str) -> Run | None:
         """Returns one of them."""
-        record = self.store.get(f"{_OPEN}/{tenant}", _RUN, run_id)
+        record = self.store.get(f"{OPEN}/{tenant}", RUN, run_id)
         return None if record is None else _read(record)
 
     def keep(self, context: CallContext, stored: StoredPipeline) -> None:
@@ -144,7 +145,7 @@ class PipelineJournal:
             return
         oldest = sorted(records, key=lambda record: _read(record).started)
         changes = [
-            ControlChange(shelf, _RUN, record.key, None, record.revision)
+            ControlChange(shelf, RUN, record.key, None, record.revision)
             for record in oldest[: len(records) - self.kept]
         ]
         try:
@@ -181,7 +182,7 @@ class PipelineJournal:
 
 def runs_left(store: ControlStorePort) -> bool:
     """Tells whether runs are under way, so that a runner is needed."""
-    return bool(store.load(_OPEN))
+    return bool(store.load(OPEN))
 
 
 def _read(record: ControlRecord) -> Run:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from memos_ray.actors.pipelines.checks import obstacles
 from memos_ray.actors.pipelines.commit import PipelineCommit
@@ -71,7 +72,8 @@ class PipelineRunner:
         self._runs: dict[str, Run] = {}
         self._parked: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Of the calls under way: runs are asked for again long after they have ended.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._resuming: asyncio.Task[None] | None = None
         self._commit = PipelineCommit(parts.vault, parts.hooks, self._save)
 
@@ -374,4 +376,3 @@ class PipelineRunner:
     def _forget(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._tasks.pop(run_id, None)
-        self._locks.pop(run_id, None)

@@ -47,6 +47,10 @@ class SourceBook:
         self._held: dict[int, _Held] = {}
         self._loading = asyncio.Lock()
 
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns; its rows stay."""
+        self._held.pop(partition, None)
+
     async def sources(self, place: Place, epoch: int) -> list[Source]:
         """Returns the sources of a namespace, the newest editions first."""
         held = await self._rows(place.partition, epoch)

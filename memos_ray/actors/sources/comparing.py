@@ -79,6 +79,11 @@ class SourceComparing:
         self._executor = executor
         self._editions: dict[tuple[Place, str, str, str], Editions] = {}
 
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        for names in [names for names in self._editions if names[0].partition == partition]:
+            del self._editions[names]
+
     async def piece(self, place: Place, epoch: int, source: Source, most: int) -> list[Finding]:
         """Compares the next sections of a source; returns what follows, not yet written down."""
         editions = await self._among(place, epoch, source)

@@ -85,6 +85,11 @@ class SourceDesk:
         """
         self._errands.leave(self._book.forget_about(partition, epoch, keys))
 
+    def drop(self, partition: int) -> None:
+        """Forgets a partition that this shard no longer owns."""
+        self._book.drop(partition)
+        self._comparing.drop(partition)
+
     async def close(self) -> None:
         """Returns when what was to be removed is."""
         await self._errands.settle()

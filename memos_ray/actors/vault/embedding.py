@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 
@@ -13,12 +14,14 @@ from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
-from memos_ray.core.retrieval import VectorSet, ViewKind, ViewPlan, plan_views
+from memos_ray.core.retrieval import ResidentIndex, VectorSet, ViewKind, ViewPlan, plan_views
 from memos_ray.core.retrieval.settings import ViewSettings
 from memos_ray.core.vault.entries import DERIVE
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
+from memos_ray.errors import DimensionMismatchError, EmbedderError, InvalidInputError
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
 
+_log = logging.getLogger(__name__)
 _PLANS = 64
 _PAUSE_S = 0.02
 _AWAY = frozenset((Change.ARCHIVE.value, Change.EXPIRE.value))
@@ -28,7 +31,8 @@ class EmbedConsumer:
     """Computes the missing vectors of the places that log entries speak of.
 
     Which texts a memory needs follows from it and its neighbours, so a resident index is asked; a
-    namespace too large to be resident is planned from the store, memory by memory.
+    namespace too large to be resident is planned from the store, memory by memory. Texts that the
+    embedder refuses keep no others from being embedded; they are tried again by the next owner.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class EmbedConsumer:
         self._executor = executor
         self._embed_executor = embed_executor
         self._courtesy = courtesy
+        self._refused: dict[Place, dict[str, tuple[int, ...]]] = {}
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Embeds until nothing in the events' places is missing or stale."""
@@ -76,7 +81,7 @@ class EmbedConsumer:
 
     async def _embed_place(self, place: Place, ids: Sequence[str]) -> None:
         while (index := await self._residency.index(place, self._courtesy)) is not None:
-            plans = index.stale_views(_PLANS)
+            plans = self._unrefused(place, index)
             if not plans:
                 return
             if not await self._embed(place, plans):
@@ -90,7 +95,45 @@ class EmbedConsumer:
             await self._courtesy.turn()
             await self._embed(place, plans[start : start + _PLANS])
 
+    def _unrefused(self, place: Place, index: ResidentIndex) -> list[ViewPlan]:
+        """Returns what is to be embedded, without what has been refused already."""
+        refused = self._refused.get(place, {})
+        stale = index.stale_views(_PLANS + len(refused))
+        if len(stale) < _PLANS + len(refused) and refused:
+            # What is gone, or was rewritten and embedded, is not to be remembered.
+            ids = {plan.id for plan in stale}
+            self._refused[place] = {id: texts for id, texts in refused.items() if id in ids}
+        return [plan for plan in stale if refused.get(plan.id) != _digest(plan)][:_PLANS]
+
     async def _embed(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
+        """Embeds; tells whether anything has come of it.
+
+        Raises:
+            EmbedderError: the embedder is away, or refuses everything.
+        """
+        try:
+            return await self._embed_together(place, plans)
+        except DimensionMismatchError:
+            raise
+        except InvalidInputError as error:
+            if len(plans) == 1:
+                refused = [plans[0]]
+            else:
+                refused = []
+                for plan in plans:
+                    try:
+                        await self._embed_together(place, [plan])
+                    except InvalidInputError:
+                        refused.append(plan)
+                if len(refused) == len(plans):
+                    raise EmbedderError("the embedder refuses whatever it is given") from None
+            known = self._refused.setdefault(place, {})
+            known.update({plan.id: _digest(plan) for plan in refused})
+            self._residency.counters["embed_refused"] += len(refused)
+            _log.warning("%d memories are not embedded: %s", len(refused), error.code)
+            return True
+
+    async def _embed_together(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
         loop = asyncio.get_running_loop()
         rows = await loop.run_in_executor(self._embed_executor, self._compute, place, plans)
         await loop.run_in_executor(
@@ -148,6 +191,10 @@ class EmbedConsumer:
 
 
 _ANY_SESSION = all_of()
+
+
+def _digest(plan: ViewPlan) -> tuple[int, ...]:
+    return tuple(view.digest for view in plan.views)
 
 
 def representative(vectors: VectorSet) -> Vectors:

@@ -97,8 +97,15 @@ class Holdings:
         if held is None:
             return
         _log.warning("a newer owner holds partition %d; it is given up here", partition)
-        task = self._releasing[partition] = asyncio.create_task(held.close())
+        task = self._releasing[partition] = asyncio.create_task(self._leave(held))
         task.add_done_callback(lambda _: self._releasing.pop(partition))
+
+    async def _leave(self, held: OwnedPartition) -> None:
+        try:
+            # The newer owner does not know what was read here.
+            await self._settle(held)
+        finally:
+            await held.close()
 
     async def _take(self, partition: int) -> int:
         def take() -> int:

@@ -11,7 +11,7 @@ from memos_ray.actors.activation.activation import ActivationMemory
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.evolution.evolution import Evolution
 from memos_ray.actors.extraction.extraction import Extraction
-from memos_ray.actors.feed import LogFeed
+from memos_ray.actors.feed import LOG_BATCH, LogFeed
 from memos_ray.actors.lifecycle import archiving, branch_feed
 from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
 from memos_ray.actors.lifecycle.branch_feed import BranchConsumer
@@ -38,7 +38,6 @@ INDEX_FEED = "index"
 ORGANISE_FEED = "organise"
 ARCHIVE_FEED = "archive"
 BRANCH_FEED = "branch"
-LOG_BATCH = 4096
 _LOOK_S = 30.0
 
 
@@ -211,6 +210,7 @@ class OwnedPartition:
             consumer=self.branches,
             ceiling=lambda: None,
             batch=LOG_BATCH,
+            begin=self.branches.begin,
             courtesy=Courtesy(pressing),
             on_fenced=on_fenced,
             on_error=on_error,
@@ -275,6 +275,7 @@ class OwnedPartition:
         self._receipts.drop(self.number)
         self._organiser.drop(self.number)
         self._evolution.drop(self.number)
+        self._sources.drop(self.number)
         self._extraction.drop(self.number)
 
     def _on_commit(self, commit: Commit) -> None:
@@ -302,4 +303,4 @@ class OwnedPartition:
 
 
 def _position(feed: LogFeed) -> int:
-    return feed.position
+    return feed.settled

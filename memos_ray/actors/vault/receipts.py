@@ -7,10 +7,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-
-import orjson
 
 from memos_ray.actors.activation import kv_rest
 from memos_ray.actors.activation.activation import ActivationMemory
@@ -20,9 +18,9 @@ from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.offspring import Offspring
+from memos_ray.actors.vault.receipt_rows import KIND, name_of, receipt_of, row_of
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
-from memos_ray.core.cube.facets import from_micros, to_micros
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.lifecycle.moves import Cause
 from memos_ray.core.parameter import TeachingState
@@ -35,9 +33,9 @@ from memos_ray.ports import (
     EventQuery,
     GovernancePort,
     RecordStorePort,
+    RunJournalsPort,
 )
 
-KIND = "receipt"
 _LOOK_MIN_S = 0.1
 _LOOK_MAX_S = 10.0
 _SAVE_S = 5.0
@@ -83,7 +81,9 @@ class Receipts:
         governance: GovernancePort,
         clock: ClockPort,
         executor: Executor,
+        journals: RunJournalsPort | None = None,
     ) -> None:
+        self._journals = journals
         self._activation = activation
         self._parameter = parameter
         self._store = store
@@ -115,6 +115,7 @@ class Receipts:
         """Leaves a partition to its next owner."""
         self._epochs.pop(partition, None)
         self._pending.pop(partition, None)
+        self._followers.pop(partition, None)
         task = self._tasks.pop(partition, None)
         if task is not None:
             task.cancel()
@@ -164,7 +165,7 @@ class Receipts:
         for receipt in await self._rows(partition):
             done_at = receipt.completed_at
             if receipt.memory_ids and receipt.signature and done_at and done_at <= before:
-                old.setdefault(receipt.tenant, []).append(_name(receipt))
+                old.setdefault(receipt.tenant, []).append(name_of(receipt))
         forget, epoch = self._store.forget_derivations, self._epochs.get(partition)
         if epoch is None:
             return 0
@@ -191,6 +192,8 @@ class Receipts:
             ]
             things += self._parameter.touching(partition, one)
         things += [ErasedThing(kind, key.id) for kind in self._followers.get(partition, ())]
+        if self._journals is not None:
+            things.append(ErasedThing(Derived.JOURNAL, key.id))
         receipt = Receipt(
             event.tenant,
             event.namespace,
@@ -245,6 +248,12 @@ class Receipts:
         waiting = dict(self._pending[partition])
         rows = await self._rows_left(partition)
         left = frozenset((row.thing.kind, row.thing.name) for row in rows)
+        if self._journals is not None:
+            erased = [(one.tenant, one.erased) for one in waiting.values()]
+            held = await self._run(self._journals.holding, erased)
+            left |= {
+                (Derived.JOURNAL, key.id) for key, one in zip(waiting, held, strict=True) if one
+            }
         for key, receipt in waiting.items():
             own = {
                 (kind, key.id)
@@ -293,12 +302,12 @@ class Receipts:
 
     async def _rows(self, partition: int) -> list[Receipt]:
         rows: Iterable[Derivation] = await self._run(self._store.derivations, partition, KIND)
-        return [_receipt_of(partition, row) for row in rows]
+        return [receipt_of(partition, row) for row in rows]
 
     async def _save(self, receipt: Receipt) -> None:
         epoch = self._epochs.get(receipt.partition)
         if epoch is not None:
-            await self._run(self._store.save_derivation, receipt.partition, epoch, _row_of(receipt))
+            await self._run(self._store.save_derivation, receipt.partition, epoch, row_of(receipt))
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
@@ -341,51 +350,3 @@ def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
         and (row.thing.kind, row.thing.name) not in known
     ]
     return replace(receipt, things=(*receipt.things, *more))
-
-
-def _name(receipt: Receipt) -> str:
-    # A memory that a sweep has collected may be made anew, and erased once more.
-    return f"collected:{receipt.lsn}" if receipt.memory_ids else receipt.memory_id
-
-
-def _row_of(receipt: Receipt) -> Derivation:
-    body = orjson.dumps(
-        {
-            "memory_ids": receipt.memory_ids,
-            "principal": receipt.principal,
-            "lsn": receipt.lsn,
-            "erased_at": to_micros(receipt.erased_at),
-            "completed_at": _micros(receipt.completed_at),
-            "things": [
-                [thing.kind, thing.name, thing.digest, _micros(thing.done_at)]
-                for thing in receipt.things
-            ],
-            "signature": receipt.signature.hex(),
-        }
-    )
-    return Derivation(receipt.tenant, KIND, _name(receipt), receipt.namespace, "", 0, body)
-
-
-def _receipt_of(partition: int, row: Derivation) -> Receipt:
-    body = orjson.loads(row.body)
-    ids = tuple(body.get("memory_ids", ()))
-    return Receipt(
-        row.tenant,
-        row.namespace,
-        ids[0] if ids else row.name,
-        body["principal"],
-        partition,
-        body["lsn"],
-        from_micros(body["erased_at"]),
-        tuple(
-            ErasedThing(Derived(kind), name, digest, None if at is None else from_micros(at))
-            for kind, name, digest, at in body["things"]
-        ),
-        None if body["completed_at"] is None else from_micros(body["completed_at"]),
-        bytes.fromhex(body["signature"]),
-        ids,
-    )
-
-
-def _micros(at: datetime | None) -> int | None:
-    return None if at is None else to_micros(at)

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from memos_ray.actors.turns import FairGate
@@ -36,6 +36,8 @@ from memos_ray.ports import EventQuery, RecordStorePort, VectorStorePort
 
 _PAST_INDEXES = 4
 _NEAREST = 400
+# Milvus returns no more than 16,384.
+_DEEPEST = 16_000
 _LATE = 512
 _ALIVE: Predicate = all_of(
     OneOf("state", tuple(state.value for state in LIVE)), OneOf("form", (Form.PLAINTEXT.value,))
@@ -70,6 +72,21 @@ class _Past:
         """Returns a filter over the past that shows what may be seen by the rules of today."""
         ids = (cube_id for cube_id, facets in self.today.items() if evaluate(visible, facets))
         return OneOf("id", tuple(ids))
+
+
+@dataclass(slots=True)
+class _Ranked:
+    """What was ranked so far, best first, and all that was looked at; `wanted` is how many."""
+
+    wanted: int
+    hits: list[Hit] = field(default_factory=list)
+    keys: set[CubeKey] = field(default_factory=set)
+    unembedded: int = 0
+
+    @property
+    def missing(self) -> int:
+        """How many are still wanted."""
+        return self.wanted - len(self.hits)
 
 
 @dataclass(slots=True, eq=False)
@@ -232,47 +249,69 @@ class Searcher:
         if query.vector is None or not query.text:
             return Found(self._newest(place, query, admitted), 0, False, frozenset())
         late = self._written_since(place, indexed_lsn)
-        keys = [*late[:_LATE], *self._nearest(place, query, admitted)]
+        ranked = _Ranked(query.offset + query.k)
+        for nearest in self._blocks(place, query, admitted):
+            keys = nearest if ranked.keys else [*late[:_LATE], *nearest]
+            if not self._rank_block(place, query, admitted, keys, ranked):
+                break
+        hits = tuple(ranked.hits[query.offset :])
+        return Found(hits, ranked.unembedded, False, frozenset(), len(late) > _LATE)
+
+    def _rank_block(
+        self,
+        place: Place,
+        query: RetrievalQuery,
+        admitted: Predicate,
+        keys: Sequence[CubeKey],
+        ranked: _Ranked,
+    ) -> bool:
+        """Ranks candidates among themselves, behind those before; tells whether more are wanted."""
+        fresh = [key for key in dict.fromkeys(keys) if key not in ranked.keys]
+        ranked.keys.update(fresh)
         # The vector store may lag behind: what it found is judged again by the truth.
         heads = {
             key.id: head
-            for key, head in self._store.heads(place.partition, list(dict.fromkeys(keys))).items()
+            for key, head in self._store.heads(place.partition, fresh).items()
             if head.namespace == place.namespace and evaluate(admitted, facets_of(head))
         }
         admitted_keys = [CubeKey(place.tenant, cube_id) for cube_id in heads]
         stored = self._store.vectors(place.partition, admitted_keys, self._space.digest)
         scored = rank_candidates(
-            query,
+            replace(query, offset=0, k=ranked.missing),
             [IndexedMemory.of(head) for head in heads.values()],
             {key.id: VectorSet.from_bytes(row.body) for key, row in stored.items()},
             self._settings,
         )
-        hits = tuple(Hit(heads[one.id], one) for one in scored)
-        return Found(hits, len(heads) - len(stored), False, frozenset(), len(late) > _LATE)
+        # Where some are not relevant enough, those that are less near are not, either.
+        relevant = len(scored) == min(ranked.missing, len(heads))
+        ranked.hits += [Hit(heads[one.id], one) for one in scored]
+        ranked.unembedded += len(heads) - len(stored)
+        return relevant and ranked.missing > 0
 
     def _written_since(self, place: Place, lsn: int) -> list[CubeKey]:
         """Returns what was written behind an LSN: up to `_LATE` memories, or one more."""
         query = EventQuery(tenant=place.tenant, namespace=place.namespace)
         return touched_keys(self._store.events(place.partition, lsn, _LATE + 1, query))
 
-    def _nearest(
+    def _blocks(
         self, place: Place, query: RetrievalQuery, admitted: Predicate
-    ) -> Iterator[CubeKey]:
+    ) -> Iterator[list[CubeKey]]:
+        """Yields the nearest memories, then those behind them, and so on.
+
+        A score depends on who else is ranked. So that no page moves what another one has shown,
+        who that is follows from the query alone, and not from the page.
+        """
         if self._vectors is None or query.vector is None:
             raise VectorStoreError(
                 "the namespace exceeds the memory budget and there is no vector store",
                 namespace=place.namespace,
             )
-        nearest = self._vectors.search(
-            self._space,
-            place.partition,
-            place.tenant,
-            place.namespace,
-            admitted,
-            query.vector,
-            max(_NEAREST, 2 * (query.offset + query.k)),
-        )
-        return (CubeKey(place.tenant, cube_id) for cube_id, _ in nearest)
+        for limit in range(_NEAREST, _DEEPEST + 1, _NEAREST):
+            where = (place.partition, place.tenant, place.namespace)
+            nearest = self._vectors.search(self._space, *where, admitted, query.vector, limit)
+            yield [CubeKey(place.tenant, cube_id) for cube_id, _ in nearest]
+            if len(nearest) < limit:
+                return
 
     def _newest(self, place: Place, query: RetrievalQuery, admitted: Predicate) -> tuple[Hit, ...]:
         if query.min_relevance:

@@ -138,6 +138,7 @@ class VaultShard(
             governance=parts.governance,
             clock=parts.clock,
             executor=self._executor,
+            journals=parts.journals,
         )
         self._organiser = Organiser(
             store=parts.store,
@@ -184,6 +185,7 @@ class VaultShard(
         )
         self._upkeep = Upkeep(
             evolve=self._evolution.tick,
+            follow_up=self._extraction.tick,
             store=parts.store,
             usage=self._usage,
             clock=parts.clock,
@@ -304,6 +306,7 @@ class VaultShard(
                 + self._organiser.counters
                 + self._extraction.counters
                 + self._turns.counters
+                + Counter(self._parts.journals.counters if self._parts.journals else {})
             ),
             extraction_queued=self._extraction.queued,
         )

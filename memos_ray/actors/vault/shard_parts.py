@@ -43,6 +43,7 @@ from memos_ray.ports import (
     ObjectsPort,
     ProcessProbePort,
     RecordStorePort,
+    RunJournalsPort,
     TrainerPort,
     VectorStorePort,
 )
@@ -77,6 +78,7 @@ class ShardParts:
 
     Attributes:
         blobs: opens the blob store at its first call; without one, archived content stays put.
+        journals: what runs of pipelines hold of memories.
     """
 
     store: RecordStorePort
@@ -92,6 +94,7 @@ class ShardParts:
     kv: KvParts | None = None
     blobs: Callable[[], BlobStorePort] | None = None
     extraction: ExtractionParts = field(default_factory=ExtractionParts)
+    journals: RunJournalsPort | None = None
 
 
 @dataclass(frozen=True, slots=True)

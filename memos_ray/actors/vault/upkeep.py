@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from datetime import timedelta
+from functools import partial
 
 from memos_ray.actors.vault.partition import OwnedPartition
 from memos_ray.actors.vault.usage import UsageLedger
@@ -32,7 +33,9 @@ class Upkeep:
         executor: Executor,
         on_error: Callable[[str, MemosError], None],
         evolve: Callable[[int], Awaitable[None]],
+        follow_up: Callable[[int], Awaitable[None]],
     ) -> None:
+        """Takes what is done for each partition now and then, and what at every look."""
         self._store = store
         self._usage = usage
         self._clock = clock
@@ -40,6 +43,7 @@ class Upkeep:
         self._executor = executor
         self._on_error = on_error
         self._evolve = evolve
+        self._follow_up = follow_up
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, held: Iterable[OwnedPartition]) -> None:
@@ -55,20 +59,22 @@ class Upkeep:
             task.cancel()
 
     async def flush(self, owned: OwnedPartition) -> None:
-        """Writes out the usage and the accesses of a partition."""
+        """Writes out the usage and the accesses of a partition.
+
+        The latter are told of one that has a newer owner as well.
+        """
         deltas, accesses = self._usage.drain(owned.number)
         store, loop = self._store, asyncio.get_running_loop()
-        try:
-            if deltas:
-                await loop.run_in_executor(
-                    self._executor, store.add_usage, owned.number, owned.epoch, deltas
-                )
-            if accesses:
-                await loop.run_in_executor(
-                    self._executor, store.add_accesses, owned.number, accesses
-                )
-        except MemosError as error:
-            self._on_error("usage", error)
+        works: list[Callable[[], None]] = []
+        if deltas:
+            works.append(partial(store.add_usage, owned.number, owned.epoch, deltas))
+        if accesses:
+            works.append(partial(store.add_accesses, owned.number, accesses))
+        for work in works:
+            try:
+                await loop.run_in_executor(self._executor, work)
+            except MemosError as error:
+                self._on_error("usage", error)
 
     async def _write_out(self, held: Iterable[OwnedPartition]) -> None:
         swept_at = self._clock.monotonic()
@@ -85,6 +91,8 @@ class Upkeep:
         looked_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(self._settings.usage_flush_s)
+            for owned in held:
+                await self._try("extraction", self._follow_up(owned.number))
             if self._clock.monotonic() - looked_at > _SWEEP_S:
                 for owned in held:
                     await self._try("evolution", self._evolve(owned.number))

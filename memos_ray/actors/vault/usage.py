@@ -145,7 +145,7 @@ class UsageLedger:
 
     def drain(self, partition: int) -> tuple[list[UsageDelta], list[Event]]:
         """Takes out what has gathered for a partition."""
-        last_at = self._last_at.get(partition)
+        last_at = self._last_at.pop(partition, None)
         deltas = [
             UsageDelta(
                 key,

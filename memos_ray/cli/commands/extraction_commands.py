@@ -34,7 +34,7 @@ def status(call: Call, namespace: NamespaceOption = None) -> None:
 def parked(call: Call, namespace: NamespaceOption = None) -> None:
     """Lists jobs that were given up, and why."""
     found = call.memos.extraction.status(namespace)
-    jobs = [job for job in found.jobs if job.state == "parked"]
+    jobs = [job for job in found.jobs if job.state in ("parked", "aside")]
     shown = found.model_copy(update={"jobs": jobs})
     call.out.show(shown, lambda console: _jobs(console, jobs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memos_ray.core.extraction.answers import Item, Kind, Objection
+from memos_ray.core.extraction.aside import Aside, set_aside
 from memos_ray.core.extraction.budget import Budget, Spent, free_at, spend
 from memos_ray.core.extraction.checking import Checked, Taken, check
 from memos_ray.core.extraction.drafts import TAG, write_of
@@ -28,6 +29,7 @@ __all__ = [
     "EXTRACTOR",
     "STALE",
     "TAG",
+    "Aside",
     "Budget",
     "Checked",
     "Done",
@@ -55,6 +57,7 @@ __all__ = [
     "pause_s",
     "prompt_of",
     "retried",
+    "set_aside",
     "spend",
     "task_tokens",
     "turns_of",

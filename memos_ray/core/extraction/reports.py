@@ -26,6 +26,7 @@ class SourceProgress:
         read: memories that were.
         memories: how many were made of them.
         refused: how much of the answers was not taken.
+        witness: id of one of them, by which it is known that there is such a source still.
     """
 
     source: str
@@ -38,15 +39,17 @@ class SourceProgress:
     refused: int = 0
     tokens: int = 0
     done_at: datetime | None = None
+    witness: str = ""
 
 
 @crossing
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """A job that is not done, and why.
+    """A job that is not done, and why; or something extracted that cannot follow its sources.
 
     Attributes:
-        state: `queued`, `running` or `parked`.
+        id: of the job, or of the memory that is set aside.
+        state: `queued`, `running` or `parked`; `aside` of a memory that was extracted.
         reason: why it waits or is parked; empty when it is only its turn that it waits for.
         not_before: when it is tried again.
     """
@@ -91,7 +94,11 @@ class ExtractionReport:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one job led to."""
+    """What one job led to.
+
+    Attributes:
+        witness: see `SourceProgress`.
+    """
 
     job: str
     source: str
@@ -101,6 +108,7 @@ class Done:
     tokens: int
     refused: Mapping[str, int]
     at: datetime
+    witness: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +144,39 @@ class Totals:
             refused=held.refused + sum(more.refused.values()),
             tokens=held.tokens + more.tokens,
             done_at=more.at,
+            witness=more.witness if more.read else held.witness,
         )
+        # Of a source of which nothing was left to read, not even the name is kept.
+        kept = (*others, held) if same or more.read else others
         return Totals(
             self.done + 1,
             self.read + more.read,
             self.memories + more.memories,
             self.tokens + more.tokens,
             refused,
-            (*others, held)[-_SOURCES_MOST:],
+            tuple(kept)[-_SOURCES_MOST:],
             (*self.counted, more.job)[-_COUNTED_MOST:],
         )
 
+    def witnessed(self, found: Mapping[tuple[str, str], tuple[str, str]]) -> Totals:
+        """Returns the counts without the names of sources that have no witness any more.
+
+        Args:
+            found: by source and owner, the witness that there was and the one that there is. Of a
+                source that has got another one since, neither holds.
+        """
+        kept = []
+        for one in self.sources:
+            told = found.get((one.source, one.owner))
+            if told is None or told[0] != one.witness:
+                kept.append(one)
+            elif told[1]:
+                kept.append(replace(one, witness=told[1]))
+        return replace(self, sources=tuple(kept))
+
     def to_bytes(self) -> bytes:
         """Encodes it."""
-        sources = [
-            [one.source, one.owner, one.read, one.memories, one.refused, one.tokens, _at(one)]
-            for one in self.sources
-        ]
+        sources = [_flat(one) for one in self.sources]
         numbers = [self.done, self.read, self.memories, self.tokens]
         return orjson.dumps([numbers, self.refused, sources, self.counted])
 
@@ -172,12 +196,14 @@ class Totals:
             raise StoreCorruptError("the counts of extraction cannot be read") from None
 
 
-def _at(one: SourceProgress) -> int | None:
-    return None if one.done_at is None else to_micros(one.done_at)
+def _flat(one: SourceProgress) -> list[str | int | None]:
+    at = None if one.done_at is None else to_micros(one.done_at)
+    counts = (one.read, one.memories, one.refused, one.tokens)
+    return [one.source, one.owner, *counts, at, one.witness]
 
 
 def _source(held: list[str | int | None]) -> SourceProgress:
-    source, owner, read, memories, refused, tokens, at = held
+    source, owner, read, memories, refused, tokens, at, *witness = held
     done_at = None if at is None else from_micros(int(at))
     return SourceProgress(
         str(source),
@@ -187,4 +213,6 @@ def _source(held: list[str | int | None]) -> SourceProgress:
         refused=int(refused or 0),
         tokens=int(tokens or 0),
         done_at=done_at,
+        # Earlier rows have none.
+        witness=str(witness[0]) if witness else "",
     )

@@ -34,6 +34,7 @@ class Branch:
         lsn: how far the partition's log had come when it was made.
         author: who made it.
         closing: whether it has been merged or discarded, and its memories are being erased.
+        merge_reason: of a merge that has begun, and may have been cut off.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Branch:
     author: str
     reason: str | None = None
     closing: bool = False
+    merge_reason: str | None = None
 
     @property
     def space(self) -> str:
@@ -127,7 +129,10 @@ def fork(then: MemCube, today: MemCube, cube_id: str, space: str) -> MemCube:
 
 
 def differing(cube: MemCube, then: MemCube | None, now: datetime) -> Differing | None:
-    """Returns how a branch's version of a memory differs from that of its moment."""
+    """Returns how a branch's version of a memory differs from that of its moment.
+
+    What says the same again, such as one that was deleted and restored, is no difference.
+    """
     gone = state_at(cube, now) in GONE
     before = None if then is None else then.version.number
     after = None if gone else cube.version.number
@@ -135,7 +140,24 @@ def differing(cube: MemCube, then: MemCube | None, now: datetime) -> Differing |
         kind = Difference.ADDED
     else:
         kind = Difference.REMOVED if gone else Difference.CHANGED
-    return None if then is None and gone else Differing(base_of(cube.id), kind, before, after)
+    none = gone if then is None else not gone and unchanged(cube, then, now)
+    return None if none else Differing(base_of(cube.id), kind, before, after)
+
+
+def unchanged(cube: MemCube, then: MemCube, now: datetime) -> bool:
+    """Tells whether a branch's version of a memory says what the one of its moment does."""
+    rules, before = cube.governance, then.governance
+    return (
+        cube.payload,
+        replace(cube.descriptive, updated_at=now),
+        rules.lifespan,
+        rules.priority,
+    ) == (
+        then.payload,
+        replace(then.descriptive, updated_at=now),
+        before.lifespan,
+        before.priority,
+    )
 
 
 def covers(cubes: Sequence[MemCube], there: Mapping[str, MemCube]) -> tuple[set[str], set[str]]:

@@ -262,7 +262,9 @@ def parked(run_id: str, body: bytes) -> Run:
         started,
         RunState.PARKED,
         reason=StoreCorruptError.code,
-        message="the journal of the run cannot be read",
+        message="the journal held a memory that was erased, and is empty"
+        if flat.get("emptied")
+        else "the journal of the run cannot be read",
     )
 
 

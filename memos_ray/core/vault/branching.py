@@ -7,7 +7,7 @@ from datetime import datetime
 
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.lifecycle.branches import Branch
+from memos_ray.core.lifecycle.branches import Branch, unchanged
 from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.operations import (
     Create,
@@ -49,24 +49,17 @@ def written(branch: Branch, write: Write) -> Write:
 def merging(cube: MemCube, then: MemCube | None, now: datetime) -> Operation | None:
     """Returns what brings a branch's version of a memory into the namespace.
 
-    It is made for the version that the branch has taken over, and no other.
+    It is made for the version that the branch has taken over, and no other. What is in the branch
+    as it was at its moment brings nothing: what the namespace has done since stays.
     """
     gone, about, rules = state_at(cube, now) in GONE, cube.descriptive, cube.governance
     cube_id = base_of(cube.id)
     if then is not None and gone:
         return Delete(cube_id, expected=then.version.number)
     if then is not None:
-        same = (cube.payload, replace(about, updated_at=now)) == (
-            then.payload,
-            replace(then.descriptive, updated_at=now),
-        )
-        kept = (rules.lifespan, rules.priority) == (
-            then.governance.lifespan,
-            then.governance.priority,
-        )
         return (
             None
-            if same and kept
+            if unchanged(cube, then, now)
             else Update(
                 cube_id,
                 UpdateMode.OVERWRITE,

@@ -40,6 +40,8 @@ class Derived(StrEnum):
     """What a principal has said of it."""
     ARCHIVE = "archive"
     """Its texts in the files of the archive, should there be any."""
+    JOURNAL = "journal"
+    """What runs of pipelines hold of it, should there be any."""
     EXTRACTED = "extracted"
     """The memories that were extracted or split from it, or sum it up, should there be any."""
 

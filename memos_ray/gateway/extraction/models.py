@@ -26,7 +26,8 @@ class ExtractionJob(Model):
     """Memories that a model reads together, and why they are not read yet.
 
     `state` is `queued`, `running` or `parked`; `reason` the code of what has failed, or `budget`,
-    `model_away` or `no_model`.
+    `model_away` or `no_model`. Of `aside` it is no job, but an extracted memory, by its id, that
+    cannot follow its sources.
     """
 
     id: str
@@ -64,7 +65,7 @@ class ExtractionStatus(Model):
 
 
 class ExtractionRetry(Model):
-    """Which parked job is tried again; all of the caller's when absent."""
+    """What is tried again: a parked job, or a memory set aside; all of the caller's when absent."""
 
     job: str | None = None
 

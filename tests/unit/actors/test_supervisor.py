@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
+
 from memos_ray.actors.supervisor import Supervisor, load_ring
 from memos_ray.config import VaultSettings
 from memos_ray.core.vault.log import ControlChange
@@ -28,11 +30,18 @@ class Watched(Crew):
     runner: int = 0
     absent: str = ""
     defects: int = 0
+    stubborn: int = 0
 
     async def start_shard(self, name: str) -> None:
         if name == self.absent:
             raise UnavailableError("no node has room for it", actor=name)
         await super().start_shard(name)
+
+    async def stop_shard(self, name: str) -> None:
+        if self.stubborn:
+            self.stubborn -= 1
+            raise UnavailableError("it does not answer", actor=name)
+        await super().stop_shard(name)
 
     async def has_pipelines(self) -> bool:
         return self.runner > 0
@@ -104,3 +113,38 @@ async def test_a_defect_does_not_end_the_mending() -> None:
         await eventually(lambda: crew.defects == 0)
         crew.cut_off("shard-1")
         await eventually(lambda: "shard-1" in crew.shards and crew.runner > 1)
+
+
+async def test_VAULT_5_shards_that_a_killed_supervisor_has_left_are_ended() -> None:
+    control = MemoryControlStore()
+    async with supervised(control) as (supervisor, crew):
+        await supervisor.boot()
+        left = crew.shards["shard-1"]
+
+        async def dies(name: str) -> None:
+            raise ProcessLookupError(name)
+
+        crew.stop_shard = dies  # type: ignore[method-assign]
+        with pytest.raises(ProcessLookupError):
+            await supervisor.scale(1)
+        assert set(load_ring(control).owners) == {"shard-0"}
+        await supervisor.close()
+        # Actors go on without their supervisor; a new one finds them, and knows of none.
+        del crew.stop_shard
+        restarted = Supervisor(control, crew, SETTINGS)
+        await restarted.ring()
+        await eventually(lambda: set(crew.shards) == {"shard-0"})
+        assert set(await restarted.status()) == {"shard-0"}
+        assert (await left.status()).partitions == {}
+        await restarted.close()
+
+
+async def test_VAULT_5_a_shard_that_cannot_be_ended_is_tried_again() -> None:
+    async with supervised(MemoryControlStore()) as (supervisor, crew):
+        await supervisor.boot()
+        crew.stubborn = 1
+        with pytest.raises(UnavailableError):
+            await supervisor.scale(1)
+        await eventually(lambda: set(crew.shards) == {"shard-0"})
+        await supervisor.scale(2)
+        assert set(crew.shards) == {"shard-0", "shard-1"}

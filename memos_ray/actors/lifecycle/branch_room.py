@@ -1,0 +1,81 @@
+"""How much a branch holds: a merge is one transaction, so that there is an end to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.predicate import Everything
+from memos_ray.core.lifecycle.branches import Branch
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.errors import MemosError, PayloadTooLargeError
+from memos_ray.ports import RecordStorePort
+
+CHANGES_MAX = 10_000
+"""A branch takes over, or adds, at most so many memories."""
+
+_PAGE = 1000
+
+
+class BranchRoom:
+    """Reads what the branches of one partition hold, and refuses what they have no room for.
+
+    Counts are never too low: what has been erased since is found out when a branch seems to be
+    full. Of a branch whose writes take turns.
+
+    Concurrency: runs on the actor's event loop; the store is asked on `executor`.
+    """
+
+    def __init__(self, partition: int, *, store: RecordStorePort, executor: Executor) -> None:
+        self._partition = partition
+        self._store = store
+        self._executor = executor
+        self._held: dict[tuple[str, str], int] = {}
+
+    async def all(self, tenant: str, branch: Branch) -> list[MemCube]:
+        """Returns the memories that a branch holds, deleted ones included."""
+        found: list[MemCube] = []
+        after: tuple[int, str] | None = None
+        while True:
+            place = (self._partition, tenant, branch.space)
+            page: list[MemCube] = await self._ask(
+                self._store.scan, *place, Everything(), after, _PAGE
+            )
+            found += page
+            if len(page) < _PAGE:
+                return found
+            after = to_micros(page[-1].descriptive.created_at), page[-1].id
+
+    async def refused(
+        self, tenant: str, branch: Branch, ids: Sequence[str]
+    ) -> list[MemosError | None]:
+        """Returns for each write why there is no room for it, by the stored ids of its memories."""
+        keys = [CubeKey(tenant, cube_id) for cube_id in dict.fromkeys(ids)]
+        heads = await self._ask(self._store.heads, self._partition, keys)
+        fresh = {key.id for key in keys if key not in heads}
+        if not fresh:
+            return [None] * len(ids)
+        place = tenant, branch.space
+        held = self._held.get(place)
+        if held is None or held + len(fresh) > CHANGES_MAX:
+            held = len(await self.all(tenant, branch))
+        room = [cube_id for cube_id in dict.fromkeys(ids) if cube_id in fresh]
+        over = set(room[max(CHANGES_MAX - held, 0) :])
+        self._held[place] = held + len(fresh) - len(over)
+        return [
+            PayloadTooLargeError("the branch holds as many changes as it may", limit=CHANGES_MAX)
+            if cube_id in over
+            else None
+            for cube_id in ids
+        ]
+
+    def forget(self, tenant: str, branch: Branch) -> None:
+        """Forgets a branch that has ended."""
+        self._held.pop((tenant, branch.space), None)
+
+    async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)

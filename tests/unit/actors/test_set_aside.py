@@ -1,0 +1,145 @@
+"""VAULT-5: one bad entry of a log stops no feed; it is set aside, counted, and tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+
+from memos_ray.actors import feed as feeds
+from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.feed import LogFeed
+from memos_ray.actors.set_aside import KIND
+from memos_ray.core.vault.log import Event
+from memos_ray.errors import InvalidInputError, MemosError, StoreCorruptError, UnavailableError
+from memos_ray.testing.cubes import make_commit, make_cube
+from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.waiting import eventually
+
+BAD = "secret-3"
+
+
+class Picky:
+    """Takes every entry but those about some memories."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.taken: list[str] = []
+        self.lost = False
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Fails on a bad one, wherever it stands."""
+        for event in events:
+            if event.cube_id == BAD and self.error is not None:
+                raise self.error
+        self.taken += [event.cube_id or "" for event in events]
+
+    async def outdated(self) -> bool:
+        """Once, if so told."""
+        lost, self.lost = self.lost, False
+        return lost
+
+    async def reset(self) -> None:
+        """Forgets."""
+        self.taken.clear()
+
+
+class Bench:
+    """A log of six entries, and whoever follows it."""
+
+    def __init__(self) -> None:
+        self.store = MemoryRecordStore()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.store.take(0, "one", 1)
+        for n in range(6):
+            cube = make_cube("tea", id=f"secret-{n}")
+            self.store.commit(make_commit([cube], after=n, partition=0, epoch=1))
+
+    @asynccontextmanager
+    async def following(self, consumer: Picky) -> AsyncIterator[LogFeed]:
+        def failed(name: str, error: MemosError) -> None:
+            self.counts[name, error.code] += 1
+
+        with ThreadPoolExecutor(1) as executor:
+            feed = LogFeed(
+                "picky",
+                0,
+                1,
+                cursor="picky:x",
+                store=self.store,
+                executor=executor,
+                consumer=consumer,
+                ceiling=lambda: None,
+                courtesy=Courtesy(lambda: False),
+                on_fenced=lambda _: None,
+                on_error=failed,
+            )
+            try:
+                yield feed
+            finally:
+                await feed.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_RETRY_MIN_S", 0.001)
+
+
+@pytest.mark.parametrize(
+    "error", [StoreCorruptError("it is damaged"), InvalidInputError("no"), KeyError("a defect")]
+)
+async def test_VAULT_5_a_bad_entry_is_set_aside_and_the_others_are_taken(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, consumer = Bench(), Picky(error)
+    async with bench.following(consumer) as feed:
+        await asyncio.wait_for(feed.reached(6), 30)
+        assert consumer.taken == [f"secret-{n}" for n in range(6) if n != 3]
+        assert feed.settled == 3, "who waits for the entry goes on waiting"
+    code = error.code if isinstance(error, MemosError) else "internal"
+    assert bench.counts["picky_aside", code] == 1
+    (row,) = bench.store.derivations(0, KIND)
+    assert row.name == "picky:x/4" and b"tea" not in row.body
+    assert "entry 4 is set aside" in caplog.text and "secret" not in caplog.text
+    # The next owner finds it, and tries it.
+    later = Picky(None)
+    async with bench.following(later) as feed:
+        await eventually(lambda: later.taken == [BAD])
+        await eventually(lambda: feed.settled == 6)
+    assert bench.store.derivations(0, KIND) == []
+
+
+async def test_VAULT_5_a_store_that_is_away_is_no_fault_of_an_entry() -> None:
+    bench, consumer = Bench(), Picky(UnavailableError("away"))
+    async with bench.following(consumer) as feed:
+        await eventually(lambda: sum(bench.counts.values()) > 5)
+        assert (feed.position, consumer.taken) == (0, [])
+        consumer.error = None
+        await asyncio.wait_for(feed.reached(6), 30)
+        assert len(consumer.taken) == 6
+    assert bench.store.derivations(0, KIND) == []
+
+
+async def test_VAULT_5_what_was_set_aside_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_AGAIN_S", 0.01)
+    bench, consumer = Bench(), Picky(InvalidInputError("no"))
+    async with bench.following(consumer) as feed:
+        await asyncio.wait_for(feed.reached(6), 30)
+        consumer.error = None
+        await eventually(lambda: feed.settled == 6)
+        assert consumer.taken[-1] == BAD
+
+
+async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
+    bench, consumer = Bench(), Picky(InvalidInputError("no"))
+    async with bench.following(consumer) as feed:
+        await asyncio.wait_for(feed.reached(6), 30)
+        consumer.error, consumer.lost = None, True
+        feed.notify()
+        await eventually(lambda: len(consumer.taken) == 6)
+        assert feed.settled == 6
+    assert bench.store.derivations(0, KIND) == []

@@ -1,0 +1,142 @@
+"""GOV-9: what runs have read of a memory goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.pipeline.definition import read_definition
+from memos_ray.core.pipeline.emptying import emptied, mentions
+from memos_ray.core.pipeline.run import (
+    MemoryRef,
+    Run,
+    RunState,
+    StepRecord,
+    StepState,
+    encode,
+    parked,
+)
+from memos_ray.core.vault.log import ControlChange
+from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.testing.control_store import MemoryControlStore
+from memos_ray.testing.in_process import InProcess, in_process
+
+CONTEXT = CallContext(Principal("default", "user:admin", ("admin",)))
+STRANGER = CallContext(Principal("other", "user:eve"))
+SPEC = read_definition(
+    {
+        "name": "digest",
+        "steps": [
+            {"kind": "retrieve", "id": "r", "query": "walrus"},
+            {"kind": "augment", "id": "a", "template": "{{ r.text }}"},
+        ],
+    }
+)
+WORD = b"walrus of Lisbon"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run_of(cube_id: str, name: str, context: CallContext = CONTEXT) -> Run:
+    """A run under way that has read a memory."""
+    ref = MemoryRef(cube_id, 1, "user:admin")
+    steps = {
+        "r": StepRecord(StepState.DONE, (ref,)),
+        "a": StepRecord(StepState.DONE, texts=("the walrus of Lisbon",)),
+    }
+    return Run(name * 32, context, SPEC, {}, NOW, NOW, steps=steps)
+
+
+def of_tomorrow(run: Run) -> bytes:
+    """Its journal as another version writes it."""
+    return orjson.dumps({**orjson.loads(encode(run)), "state": "of tomorrow"})
+
+
+def put(control: MemoryControlStore, run: Run, body: bytes) -> None:
+    control.commit([ControlChange("/runs", "run", run.id, body, 0)], [])
+
+
+def held(control: MemoryControlStore, run: Run) -> bytes:
+    record = control.get("/runs", "run", run.id)
+    assert record is not None
+    return record.body
+
+
+async def until(memos: InProcess, cube_id: str, state: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            receipt = await memos.doorway.receipts.receipt(memos.administrator, cube_id)
+            if receipt.state == state:
+                return receipt
+            await asyncio.sleep(0.01)
+
+
+async def added(memos: InProcess, text: str) -> str:
+    report = await memos.service.add(memos.administrator, [NewMemory(text=text)])
+    return report.results[0].id or ""
+
+
+async def test_GOV_9_the_journal_of_a_parked_run_is_emptied(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    control = MemoryControlStore()
+    async with in_process(tmp_path, control=control) as memos:
+        erased, kept = await added(memos, "the walrus of Lisbon"), await added(memos, "the heron")
+        one, other = run_of(erased, "a"), run_of(kept, "b")
+        theirs = run_of(erased, "c", STRANGER)
+        for run in (one, other, theirs):
+            put(control, run, of_tomorrow(run))
+        await memos.service.delete(memos.administrator, erased, hard=True)
+        receipt = await until(memos, erased, "done")
+        assert receipt.verified() and "journal" in {item.kind.value for item in receipt.items}
+        assert WORD not in held(control, one)
+        for run in (other, theirs):
+            assert held(control, run) == of_tomorrow(run), "nothing of it was erased"
+        shown = parked(one.id, held(control, one))
+        assert (shown.state, shown.spec, shown.started) == (RunState.PARKED, SPEC, NOW)
+        assert shown.context.principal.id == "user:admin" and "erased" in shown.message
+        told = [one for one in control.events(0, 1000) if one.detail.get("state") == "emptied"]
+        assert [(one.tenant, one.detail["run"]) for one in told] == [("default", shown.id)]
+        status = await memos.crew.shard("shard-0").status()
+        assert status.counters["journals_emptied"] == 1
+        assert "walrus" not in caplog.text
+
+
+async def test_GOV_9_a_receipt_waits_for_a_run_that_has_read_the_memory(tmp_path: Path) -> None:
+    control = MemoryControlStore()
+    async with in_process(tmp_path, control=control) as memos:
+        erased = await added(memos, "the walrus of Lisbon")
+        run = run_of(erased, "a")
+        put(control, run, encode(run))
+        await memos.service.delete(memos.administrator, erased, hard=True)
+        async with asyncio.timeout(30):
+            while True:
+                receipt = await memos.doorway.receipts.receipt(memos.administrator, erased)
+                left = {item.kind.value for item in receipt.items if item.done_at is None}
+                if left == {"journal"}:
+                    break
+                await asyncio.sleep(0.01)
+        assert held(control, run) == encode(run), "it goes on"
+        over = encode(run.over(RunState.FAILED, NOW))
+        control.commit([ControlChange("/runs", "run", run.id, over, 1)], [])
+        await until(memos, erased, "done")
+
+
+def test_GOV_9_what_a_journal_mentions() -> None:
+    run = run_of("one-1", "a")
+    body = of_tomorrow(run)
+    assert mentions(body, ["one-1"]) and not mentions(body, ["one", "two"])
+    # What is no document cannot be searched, and helps nobody.
+    assert mentions(b'{"cut off', ["two"])
+    left = emptied(run.id, body)
+    assert WORD not in left and not mentions(left, ["one-1"])
+    assert not mentions(emptied(run.id, b"\xff"), ["one-1"])
+    # What it was to do may name the memory; that is no part of it.
+    named = replace(run, spec=SPEC.model_copy(update={"name": "one-1"}))
+    assert not mentions(emptied(run.id, of_tomorrow(named)), ["one-1"])
