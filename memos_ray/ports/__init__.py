@@ -38,6 +38,7 @@ from memos_ray.ports.records import (
     LogRequest,
     NamespaceSize,
     RecordStorePort,
+    Sifted,
     StoredVectors,
 )
 from memos_ray.ports.training import (
@@ -82,6 +83,7 @@ __all__ = [
     "RecordStorePort",
     "RingPort",
     "ShardPort",
+    "Sifted",
     "StoredVectors",
     "SupervisorPort",
     "TokenizerPort",

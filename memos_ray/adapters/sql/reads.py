@@ -80,16 +80,20 @@ HEADS = select(*_head_columns(cube, cube.c.number)).where(
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
 
-WALK = (
-    select(*_head_columns(cube, cube.c.number))
-    .where(
-        cube.c.partition == bindparam("p"),
-        tuple_(cube.c.tenant, cube.c.id) > tuple_(bindparam("t"), bindparam("i")),
-    )
-    .order_by(cube.c.tenant, cube.c.id)
-    .limit(bindparam("limit"))
+RESTING = select(
+    cube.c.id,
+    cube.c.sketch,
+    select(version.c.body)
+    .where(*_of_cube(version, cube), version.c.number == cube.c.number)
+    .correlate(cube)
+    .scalar_subquery()
+    .label("body"),
+).where(
+    cube.c.partition == bindparam("p"),
+    cube.c.tenant == bindparam("t"),
+    cube.c.id.in_(bindparam("ids", expanding=True)),
 )
-"""Heads of all tenants by key: `p`, and `t`, `i` of the last one, `limit`."""
+"""Heads of one tenant's cubes as they rest: `p`, `t`, `ids`."""
 
 _in_namespace = (
     cube.c.partition == bindparam("p"),

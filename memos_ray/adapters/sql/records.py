@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Table, func, select
 
-from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
+from memos_ray.adapters.sql import ages, checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
@@ -22,10 +22,18 @@ from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import StoreError
-from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import (
+    ContentsPort,
+    Derivation,
+    EventQuery,
+    NamespaceSize,
+    Sifted,
+    StoredVectors,
+)
 
 T = TypeVar("T")
 
@@ -54,6 +62,7 @@ class SqlRecordStore:
     ) -> None:
         self._open = opened
         self._fill = contents.fill if contents else _as_stored
+        self._fill_body = contents.fill_body if contents else bytes
         self._folder = folder
         self._databases: dict[int, Database] = {}
         self._lock = threading.Lock()
@@ -120,6 +129,16 @@ class SqlRecordStore:
                 found.extend(connection.execute(reads.HEADS, values))
         return {CubeKey(row.tenant, row.id): self._fill(rows.head_of(row)) for row in found}
 
+    def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
+        """See `RecordStorePort.resting`."""
+        found: list[Resting] = []
+        with self._database(partition).read() as connection:
+            for tenant, ids in in_chunks(keys):
+                values = {"p": partition, "t": tenant, "ids": ids}
+                for cube_id, sketch, body in connection.execute(reads.RESTING, values):
+                    found.append(Resting(CubeKey(tenant, cube_id), self._fill_body(body), sketch))
+        return found
+
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
     ) -> dict[str, Reply]:
@@ -157,11 +176,16 @@ class SqlRecordStore:
             found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
         return [self._fill(rows.head_of(row)) for row in found]
 
-    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
-        """See `RecordStorePort.walk`."""
+    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+        """See `RecordStorePort.sift`."""
         last = after or CubeKey("", "")
-        values = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
-        return [rows.head_of(row) for row in self._rows(partition, reads.WALK, values)]
+        place = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
+        with self._database(partition).read() as connection:
+            statement = ages.sifting(connection.dialect.name)
+            found = connection.execute(statement, place | ages.moments(sieve)).all()
+        end = CubeKey(found[-1].tenant, found[-1].id) if found else None
+        cubes = [rows.head_of(row) for row in found if row.body is not None]
+        return Sifted(len(found), end, cubes)
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

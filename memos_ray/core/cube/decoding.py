@@ -90,7 +90,7 @@ def decode(
             flat["namespace"],
             payload_of(flat["payload"]),
             _descriptive(flat["descriptive"]),
-            _governance(flat["governance"]),
+            governance_of(flat["governance"]),
             _version(flat["version"], lsn),
             Fingerprint(mark["simhash"], mark["sketch"] if sketch is None else sketch),
             _STATES[flat["state"]],
@@ -168,7 +168,8 @@ def _lifespan(flat: _Json) -> Lifespan:
             raise ValueError("unknown lifespan")
 
 
-def _governance(flat: _Json) -> Governance:
+def governance_of(flat: _Json) -> Governance:
+    """Rebuilds the governance from its parsed JSON; raises `KeyError` and `ValueError`."""
     return Governance(
         flat["owner"],
         _VISIBILITIES[flat["visibility"]],

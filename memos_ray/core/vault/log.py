@@ -12,7 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import Facets
 
 ERASE = "erase"
@@ -89,6 +90,47 @@ class CubeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Resting:
+    """A head as it rests.
+
+    Attributes:
+        body: `wire.to_json` of its version, with the content where that can be had.
+        sketch: what has come to be known since the version was made.
+    """
+
+    key: CubeKey
+    body: bytes
+    sketch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A new version of a text that says what the one before it said, in another state.
+
+    Attributes:
+        expires_at: end of its lifespan, microseconds since 1970, if it has one.
+        body: `wire.to_json` of the version.
+    """
+
+    key: CubeKey
+    namespace: str
+    number: int
+    change: Change
+    state: State
+    author: str
+    reason: str | None
+    created_at: datetime
+    expires_at: int | None
+    digest: str
+    lsn: int
+    body: bytes
+
+    def cube(self) -> MemCube:
+        """Decodes the version."""
+        return decode(self.body)
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one transaction adds to a partition; all of it or none.
 
@@ -100,6 +142,8 @@ class Commit:
         events: log entries, with contiguous LSNs that follow the partition's last one.
         facets: `facets_of` each cube, in order, when whoever made the commit has flattened and
             checked the cubes (`storable.check_cube`); the store does so itself when empty.
+        moved: new versions that differ from what is stored in their state alone, one a memory, and
+            of none that is among `cubes`.
     """
 
     partition: int
@@ -109,6 +153,13 @@ class Commit:
     events: tuple[Event, ...] = ()
     replies: tuple[Reply, ...] = ()
     facets: tuple[Facets, ...] = ()
+    moved: tuple[Moved, ...] = ()
+
+    @property
+    def touched(self) -> set[CubeKey]:
+        """The memories that it changes or erases."""
+        made = {CubeKey(cube.tenant, cube.id) for cube in self.cubes}
+        return made.union((one.key for one in self.moved), self.erased)
 
 
 @dataclass(frozen=True, slots=True)
