@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import orjson
+
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, State, VersionInfo
 from memos_ray.core.cube.facets import to_micros
@@ -30,7 +32,7 @@ from memos_ray.core.cube.payload import (
     Plaintext,
 )
 from memos_ray.core.lifecycle.archive import StoredVersion
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Moved, Reply
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Moved, Reply, Resting
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """The moment of cubes that name none."""
@@ -205,6 +207,20 @@ def resting(cube: MemCube) -> StoredVersion:
     )
 
 
+def at_rest(cube: MemCube) -> Resting:
+    """Returns a head as a record store holds it."""
+    number, sketch = cube.version.number, cube.fingerprint.sketch
+    return Resting(
+        key_of(cube),
+        cube.namespace,
+        number,
+        cube.state.value,
+        cube.frozen,
+        sketch,
+        wire.to_json(cube),
+    )
+
+
 def as_moved(cube: MemCube) -> Moved:
     """Returns a version that differs from the one before in its state alone, as it is committed."""
     info, lifespan = cube.version, cube.governance.lifespan
@@ -219,6 +235,7 @@ def as_moved(cube: MemCube) -> Moved:
         info.created_at,
         to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None,
         info.digest,
+        orjson.dumps(info.parents),
         info.lsn,
         wire.to_json(cube),
     )

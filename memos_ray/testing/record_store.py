@@ -27,6 +27,7 @@ from memos_ray.ports import (
     Sifted,
     StoredVectors,
 )
+from memos_ray.testing.cubes import at_rest
 from memos_ray.testing.partition_records import (
     Chain,
     PartitionRecords,
@@ -104,8 +105,7 @@ class MemoryRecordStore:
 
     def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
         """See `RecordStorePort.resting`."""
-        heads = self.heads(partition, keys)
-        return [Resting(key, to_json(cube), cube.fingerprint.sketch) for key, cube in heads.items()]
+        return [at_rest(cube) for cube in self.heads(partition, keys).values()]
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from memos_ray.adapters.sql import rows
 from memos_ray.core.access.context import CallContext, Principal
-from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.facets import FIELDS, facets_of
 from memos_ray.core.cube.payload import ArchivedRef, Form, ParameterRef, Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
-from memos_ray.core.vault.log import CubeKey, Resting
-from memos_ray.core.vault.moving import MovePlanner, moves, read
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.moving import MovePlanner, RestingFacets, moves, read
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -30,7 +30,7 @@ from memos_ray.core.vault.operations import (
 )
 from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.errors import MemosError, StoreCorruptError
-from memos_ray.testing.cubes import key_of, make_cube
+from memos_ray.testing.cubes import at_rest, key_of, make_cube
 from memos_ray.testing.guards import OwnerGuard
 from memos_ray.testing.strategies import cubes, instants
 
@@ -97,7 +97,7 @@ def told(outcome: Written | MemosError) -> object:
 
 def labels(cube: MemCube) -> list[rows.Values]:
     """All but those of what a merge united, which stay with the memory in any state."""
-    found = rows.label_rows(PARTITION, cube, rows.facets_of(cube))
+    found = rows.label_rows(PARTITION, cube, facets_of(cube))
     return [row for row in found if row["name"] != rows.SOURCE]
 
 
@@ -112,7 +112,7 @@ def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
         PARTITION, EPOCH, LAST, now, guard, {key_of(cube): cube for cube in held}, {}, {}
     )
     assert moves(submissions) is not None
-    resting = [Resting(key_of(c), wire.to_json(c), c.fingerprint.sketch) for c in held]
+    resting = [at_rest(c) for c in held]
     together = MovePlanner(PARTITION, EPOCH, LAST, now, guard, read(resting) or {})
     expected = [told(one_by_one.add(one)) for one in submissions]
     assert [told(together.add(one)) for one in submissions] == expected
@@ -132,10 +132,20 @@ def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
         }
         # What is left as it is, would have been written as it was.
         (before,) = (c for c in held if c.id == one.key.id)
-        kept = rows.cube_row(PARTITION, before, rows.facets_of(before))
+        kept = rows.cube_row(PARTITION, before, facets_of(before))
         same = set(head) - {*names.values(), *rows.USAGE_COLUMNS}
         assert {name: head[name] for name in same} == {name: kept[name] for name in same}
         assert labels(cube) == labels(before)
+
+
+@settings(max_examples=30)
+@given(heads(0))
+def test_LIFE_1_policies_see_what_rests_as_what_is_decoded(cube: MemCube) -> None:
+    (head,) = (read([at_rest(cube)]) or {}).values()
+    facets = facets_of(cube)
+    assert dict(RestingFacets(head)) == facets
+    for name in (*FIELDS, "attributes.none", *facets):
+        assert RestingFacets(head).get(name) == facets.get(name)
 
 
 def test_LIFE_1_only_moves_of_different_memories_are_planned_together() -> None:
@@ -158,8 +168,8 @@ def test_LIFE_1_only_moves_of_different_memories_are_planned_together() -> None:
 
 def test_LIFE_1_what_is_no_text_moves_by_itself() -> None:
     text, adapter = make_cube("x"), make_cube(payload=ParameterRef("ab" * 32, "tiny", 8, 100))
-    resting = [Resting(key_of(c), wire.to_json(c), None) for c in (text, adapter)]
+    resting = [at_rest(c) for c in (text, adapter)]
     assert list(read(resting[:1]) or ()) == [key_of(text)]
     assert read(resting) is None
     with pytest.raises(StoreCorruptError):
-        read([Resting(key_of(text), b"{}", None)])
+        read([at_rest(text)._replace(body=b"{}")])

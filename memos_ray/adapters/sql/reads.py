@@ -82,6 +82,10 @@ HEADS = select(*_head_columns(cube, cube.c.number)).where(
 
 RESTING = select(
     cube.c.id,
+    cube.c.namespace,
+    cube.c.number,
+    cube.c.state,
+    cube.c.frozen,
     cube.c.sketch,
     select(version.c.body)
     .where(*_of_cube(version, cube), version.c.number == cube.c.number)
@@ -93,7 +97,7 @@ RESTING = select(
     cube.c.tenant == bindparam("t"),
     cube.c.id.in_(bindparam("ids", expanding=True)),
 )
-"""Heads of one tenant's cubes as they rest: `p`, `t`, `ids`."""
+"""Heads of one tenant's cubes, what `Resting` takes: `p`, `t`, `ids`."""
 
 _in_namespace = (
     cube.c.partition == bindparam("p"),

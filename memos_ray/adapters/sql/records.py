@@ -135,8 +135,8 @@ class SqlRecordStore:
         with self._database(partition).read() as connection:
             for tenant, ids in in_chunks(keys):
                 values = {"p": partition, "t": tenant, "ids": ids}
-                for cube_id, sketch, body in connection.execute(reads.RESTING, values):
-                    found.append(Resting(CubeKey(tenant, cube_id), self._fill_body(body), sketch))
+                for cube_id, *row, body in connection.execute(reads.RESTING, values).all():
+                    found.append(Resting(CubeKey(tenant, cube_id), *row, self._fill_body(body)))
         return found
 
     def replies(

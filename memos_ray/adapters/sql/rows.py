@@ -81,7 +81,7 @@ def moved_version_row(partition: int, one: Moved) -> Values:
         "change": one.change.value,
         "author": one.author,
         "digest": one.digest,
-        "parents": orjson.dumps([ParentRef(one.key.id, one.number - 1)]).decode(),
+        "parents": one.parents.decode(),
         "reason": one.reason,
         "body": one.body,
     }

@@ -89,7 +89,7 @@ def decode(
             flat["tenant"],
             flat["namespace"],
             payload_of(flat["payload"]),
-            _descriptive(flat["descriptive"]),
+            descriptive_of(flat["descriptive"]),
             governance_of(flat["governance"]),
             _version(flat["version"], lsn),
             Fingerprint(mark["simhash"], mark["sketch"] if sketch is None else sketch),
@@ -134,7 +134,8 @@ def payload_of(flat: _Json) -> Payload:
             raise ValueError("unknown form")
 
 
-def _descriptive(flat: _Json) -> Descriptive:
+def descriptive_of(flat: _Json) -> Descriptive:
+    """Rebuilds the descriptive part from its parsed JSON; raises `KeyError` and `ValueError`."""
     setting, mentions, sources = flat["setting"], flat["mentions"], flat["sources"]
     created = _time(flat["created_at"])
     return Descriptive(
@@ -156,7 +157,8 @@ def _descriptive(flat: _Json) -> Descriptive:
     )
 
 
-def _lifespan(flat: _Json) -> Lifespan:
+def lifespan_of(flat: _Json) -> Lifespan:
+    """Rebuilds a lifespan from its parsed JSON; raises `KeyError` and `ValueError` for others."""
     match flat["kind"]:
         case "forever":
             return _FOREVER
@@ -176,7 +178,7 @@ def governance_of(flat: _Json) -> Governance:
         tuple(flat["readers"]),
         tuple(flat["writers"]),
         tuple(flat["sharers"]),
-        _lifespan(flat["lifespan"]),
+        lifespan_of(flat["lifespan"]),
         flat["priority"],
         tuple(flat["sensitivity"]),
         tuple(flat["compliance"]),

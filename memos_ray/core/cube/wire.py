@@ -6,14 +6,14 @@ store keeps as the body of a version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
+from typing import NamedTuple
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from memos_ray.core.cube.cube import MemCube, State, VersionInfo
-from memos_ray.core.cube.fingerprint import Fingerprint
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.identity import digest
 from memos_ray.core.cube.metadata import Descriptive, Governance, Usage
 from memos_ray.core.cube.payload import Payload
@@ -49,48 +49,32 @@ def split(body: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 _RULES, _VERSION = b',"governance":{', b',"version":{'
-_UPDATED = b',"updated_at":"'
-_UNUSED = b',"usage":' + orjson.dumps(Usage()) + b"}"
+_FINGERPRINT, _STATE = b',"fingerprint":{', b',"state":"'
+_UPDATED, _CREATED = b',"updated_at":"', b',"created_at":"'
+_UNUSED = orjson.dumps(Usage())
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What `to_json` wrote, in pieces.
+class Parts(NamedTuple):
+    """What `to_json` wrote, in pieces. A tuple: thousands are made at once.
 
     Attributes:
         start: up to the payload.
-        payload: JSON of its own; so are `about`, the descriptive part, and `rules`, the governance.
-        behind: version, fingerprint, state, frozen and usage, as one JSON object.
+        payload: JSON of its own; so are `about`, the descriptive part, `rules`, the governance,
+            `version` and `fingerprint`.
     """
 
     start: bytes
     payload: bytes
     about: bytes
     rules: bytes
-    behind: bytes
+    version: bytes
+    fingerprint: bytes
 
     @property
-    def digest(self) -> str:
-        """See `content_digest`."""
-        return _digest_of(self.payload, self.about, self.rules)
-
-    def updated(self, moment: bytes) -> Parts:
-        """Returns the pieces as of another update: `moment` is its JSON."""
-        before, mark, after = self.about.partition(_UPDATED)
-        about = before + mark[:-1] + moment + after.partition(b'"')[2]
-        return Parts(self.start, self.payload, about, self.rules, self.behind)
-
-    def join(
-        self, version: VersionInfo, fingerprint: Fingerprint, state: State, *, frozen: bool
-    ) -> bytes:
-        """Returns what `to_json` would write of the pieces as another version, not used yet."""
-        fields = (version, fingerprint, state, frozen)
-        written = orjson.dumps(dict(zip(_FIELDS, fields, strict=True)))
-        about, rules = b',"descriptive":' + self.about, b',"governance":' + self.rules
-        return b"".join((self.start, self.payload, about, rules, b",", written[1:-1], _UNUSED))
-
-
-_FIELDS = ("version", "fingerprint", "state", "frozen")
+    def made_at(self) -> datetime:
+        """When the version was made."""
+        made = self.version.partition(_CREATED)[2].partition(b'"')[0]
+        return datetime.fromisoformat(made.decode())
 
 
 def cut(body: bytes) -> Parts:
@@ -102,11 +86,32 @@ def cut(body: bytes) -> Parts:
         StoreCorruptError: when the bytes are no cube.
     """
     start, payload, behind = split(body)
-    about, rules_mark, behind = behind[len(_BEHIND) - 1 :].partition(_RULES)
-    rules, version_mark, behind = behind.partition(_VERSION)
-    if not (rules_mark and version_mark):
+    about, _, behind = behind[len(_BEHIND) - 1 :].partition(_RULES)
+    rules, _, behind = behind.partition(_VERSION)
+    version, _, behind = behind.partition(_FINGERPRINT)
+    fingerprint, mark, _ = behind.partition(_STATE)
+    if not mark:
         raise StoreCorruptError("stored bytes are no cube")
-    return Parts(start, payload, about, b"{" + rules, b"{" + _VERSION[1:] + behind)
+    return Parts(start, payload, about, b"{" + rules, b"{" + version, b"{" + fingerprint)
+
+
+def join(parts: Parts, state: State, *, frozen: bool) -> bytes:
+    """Returns what `to_json` would write of the pieces as a version that nobody has used yet."""
+    return (
+        b'%b%b,"descriptive":%b,"governance":%b,"version":%b,"fingerprint":%b,'
+        b'"state":"%b","frozen":%b,"usage":%b}'
+    ) % (*parts, state.encode(), b"true" if frozen else b"false", _UNUSED)
+
+
+def updated(about: bytes, moment: bytes) -> bytes:
+    """Returns a descriptive part as of another update: `moment` is its JSON."""
+    before, mark, after = about.partition(_UPDATED)
+    return before + mark[:-1] + moment + after.partition(b'"')[2]
+
+
+def digest_of(payload: bytes, about: bytes, rules: bytes) -> str:
+    """See `content_digest`: that of the parts' JSON."""
+    return digest(b"memos-content-1", payload, about, rules)
 
 
 def from_json(body: bytes) -> MemCube:
@@ -123,12 +128,11 @@ def from_json(body: bytes) -> MemCube:
 
 def content_digest(payload: Payload, about: Descriptive, rules: Governance) -> str:
     """Digest of what a version fixes: equal content gives an equal digest on every machine."""
-    parts = (payload, about, rules)
-    return _digest_of(*(orjson.dumps(part, option=orjson.OPT_SORT_KEYS) for part in parts))
-
-
-def _digest_of(*parts: bytes) -> str:
-    return digest(b"memos-content-1", *parts)
+    return digest_of(
+        orjson.dumps(payload, option=orjson.OPT_SORT_KEYS),
+        orjson.dumps(about, option=orjson.OPT_SORT_KEYS),
+        orjson.dumps(rules, option=orjson.OPT_SORT_KEYS),
+    )
 
 
 def check_digest(cube: MemCube) -> None:

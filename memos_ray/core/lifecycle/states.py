@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import Protocol
 
 from memos_ray.core.cube.cube import State
-from memos_ray.core.cube.metadata import ExpiresAt, Governance
+from memos_ray.core.cube.metadata import ExpiresAt, Lifespan
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.errors import FrozenError, IllegalStateError, LegalHoldError
 
@@ -59,6 +59,20 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
 _HELD = frozenset((Move.DELETE, Move.ERASE, Move.COLLECT))
 
 
+class LivingRules(Protocol):
+    """What the state machine looks at of the governance."""
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """See `Governance`."""
+        ...
+
+    @property
+    def legal_hold(self) -> bool:
+        """See `Governance`."""
+        ...
+
+
 class Living(Protocol):
     """What the state machine looks at: a `MemCube`, or what somebody has read of one."""
 
@@ -78,7 +92,7 @@ class Living(Protocol):
         ...
 
     @property
-    def governance(self) -> Governance:
+    def governance(self) -> LivingRules:
         """See `MemCube`."""
         ...
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import Change, MemCube, State
@@ -89,26 +90,29 @@ class CubeKey:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resting:
-    """A head as it rests.
+class Resting(NamedTuple):
+    """A head as it rests. A tuple: thousands are read at once.
 
     Attributes:
-        body: `wire.to_json` of its version, with the content where that can be had.
         sketch: what has come to be known since the version was made.
+        body: `wire.to_json` of its version, with the content where that can be had.
     """
 
     key: CubeKey
-    body: bytes
+    namespace: str
+    number: int
+    state: str
+    frozen: bool
     sketch: str | None
+    body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(NamedTuple):
     """A new version of a text that says what the one before it said, in another state.
 
     Attributes:
         expires_at: end of its lifespan, microseconds since 1970, if it has one.
+        parents: JSON of `VersionInfo.parents`.
         body: `wire.to_json` of the version.
     """
 
@@ -122,6 +126,7 @@ class Moved:
     created_at: datetime
     expires_at: int | None
     digest: str
+    parents: bytes
     lsn: int
     body: bytes
 

@@ -7,20 +7,21 @@ sweep does, and a hundred thousand of them are no rare sight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import orjson
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube import wire
-from memos_ray.core.cube.cube import ParentRef, State, VersionInfo
-from memos_ray.core.cube.decoding import decode, governance_of
-from memos_ray.core.cube.facets import facets_of, to_micros
-from memos_ray.core.cube.fingerprint import Fingerprint
-from memos_ray.core.cube.metadata import ExpiresAt, Forever, Governance
+from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.decoding import descriptive_of, governance_of, lifespan_of
+from memos_ray.core.cube.facets import Facets, FacetValue, flattened, to_micros
+from memos_ray.core.cube.metadata import ExpiresAt, Forever, Lifespan
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.changes import BY_MOVE, cause_of, move_of
@@ -41,8 +42,11 @@ Moving = Archive | Restore | Delete | Age
 
 _TEXT, _AWAY = b'{"text":', b'{"blob":'
 _ERASURES = (Move.ERASE, Move.COLLECT)
-_FOREVER = orjson.dumps(Forever())
-_LIFESPAN = b',"lifespan":'
+_VISIBILITY = b',"visibility":'
+_LIFESPAN, _HELD, _SKETCH = b',"lifespan":', b',"legal_hold":true}', b',"sketch":'
+_STATES = {state.value: state for state in State}
+_ALWAYS = Forever()
+_FOREVER = orjson.dumps(_ALWAYS)
 
 
 def moves(submissions: Sequence[Submission]) -> frozenset[CubeKey] | None:
@@ -68,9 +72,15 @@ def _is_move(operation: Operation) -> bool:
     return isinstance(operation, Moving)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A head of a text, as far as a move looks at it.
+class Rules(NamedTuple):
+    """What moves look at of the governance."""
+
+    lifespan: Lifespan
+    legal_hold: bool
+
+
+class Head(NamedTuple):
+    """A head of a text, as far as a move looks at it. A tuple: thousands are made at once.
 
     Attributes:
         away: its content is archived where nobody can read it now.
@@ -82,11 +92,60 @@ class Head:
     made_at: datetime
     state: State
     frozen: bool
-    governance: Governance
-    fingerprint: Fingerprint
-    body: bytes
+    governance: Rules
+    sketch: str | None
     parts: wire.Parts
     away: bool
+
+    @property
+    def expires_at(self) -> int | None:
+        """End of its lifespan, microseconds since 1970, if it has one."""
+        lifespan = self.governance.lifespan
+        return to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None
+
+
+class RestingFacets(Mapping[str, FacetValue]):
+    """`facets_of` a head: what policies ask of every memory is at hand, the rest is parsed late."""
+
+    def __init__(self, head: Head) -> None:
+        owner = head.parts.rules.partition(_VISIBILITY)[0] + b"}"
+        self._head = head
+        self._near: dict[str, FacetValue | None] = {
+            "id": head.id,
+            "namespace": head.namespace,
+            "owner": orjson.loads(owner)["owner"],
+            "frozen": head.frozen,
+            "expires_at": head.expires_at,
+        }
+        self._whole: Facets | None = None
+
+    def __getitem__(self, name: str) -> FacetValue:
+        if name not in self._near:
+            return self._all()[name]
+        value = self._near[name]
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> Facets:
+        if self._whole is None:
+            head, parts = self._head, self._head.parts
+            self._whole = flattened(
+                head.id,
+                head.namespace,
+                head.state,
+                head.frozen,
+                Form.PLAINTEXT,
+                descriptive_of(orjson.loads(parts.about)),
+                governance_of(orjson.loads(parts.rules)),
+            )
+        return self._whole
 
 
 def read(resting: Iterable[Resting]) -> dict[CubeKey, Head] | None:
@@ -96,34 +155,27 @@ def read(resting: Iterable[Resting]) -> dict[CubeKey, Head] | None:
         StoreCorruptError: a body is no cube.
     """
     heads: dict[CubeKey, Head] = {}
-    for one in resting:
-        parts = wire.cut(one.body)
+    for key, namespace, number, state, frozen, sketch, body in resting:
+        parts = wire.cut(body)
         away = parts.payload.startswith(_AWAY)
         if not (away or parts.payload.startswith(_TEXT)):
             return None
         try:
-            heads[one.key] = _head(one, parts, away)
+            rules, made_at = _rules(parts.rules), parts.made_at
         except (KeyError, TypeError, ValueError):
             # `from None`: the parser's message would quote the memory.
             raise StoreCorruptError("stored bytes are no cube") from None
+        heads[key] = Head(
+            key.id, namespace, number, made_at, _STATES[state], frozen, rules, sketch, parts, away
+        )
     return heads
 
 
-def _head(one: Resting, parts: wire.Parts, away: bool) -> Head:
-    names, behind = orjson.loads(parts.start + b"0}"), orjson.loads(parts.behind)
-    version = behind["version"]
-    return Head(
-        one.key.id,
-        names["namespace"],
-        version["number"],
-        datetime.fromisoformat(version["created_at"]),
-        State(behind["state"]),
-        behind["frozen"],
-        governance_of(orjson.loads(parts.rules)),
-        Fingerprint(behind["fingerprint"]["simhash"], one.sketch),
-        one.body,
-        parts,
-        away,
+def _rules(rules: bytes) -> Rules:
+    lifespan = rules.partition(_LIFESPAN)[2].partition(b"}")[0] + b"}"
+    return Rules(
+        _ALWAYS if lifespan == _FOREVER else lifespan_of(orjson.loads(lifespan)),
+        rules.endswith(_HELD),
     )
 
 
@@ -185,7 +237,7 @@ class MovePlanner:
             # In the words that a hidden memory is denied with.
             raise no_memory()
         if not isinstance(operation, Age):
-            facets = facets_of(decode(head.body))
+            facets = RestingFacets(head)
             judge(self.guard, context, operation, head, head.namespace, facets, self.now)
         move = move_of(operation)
         if head.away and move not in _ERASURES:
@@ -198,48 +250,53 @@ class MovePlanner:
         if state is None:
             self._erased.append(key)
         else:
-            step = _Step(move, state, context.principal.id, write.reason, self.now, lsn)
-            self._moved.append(_next(head, key, step))
+            author, reason = context.principal.id, write.reason
+            self._moved.append(_next(head, key, move, state, author, reason, self.now, lsn))
         return Written(key.id, number or 0, self.partition, lsn)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What a move makes of a memory, and who makes it."""
-
-    move: Move
-    state: State
-    author: str
-    reason: str | None
-    now: datetime
-    lsn: int
-
-
-def _next(head: Head, key: CubeKey, step: _Step) -> Moved:
+def _next(
+    head: Head,
+    key: CubeKey,
+    move: Move,
+    state: State,
+    author: str,
+    reason: str | None,
+    now: datetime,
+    lsn: int,
+) -> Moved:
     """Makes the next version of a text, in another state."""
-    at, number = max(step.now, head.made_at), head.number + 1
-    parts = head.parts.updated(orjson.dumps(at))
-    lifespan = head.governance.lifespan
+    start, payload, about, rules, version, fingerprint = head.parts
+    number, change, until = head.number + 1, BY_MOVE[move], head.expires_at
     # A restoration ends a lifespan that is over.
-    if step.move is Move.RESTORE and lifespan_over(head, step.now):
-        lifespan, parts = Forever(), replace(parts, rules=_forever(parts.rules))
-    digest, change = parts.digest, BY_MOVE[step.move]
-    parents = (ParentRef(key.id, head.number),)
-    info = VersionInfo(number, digest, change, step.author, at, parents, step.reason, step.lsn)
-    return Moved(
-        key,
-        head.namespace,
+    if move is Move.RESTORE and lifespan_over(head, now):
+        until, rules = None, _forever(rules)
+    at = max(now, head.made_at)
+    moment = orjson.dumps(at)
+    about = wire.updated(about, moment)
+    digest = wire.digest_of(payload, about, rules)
+    parents = b'[{"cube_id":%b,"version":%d}]' % (orjson.dumps(key.id), head.number)
+    version = (
+        b'{"number":%d,"digest":"%b","change":"%b","author":%b,"created_at":%b,"parents":%b,'
+        b'"reason":%b,"lsn":%d}'
+    ) % (
         number,
-        change,
-        step.state,
-        step.author,
-        step.reason,
-        at,
-        to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None,
-        digest,
-        step.lsn,
-        parts.join(info, head.fingerprint, step.state, frozen=head.frozen),
+        digest.encode(),
+        change.encode(),
+        orjson.dumps(author),
+        moment,
+        parents,
+        orjson.dumps(reason),
+        lsn,
     )
+    fingerprint = b'%b,"sketch":%b}' % (
+        fingerprint.partition(_SKETCH)[0],
+        orjson.dumps(head.sketch),
+    )
+    parts = wire.Parts(start, payload, about, rules, version, fingerprint)
+    body = wire.join(parts, state, frozen=head.frozen)
+    made = author, reason, at, until, digest, parents, lsn, body
+    return Moved(key, head.namespace, number, change, state, *made)
 
 
 def _forever(rules: bytes) -> bytes:

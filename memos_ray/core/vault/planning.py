@@ -380,12 +380,13 @@ def judge(
         PermissionDeniedError: the caller may see the memory, but not do this.
         NotFoundError: the caller may not even see it.
     """
-    action, facets = _ACTIONS[type(operation)], dict(flat)
+    action = _ACTIONS[type(operation)]
     try:
-        guard.check(context, action, namespace, facets, now)
+        guard.check(context, action, namespace, flat, now)
     except (NotFoundError, PermissionDeniedError):
-        if facets.pop("expires_at", None) is None or not comes_back(operation, head):
+        if "expires_at" not in flat or not comes_back(operation, head):
             raise
+        facets = {name: value for name, value in flat.items() if name != "expires_at"}
         with suppress(NotFoundError, PermissionDeniedError):
             guard.check(context, action, namespace, facets, now)
             return
