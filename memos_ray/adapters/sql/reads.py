@@ -313,14 +313,14 @@ def bodies(
         values: dict[str, Any] = {"p": partition, "t": tenant, "ids": ids}
         spaces = {
             row.id: row.namespace
-            for row in connection.execute(_PLACES, values)
+            for row in connection.execute(_PLACES, values).all()
             if state is None or row.state == state.value
         }
         if not spaces:
             continue
-        for row in connection.execute(_BODIES, values | {"ids": list(spaces)}):
-            space = spaces[row.cube_id]
-            yield StoredVersion(tenant, space, row.cube_id, row.number, row.digest, row.body)
+        held = connection.execute(_BODIES, values | {"ids": list(spaces)}).all()
+        for cube_id, number, digest, body in held:
+            yield StoredVersion(tenant, spaces[cube_id], cube_id, number, digest, body)
 
 
 def scan(

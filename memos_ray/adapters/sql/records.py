@@ -136,7 +136,8 @@ class SqlRecordStore:
             for tenant, ids in in_chunks(keys):
                 values = {"p": partition, "t": tenant, "ids": ids}
                 for cube_id, *row, body in connection.execute(reads.RESTING, values).all():
-                    found.append(Resting(CubeKey(tenant, cube_id), *row, self._fill_body(body)))
+                    key = CubeKey(tenant, cube_id)
+                    found.append(Resting._make((key, *row, self._fill_body(body))))
         return found
 
     def replies(

@@ -98,10 +98,18 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
         [one.digest for one in versions],
         [one.body for one in versions],
     )
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     table = pa.table(dict(zip(_COLUMNS, rows, strict=True)))
-    pq.write_table(table, sink, compression="zstd", use_dictionary=["tenant", "namespace"])
-    return sink.getvalue()
+    # Nobody looks for a body by its range, which statistics would keep a copy of.
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=["tenant", "namespace"],
+        write_statistics=list(_COLUMNS[:-1]),
+    )
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 def bodies(file: bytes) -> list[bytes]:
