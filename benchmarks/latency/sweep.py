@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -98,6 +99,8 @@ def _filling(memories: int) -> Iterator[MemCube]:
 
 
 async def _swept(folder: Path, memories: int, searched: int, searches: int) -> dict[str, object]:
+    # As in the process of a shard.
+    sys.setswitchinterval(0.001)
     vault = VaultSettings(partitions=1)
     schedule = LifecycleSettings(enabled=False)
     async with in_process(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 _HALF_LIFE_S = 0.25
 _PRESSING = 16.0
 _PAUSE_S = 0.02
-_SHARE = 4.0
+_TIMES = 4.0
 _GRACE_S = 2.0
 _HOLD_MIN_S = 0.1
 _HOLD_MAX_S = 2.0
@@ -51,10 +51,14 @@ class Courtesy:
     begin to press, it lets two seconds pass, in which a burst is over. While they go on, it waits
     four times as long as its last piece took, within bounds: under any load it keeps a share of
     about a fifth, so that its lag stays finite. It waits for nobody while somebody waits for it.
+
+    Args:
+        times: how much longer than its last piece it waits, instead of four times.
     """
 
-    def __init__(self, pressing: Callable[[], bool]) -> None:
+    def __init__(self, pressing: Callable[[], bool], *, times: float = _TIMES) -> None:
         self._pressing = pressing
+        self._times = times
         self._awaited = 0
         self._resumed_at: float | None = None
         self._pressed = False
@@ -70,7 +74,7 @@ class Courtesy:
         """Returns when the next piece of work may begin."""
         now = asyncio.get_running_loop().time
         worked_s = 0.0 if self._resumed_at is None else now() - self._resumed_at
-        hold_s = min(max(_SHARE * worked_s, _HOLD_MIN_S), _HOLD_MAX_S)
+        hold_s = min(max(self._times * worked_s, _HOLD_MIN_S), _HOLD_MAX_S)
         if not self._pressed:
             hold_s = _GRACE_S
         self._pressed = False

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import ArchivedRef
-from memos_ray.core.lifecycle.archive import bodies, filled
+from memos_ray.core.lifecycle.archive import bodies, filled, reference_in, refilled
 from memos_ray.errors import MemosError, StoreCorruptError
 from memos_ray.ports import BlobStorePort
 
@@ -35,13 +35,27 @@ class ArchivedContents:
         if not isinstance(reference, ArchivedRef):
             return cube
         try:
-            held = self._file(reference.blob)
-            if reference.row >= len(held):
-                raise StoreCorruptError("an archive file is too short", digest=reference.blob)
-            return filled(cube, held[reference.row])
+            return filled(cube, self._row(reference))
         except MemosError as error:
             _log.warning("an archived memory cannot be read: %s", error.code)
             return cube
+
+    def fill_body(self, body: bytes) -> bytes:
+        """Does the same to a version as it rests."""
+        reference = reference_in(body)
+        if reference is None:
+            return body
+        try:
+            return refilled(body, self._row(reference))
+        except MemosError as error:
+            _log.warning("an archived memory cannot be read: %s", error.code)
+            return body
+
+    def _row(self, reference: ArchivedRef) -> bytes:
+        held = self._file(reference.blob)
+        if reference.row >= len(held):
+            raise StoreCorruptError("an archive file is too short", digest=reference.blob)
+        return held[reference.row]
 
     def _file(self, digest: str) -> list[bytes]:
         with self._lock:

@@ -38,6 +38,7 @@ from memos_ray.ports.records import (
     LogRequest,
     NamespaceSize,
     RecordStorePort,
+    Sifted,
     StoredVectors,
 )
 from memos_ray.ports.training import (
@@ -83,6 +84,7 @@ __all__ = [
     "RingPort",
     "RunJournalsPort",
     "ShardPort",
+    "Sifted",
     "StoredVectors",
     "SupervisorPort",
     "TokenizerPort",

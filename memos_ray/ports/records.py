@@ -11,6 +11,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault.log import (
     Commit,
     ControlChange,
@@ -19,6 +20,7 @@ from memos_ray.core.vault.log import (
     Event,
     Fence,
     Reply,
+    Resting,
     UsageDelta,
 )
 
@@ -117,11 +119,30 @@ class NamespaceSize:
     text_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """A page of heads by tenant and id, without those that a sieve holds back.
+
+    Attributes:
+        seen: how many heads were looked at.
+        last: of these; nothing when there were none.
+        cubes: those that passed, as stored: archived content is absent.
+    """
+
+    seen: int
+    last: CubeKey | None
+    cubes: list[MemCube]
+
+
 class ContentsPort(Protocol):
     """Where the content of archived versions is, as record stores see it."""
 
     def fill(self, cube: MemCube) -> MemCube:
         """Returns a version with its content; without it when that cannot be had now."""
+        ...
+
+    def fill_body(self, body: bytes) -> bytes:
+        """Does the same to a version as it rests."""
         ...
 
 
@@ -161,6 +182,10 @@ class RecordStorePort(Protocol):
         """Returns the newest version of each cube that exists, soft-deleted ones included."""
         ...
 
+    def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
+        """Returns the heads of those cubes that exist, as they rest, with archived content."""
+        ...
+
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
     ) -> dict[str, Reply]:
@@ -191,11 +216,12 @@ class RecordStorePort(Protocol):
         """
         ...
 
-    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
-        """Lists heads of all tenants, soft-deleted ones included, by tenant and id.
+    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+        """Looks at heads of all tenants by tenant and id, soft-deleted ones included.
 
         Args:
-            after: the last cube of the page before.
+            after: the last one that was looked at before.
+            limit: most to look at.
         """
         ...
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import orjson
+
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, State, VersionInfo
+from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.fingerprint import Fingerprint, simhash
 from memos_ray.core.cube.identity import new_id
 from memos_ray.core.cube.metadata import (
     Attribute,
     Descriptive,
+    ExpiresAt,
     Forever,
     Governance,
     Lifespan,
@@ -28,7 +32,7 @@ from memos_ray.core.cube.payload import (
     Plaintext,
 )
 from memos_ray.core.lifecycle.archive import StoredVersion
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Reply
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Moved, Reply, Resting
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """The moment of cubes that name none."""
@@ -200,4 +204,38 @@ def resting(cube: MemCube) -> StoredVersion:
     info = cube.version
     return StoredVersion(
         cube.tenant, cube.namespace, cube.id, info.number, info.digest, wire.to_json(cube)
+    )
+
+
+def at_rest(cube: MemCube) -> Resting:
+    """Returns a head as a record store holds it."""
+    number, sketch = cube.version.number, cube.fingerprint.sketch
+    return Resting(
+        key_of(cube),
+        cube.namespace,
+        number,
+        cube.state.value,
+        cube.frozen,
+        sketch,
+        wire.to_json(cube),
+    )
+
+
+def as_moved(cube: MemCube) -> Moved:
+    """Returns a version that differs from the one before in its state alone, as it is committed."""
+    info, lifespan = cube.version, cube.governance.lifespan
+    return Moved(
+        key_of(cube),
+        cube.namespace,
+        info.number,
+        info.change,
+        cube.state,
+        info.author,
+        info.reason,
+        info.created_at,
+        to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None,
+        info.digest,
+        orjson.dumps(info.parents),
+        info.lsn,
+        wire.to_json(cube),
     )

@@ -19,9 +19,17 @@ from typing import TypeVar
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.core.lifecycle.sweeping import Sieve
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import MemosError
-from memos_ray.ports import Derivation, EventQuery, NamespaceSize, RecordStorePort, StoredVectors
+from memos_ray.ports import (
+    Derivation,
+    EventQuery,
+    NamespaceSize,
+    RecordStorePort,
+    Sifted,
+    StoredVectors,
+)
 
 _T = TypeVar("_T")
 
@@ -137,6 +145,10 @@ class FaultyRecordStore:
         """See `RecordStorePort.heads`."""
         return self._call("heads", lambda: self._store.heads(partition, keys))
 
+    def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
+        """See `RecordStorePort.resting`."""
+        return self._call("resting", lambda: self._store.resting(partition, keys))
+
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
     ) -> dict[str, Reply]:
@@ -166,9 +178,9 @@ class FaultyRecordStore:
             lambda: self._store.scan(partition, tenant, namespace, predicate, after, limit),
         )
 
-    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
-        """See `RecordStorePort.walk`."""
-        return self._call("walk", lambda: self._store.walk(partition, after, limit))
+    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+        """See `RecordStorePort.sift`."""
+        return self._call("sift", lambda: self._store.sift(partition, after, limit, sieve))
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.vault.log import Commit, Reply
 from memos_ray.ports import RecordStorePort
-from memos_ray.testing.cubes import make_commit
+from memos_ray.testing.cubes import as_moved, make_commit
 from memos_ray.testing.postgres_server import PostgresServer
 from memos_ray.testing.record_store import MemoryRecordStore
 
@@ -90,7 +90,21 @@ class Owner:
         replies: Sequence[Reply] = (),
     ) -> Commit:
         """Commits behind the end of the log and returns what was committed."""
-        commit = make_commit(
+        commit = self._planned(cubes, erased, replies)
+        self.store.commit(commit)
+        return commit
+
+    def commit_moves(self, *cubes: MemCube) -> Commit:
+        """Commits versions that differ from those before them in their state alone, as such."""
+        commit = self._planned(cubes, (), ())
+        commit = replace(commit, cubes=(), moved=tuple(map(as_moved, commit.cubes)))
+        self.store.commit(commit)
+        return commit
+
+    def _planned(
+        self, cubes: Sequence[MemCube], erased: Sequence[MemCube], replies: Sequence[Reply]
+    ) -> Commit:
+        return make_commit(
             cubes,
             after=self.store.last_lsn(self.partition),
             partition=self.partition,
@@ -98,5 +112,3 @@ class Owner:
             erased=erased,
             replies=replies,
         )
-        self.store.commit(commit)
-        return commit

@@ -13,11 +13,20 @@ from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.predicate import Predicate, evaluate
 from memos_ray.core.cube.wire import to_json
 from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import FencedError, StoreError
-from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import (
+    ContentsPort,
+    Derivation,
+    EventQuery,
+    NamespaceSize,
+    Sifted,
+    StoredVectors,
+)
+from memos_ray.testing.cubes import at_rest
 from memos_ray.testing.partition_records import (
     Chain,
     PartitionRecords,
@@ -71,6 +80,8 @@ class MemoryRecordStore:
             InvalidInputError: a field that no store can hold, see `core.vault.storable`; nothing
                 was written.
         """
+        decoded = (*commit.cubes, *(one.cube() for one in commit.moved))
+        commit = replace(commit, cubes=decoded, moved=())
         with self._lock:
             part = self._held(commit.partition, commit.epoch)
             check_new(part, commit)
@@ -92,6 +103,10 @@ class MemoryRecordStore:
         with self._lock:
             chains = self._part(partition).chains
             return {key: self._fill(chains[key].head()) for key in keys if key in chains}
+
+    def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
+        """See `RecordStorePort.resting`."""
+        return [at_rest(cube) for cube in self.heads(partition, keys).values()]
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
@@ -134,13 +149,15 @@ class MemoryRecordStore:
         ]
         return [self._fill(cube) for cube in found[:limit]]
 
-    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
-        """See `RecordStorePort.walk`."""
+    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+        """See `RecordStorePort.sift`."""
         last = ("", "") if after is None else (after.tenant, after.id)
         with self._lock:
             chains = self._part(partition).chains
             keys = sorted((key.tenant, key.id) for key in chains if (key.tenant, key.id) > last)
-            return [chains[CubeKey(*key)].head() for key in keys[:limit]]
+            page = [chains[CubeKey(*key)].head() for key in keys[:limit]]
+        end = CubeKey(page[-1].tenant, page[-1].id) if page else None
+        return Sifted(len(page), end, [cube for cube in page if sieve.passes(cube)])
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.facets import facets_of, to_micros
-from memos_ray.core.cube.metadata import Setting
+from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Setting
+from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.cube.predicate import (
     AllOf,
     Between,
@@ -24,10 +26,12 @@ from memos_ray.core.cube.predicate import (
     Present,
     evaluate,
 )
+from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
 from memos_ray.core.vault.entries import STATES_ONLY
-from memos_ray.core.vault.log import CubeKey
-from memos_ray.ports import NamespaceSize, RecordStorePort, StoredVectors
+from memos_ray.core.vault.log import CubeKey, UsageDelta
+from memos_ray.ports import NamespaceSize, RecordStorePort, Sifted, StoredVectors
 from memos_ray.testing.cubes import START, key_of, make_cube, next_version
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_backends import Owner
 from memos_ray.testing.strategies import cubes, predicates, similar_cubes
 
@@ -319,10 +323,10 @@ class TestSizes:
         ]
 
 
-def test_LIFE_2_heads_are_walked_by_tenant_and_id(records: RecordStorePort, owner: Owner) -> None:
+def test_LIFE_2_heads_are_sifted_by_tenant_and_id(records: RecordStorePort, owner: Owner) -> None:
     partition = owner.partition
     made = [
-        make_cube(f"{tenant} {name}", id=name, tenant=tenant)
+        make_cube(f"{tenant} {name}", id=name, tenant=tenant, lifespan=Decay(9.0))
         for tenant in ("b", "a", "Z")
         for name in ("2", "10", "é")
     ]
@@ -330,13 +334,47 @@ def test_LIFE_2_heads_are_walked_by_tenant_and_id(records: RecordStorePort, owne
     changed = replace(next_version(made[0], text="newer"), state=State.DELETED)
     owner.commit(changed)
     expected = sorted((cube.tenant, cube.id) for cube in made)
-    whole = records.walk(partition, None, 100)
-    assert [(cube.tenant, cube.id) for cube in whole] == expected
-    assert next(c for c in whole if key_of(c) == key_of(changed)).text == "newer"
+    sieve = Sieve.of(SweepRules(deleted_s=9.0), START + timedelta(days=1))
+    whole = records.sift(partition, None, 100, sieve)
+    assert [(cube.tenant, cube.id) for cube in whole.cubes] == expected
+    assert next(c for c in whole.cubes if key_of(c) == key_of(changed)).text == "newer"
     found: list[tuple[str, str]] = []
     after = None
-    while page := records.walk(partition, after, 2):
-        found += [(cube.tenant, cube.id) for cube in page]
-        after = key_of(page[-1])
+    while (page := records.sift(partition, after, 2, sieve)).seen:
+        found += [(cube.tenant, cube.id) for cube in page.cubes]
+        after = page.last
+        assert found[-1:] == [(after.tenant, after.id)] if after else False
     assert found == expected
-    assert records.walk(partition + 1, None, 100) == []
+
+
+def test_LIFE_2_a_sieve_holds_back_what_is_not_due(records: RecordStorePort, owner: Owner) -> None:
+    """Every backend lets pass what the sieve itself says, page by page."""
+    rules = SweepRules(unused_s=50.0, deleted_s=20.0, expired_s=40.0)
+    soon, late = (ExpiresAt(START + timedelta(seconds=at)) for at in (30, 90))
+    adapter = ParameterRef("ab" * 32, "tiny", 8, 100)
+    made = [
+        make_cube(f"{number}", state=state, lifespan=lifespan, frozen=frozen, payload=payload)
+        for number, (state, lifespan, frozen, payload) in enumerate(
+            product(State, (Forever(), soon, late, Decay(9.0)), (False, True), (None, adapter))
+        )
+    ]
+    owner.commit(*made)
+    records.add_usage(
+        owner.partition,
+        owner.epoch,
+        [UsageDelta(key_of(cube), 1, START + timedelta(seconds=45)) for cube in made[::3]],
+    )
+    stored = every_head(records, owner.partition)
+    for seconds in (10, 25, 45, 60, 100):
+        sieve = Sieve.of(rules, START + timedelta(seconds=seconds))
+        found: list[MemCube] = []
+        after, seen = None, 0
+        while (page := records.sift(owner.partition, after, 7, sieve)).seen:
+            found += page.cubes
+            after, seen = page.last, seen + page.seen
+        assert seen == len(made)
+        assert found == [cube for cube in stored if sieve.passes(cube)]
+    assert records.sift(owner.partition + 1, None, 7, sieve) == Sifted(0, None, [])
+    never = Sieve.of(SweepRules(), START)
+    passed = records.sift(owner.partition, None, 1000, never).cubes
+    assert {type(cube.governance.lifespan) for cube in passed} == {Decay}

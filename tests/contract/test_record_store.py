@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.decoding import decode
-from memos_ray.core.cube.metadata import Setting, Usage
+from memos_ray.core.cube.metadata import ExpiresAt, Forever, Setting, Usage
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
-from memos_ray.core.cube.predicate import HasAny
+from memos_ray.core.cube.predicate import AllOf, HasAny, Not, OneOf, Present
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
@@ -582,6 +582,75 @@ def test_a_closed_store_refuses(backend: Backend) -> None:
     again.close()
     with pytest.raises(StoreError):
         again.fence(1)
+
+
+class TestMoves:
+    """LIFE-1: versions that are committed as no more than another state."""
+
+    def test_LIFE_1_a_move_reads_as_any_other_version(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        until = ExpiresAt(START + timedelta(days=1))
+        first = make_cube("one", id="a", tags=("t",), lifespan=until)
+        other = make_cube("two", id="b", tenant="zeta")
+        owner.commit(first, other)
+        owner.commit_moves(
+            next_version(first, state=State.ARCHIVED, change=Change.ARCHIVE),
+            next_version(other, state=State.DELETED, change=Change.DELETE),
+        )
+        keys = [key_of(first), key_of(other)]
+        heads = records.heads(owner.partition, keys)
+        assert [heads[key].state for key in keys] == [State.ARCHIVED, State.DELETED]
+        assert [heads[key].version.lsn for key in keys] == [3, 4]
+        chain = records.histories(owner.partition, keys)[key_of(first)]
+        assert chain[1] == heads[key_of(first)]
+        (newest, oldest) = records.versions(owner.partition, key_of(first), 10, 10)
+        assert (newest, oldest) == (chain[1].version, chain[0].version)
+        put_away = AllOf((OneOf("state", ("archived",)), HasAny("tags", ("t",))))
+        found = records.scan(owner.partition, "acme", "notes", put_away, None, 10)
+        assert found == [heads[key_of(first)]]
+        assert records.size(owner.partition, "zeta", "notes").cubes == 0
+
+    def test_LIFE_1_a_move_may_end_a_lifespan(self, records: RecordStorePort, owner: Owner) -> None:
+        until = ExpiresAt(START + timedelta(days=1))
+        first = make_cube("one", id="a", state=State.EXPIRED, lifespan=until)
+        owner.commit(first)
+        back = next_version(first, state=State.ACTIVATED, change=Change.RESTORE)
+        rules = replace(back.governance, lifespan=Forever())
+        owner.commit_moves(replace(back, governance=rules))
+        for found in (1, 0):
+            ends = Present("expires_at") if not found else Not(Present("expires_at"))
+            assert len(records.scan(owner.partition, "acme", "notes", ends, None, 9)) == found
+
+    def test_LIFE_1_a_move_keeps_usage_and_sketch(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        cube = make_cube("one", id="a")
+        owner.commit(cube)
+        records.save_vectors(owner.partition, owner.epoch, [make_vectors(cube)])
+        records.add_usage(owner.partition, owner.epoch, [UsageDelta(key_of(cube), 3, START)])
+        (rests,) = records.resting(owner.partition, [key_of(cube), CubeKey("acme", "nobody")])
+        assert (rests.key, rests.sketch) == (key_of(cube), "abcd")
+        assert decode(rests.body).text == "one"
+        (head,) = records.heads(owner.partition, [key_of(cube)]).values()
+        owner.commit_moves(next_version(head, state=State.ARCHIVED, change=Change.ARCHIVE))
+        (moved,) = records.heads(owner.partition, [key_of(cube)]).values()
+        assert moved.usage.access_count == 3
+        assert moved.fingerprint == head.fingerprint
+
+    def test_LIFE_1_a_move_is_fenced_and_made_once(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        cube = make_cube("one", id="a")
+        owner.commit(cube)
+        moved = next_version(cube, state=State.ARCHIVED, change=Change.ARCHIVE)
+        with pytest.raises(FencedError):
+            replace(owner, epoch=owner.epoch + 1).commit_moves(moved)
+        owner.commit_moves(moved)
+        with pytest.raises(AlreadyExistsError):
+            owner.commit_moves(moved)
+        assert records.last_lsn(owner.partition) == 2
+        assert len(records.bodies(owner.partition, [key_of(cube)])) == 2
 
 
 class TestArchived:

@@ -35,6 +35,7 @@ from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import NotFoundError, StoreError
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
 
@@ -203,7 +204,7 @@ class BranchMachine(RuleBasedStateMachine):
         assert not [one for one in self.held() if one.endswith(f"{BRANCH_MARK}{name}")]
 
     def held(self) -> list[str]:
-        return [c.id for c in self.store.walk(PARTITION, None, ALL) if BRANCH_MARK in c.id]
+        return [c.id for c in every_head(self.store, PARTITION) if BRANCH_MARK in c.id]
 
     def listed(self) -> dict[str, str]:
         request = ListRequest(ANN, PLACE, limit=100)
@@ -247,8 +248,8 @@ class BranchMachine(RuleBasedStateMachine):
             await owned.branch_feed.reached(max(erased, default=0))
 
         self.run(asyncio.wait_for(settled(), 8))
-        there = {c.id for c in self.store.walk(PARTITION, None, ALL)}
-        for cube in self.store.walk(PARTITION, None, ALL):
+        there = {c.id for c in every_head(self.store, PARTITION)}
+        for cube in every_head(self.store, PARTITION):
             if BRANCH_MARK in cube.id and BRANCH_MARK not in cube.provenance_id:
                 assert cube.provenance_id in there
 

@@ -38,6 +38,7 @@ from memos_ray.errors import StoreError
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from memos_ray.testing.guards import OwnerGuard
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
 
 PARTITION, EPOCH, ALL = 2, 1, 10**9
@@ -117,14 +118,14 @@ class LifeMachine(RuleBasedStateMachine):
     def sweeps(self) -> None:
         now = self.clock.now()
         due = []
-        for cube in self.store.walk(PARTITION, None, ALL):
+        for cube in every_head(self.store, PARTITION):
             verdict = decide(cube, now, RULES)
             if verdict is not None and not verdict.held:
                 due.append(Age(cube.id, verdict.move, verdict.cause, cube.version.number))
         outcomes = self.act(*due)
         # What a sweep has just seen, nothing forbids.
         assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
-        for cube in self.store.walk(PARTITION, None, ALL):
+        for cube in every_head(self.store, PARTITION):
             verdict = decide(cube, now, RULES)
             assert verdict is None or verdict.held
 
@@ -199,7 +200,7 @@ class LifeMachine(RuleBasedStateMachine):
             if event.operation == ERASE:
                 assert told["to"] is None
                 held.pop(id)
-        heads = {cube.id: cube.state for cube in self.store.walk(PARTITION, None, ALL)}
+        heads = {cube.id: cube.state for cube in every_head(self.store, PARTITION)}
         assert held.keys() == heads.keys()
         assert all(state in (None, heads[id]) for id, state in held.items())
 

@@ -34,6 +34,7 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import FrozenError
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.guards import OwnerGuard
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
 
 PARTITION, EPOCH, ALL = 2, 1, 10**9
@@ -136,7 +137,7 @@ class PastMachine(RuleBasedStateMachine):
         return list(outcomes)
 
     def heads(self) -> list[MemCube]:
-        return self.store.walk(PARTITION, None, ALL)
+        return every_head(self.store, PARTITION)
 
     def chain(self, id: str) -> list[MemCube]:
         key = CubeKey("acme", id)

@@ -162,7 +162,7 @@ class Conversations:
 
     def apply(self, commit: Commit) -> None:
         """Forgets the conversations that had what a commit changes."""
-        changed = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes}.union(commit.erased)
+        changed = commit.touched
         for one in changed:
             for key in list(self._by_source.get(one, ())):
                 if key.place.partition == commit.partition:

@@ -13,7 +13,7 @@ from memos_ray.actors.activation.kv_rest import KvRest, Resting
 from memos_ray.core.activation import CacheState, KvManifest, tenant_salt
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.scheduling.policies import Holding
-from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.core.vault.log import Commit
 from memos_ray.errors import InvalidInputError, MemosError, NotFoundError, VersionConflictError
 from memos_ray.ports import ClockPort, KvBuilderPort, RecordStorePort
 
@@ -165,7 +165,7 @@ class KvCaches:
 
     def apply(self, commit: Commit) -> None:
         """Lets go of what a commit has outdated."""
-        changed = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes}.union(commit.erased)
+        changed = commit.touched
         ids = ids_by_tenant(changed)
         for name in [*self._library.names, *self._building]:
             if name.place.partition == commit.partition and name.touches(ids):

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from memos_ray.actors.courtesy import Courtesy, Pressure
@@ -19,7 +19,7 @@ from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
-from memos_ray.core.lifecycle.sweeping import Verdict, decide
+from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules, Verdict, decide
 from memos_ray.core.scheduling.fairness import Priority
 from memos_ray.core.vault.lineage import LIFECYCLE
 from memos_ray.core.vault.log import CubeKey
@@ -27,8 +27,11 @@ from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import PermissionDeniedError
 
-_PAGE = 128
-_PAGE_PRESSED = 64
+_PAGE = 512
+_PAGE_PRESSED = 256
+# Under load it takes a twentieth of the time: so few searches meet a piece of it that the 95th
+# percentile of them all is that of those that meet none.
+_TIMES = 24.0
 
 
 class LifecycleDoors(ABC):
@@ -52,19 +55,21 @@ class LifecycleDoors(ABC):
         owned = await self._serve(partition)
         # What was read a moment ago counts as used.
         await self._upkeep.flush(owned)
-        courtesy = Courtesy(lambda: self._pressed)
+        courtesy = Courtesy(lambda: self._pressed, times=_TIMES)
         loop, store = asyncio.get_running_loop(), self._parts.store
         after = CubeKey(*request.after) if request.after else None
         seen, moves = 0, Counter[str]()
         while True:
             await courtesy.turn()
             limit = min(_PAGE_PRESSED if self._pressed else _PAGE, request.limit - seen)
-            page = await loop.run_in_executor(self._executor, store.walk, partition, after, limit)
-            seen += len(page)
-            moves += await self._move(owned, page, request)
-            if page:
-                after = CubeKey(page[-1].tenant, page[-1].id)
-            done = len(page) < limit
+            now = self._parts.clock.now()
+            sieve = Sieve.of(request.rules, now)
+            page = await loop.run_in_executor(
+                self._executor, store.sift, partition, after, limit, sieve
+            )
+            seen, after = seen + page.seen, page.last or after
+            moves += await self._move(owned, page.cubes, request.rules, now)
+            done = page.seen < limit
             if done or seen >= request.limit:
                 break
         place = None if done or after is None else (after.tenant, after.id)
@@ -83,14 +88,13 @@ class LifecycleDoors(ABC):
         return self._pressure.pressing or self._reading.pressing
 
     async def _move(
-        self, owned: OwnedPartition, page: Sequence[MemCube], request: SweepRequest
+        self, owned: OwnedPartition, page: Sequence[MemCube], rules: SweepRules, now: datetime
     ) -> Counter[str]:
-        now = self._parts.clock.now()
         moves = Counter[str]()
         due: list[tuple[MemCube, Verdict]] = []
         async with self._turns.turn(LIFECYCLE, Priority.BACKGROUND):
             for cube in page:
-                verdict = decide(cube, now, request.rules)
+                verdict = decide(cube, now, rules)
                 if verdict is None:
                     continue
                 if verdict.held:

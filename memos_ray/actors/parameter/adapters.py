@@ -353,5 +353,5 @@ def no_adapter(adapter_id: str) -> NotFoundError:
 
 def gone_in(commit: Commit) -> set[CubeKey]:
     """Returns the memories that a commit deletes or erases."""
-    deleted = [cube for cube in commit.cubes if cube.state in GONE]
-    return {CubeKey(cube.tenant, cube.id) for cube in deleted}.union(commit.erased)
+    deleted = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes if cube.state in GONE}
+    return deleted.union((one.key for one in commit.moved if one.state in GONE), commit.erased)

@@ -150,7 +150,7 @@ class Proposals:
 
     def apply(self, commit: Commit) -> None:
         """Lets go of proposals about what a commit changes or deletes."""
-        changed = {CubeKey(cube.tenant, cube.id) for cube in commit.cubes}.union(commit.erased)
+        changed = commit.touched
         for proposal in _of(commit.partition, self._open.values()):
             if changed & _keys(proposal):
                 self.counters["proposals_outdated"] += 1

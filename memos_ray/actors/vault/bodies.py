@@ -65,7 +65,7 @@ class BodyCache:
     def apply(self, commit: Commit) -> None:
         """Drops what a commit has changed."""
         self._commits[commit.partition] = self.generation(commit.partition) + 1
-        for key in (*commit.erased, *(CubeKey(c.tenant, c.id) for c in commit.cubes)):
+        for key in commit.touched:
             self._discard((commit.partition, key))
 
     def drop(self, partition: int) -> None:

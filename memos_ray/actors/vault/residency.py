@@ -15,7 +15,7 @@ from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
-from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.core.vault.log import Commit, CubeKey, Moved
 from memos_ray.errors import NotOwnerError
 from memos_ray.ports import ClockPort, RecordStorePort, StoredVectors
 
@@ -36,11 +36,11 @@ class Place:
     namespace: str
     archived: bool = False
 
-    def holds(self, cube: MemCube) -> bool:
+    def holds(self, cube: MemCube | Moved) -> bool:
         """Tells whether a memory of the namespace is searched here."""
         wanted = cube.state is State.ARCHIVED if self.archived else cube.state in LIVE
         # Only texts are searched; other forms are found by their sources.
-        return wanted and isinstance(cube.payload, Plaintext)
+        return wanted and (isinstance(cube, Moved) or isinstance(cube.payload, Plaintext))
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class _Delta:
     """What a commit changes in one place."""
 
     gone: list[str] = field(default_factory=list)
-    changed: dict[str, MemCube] = field(default_factory=dict)
+    changed: dict[str, MemCube | Moved] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.gone) + len(self.changed)
@@ -334,13 +334,17 @@ def _deltas(commit: Commit) -> dict[Place, _Delta]:
             at(event.tenant, event.namespace).gone.append(event.cube_id)
     for cube in commit.cubes:
         at(cube.tenant, cube.namespace).changed[cube.id] = cube
+    for one in commit.moved:
+        at(one.key.tenant, one.namespace).changed[one.key.id] = one
     return deltas
 
 
 def _apply(place: Place, index: ResidentIndex, delta: _Delta) -> None:
-    gone = [*delta.gone, *(c.id for c in delta.changed.values() if not place.holds(c))]
+    held = {cube_id: cube for cube_id, cube in delta.changed.items() if place.holds(cube)}
+    gone = [*delta.gone, *(cube_id for cube_id in delta.changed if cube_id not in held)]
     index.remove([cube_id for cube_id in gone if cube_id in index])
-    index.upsert([IndexedMemory.of(c) for c in delta.changed.values() if place.holds(c)])
+    cubes = (one.cube() if isinstance(one, Moved) else one for one in held.values())
+    index.upsert([IndexedMemory.of(cube) for cube in cubes])
 
 
 def _attach(index: ResidentIndex, rows: Iterable[StoredVectors]) -> None:

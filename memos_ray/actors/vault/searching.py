@@ -189,7 +189,8 @@ class Searcher:
         A memory that has been changed or erased is seen by other rules at every moment; a new one
         belongs to the moments that come after it, which somebody may have asked for already.
         """
-        if commit.erased or any(c.version.change is not Change.CREATE for c in commit.cubes):
+        changed = any(cube.version.change is not Change.CREATE for cube in commit.cubes)
+        if changed or commit.erased or commit.moved:
             self._drop_past(commit.partition, None)
         elif commit.cubes:
             since = min(cube.version.created_at for cube in commit.cubes)

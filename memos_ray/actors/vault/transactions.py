@@ -10,6 +10,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.branches import fork
 from memos_ray.core.lifecycle.past import there_at
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
+from memos_ray.core.vault.moving import MovePlanner, moves, read
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
 from memos_ray.errors import MemosError
@@ -48,11 +49,34 @@ class Transactions:
             AlreadyExistsError: `last_lsn` is not the newest, or a minted id is taken.
             MemosError: the store failed; see `RecordStorePort.commit`.
         """
+        planner: MovePlanner | Planner | None = self._mover(submissions, last_lsn)
+        if planner is None:
+            planner = self._planner(submissions, last_lsn, trust_minted)
+        outcomes = [planner.add(submission) for submission in submissions]
+        failed = whole and any(isinstance(outcome, MemosError) for outcome in outcomes)
+        commit = planner.denials() if failed else planner.commit()
+        if commit.events:
+            self.store.commit(commit)
+        return commit, outcomes
+
+    def _mover(self, submissions: Sequence[Submission], last_lsn: int) -> MovePlanner | None:
+        """Returns a planner for writes that are nothing but moves of texts."""
+        keys = moves(submissions)
+        heads = read(self.store.resting(self.partition, tuple(keys))) if keys else None
+        if heads is None:
+            return None
+        return MovePlanner(
+            self.partition, self.epoch, last_lsn, self.clock.now(), self.guard, heads
+        )
+
+    def _planner(
+        self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
+    ) -> Planner:
         store, partition = self.store, self.partition
         wanted = needs(submissions, trust_minted=trust_minted)
         heads = store.heads(partition, tuple(wanted.heads)) if wanted.heads else {}
         heads |= self._forks(submissions, heads)
-        planner = Planner(
+        return Planner(
             partition=partition,
             epoch=self.epoch,
             last_lsn=last_lsn,
@@ -70,12 +94,6 @@ class Transactions:
                 if (cube := store.version(partition, key, number)) is not None
             },
         )
-        outcomes = [planner.add(submission) for submission in submissions]
-        failed = whole and any(isinstance(outcome, MemosError) for outcome in outcomes)
-        commit = planner.denials() if failed else planner.commit()
-        if commit.events:
-            store.commit(commit)
-        return commit, outcomes
 
     def _forks(
         self, submissions: Sequence[Submission], heads: Mapping[CubeKey, MemCube]

@@ -80,16 +80,24 @@ HEADS = select(*_head_columns(cube, cube.c.number)).where(
 )
 """Heads of one tenant's cubes: `p`, `t`, `ids`."""
 
-WALK = (
-    select(*_head_columns(cube, cube.c.number))
-    .where(
-        cube.c.partition == bindparam("p"),
-        tuple_(cube.c.tenant, cube.c.id) > tuple_(bindparam("t"), bindparam("i")),
-    )
-    .order_by(cube.c.tenant, cube.c.id)
-    .limit(bindparam("limit"))
+RESTING = select(
+    cube.c.id,
+    cube.c.namespace,
+    cube.c.number,
+    cube.c.state,
+    cube.c.frozen,
+    cube.c.sketch,
+    select(version.c.body)
+    .where(*_of_cube(version, cube), version.c.number == cube.c.number)
+    .correlate(cube)
+    .scalar_subquery()
+    .label("body"),
+).where(
+    cube.c.partition == bindparam("p"),
+    cube.c.tenant == bindparam("t"),
+    cube.c.id.in_(bindparam("ids", expanding=True)),
 )
-"""Heads of all tenants by key: `p`, and `t`, `i` of the last one, `limit`."""
+"""Heads of one tenant's cubes, what `Resting` takes: `p`, `t`, `ids`."""
 
 _in_namespace = (
     cube.c.partition == bindparam("p"),
@@ -305,14 +313,14 @@ def bodies(
         values: dict[str, Any] = {"p": partition, "t": tenant, "ids": ids}
         spaces = {
             row.id: row.namespace
-            for row in connection.execute(_PLACES, values)
+            for row in connection.execute(_PLACES, values).all()
             if state is None or row.state == state.value
         }
         if not spaces:
             continue
-        for row in connection.execute(_BODIES, values | {"ids": list(spaces)}):
-            space = spaces[row.cube_id]
-            yield StoredVersion(tenant, space, row.cube_id, row.number, row.digest, row.body)
+        held = connection.execute(_BODIES, values | {"ids": list(spaces)}).all()
+        for cube_id, number, digest, body in held:
+            yield StoredVersion(tenant, spaces[cube_id], cube_id, number, digest, body)
 
 
 def scan(

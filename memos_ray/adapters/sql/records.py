@@ -9,7 +9,7 @@ from typing import Self
 
 from sqlalchemy import Connection, Table, func, select
 
-from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
+from memos_ray.adapters.sql import ages, checks, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.databases import Databases
 from memos_ray.adapters.sql.engine import Database, open_server
@@ -22,10 +22,18 @@ from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, UsageDelta
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import StoreError
-from memos_ray.ports import ContentsPort, Derivation, EventQuery, NamespaceSize, StoredVectors
+from memos_ray.ports import (
+    ContentsPort,
+    Derivation,
+    EventQuery,
+    NamespaceSize,
+    Sifted,
+    StoredVectors,
+)
 
 
 class SqlRecordStore(Databases):
@@ -50,6 +58,7 @@ class SqlRecordStore(Databases):
     ) -> None:
         super().__init__(opened)
         self._fill = contents.fill if contents else _as_stored
+        self._fill_body = contents.fill_body if contents else bytes
         self._folder = folder
 
     @classmethod
@@ -110,6 +119,17 @@ class SqlRecordStore(Databases):
                 found.extend(connection.execute(reads.HEADS, values))
         return {CubeKey(row.tenant, row.id): self._fill(rows.head_of(row)) for row in found}
 
+    def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
+        """See `RecordStorePort.resting`."""
+        found: list[Resting] = []
+        with self._database(partition).read() as connection:
+            for tenant, ids in in_chunks(keys):
+                values = {"p": partition, "t": tenant, "ids": ids}
+                for cube_id, *row, body in connection.execute(reads.RESTING, values).all():
+                    key = CubeKey(tenant, cube_id)
+                    found.append(Resting._make((key, *row, self._fill_body(body))))
+        return found
+
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
     ) -> dict[str, Reply]:
@@ -147,11 +167,16 @@ class SqlRecordStore(Databases):
             found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
         return [self._fill(rows.head_of(row)) for row in found]
 
-    def walk(self, partition: int, after: CubeKey | None, limit: int) -> list[MemCube]:
-        """See `RecordStorePort.walk`."""
+    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+        """See `RecordStorePort.sift`."""
         last = after or CubeKey("", "")
-        values = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
-        return [rows.head_of(row) for row in self._rows(partition, reads.WALK, values)]
+        place = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
+        with self._database(partition).read() as connection:
+            statement = ages.sifting(connection.dialect.name)
+            found = connection.execute(statement, place | ages.moments(sieve)).all()
+        end = CubeKey(found[-1].tenant, found[-1].id) if found else None
+        cubes = [rows.head_of(row) for row in found if row.body is not None]
+        return Sifted(len(found), end, cubes)
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

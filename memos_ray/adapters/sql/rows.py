@@ -25,7 +25,7 @@ from memos_ray.core.cube.facets import (
 from memos_ray.core.cube.metadata import Attribute, Usage
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.log import CubeKey, Event, Outcome, Reply
+from memos_ray.core.vault.log import CubeKey, Event, Moved, Outcome, Reply
 from memos_ray.errors import InvalidInputError
 from memos_ray.ports import Derivation, EventQuery, StoredVectors
 
@@ -65,6 +65,38 @@ def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
         "parents": orjson.dumps(info.parents).decode() if info.parents else _NONE,
         "reason": info.reason,
         "body": _body(cube),
+    }
+
+
+def moved_version_row(partition: int, one: Moved) -> Values:
+    """Builds the row of `version` for a move."""
+    return {
+        "partition": partition,
+        "tenant": one.key.tenant,
+        "cube_id": one.key.id,
+        "number": one.number,
+        "lsn": one.lsn,
+        "created_at": to_micros(one.created_at),
+        "state": one.state.value,
+        "change": one.change.value,
+        "author": one.author,
+        "digest": one.digest,
+        "parents": one.parents.decode(),
+        "reason": one.reason,
+        "body": one.body,
+    }
+
+
+def moved_values(partition: int, one: Moved) -> Values:
+    """Builds what changes in the row of `cube` by a move."""
+    return {
+        "p": partition,
+        "t": one.key.tenant,
+        "i": one.key.id,
+        "n": one.number,
+        "s": one.state.value,
+        "at": to_micros(one.created_at),
+        "until": one.expires_at,
     }
 
 

@@ -87,6 +87,10 @@ def apply(connection: Connection, commit: Commit) -> None:
         _erase(connection, commit.partition, tenant, ids)
     if commit.cubes:
         _add_cubes(connection, commit)
+    if commit.moved:
+        partition, moved = commit.partition, commit.moved
+        bulk(connection, _ADD_VERSIONS, [rows.moved_version_row(partition, m) for m in moved])
+        bulk(connection, _MOVE, [rows.moved_values(partition, one) for one in moved])
     if commit.events:
         bulk(
             connection,
@@ -172,6 +176,22 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     bulk(connection, upsert(connection.dialect.name, cube, *USAGE_COLUMNS), cubes)
     bulk(connection, _ADD_LABELS, labels)
 
+
+# What else a head says stays as it is, its labels included.
+_MOVE = (
+    update(cube)
+    .where(
+        cube.c.partition == bindparam("p"),
+        cube.c.tenant == bindparam("t"),
+        cube.c.id == bindparam("i"),
+    )
+    .values(
+        number=bindparam("n"),
+        state=bindparam("s"),
+        updated_at=bindparam("at"),
+        expires_at=bindparam("until"),
+    )
+)
 
 _STOW = (
     update(version)

@@ -89,8 +89,8 @@ def decode(
             flat["tenant"],
             flat["namespace"],
             payload_of(flat["payload"]),
-            _descriptive(flat["descriptive"]),
-            _governance(flat["governance"]),
+            descriptive_of(flat["descriptive"]),
+            governance_of(flat["governance"]),
             _version(flat["version"], lsn),
             Fingerprint(mark["simhash"], mark["sketch"] if sketch is None else sketch),
             _STATES[flat["state"]],
@@ -134,7 +134,8 @@ def payload_of(flat: _Json) -> Payload:
             raise ValueError("unknown form")
 
 
-def _descriptive(flat: _Json) -> Descriptive:
+def descriptive_of(flat: _Json) -> Descriptive:
+    """Rebuilds the descriptive part from its parsed JSON; raises `KeyError` and `ValueError`."""
     setting, mentions, sources = flat["setting"], flat["mentions"], flat["sources"]
     created = _time(flat["created_at"])
     return Descriptive(
@@ -156,7 +157,8 @@ def _descriptive(flat: _Json) -> Descriptive:
     )
 
 
-def _lifespan(flat: _Json) -> Lifespan:
+def lifespan_of(flat: _Json) -> Lifespan:
+    """Rebuilds a lifespan from its parsed JSON; raises `KeyError` and `ValueError` for others."""
     match flat["kind"]:
         case "forever":
             return _FOREVER
@@ -168,14 +170,15 @@ def _lifespan(flat: _Json) -> Lifespan:
             raise ValueError("unknown lifespan")
 
 
-def _governance(flat: _Json) -> Governance:
+def governance_of(flat: _Json) -> Governance:
+    """Rebuilds the governance from its parsed JSON; raises `KeyError` and `ValueError`."""
     return Governance(
         flat["owner"],
         _VISIBILITIES[flat["visibility"]],
         tuple(flat["readers"]),
         tuple(flat["writers"]),
         tuple(flat["sharers"]),
-        _lifespan(flat["lifespan"]),
+        lifespan_of(flat["lifespan"]),
         flat["priority"],
         tuple(flat["sensitivity"]),
         tuple(flat["compliance"]),

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import ExpiresAt
+from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.metadata import Descriptive, ExpiresAt, Governance
+from memos_ray.core.cube.payload import Form
 
 FacetValue = str | int | float | bool | tuple[str, ...]
 Facets = Mapping[str, FacetValue]
@@ -75,15 +76,36 @@ def from_micros(micros: int) -> datetime:
 
 def facets_of(cube: MemCube) -> dict[str, FacetValue]:
     """Flattens a cube; absent values are absent keys, times are microseconds since 1970."""
-    about, rules, setting = cube.descriptive, cube.governance, cube.descriptive.setting
+    return flattened(
+        cube.id,
+        cube.namespace,
+        cube.state,
+        cube.frozen,
+        cube.payload.form,
+        cube.descriptive,
+        cube.governance,
+    )
+
+
+def flattened(
+    cube_id: str,
+    namespace: str,
+    state: State,
+    frozen: bool,
+    form: Form,
+    about: Descriptive,
+    rules: Governance,
+) -> dict[str, FacetValue]:
+    """Flattens the parts of a cube; see `facets_of`."""
+    setting = about.setting
     expires = rules.lifespan.at if isinstance(rules.lifespan, ExpiresAt) else None
     values: dict[str, FacetValue | None] = {
-        "id": cube.id,
-        "namespace": cube.namespace,
+        "id": cube_id,
+        "namespace": namespace,
         "owner": rules.owner,
         "visibility": rules.visibility.value,
-        "state": cube.state.value,
-        "form": cube.payload.form.value,
+        "state": state.value,
+        "form": form.value,
         "origin": about.origin.value,
         "semantic_type": about.semantic_type.value,
         "conversation": setting.conversation,
@@ -98,7 +120,7 @@ def facets_of(cube: MemCube) -> dict[str, FacetValue]:
         "valid_from": to_micros(about.valid_from) if about.valid_from else None,
         "valid_to": to_micros(about.valid_to) if about.valid_to else None,
         "expires_at": to_micros(expires) if expires else None,
-        "frozen": cube.frozen,
+        "frozen": frozen,
         "tags": about.tags,
         "readers": rules.readers,
         "writers": rules.writers,

@@ -20,6 +20,7 @@ import orjson
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.decoding import payload_of
+from memos_ray.core.cube.payload import ArchivedRef, Form
 from memos_ray.errors import StoreCorruptError
 
 KIND = "archive"
@@ -31,6 +32,8 @@ BYTES_MAX = 8 << 20
 
 _MARK_BYTES = 8
 _TEXT = b',"payload":{"text":'
+_REFERENCE = b'{"blob":'
+_VERSION, _DIGEST = b',"version":{', b',"digest":"'
 _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
 
@@ -76,11 +79,7 @@ class StoredVersion:
         Raises:
             StoreCorruptError: the body is of another version.
         """
-        held = _parsed(body)
-        if (held["id"], held["version"]["digest"]) != (self.id, self.digest):
-            raise _another(self.id)
-        before, _, behind = wire.split(self.body)
-        return self._with(before + wire.split(body)[1] + behind)
+        return self._with(refilled(self.body, body))
 
     def _with(self, body: bytes) -> StoredVersion:
         return StoredVersion(self.tenant, self.namespace, self.id, self.number, self.digest, body)
@@ -99,10 +98,18 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
         [one.digest for one in versions],
         [one.body for one in versions],
     )
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     table = pa.table(dict(zip(_COLUMNS, rows, strict=True)))
-    pq.write_table(table, sink, compression="zstd", use_dictionary=["tenant", "namespace"])
-    return sink.getvalue()
+    # Nobody looks for a body by its range, which statistics would keep a copy of.
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=["tenant", "namespace"],
+        write_statistics=list(_COLUMNS[:-1]),
+    )
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 def bodies(file: bytes) -> list[bytes]:
@@ -144,6 +151,36 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
         return replace(cube, payload=payload_of(held["payload"]))
     except (KeyError, TypeError, ValueError):
         raise StoreCorruptError("stored bytes are no cube") from None
+
+
+def reference_in(body: bytes) -> ArchivedRef | None:
+    """Returns where the content of a version is, when that is a file.
+
+    Raises:
+        StoreCorruptError: when the body is no cube.
+    """
+    payload = wire.split(body)[1]
+    if not payload.startswith(_REFERENCE):
+        return None
+    flat = orjson.loads(payload)
+    return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
+
+
+def refilled(body: bytes, held: bytes) -> bytes:
+    """Puts the content of a version back into its body.
+
+    Raises:
+        StoreCorruptError: what the file holds is of another version.
+    """
+    before, _, behind = wire.split(body)
+    theirs, payload, rest = wire.split(held)
+    if (before, _digest_in(behind)) != (theirs, _digest_in(rest)):
+        raise _another(orjson.loads(before + b"0}")["id"])
+    return before + payload + behind
+
+
+def _digest_in(behind: bytes) -> bytes:
+    return behind.partition(_VERSION)[2].partition(_DIGEST)[2].partition(b'"')[0]
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 
-from memos_ray.core.cube.cube import MemCube, State
-from memos_ray.core.cube.metadata import ExpiresAt
+from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.metadata import ExpiresAt, Lifespan
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.errors import FrozenError, IllegalStateError, LegalHoldError
 
@@ -58,19 +59,57 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
 _HELD = frozenset((Move.DELETE, Move.ERASE, Move.COLLECT))
 
 
-def state_at(cube: MemCube, now: datetime) -> State:
+class LivingRules(Protocol):
+    """What the state machine looks at of the governance."""
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """See `Governance`."""
+        ...
+
+    @property
+    def legal_hold(self) -> bool:
+        """See `Governance`."""
+        ...
+
+
+class Living(Protocol):
+    """What the state machine looks at: a `MemCube`, or what somebody has read of one."""
+
+    @property
+    def id(self) -> str:
+        """See `MemCube`."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """See `MemCube`."""
+        ...
+
+    @property
+    def frozen(self) -> bool:
+        """See `MemCube`."""
+        ...
+
+    @property
+    def governance(self) -> LivingRules:
+        """See `MemCube`."""
+        ...
+
+
+def state_at(cube: Living, now: datetime) -> State:
     """Returns the state of a memory as of a moment: what is past its time has expired."""
     over = lifespan_over(cube, now)
     return State.EXPIRED if over and cube.state is not State.DELETED else cube.state
 
 
-def lifespan_over(cube: MemCube, now: datetime) -> bool:
+def lifespan_over(cube: Living, now: datetime) -> bool:
     """Tells whether a memory's time is over."""
     lifespan = cube.governance.lifespan
     return isinstance(lifespan, ExpiresAt) and lifespan.at <= now
 
 
-def moved(cube: MemCube, move: Move, now: datetime, cause: Cause = Cause.REQUEST) -> State | None:
+def moved(cube: Living, move: Move, now: datetime, cause: Cause = Cause.REQUEST) -> State | None:
     """Returns the state that a move leads to, or nothing when it erases the memory.
 
     Raises:
@@ -99,7 +138,7 @@ def again(then: State, otherwise: State) -> State:
 
 
 def _illegal(
-    message: str, cube: MemCube, state: State, move: Move, cause: Cause
+    message: str, cube: Living, state: State, move: Move, cause: Cause
 ) -> IllegalStateError:
     target = MOVES[move].get(state)
     wanted = {value for value in MOVES[move].values() if value is not None}

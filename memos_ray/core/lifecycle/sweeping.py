@@ -7,10 +7,14 @@ from datetime import datetime
 
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube, State
-from memos_ray.core.cube.metadata import Decay
+from memos_ray.core.cube.facets import to_micros
+from memos_ray.core.cube.metadata import Decay, ExpiresAt
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
+
+_SLACK_US = 1_000
+_EARLIEST = -(2**63)
 
 LIFECYCLE = "service:lifecycle"
 """Who the log says has moved memories by their age."""
@@ -34,6 +38,52 @@ class SweepRules:
     deleted_s: float | None = None
     expired_s: float | None = None
     receipts_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """Leaves out most of what is not due, by what a store knows without reading a memory.
+
+    Moments are microseconds since 1970; nothing where the rules have no such limit.
+
+    Attributes:
+        unused: who was neither read nor changed since then may be due.
+        deleted: so may what was deleted up to then.
+        expired: so may what was recorded as expired up to then.
+    """
+
+    now: int
+    unused: int | None
+    deleted: int | None
+    expired: int | None
+
+    @classmethod
+    def of(cls, rules: SweepRules, now: datetime) -> Sieve:
+        """Makes the sieve for a moment; whatever `decide` has move then, passes."""
+        at = to_micros(now)
+
+        def before(limit_s: float | None) -> int | None:
+            # A little more passes than must: `decide` counts in seconds, and has the last word.
+            return None if limit_s is None else max(at - int(limit_s * 1e6) + _SLACK_US, _EARLIEST)
+
+        unused, deleted = before(rules.unused_s), before(rules.deleted_s)
+        return cls(at, unused, deleted, before(rules.expired_s))
+
+    def passes(self, cube: MemCube) -> bool:
+        """Tells whether a memory may be due."""
+        if cube.frozen:
+            return False
+        made = to_micros(cube.version.created_at)
+        if cube.state in GONE:
+            limit = self.deleted if cube.state is State.DELETED else self.expired
+            return limit is not None and made <= limit
+        lifespan = cube.governance.lifespan
+        if isinstance(lifespan, ExpiresAt) and to_micros(lifespan.at) <= self.now:
+            return True
+        if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
+            return False
+        unused = self.unused is not None and to_micros(_touched(cube)) <= self.unused
+        return unused or isinstance(lifespan, Decay)
 
 
 @dataclass(frozen=True, slots=True)

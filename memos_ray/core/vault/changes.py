@@ -22,7 +22,8 @@ from memos_ray.core.cube.metadata import (
 )
 from memos_ray.core.cube.payload import Payload, Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
-from memos_ray.core.lifecycle.states import again, lifespan_over, moved
+from memos_ray.core.lifecycle.states import Living, again, lifespan_over, moved
+from memos_ray.core.vault.checking import check_expected
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -35,7 +36,7 @@ from memos_ray.core.vault.operations import (
     Update,
     UpdateMode,
 )
-from memos_ray.errors import InvalidInputError, VersionConflictError
+from memos_ray.errors import InvalidInputError
 
 Revision = Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
 
@@ -46,12 +47,14 @@ CHANGES = {
 }
 """The kind of version that each mode of an update makes."""
 
-_OF_AGE = {
+BY_MOVE = {
     Move.ARCHIVE: Change.ARCHIVE,
     Move.EXPIRE: Change.EXPIRE,
     Move.DELETE: Change.DELETE,
     Move.RESTORE: Change.RESTORE,
 }
+"""The kind of version that each move makes which changes nothing but the state."""
+
 _MACHINE_MADE = (Origin.INFERENCE, Origin.CONVERSION)
 
 
@@ -153,9 +156,8 @@ def revise(
         InvalidInputError: nothing to change, a target version that is not there, or a value that
             cannot be stored.
     """
-    _check_expected(operation, head)
-    cause = operation.cause if isinstance(operation, Age) else Cause.REQUEST
-    state = moved(head, move_of(operation), now, cause)
+    check_expected(operation.expected, head.id, head.version.number)
+    state = moved(head, move_of(operation), now, cause_of(operation))
     if state is None:
         return None
     step = _Step(head, author, now, reason, lsn, _state(operation, state, head, target))
@@ -178,7 +180,7 @@ def revise(
         case Archive():
             return _next(step, Change.ARCHIVE)
         case Age(move=move):
-            return _next(step, _OF_AGE[move])
+            return _next(step, BY_MOVE[move])
         case _ as never:
             assert_never(never)
 
@@ -217,7 +219,12 @@ def move_of(operation: Revision) -> Move:
             assert_never(never)
 
 
-def comes_back(operation: Revision, head: MemCube) -> bool:
+def cause_of(operation: Revision) -> Cause:
+    """Tells why an operation moves a memory."""
+    return operation.cause if isinstance(operation, Age) else Cause.REQUEST
+
+
+def comes_back(operation: Revision, head: Living) -> bool:
     """Tells whether an operation is one that an expired memory may be asked for."""
     thaws = isinstance(operation, Freeze) and not operation.frozen
     return isinstance(operation, Restore) or (thaws and head.frozen)
@@ -233,16 +240,6 @@ class _Step:
     reason: str | None
     lsn: int
     state: State
-
-
-def _check_expected(operation: Revision, head: MemCube) -> None:
-    if operation.expected is not None and operation.expected != head.version.number:
-        raise VersionConflictError(
-            "the memory has moved on",
-            cube_id=head.id,
-            expected=operation.expected,
-            current=head.version.number,
-        )
 
 
 def _digest(payload: Payload, about: Descriptive, rules: Governance) -> str:

@@ -39,6 +39,18 @@ def checked(context: CallContext, write: Write) -> str:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
 
 
+def check_expected(expected: int | None, cube_id: str, number: int) -> None:
+    """Sees that a write is about the newest version, if it names one.
+
+    Raises:
+        VersionConflictError: it is about another.
+    """
+    if expected is not None and expected != number:
+        raise VersionConflictError(
+            "the memory has moved on", cube_id=cube_id, expected=expected, current=number
+        )
+
+
 def check_content(cube: MemCube | None) -> None:
     """Sees that a version's content can be had.
 
@@ -46,7 +58,12 @@ def check_content(cube: MemCube | None) -> None:
         UnavailableError: it is archived, and the archive is away.
     """
     if cube is not None and isinstance(cube.payload, ArchivedRef):
-        raise UnavailableError("the archived content cannot be read now", cube_id=cube.id)
+        raise content_away(cube.id)
+
+
+def content_away(cube_id: str) -> UnavailableError:
+    """Returns the error for content that is archived where nobody can read it now."""
+    return UnavailableError("the archived content cannot be read now", cube_id=cube_id)
 
 
 def check_sources(write: Write, tenant: str, heads: Mapping[CubeKey, MemCube]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
 import orjson
 
 from memos_ray.core.access.context import Action, CallContext, Principal
-from memos_ray.core.cube.cube import Change, MemCube
-from memos_ray.core.lifecycle.moves import Cause, Move
-from memos_ray.core.vault.changes import CHANGES, Revision
-from memos_ray.core.vault.log import ERASE, Event
-from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Update
+from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.lifecycle.moves import Move
+from memos_ray.core.vault.changes import CHANGES, Revision, cause_of
+from memos_ray.core.vault.log import ERASE, Event, Outcome
+from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Update, Write
 
 Detail = dict[str, str | int | float | bool | None]
 
@@ -45,13 +48,69 @@ def verb_of(operation: Operation) -> str:
             return type(operation).__name__.lower()
 
 
-def move_told(operation: Revision, head: MemCube, cube: MemCube | None) -> Detail:
+def move_told(operation: Revision, before: State, to: State | None) -> Detail:
     """Describes a change of state for the log; empty when there was none."""
-    to = cube.state if cube else None
-    if to is head.state:
+    if to is before:
         return {}
-    cause = operation.cause if isinstance(operation, Age) else Cause.REQUEST
-    return {"from": head.state.value, "to": to.value if to else None, "cause": cause.value}
+    cause = cause_of(operation).value
+    return {"from": before.value, "to": to.value if to else None, "cause": cause}
+
+
+@dataclass(slots=True)
+class PlannedLog:
+    """Log entries of a commit that is being planned.
+
+    Attributes:
+        last_lsn: where the log ends before it.
+    """
+
+    last_lsn: int
+    now: datetime
+    entries: list[Event] = field(default_factory=list)
+
+    @property
+    def next_lsn(self) -> int:
+        """Of the entry that comes next."""
+        return self.last_lsn + len(self.entries) + 1
+
+    def tell(
+        self,
+        context: CallContext,
+        write: Write,
+        namespace: str,
+        outcome: Outcome,
+        version: int | None,
+        detail: Detail,
+    ) -> int:
+        """Adds an entry about a write and returns its LSN."""
+        lsn = self.next_lsn
+        operation = write.operation
+        self.entries.append(
+            Event(
+                lsn=lsn,
+                at=self.now,
+                tenant=context.principal.tenant,
+                namespace=namespace,
+                principal=context.principal.id,
+                operation=verb_of(operation),
+                cube_id=operation.cube_id,
+                version=version,
+                outcome=outcome,
+                purpose=context.purpose,
+                role=context.role,
+                application=context.application,
+                credential=context.principal.credential,
+                request_id=context.request_id,
+                detail=detail,
+            )
+        )
+        return lsn
+
+    def denied(self) -> tuple[Event, ...]:
+        """Returns the entries of what was denied, as if nothing else had been planned."""
+        denied = [event for event in self.entries if event.outcome is Outcome.DENIED]
+        numbered = enumerate(denied, start=self.last_lsn + 1)
+        return tuple(replace(event, lsn=lsn) for lsn, event in numbered)
 
 
 def extraction_told(context: CallContext) -> Detail:

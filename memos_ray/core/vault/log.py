@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import Facets
 
 ERASE = "erase"
@@ -88,6 +90,51 @@ class CubeKey:
     id: str
 
 
+class Resting(NamedTuple):
+    """A head as it rests. A tuple: thousands are read at once.
+
+    Attributes:
+        sketch: what has come to be known since the version was made.
+        body: `wire.to_json` of its version, with the content where that can be had.
+    """
+
+    key: CubeKey
+    namespace: str
+    number: int
+    state: str
+    frozen: bool
+    sketch: str | None
+    body: bytes
+
+
+class Moved(NamedTuple):
+    """A new version of a text that says what the one before it said, in another state.
+
+    Attributes:
+        expires_at: end of its lifespan, microseconds since 1970, if it has one.
+        parents: JSON of `VersionInfo.parents`.
+        body: `wire.to_json` of the version.
+    """
+
+    key: CubeKey
+    namespace: str
+    number: int
+    change: Change
+    state: State
+    author: str
+    reason: str | None
+    created_at: datetime
+    expires_at: int | None
+    digest: str
+    parents: bytes
+    lsn: int
+    body: bytes
+
+    def cube(self) -> MemCube:
+        """Decodes the version."""
+        return decode(self.body)
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What one transaction adds to a partition; all of it or none.
@@ -100,6 +147,8 @@ class Commit:
         events: log entries, with contiguous LSNs that follow the partition's last one.
         facets: `facets_of` each cube, in order, when whoever made the commit has flattened and
             checked the cubes (`storable.check_cube`); the store does so itself when empty.
+        moved: new versions that differ from what is stored in their state alone, one a memory, and
+            of none that is among `cubes`.
     """
 
     partition: int
@@ -109,6 +158,13 @@ class Commit:
     events: tuple[Event, ...] = ()
     replies: tuple[Reply, ...] = ()
     facets: tuple[Facets, ...] = ()
+    moved: tuple[Moved, ...] = ()
+
+    @property
+    def touched(self) -> set[CubeKey]:
+        """The memories that it changes or erases."""
+        made = {CubeKey(cube.tenant, cube.id) for cube in self.cubes}
+        return made.union((one.key for one in self.moved), self.erased)
 
 
 @dataclass(frozen=True, slots=True)

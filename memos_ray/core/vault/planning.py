@@ -21,6 +21,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.lifecycle.moves import Move
+from memos_ray.core.lifecycle.states import Living
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
 from memos_ray.core.vault.checking import check_content, check_sources, checked
@@ -28,12 +29,12 @@ from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
     Detail,
+    PlannedLog,
     extraction_told,
     move_told,
     only_moved,
-    verb_of,
 )
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
+from memos_ray.core.vault.log import Commit, CubeKey, Outcome, Reply
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -163,10 +164,13 @@ class Planner:
     heads: dict[CubeKey, MemCube]
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
+    _log: PlannedLog = field(init=False)
     _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
-    _events: list[Event] = field(default_factory=list)
     _new_replies: list[Reply] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._log = PlannedLog(self.last_lsn, self.now)
 
     def add(self, submission: Submission) -> Written | MemosError:
         """Plans one write and returns its outcome, valid once the commit is durable.
@@ -190,17 +194,14 @@ class Planner:
             self.epoch,
             tuple(cube for cube, _ in self._cubes),
             tuple(self._erased),
-            tuple(self._events),
+            tuple(self._log.entries),
             tuple(self._new_replies),
             tuple(facets for _, facets in self._cubes),
         )
 
     def denials(self) -> Commit:
         """Returns nothing of what was planned but the log entries of what was denied."""
-        denied = [event for event in self._events if event.outcome is Outcome.DENIED]
-        numbered = enumerate(denied, start=self.last_lsn + 1)
-        events = tuple(replace(event, lsn=lsn) for lsn, event in numbered)
-        return Commit(self.partition, self.epoch, events=events)
+        return Commit(self.partition, self.epoch, events=self._log.denied())
 
     def _replay(self, context: CallContext, write: Write, request: str) -> Written | None:
         principal, operation = context.principal, write.operation
@@ -235,7 +236,7 @@ class Planner:
             head = self._head(write, key)
             flat = facets_of(head)
             namespace, cube = head.namespace, self._revise(context, write, operation, head, flat)
-            detail = move_told(operation, head, cube)
+            detail = move_told(operation, head.state, cube.state if cube else None)
             if cube is not None and only_moved(cube, head):
                 # What the store holds already, it can hold in another state.
                 facets = moved_facets(flat, cube)
@@ -243,7 +244,8 @@ class Planner:
                 facets = facets_of(cube)
                 storable.check_cube(cube, facets)
         # Nothing below can fail: a write is in the commit as a whole or not at all.
-        lsn = self._log(context, write, namespace, Outcome.DONE, cube, detail)
+        number = cube.version.number if cube else None
+        lsn = self._log.tell(context, write, namespace, Outcome.DONE, number, detail)
         self._tell_sources(write, key.id)
         if cube is None:
             del self.heads[key]
@@ -270,7 +272,7 @@ class Planner:
             now=self.now,
             default_visibility=self.guard.default_visibility(tenant, write.namespace),
             reason=write.reason,
-            lsn=self._next_lsn(),
+            lsn=self._log.next_lsn,
         )
         # Whether an id is taken is told only to those who may create here.
         facets = facets_of(cube)
@@ -280,12 +282,12 @@ class Planner:
         return cube, facets
 
     def _tell_sources(self, write: Write, derived: str) -> None:
-        made = self._events[-1]
+        made = self._log.entries[-1]
         for cube_id, number in write.derived_from:
-            self._events.append(
+            self._log.entries.append(
                 replace(
                     made,
-                    lsn=self._next_lsn(),
+                    lsn=self._log.next_lsn,
                     operation=DERIVE,
                     cube_id=cube_id,
                     version=None,
@@ -309,7 +311,7 @@ class Planner:
         flat: Facets,
     ) -> MemCube | None:
         if not isinstance(operation, Age):
-            self._judge(context, operation, head, flat)
+            judge(self.guard, context, operation, head, head.namespace, flat, self.now)
         number = target_of(operation)
         target = None if number is None else self._target(number, head)
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):
@@ -322,27 +324,8 @@ class Planner:
             now=self.now,
             reason=write.reason,
             target=target,
-            lsn=self._next_lsn(),
+            lsn=self._log.next_lsn,
         )
-
-    def _judge(
-        self, context: CallContext, operation: Revision, head: MemCube, flat: Facets
-    ) -> None:
-        """Asks the policy.
-
-        What has expired may be brought back, or thawed, by whoever might change it before; to all
-        others it stays hidden.
-        """
-        action, facets = _ACTIONS[type(operation)], dict(flat)
-        try:
-            self.guard.check(context, action, head.namespace, facets, self.now)
-        except (NotFoundError, PermissionDeniedError):
-            if facets.pop("expires_at", None) is None or not comes_back(operation, head):
-                raise
-            with suppress(NotFoundError, PermissionDeniedError):
-                self.guard.check(context, action, head.namespace, facets, self.now)
-                return
-            raise
 
     def _target(self, number: int, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
@@ -355,42 +338,7 @@ class Planner:
     def _log_denial(self, context: CallContext, write: Write, error: MemosError) -> None:
         head = self.heads.get(CubeKey(context.principal.tenant, write.operation.cube_id))
         namespace = write.namespace or (head.namespace if head else "")
-        self._log(context, write, namespace, Outcome.DENIED, None, {"code": error.code})
-
-    def _next_lsn(self) -> int:
-        return self.last_lsn + len(self._events) + 1
-
-    def _log(
-        self,
-        context: CallContext,
-        write: Write,
-        namespace: str,
-        outcome: Outcome,
-        cube: MemCube | None,
-        detail: Detail,
-    ) -> int:
-        lsn = self._next_lsn()
-        operation = write.operation
-        self._events.append(
-            Event(
-                lsn=lsn,
-                at=self.now,
-                tenant=context.principal.tenant,
-                namespace=namespace,
-                principal=context.principal.id,
-                operation=verb_of(operation),
-                cube_id=operation.cube_id,
-                version=cube.version.number if cube else None,
-                outcome=outcome,
-                purpose=context.purpose,
-                role=context.role,
-                application=context.application,
-                credential=context.principal.credential,
-                request_id=context.request_id,
-                detail=detail,
-            )
-        )
-        return lsn
+        self._log.tell(context, write, namespace, Outcome.DENIED, None, {"code": error.code})
 
     def _remember(self, context: CallContext, write: Write, request: str, written: Written) -> None:
         if write.idempotency_key is None:
@@ -409,3 +357,37 @@ class Planner:
         )
         self.replies[reply.tenant, reply.scope, reply.key] = reply
         self._new_replies.append(reply)
+
+
+def judge(
+    guard: GuardPort,
+    context: CallContext,
+    operation: Revision,
+    head: Living,
+    namespace: str,
+    flat: Facets,
+    now: datetime,
+) -> None:
+    """Asks the policy whether a memory may be changed.
+
+    What has expired may be brought back, or thawed, by whoever might change it before; to all
+    others it stays hidden.
+
+    Args:
+        flat: facets of the memory.
+
+    Raises:
+        PermissionDeniedError: the caller may see the memory, but not do this.
+        NotFoundError: the caller may not even see it.
+    """
+    action = _ACTIONS[type(operation)]
+    try:
+        guard.check(context, action, namespace, flat, now)
+    except (NotFoundError, PermissionDeniedError):
+        if "expires_at" not in flat or not comes_back(operation, head):
+            raise
+        facets = {name: value for name, value in flat.items() if name != "expires_at"}
+        with suppress(NotFoundError, PermissionDeniedError):
+            guard.check(context, action, namespace, facets, now)
+            return
+        raise

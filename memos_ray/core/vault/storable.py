@@ -99,8 +99,11 @@ def check_event(event: Event) -> None:
         event.credential,
         event.request_id,
     )
-    if not _plain("\1".join(texts)):
+    whole = "\1".join(texts)
+    if not _plain(whole):
         raise InvalidInputError("a log entry holds NUL or is no UTF-8", operation=event.operation)
+    if len(whole) <= _SURELY_SHORT:
+        return
     check_names(
         tenant=event.tenant,
         namespace=event.namespace,
@@ -115,6 +118,9 @@ def check_names(**names: str) -> None:
     Raises:
         InvalidInputError: names the first field that no store holds as a key.
     """
+    whole = "\1".join(names.values())
+    if len(whole) <= _SURELY_SHORT and _plain(whole):
+        return
     check_texts(**names)
     for field, name in names.items():
         if len(name) > _SURELY_SHORT and len(name.encode()) > NAME_MAX_BYTES:

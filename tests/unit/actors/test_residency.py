@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from memos_ray.core.vault.log import Commit
 from memos_ray.errors import NotOwnerError, StoreError
 from memos_ray.ports import StoredVectors
 from memos_ray.testing.clock import ManualClock
-from memos_ray.testing.cubes import make_commit, make_cube, next_version
+from memos_ray.testing.cubes import as_moved, make_commit, make_cube, next_version
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from memos_ray.testing.record_store import MemoryRecordStore
@@ -73,6 +74,13 @@ class Bench:
         self.residency.apply(commit)
         return commit
 
+    def move(self, *cubes: MemCube) -> None:
+        """Does the same with versions that are only in another state."""
+        commit = make_commit(cubes, after=self.store.last_lsn(0))
+        commit = replace(commit, cubes=(), moved=tuple(map(as_moved, commit.cubes)))
+        self.store.commit(commit)
+        self.residency.apply(commit)
+
 
 def place(namespace: str = "notes") -> Place:
     return Place(0, "acme", namespace)
@@ -95,6 +103,22 @@ async def test_an_index_holds_the_heads_that_are_not_deleted() -> None:
     assert await ids(bench) == {"b", "d"}
     assert bench.store.loads == 1
     assert bench.residency.memories == 2
+
+
+async def test_LIFE_1_what_only_moves_leaves_its_index_and_comes_back() -> None:
+    bench = Bench()
+    kept, moved = make_cube(id="a"), make_cube("tea at four", id="b")
+    bench.commit(kept, moved)
+    assert await ids(bench) == {"a", "b"}
+    put_away = next_version(moved, state=State.ARCHIVED)
+    bench.move(put_away)
+    assert await ids(bench) == {"a"}
+    away = replace(place(), archived=True)
+    assert await ids(bench, away) == {"b"}
+    bench.move(next_version(put_away, state=State.ACTIVATED))
+    assert away not in bench.residency
+    assert await ids(bench) == {"a", "b"}
+    assert bench.store.loads == 2
 
 
 async def test_all_who_ask_at_once_wait_for_one_load() -> None:

@@ -37,6 +37,7 @@ from memos_ray.errors import (
 from memos_ray.ports import BlobStorePort
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.strategies import cubes
 
@@ -161,7 +162,7 @@ class Bench:
         rows = self.store.derivations(PARTITION, KIND)
         assert {row.blob for row in rows} == set(self.blobs.held)
         assert not any(Contents.from_bytes(row.body).pending for row in rows)
-        heads = self.store.walk(PARTITION, None, ALL)
+        heads = every_head(self.store, PARTITION)
         referred = {
             (one.payload.blob, one.payload.row)
             for head in heads
@@ -315,7 +316,7 @@ async def story(bench: Bench, die_at: int | None) -> None:
     except Died:
         bench.life.left = None
     # Whatever died: all that is there can be read.
-    for head in bench.store.walk(PARTITION, None, ALL):
+    for head in every_head(bench.store, PARTITION):
         for one in bench.stored(head):
             kept = bench.store.version(PARTITION, key_of(head), one.version.number)
             assert kept is not None and movable(kept)
@@ -329,7 +330,7 @@ async def story(bench: Bench, die_at: int | None) -> None:
     bench.check()
     texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
     assert b"secret 0" not in texts
-    assert {head.id: head.state for head in bench.store.walk(PARTITION, None, ALL)} == {
+    assert {head.id: head.state for head in every_head(bench.store, PARTITION)} == {
         "c1": State.ACTIVATED,
         "c2": State.ARCHIVED,
     }

@@ -13,11 +13,13 @@ from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Decay, ExpiresAt, Lifespan, Usage
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import MOVES, moved
-from memos_ray.core.lifecycle.sweeping import SweepRules, Verdict, decide, heat
+from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules, Verdict, decide, heat
 from memos_ray.testing.cubes import START, make_cube
+from memos_ray.testing.strategies import cubes, instants
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0
+limits = st.none() | st.floats(0.001, 1e12)
 CUBE = make_cube("tea at four", id="c-1")
 RULES = SweepRules(0.05, unused_s=30 * DAY_S, deleted_s=7 * DAY_S, expired_s=DAY_S)
 
@@ -116,3 +118,28 @@ def test_LIFE_1_a_verdict_is_always_a_legal_move(
         assert held and verdict.move is Move.COLLECT
     else:
         assert moved(cube, verdict.move, now, verdict.cause) is MOVES[verdict.move][state]
+
+
+@given(cubes(), instants, limits, limits, limits)
+def test_LIFE_2_what_is_due_passes_the_sieve(
+    cube: MemCube,
+    now: datetime,
+    unused_s: float | None,
+    deleted_s: float | None,
+    expired_s: float | None,
+) -> None:
+    rules = SweepRules(0.5, unused_s=unused_s, deleted_s=deleted_s, expired_s=expired_s)
+    if decide(cube, now, rules) is not None:
+        assert Sieve.of(rules, now).passes(cube)
+
+
+def test_LIFE_2_the_sieve_holds_back_what_stays() -> None:
+    sieve = Sieve.of(RULES, after(DAY_S))
+    assert not sieve.passes(CUBE)
+    assert not sieve.passes(living(ExpiresAt(after(DAY_S + 1))))
+    assert not sieve.passes(replace(living(ExpiresAt(after(1))), frozen=True))
+    assert not sieve.passes(in_state(State.DELETED))
+    assert sieve.passes(living(ExpiresAt(after(DAY_S))))
+    assert sieve.passes(living(Decay(HOUR_S)))
+    assert Sieve.of(RULES, after(30 * DAY_S)).passes(CUBE)
+    assert Sieve.of(RULES, after(7 * DAY_S)).passes(in_state(State.DELETED))

@@ -39,6 +39,7 @@ from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.ports import Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 from memos_ray.testing.waiting import eventually
@@ -135,7 +136,7 @@ async def test_LIFE_3_what_is_held_keeps_no_branch_from_ending(
         await branches.add(admin, "trial", NewMemory(text="evidence", legal_hold=True))
     await branches.discard(admin, "trial")
     assert (await branches.list(admin)).branches == []
-    assert not [one.id for one in memos.store.walk(0, None, 10**6) if BRANCH_MARK in one.id]
+    assert not [one.id for one in every_head(memos.store, 0) if BRANCH_MARK in one.id]
     kept = await memos.service.get(admin, held)
     assert (kept.text, kept.legal_hold) == ("the contract", True)
     await branched(memos, clock, admin)

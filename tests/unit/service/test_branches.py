@@ -23,6 +23,7 @@ from memos_ray.errors import (
 from memos_ray.gateway.branches.models import MergeWish, NewBranch
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
 
@@ -74,7 +75,7 @@ async def found(memos: InProcess, query: str, branch: str | None = "trial") -> d
 
 def held(memos: InProcess) -> list[str]:
     """Ids of everything that is stored for branches."""
-    return [c.id for c in memos.store.walk(0, None, 10**6) if BRANCH_MARK in c.id]
+    return [c.id for c in every_head(memos.store, 0) if BRANCH_MARK in c.id]
 
 
 async def changed(memos: InProcess, clock: ManualClock) -> tuple[str, str, str, str]:

@@ -253,7 +253,7 @@ async def test_GOV_3_a_sweep_is_background_work_of_each_tenant(
         together: list[set[str]] = []
 
         def watched(one: Commit) -> None:
-            together.append({cube.tenant for cube in one.cubes})
+            together.append({key.tenant for key in one.touched})
             commit(one)
 
         soon = ExpiresAt(clock.now() + timedelta(seconds=1))
