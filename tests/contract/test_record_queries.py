@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.facets import facets_of, to_micros
-from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Setting
+from memos_ray.core.cube.metadata import Decay, ExpiresAt, Forever, Lifespan, Setting
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.cube.predicate import (
     AllOf,
@@ -352,10 +352,11 @@ def test_LIFE_2_a_sieve_holds_back_what_is_not_due(records: RecordStorePort, own
     rules = SweepRules(unused_s=50.0, deleted_s=20.0, expired_s=40.0)
     soon, late = (ExpiresAt(START + timedelta(seconds=at)) for at in (30, 90))
     adapter = ParameterRef("ab" * 32, "tiny", 8, 100)
+    lifespans: list[Lifespan] = [Forever(), soon, late, Decay(9.0)]
     made = [
         make_cube(f"{number}", state=state, lifespan=lifespan, frozen=frozen, payload=payload)
         for number, (state, lifespan, frozen, payload) in enumerate(
-            product(State, (Forever(), soon, late, Decay(9.0)), (False, True), (None, adapter))
+            product(State, lifespans, (False, True), (None, adapter))
         )
     ]
     owner.commit(*made)
