@@ -64,8 +64,9 @@ async def test_LIFE_3_a_log_of_before_is_not_walked_for_branches_that_there_are_
         clock.advance(1)
         change = Update("a", UpdateMode.OVERWRITE, text="snow")
         await shard.branch_write(0, PLACE, "trial", [Submission(ANN, Write(PLACE, change))])
-        await shard.write(0, [Submission(ANN, Write(PLACE, Delete("a", hard=True)))])
         branch = f"{PLACE}{BRANCH_MARK}trial"
+        assert store.scan(0, "acme", branch, Everything(), None, 9)
+        await shard.write(0, [Submission(ANN, Write(PLACE, Delete("a", hard=True)))])
         await eventually(lambda: not store.scan(0, "acme", branch, Everything(), None, 9))
     finally:
         await shard.close()
