@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Table, func, select
 
 from memos_ray.adapters.sql import checks, reads, revisions, rows, writes
-from memos_ray.adapters.sql.batching import in_chunks
+from memos_ray.adapters.sql.batching import in_chunks, look_up
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.predicates import value_hash
@@ -113,12 +113,12 @@ class SqlRecordStore:
 
     def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
         """See `RecordStorePort.heads`."""
-        found: list[AnyRow] = []
+        found: list[Sequence[Any]] = []
         with self._database(partition).read() as connection:
             for tenant, ids in in_chunks(keys):
-                values = {"p": partition, "t": tenant, "ids": ids}
-                found.extend(connection.execute(reads.HEADS, values))
-        return {CubeKey(row.tenant, row.id): self._fill(rows.head_of(row)) for row in found}
+                values = {"p": partition, "t": tenant}
+                found.extend(look_up(connection, reads.HEADS, values, ids))
+        return {CubeKey(row[0], row[1]): self._fill(rows.head_of(row)) for row in found}
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]
