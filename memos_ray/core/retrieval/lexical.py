@@ -97,7 +97,7 @@ def spread(scope: Scope) -> Occurrences:
         added = np.broadcast_to(found.counts[start:end, None], places.shape)
         sums = np.bincount(places.ravel(), added.ravel())
         sums[scope.high :: width] = 0
-        held = np.flatnonzero(sums)
+        held = np.flatnonzero(sums > 0)
         cells.append(held + block * at_once * width)
         counts.append(sums[held].astype(np.int64))
     if not cells:
