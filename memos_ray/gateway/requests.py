@@ -78,7 +78,8 @@ class JsonRoute(APIRoute):
         return handler
 
 
-def _caller(
+# Coroutines, though they wait for nothing: plain functions would each run in a thread.
+async def _caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     purpose: Annotated[
@@ -109,17 +110,17 @@ def _caller(
     return Caller(credentials.credentials, purpose, role, application, request_id, policy)
 
 
-def _doorway(request: Request) -> Doorway:
+async def _doorway(request: Request) -> Doorway:
     doorway: Doorway = request.app.state.doorway
     return doorway
 
 
-def _limits(request: Request) -> LimitSettings:
+async def _limits(request: Request) -> LimitSettings:
     limits: LimitSettings = request.app.state.limits
     return limits
 
 
-def _metrics(request: Request) -> HttpMetrics:
+async def _metrics(request: Request) -> HttpMetrics:
     metrics: HttpMetrics = request.app.state.metrics
     return metrics
 

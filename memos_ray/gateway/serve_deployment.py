@@ -7,6 +7,7 @@ nothing but caches, so that any number may run and any may die.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,6 +34,8 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, public_key: bytes) -> None:
+        # Threads embed while the event loop answers; it should not wait 5 ms for its turn.
+        sys.setswitchinterval(0.001)
         _configure_logging()
         self._settings = settings
         self._public_key = public_key

@@ -185,6 +185,20 @@ class TestCommit:
             "k0": make_reply("k0")
         }
 
+    def test_heads_are_given_for_any_number_of_keys(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        held = [make_cube(f"text {n}", id=f"c{n:03}") for n in range(410)]
+        owner.commit(*held, make_cube(id="theirs", tenant="umbrella"))
+        theirs = CubeKey("umbrella", "theirs")
+        for count in (0, 1, 2, 4, 5, 17, 64, 65, 399, 400, 401, 410):
+            keys = [key_of(cube) for cube in held[:count]]
+            wanted = [*keys, *keys[:3], CubeKey("acme", "unknown"), theirs]
+            heads = records.heads(owner.partition, wanted)
+            assert heads.keys() == {*keys, theirs}
+            assert [heads[key].text for key in keys] == [cube.text for cube in held[:count]]
+        assert records.heads(owner.partition, []) == {}
+
     def test_a_group_of_writes_is_one_transaction(
         self, records: RecordStorePort, owner: Owner
     ) -> None:

@@ -59,8 +59,14 @@ class BodyCache:
         """
         if generation != self.generation(partition):
             return 0
-        self._store((partition, CubeKey(cube.tenant, cube.id)), cube)
-        return _size(cube)
+        entry, size = (partition, CubeKey(cube.tenant, cube.id)), _size(cube)
+        self._discard(entry)
+        self._heads[entry] = cube
+        self._bytes += size
+        while self._bytes > self._budget and self._heads:
+            _, oldest = self._heads.popitem(last=False)
+            self._bytes -= _size(oldest)
+        return size
 
     def apply(self, commit: Commit) -> None:
         """Drops what a commit has changed."""
@@ -73,14 +79,6 @@ class BodyCache:
         self._commits[partition] = self.generation(partition) + 1
         for entry in [entry for entry in self._heads if entry[0] == partition]:
             self._discard(entry)
-
-    def _store(self, entry: tuple[int, CubeKey], head: MemCube) -> None:
-        self._discard(entry)
-        self._heads[entry] = head
-        self._bytes += _size(head)
-        while self._bytes > self._budget and self._heads:
-            _, oldest = self._heads.popitem(last=False)
-            self._bytes -= _size(oldest)
 
     def _discard(self, entry: tuple[int, CubeKey]) -> None:
         head = self._heads.pop(entry, None)

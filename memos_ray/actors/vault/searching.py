@@ -16,7 +16,7 @@ from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.facets import Facets, facets_of
 from memos_ray.core.cube.payload import Form
-from memos_ray.core.cube.predicate import OneOf, Predicate, all_of, evaluate
+from memos_ray.core.cube.predicate import Everything, OneOf, Predicate, all_of, evaluate
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import (
     IndexedMemory,
@@ -228,11 +228,12 @@ class Searcher:
             heads = await loop.run_in_executor(
                 self._executor, self._store.heads, place.partition, missing
             )
+            every = isinstance(visible, Everything)
             for head in heads.values():
                 # It may have been deleted, or closed, while the store was asked.
                 if place.holds(head):
                     self._bodies.put(place.partition, head, generation)
-                    if evaluate(visible, facets_of(head)):
+                    if every or evaluate(visible, facets_of(head)):
                         cubes[head.id] = head
         return cubes, cached
 

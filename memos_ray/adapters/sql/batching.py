@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Executable, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memos_ray.core.vault.log import CubeKey
 
 _KEYS_AT_ONCE = 400
-_compiled: dict[tuple[str, Executable], tuple[str, Callable[[Any], Any] | None]] = {}
+_LENGTHS = (1, 4, 16, 64, _KEYS_AT_ONCE)
+_Compiled = tuple[str, Callable[[Any], Any] | None]
+_compiled: dict[tuple[str, Executable, int], _Compiled] = {}
 
 
 def in_chunks(keys: Iterable[CubeKey]) -> Iterator[tuple[str, list[str]]]:
@@ -54,10 +57,41 @@ def bulk(connection: Connection, statement: Any, values: Sequence[dict[str, Any]
     """
     if not values:
         return
-    key = connection.dialect.name, statement
+    key = connection.dialect.name, statement, 0
     if key not in _compiled:
-        compiled = statement.compile(dialect=connection.dialect)
-        order = getattr(compiled, "positiontup", None)
-        _compiled[key] = str(compiled), itemgetter(*order) if order else None
+        _compiled[key] = _written(statement, connection)
     sql, ordered = _compiled[key]
     connection.exec_driver_sql(sql, list(map(ordered, values)) if ordered else list(values))
+
+
+def look_up(
+    connection: Connection, statement: Select[Any], values: dict[str, Any], ids: Sequence[str]
+) -> Sequence[Sequence[Any]]:
+    """Runs a constant query with a list `ids`, which is not empty, of at most 400.
+
+    SQLAlchemy would write out such a list anew in each call, and wrap each row of the answer, which
+    costs more than the query. Here the last id is repeated up to one of few lengths, each of which
+    is written once, and SQLite's driver is asked directly.
+    """
+    length = next(one for one in _LENGTHS if one >= len(ids))
+    padded = [*ids, *[ids[-1]] * (length - len(ids))]
+    key = connection.dialect.name, statement, length
+    if key not in _compiled:
+        # Only the names of the values are used, and how long the list is.
+        _compiled[key] = _written(
+            statement.params(values | {"ids": padded}), connection, render_postcompile=True
+        )
+    sql, ordered = _compiled[key]
+    given = values | {f"ids_{place}": one for place, one in enumerate(padded, 1)}
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection) and ordered is not None:
+        found: list[tuple[Any, ...]] = driver.execute(sql, ordered(given)).fetchall()
+        return found
+    return connection.exec_driver_sql(sql, ordered(given) if ordered else given).all()
+
+
+def _written(statement: Any, connection: Connection, **how: bool) -> _Compiled:
+    """Writes a statement for the driver, with what puts values in order where it wants them so."""
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs=how)
+    order = getattr(compiled, "positiontup", None)
+    return str(compiled), itemgetter(*order) if order else None

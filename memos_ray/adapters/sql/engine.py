@@ -162,6 +162,8 @@ def _sqlite_engine(file: Path, *, writing: bool) -> Engine:
         pool_size=1 if writing else _READERS,
         max_overflow=0,
         pool_timeout=2 * _BUSY_TIMEOUT_MS / 1000,
+        # Each connection keeps pages of its own; the one that was used last has the right ones.
+        pool_use_lifo=True,
         pool_reset_on_return="rollback" if writing else None,
         hide_parameters=True,
     )

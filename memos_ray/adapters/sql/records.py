@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Table, func, select
 
 from memos_ray.adapters.sql import ages, checks, reads, revisions, rows, writes
-from memos_ray.adapters.sql.batching import in_chunks
+from memos_ray.adapters.sql.batching import in_chunks, look_up
 from memos_ray.adapters.sql.databases import Databases
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
@@ -112,12 +112,12 @@ class SqlRecordStore(Databases):
 
     def heads(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, MemCube]:
         """See `RecordStorePort.heads`."""
-        found: list[AnyRow] = []
+        found: list[Sequence[Any]] = []
         with self._database(partition).read() as connection:
             for tenant, ids in in_chunks(keys):
-                values = {"p": partition, "t": tenant, "ids": ids}
-                found.extend(connection.execute(reads.HEADS, values))
-        return {CubeKey(row.tenant, row.id): self._fill(rows.head_of(row)) for row in found}
+                values = {"p": partition, "t": tenant}
+                found.extend(look_up(connection, reads.HEADS, values, ids))
+        return {CubeKey(row[0], row[1]): self._fill(rows.head_of(row)) for row in found}
 
     def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
         """See `RecordStorePort.resting`."""

@@ -82,7 +82,7 @@ def walk(scope: Scope, seeds: Sequence[int], scores: FloatArray) -> Walk | None:
         return None
     arrived = np.bincount(found.slots, arriving[found.terms], minlength=scope.high)
     values: FloatArray = arrived.astype(np.float64, copy=False)
-    reached = np.flatnonzero(values)
+    reached = np.flatnonzero(values > 0)
     values[reached] = np.log1p(values[reached] / _SMALL) / log1p(1 / _SMALL)
     return Walk(scope.at(values, scope.rows), found, arriving, terms, postings)
 

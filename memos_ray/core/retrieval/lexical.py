@@ -21,6 +21,7 @@ from memos_ray.core.retrieval.scope import Scope
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 _NOTED_WORDS = 8
+_TABLE_CELLS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +78,33 @@ def bm25(scope: Scope, found: Occurrences, lengths: npt.NDArray[np.int32]) -> Bm
 def spread(scope: Scope) -> Occurrences:
     """Carries the occurrences in own texts over to every context that holds the text.
 
-    One term at a time, and within it one offset at a time: at one offset no two memories stand in
-    the same context, so that plain indexed addition counts right.
+    A few terms at a time: counts are added up in a table of terms by slots, which stays small.
     """
-    found, high = scope.occurrences, scope.high
+    found, terms = scope.occurrences, len(scope.terms)
+    # Of each row the last cell takes what has no target: -1 points there.
+    width = scope.high + 1
+    at_once = max(1, _TABLE_CELLS // width)
+    bounds = np.searchsorted(found.terms, np.arange(0, terms + at_once, at_once)).tolist()
     reverse = scope.store.neighbours.reverse
-    bounds = np.searchsorted(found.terms, np.arange(len(scope.terms) + 1)).tolist()
-    # The last cell takes what has no target: -1 points there.
-    counts = np.zeros(high + 1, np.int64)
-    touched = np.zeros(high + 1, np.bool_)
-    parts: list[tuple[IntArray, IntArray]] = []
-    for start, end in pairwise(bounds):
+    cells: list[IntArray] = []
+    counts: list[IntArray] = []
+    for block, (start, end) in enumerate(pairwise(bounds)):
+        if start == end:
+            continue
         targets = reverse[found.slots[start:end]]
-        here = found.counts[start:end]
-        for column in targets.T:
-            counts[column] += here
-        touched[targets] = True
-        touched[-1] = False
-        slots = np.flatnonzero(touched)
-        parts.append((slots, counts[slots]))
-        counts[slots] = 0
-        touched[slots] = False
-    if not parts:
+        rows = (found.terms[start:end] - block * at_once) * width
+        places = np.where(targets < 0, scope.high, targets) + rows[:, None]
+        added = np.broadcast_to(found.counts[start:end, None], places.shape)
+        sums = np.bincount(places.ravel(), added.ravel())
+        sums[scope.high :: width] = 0
+        held = np.flatnonzero(sums > 0)
+        cells.append(held + block * at_once * width)
+        counts.append(sums[held].astype(np.int64))
+    if not cells:
         return found
-    terms = np.repeat(np.arange(len(parts)), [len(slots) for slots, _ in parts])
-    slots = np.concatenate([slots for slots, _ in parts])
-    spread_counts = np.concatenate([counts for _, counts in parts])
+    which, slots = np.divmod(np.concatenate(cells), width)
+    summed = np.concatenate(counts)
     if scope.whole:
-        return Occurrences(terms, slots, spread_counts)
+        return Occurrences(which, slots, summed)
     kept = scope.basis[slots]
-    return Occurrences(terms[kept], slots[kept], spread_counts[kept])
+    return Occurrences(which[kept], slots[kept], summed[kept])

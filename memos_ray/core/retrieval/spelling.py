@@ -27,8 +27,9 @@ class Vocabulary:
     def near(self, term: str) -> Iterator[str]:
         """Terms one slip away; none for short words and for data, where each character counts."""
         if len(term) >= _SHORTEST and term.isalpha():
+            least, most = len(term) - 1, len(term) + 1
             for other in self._alike.get(term[:_SURE], ()):
-                if is_slip(term, other):
+                if least <= len(other) <= most and is_slip(term, other):
                     yield other
 
 

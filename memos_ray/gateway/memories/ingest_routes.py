@@ -53,7 +53,7 @@ _MIXED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _options(
+async def _options(
     format: Annotated[
         Format | None, Query(description="Found out from the name and the content when absent.")
     ] = None,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 from openapi_spec_validator import validate
 
 from memos_ray import errors
@@ -45,6 +49,23 @@ async def test_every_route_is_in_it(door: RestDoor, document: dict[str, Any]) ->
         for method in route.methods
     }
     assert set(_operations(document)) == routes
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    yield dependant.call
+    for part in dependant.dependencies:
+        yield from _calls(part)
+
+
+async def test_nothing_of_a_request_waits_for_a_thread(door: RestDoor) -> None:
+    """The framework runs plain functions in threads: four of them in each request, once."""
+    routes = [route for route in door.app.routes if isinstance(route, APIRoute)]
+    calls = {call for route in routes for call in _calls(route.dependant)}
+    # An object that is called, and awaited, is no coroutine function itself.
+    calls = {call for call in calls if not isinstance(call, HTTPBearer)}
+    plain = [call for call in calls if not iscoroutinefunction(call)]
+    assert len(calls) > len(routes)
+    assert plain == []
 
 
 async def test_every_operation_says_what_it_does_and_how_it_fails(
