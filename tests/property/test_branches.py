@@ -161,7 +161,9 @@ class BranchMachine(RuleBasedStateMachine):
                     self.deleted[name, cube_id] = shown.all()[cube_id]
                     shown.own[cube_id] = None
                 case Restore():
-                    shown.own[cube_id] = self.deleted[name, cube_id]
+                    # What had been put away was shown all the time.
+                    there = shown.all().get(cube_id)
+                    shown.own[cube_id] = there or self.deleted[name, cube_id]
 
     @precondition(lambda self: self.branches)
     @rule(data=st.data())
