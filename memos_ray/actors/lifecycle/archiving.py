@@ -32,6 +32,7 @@ from memos_ray.core.lifecycle.archive import (
     ids_in,
     in_files,
 )
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.ports import BlobStorePort, ClockPort, Derivation, RecordStorePort
@@ -53,8 +54,14 @@ _AT_ONCE = 2048
 
 
 def concerns(commit: Commit) -> bool:
-    """Tells whether a commit has anything that `ArchiveConsumer` acts on."""
-    return any(event.operation in _AWAY or event.operation == ERASE for event in commit.events)
+    """Tells whether a commit has anything that `ArchiveConsumer` should act on soon.
+
+    What a sweep puts away waits for the rest of it: few large files cost less than many small.
+    """
+    return any(
+        event.operation == ERASE or (event.operation in _AWAY and event.principal != LIFECYCLE)
+        for event in commit.events
+    )
 
 
 class ArchiveConsumer:

@@ -18,6 +18,7 @@ from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
 from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules, Verdict, decide
 from memos_ray.core.scheduling.fairness import Priority
@@ -73,6 +74,8 @@ class LifecycleDoors(ABC):
             if done or seen >= request.limit:
                 break
         place = None if done or after is None else (after.tenant, after.id)
+        archived = sum(n for name, n in moves.items() if name.startswith(f"{Move.ARCHIVE.value}/"))
+        owned.put_away(archived, last=place is None)
         if place is None:
             await owned.tidy()
             if request.rules.receipts_s is not None:

@@ -39,6 +39,7 @@ ORGANISE_FEED = "organise"
 ARCHIVE_FEED = "archive"
 BRANCH_FEED = "branch"
 _LOOK_S = 30.0
+_PUT_AWAY_MOST = 2048
 
 
 class OwnedPartition:
@@ -173,6 +174,7 @@ class OwnedPartition:
 
         self.archive_feed: LogFeed | None = None
         self._archive: ArchiveConsumer | None = None
+        self._put_away = 0
         if blobs is not None:
             self._archive = ArchiveConsumer(
                 number,
@@ -240,6 +242,18 @@ class OwnedPartition:
         loop = asyncio.get_running_loop()
         last = await loop.run_in_executor(self._executor, self._last_lsn)
         return last - self.organise_feed.position
+
+    def put_away(self, memories: int, *, last: bool) -> None:
+        """Hears how many memories a piece of a sweep has archived; their texts go to files by many.
+
+        Args:
+            last: whether the sweep is through with the partition.
+        """
+        self._put_away += memories
+        full = last or self._put_away >= _PUT_AWAY_MOST
+        if self._put_away and full and self.archive_feed is not None:
+            self._put_away = 0
+            self.archive_feed.notify()
 
     async def tidy(self) -> None:
         """Removes what interrupted work has left in the archive, and ends branches."""

@@ -261,23 +261,40 @@ _OUTCOMES: Mapping[str, Outcome] = {outcome.value: outcome for outcome in Outcom
 
 
 def event_of(row: AnyRow) -> Event:
-    """Rebuilds a log entry."""
+    """Rebuilds a log entry from its row, with or without a partition in front."""
+    (
+        lsn,
+        at,
+        tenant,
+        namespace,
+        principal,
+        operation,
+        cube_id,
+        version,
+        outcome,
+        purpose,
+        role,
+        application,
+        credential,
+        request_id,
+        detail,
+    ) = row[-15:]
     return Event(
-        lsn=row.lsn,
-        at=from_micros(row.at),
-        tenant=row.tenant,
-        namespace=row.namespace,
-        principal=row.principal,
-        operation=row.operation,
-        cube_id=row.cube_id,
-        version=row.version,
-        outcome=_OUTCOMES[row.outcome],
-        purpose=row.purpose,
-        role=row.role,
-        application=row.application,
-        credential=row.credential,
-        request_id=row.request_id,
-        detail=orjson.loads(row.detail),
+        lsn,
+        from_micros(at),
+        tenant,
+        namespace,
+        principal,
+        operation,
+        cube_id,
+        version,
+        _OUTCOMES[outcome],
+        purpose,
+        role,
+        application,
+        credential,
+        request_id,
+        orjson.loads(detail),
     )
 
 

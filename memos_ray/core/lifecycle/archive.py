@@ -32,7 +32,7 @@ BYTES_MAX = 8 << 20
 
 _MARK_BYTES = 8
 _TEXT = b',"payload":{"text":'
-_REFERENCE = b'{"blob":'
+_REFERENCE = b',"payload":{"blob":'
 _VERSION, _DIGEST = b',"version":{', b',"digest":"'
 _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
@@ -159,10 +159,9 @@ def reference_in(body: bytes) -> ArchivedRef | None:
     Raises:
         StoreCorruptError: when the body is no cube.
     """
-    payload = wire.split(body)[1]
-    if not payload.startswith(_REFERENCE):
+    if _REFERENCE not in body:
         return None
-    flat = orjson.loads(payload)
+    flat = orjson.loads(wire.split(body)[1])
     return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
 
 
@@ -180,7 +179,8 @@ def refilled(body: bytes, held: bytes) -> bytes:
 
 
 def _digest_in(behind: bytes) -> bytes:
-    return behind.partition(_VERSION)[2].partition(_DIGEST)[2].partition(b'"')[0]
+    start = behind.find(_DIGEST, behind.find(_VERSION)) + len(_DIGEST)
+    return behind[start : behind.find(b'"', start)]
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.metadata import ExpiresAt
-from memos_ray.core.lifecycle.archive import bodies
+from memos_ray.core.lifecycle.archive import KIND, Contents, Standing, bodies
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import Commit
@@ -145,6 +146,24 @@ async def test_LIFE_2_a_cold_memory_is_archived_read_all_the_same_and_warmed_by_
     assert await state(memos, memory_id) == "activated"
     assert await found(memos) == [memory_id]
     assert (await sweep(memos)).moves == {}
+
+
+async def test_LIFE_2_what_a_sweep_puts_away_shares_a_file(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    ids = [await add(memos, f"tea {number}", half_life_s=HOUR_S) for number in range(6)]
+    clock.advance(20 * HOUR_S)
+    assert (await sweep(memos)).moves == {"archive/decay": 6}
+
+    def files() -> list[Contents]:
+        rows = [row for number in range(4) for row in memos.store.derivations(number, KIND)]
+        return [Contents.from_bytes(row.body) for row in rows]
+
+    await eventually(lambda: [one.standing for one in files()] == [Standing.DONE])
+    assert files() == [replace(Contents.of(ids), standing=Standing.DONE)]
+    for number, memory_id in enumerate(ids):
+        memory = await memos.service.get(memos.administrator, memory_id)
+        assert (memory.text, memory.state) == (f"tea {number}", "archived")
 
 
 async def test_LIFE_1_a_caller_puts_a_memory_away_and_brings_it_back(memos: InProcess) -> None:
