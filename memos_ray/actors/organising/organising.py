@@ -49,6 +49,7 @@ from memos_ray.errors import (
 from memos_ray.ports import ClockPort, RecordStorePort
 
 WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
+Comparing = Callable[[Sequence[Event], Courtesy], Awaitable[None]]
 
 SURE = 0.8
 """From this confidence on, what is proposed is done at once where that is asked for."""
@@ -283,16 +284,24 @@ class Organiser:
 
 
 class OrganiseConsumer:
-    """Hands one partition's log to the organiser. Implements `feed.Consumer`."""
+    """Hands one partition's log to the organiser, and on. Implements `feed.Consumer`.
 
-    def __init__(self, partition: int, organiser: Organiser, courtesy: Courtesy) -> None:
+    Args:
+        then: compares the same entries with something else; idempotent, too.
+    """
+
+    def __init__(
+        self, partition: int, organiser: Organiser, courtesy: Courtesy, then: Comparing
+    ) -> None:
         self._partition = partition
         self._organiser = organiser
         self._courtesy = courtesy
+        self._then = then
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Compares what the events speak of."""
         await self._organiser.look(self._partition, events, self._courtesy)
+        await self._then(events, self._courtesy)
 
     async def outdated(self) -> bool:
         """Proposals rest with the memories; they do not get lost apart."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
 from memos_ray.actors.vault.residency import Place
 from memos_ray.core.organising import Proposed
-from memos_ray.core.sources import Finding, Source
+from memos_ray.core.sources import Finding, Source, neighbours
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import PayloadTooLargeError
 from memos_ray.ports import Derivation, RecordStorePort
@@ -25,8 +25,10 @@ class _Held:
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     said_by: dict[tuple[str, str], Source] = field(default_factory=dict)
+    newest: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
 
     def note(self, source: Source) -> None:
+        self.newest.pop((source.tenant, source.namespace), None)
         self.sources[source.tenant, source.id] = source
         self.said_by.update({(source.tenant, cube_id): source for cube_id in source.sections})
 
@@ -61,6 +63,17 @@ class SourceBook:
     async def said_by(self, place: Place, epoch: int, cube_id: str) -> Source | None:
         """Returns the source that a memory is a section of, if it is one."""
         return (await self._rows(place.partition, epoch)).said_by.get((place.tenant, cube_id))
+
+    async def newest(self, place: Place, epoch: int) -> Mapping[str, Source]:
+        """Returns the sections of the newest editions in a namespace, each with its source."""
+        held = await self._rows(place.partition, epoch)
+        found = held.newest.get((place.tenant, place.namespace))
+        if found is None:
+            known = await self.sources(place, epoch)
+            newest = [one for one in known if neighbours(one, known)[1] is None]
+            found = {cube_id: one for one in newest for cube_id in one.sections}
+            held.newest[place.tenant, place.namespace] = found
+        return found
 
     async def put_source(self, place: Place, epoch: int, source: Source) -> None:
         """Writes a source down.

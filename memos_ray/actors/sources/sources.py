@@ -13,6 +13,7 @@ from memos_ray.actors.errands import Errands
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.sources.book import SourceBook
 from memos_ray.actors.sources.comparing import SourceComparing, in_force
+from memos_ray.actors.sources.watching import SourceWatch
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.actors.vault.usage import UsageLedger
@@ -76,6 +77,9 @@ class SourceDesk:
         self._clock = clock
         self._write = write
         self.counters: Counter[str] = Counter()
+        self.watch = SourceWatch(
+            self._book, self._comparing, store=store, executor=executor, counters=self.counters
+        )
         self._errands = Errands("findings about erased memories")
 
     def erased(self, partition: int, epoch: int, keys: Sequence[CubeKey]) -> None:
