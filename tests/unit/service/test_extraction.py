@@ -203,6 +203,52 @@ async def test_READ_3_an_ingest_that_is_repeated_asks_nothing_again(bench: Bench
     assert (len(bench.endpoint.asked), status.memories) == (asked, 3)
 
 
+async def test_READ_3_what_is_stored_already_is_read_when_it_is_sent_again_once(
+    bench: Bench,
+) -> None:
+    ids = await bench.ingest(extract=False)
+    assert await bench.ingest() == ids
+    status = await bench.settled()
+    assert (status.read, status.memories, status.done) == (3, 3, 2)
+    asked = len(bench.endpoint.asked)
+    for _ in range(2):
+        assert await bench.ingest() == ids
+    status = await bench.settled()
+    assert (len(bench.endpoint.asked), status.read) == (asked, 3)
+    log = await bench.memos.doorway.logs.log(bench.admin)
+    told = [entry.memory_id for entry in log.entries if entry.operation == "extract"]
+    assert sorted(told) == sorted(ids)
+    (source,) = status.sources
+    assert (source.source, source.owner) == ("chat", "user:admin")
+
+
+async def test_READ_3_what_has_been_changed_since_is_read_as_it_is_now(bench: Bench) -> None:
+    first, *_ = await bench.ingest()
+    await bench.settled()
+    change = MemoryChange(text="I moved to Porto last month.")
+    await bench.memos.service.update(bench.admin, first, change)
+    await bench.settled()
+    asked = len(bench.endpoint.asked)
+    await bench.ingest()
+    status = await bench.settled()
+    assert (len(bench.endpoint.asked), status.read) == (asked + 1, 4)
+    made = {one.text: one.sources[0].version for one in await bench.made()}
+    assert made["I moved to Porto last month."] == 2
+    await bench.ingest()
+    assert (await bench.settled()).read == 4
+
+
+async def test_READ_3_what_is_gone_or_hidden_is_not_read_when_it_is_sent_again(
+    bench: Bench,
+) -> None:
+    first, second, third = await bench.ingest(extract=False)
+    await bench.memos.service.delete(bench.admin, first)
+    await bench.memos.service.delete(bench.admin, second, hard=True)
+    assert await bench.ingest() == [first, second, third]
+    assert (await bench.settled()).read == 1
+    assert await bench.texts() == ["I work for Acme."]
+
+
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
     async with in_process(tmp_path, settings=VAULT) as memos:
         new = [NewMemory(text="kept"), NewMemory(text="read", extract=True)]
