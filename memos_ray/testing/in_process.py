@@ -38,6 +38,7 @@ from memos_ray.errors import UnavailableError
 from memos_ray.gateway.admin.service import AdminService
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Backend, Doorway
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.ports import (
     AdapterReplicasPort,
@@ -168,6 +169,7 @@ async def in_process(
     replicas: AdapterReplicasPort | None = None,
     hooks: HookPort | None = None,
     extraction: ExtractionParts | None = None,
+    completing: Completing | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -234,6 +236,7 @@ async def in_process(
         clock=time,
         models=models or {},
         extracts=extraction is not None and extraction.extractor is not None,
+        completing=completing,
     )
     runner = runner_over(backend, documents, hooks=hooks, timeout_s=timeout_s)
     backend = replace(backend, pipelines=runner)
