@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from memos_ray.actors.extraction.allowances import Allowances
 from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
 from memos_ray.actors.policy.governance import MemGovernance
@@ -190,6 +191,7 @@ async def in_process(
     governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
+    reading = extraction or ExtractionParts()
     parts = ShardParts(
         store=records,
         vectors=None,
@@ -202,7 +204,9 @@ async def in_process(
         settings=vault,
         retrieval=RetrievalSettings(),
         blobs=lambda: blobs,
-        extraction=extraction or ExtractionParts(),
+        extraction=replace(
+            reading, allowances=Allowances(documents, time, reading.settings.budget())
+        ),
         kv=None
         if kv_builder is None
         else KvParts(

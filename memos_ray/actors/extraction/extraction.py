@@ -39,7 +39,7 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from memos_ray.ports import ClockPort, ExtractorPort, RecordStorePort
+from memos_ray.ports import AllowancePort, ClockPort, ExtractorPort, RecordStorePort
 
 QUEUED, RUNNING, PARKED = "queued", "running", "parked"
 _JOBS_MOST = 200
@@ -49,10 +49,15 @@ _SAID = (Origin.USER_INPUT, Origin.IMPORT, Origin.RETRIEVAL)
 
 @dataclass(frozen=True, slots=True)
 class ExtractionParts:
-    """Who reads, and how; without a model jobs are kept and wait."""
+    """Who reads, and how; without a model jobs are kept and wait.
+
+    Attributes:
+        allowances: the accounts of budgets, where there are any.
+    """
 
     extractor: ExtractorPort | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)
+    allowances: AllowancePort | None = None
 
 
 class Extraction:
@@ -93,6 +98,7 @@ class Extraction:
                 store_all=store_all,
                 courtesy=Courtesy(pressing),
                 counters=self.counters,
+                allowances=parts.allowances,
             )
 
     @property
