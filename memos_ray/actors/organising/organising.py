@@ -49,6 +49,7 @@ from memos_ray.errors import (
 from memos_ray.ports import ClockPort, RecordStorePort
 
 WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
+Trusting = Callable[[Place, int, str], Awaitable[bool]]
 Comparing = Callable[[Sequence[Event], Courtesy], Awaitable[None]]
 
 SURE = 0.8
@@ -86,8 +87,15 @@ class Organiser:
         executor: Executor,
         write_all: WritingAll,
         turns: FairGate,
+        trusted: Trusting,
     ) -> None:
-        """Takes the turns of whatever keeps the event loop busy."""
+        """Takes its parts.
+
+        Args:
+            turns: of whatever keeps the event loop busy.
+            trusted: tells whether a memory is a section of a trusted source.
+        """
+        self._trusted = trusted
         self._turns = turns
         self.book = OrganisingBook(store, executor)
         self.topics = TopicKeeper(residency, executor)
@@ -245,6 +253,11 @@ class Organiser:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
+        epoch = self.book.epoch(place.partition)
+        for id in (proposal.older, proposal.newer):
+            if await self._trusted(place, epoch, id):
+                # What a trusted source says is overruled by nobody unasked.
+                return
         try:
             policy = await self._guard.ensure(place.tenant)
             acting = policy.acting(principal, place.namespace)

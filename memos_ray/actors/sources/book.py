@@ -48,6 +48,7 @@ class SourceBook:
         self._executor = executor
         self._held: dict[int, _Held] = {}
         self._loading = asyncio.Lock()
+        self._adding = asyncio.Lock()
 
     async def sources(self, place: Place, epoch: int) -> list[Source]:
         """Returns the sources of a namespace, the newest editions first."""
@@ -106,13 +107,15 @@ class SourceBook:
 
     async def add(self, place: Place, epoch: int, finding: Finding) -> bool:
         """Keeps a new finding; tells whether it is one, and there is room."""
-        held = await self._rows(place.partition, epoch)
-        if (finding.tenant, finding.id) in held.findings:
-            return False
-        if len(await self.findings(place, epoch)) >= _MOST_OPEN:
-            return False
-        await self.put(place, epoch, finding)
-        return True
+        # A source that is compared and a memory that comes behind it may find the same at once.
+        async with self._adding:
+            held = await self._rows(place.partition, epoch)
+            if (finding.tenant, finding.id) in held.findings:
+                return False
+            if len(await self.findings(place, epoch)) >= _MOST_OPEN:
+                return False
+            await self.put(place, epoch, finding)
+            return True
 
     async def put(self, place: Place, epoch: int, finding: Finding) -> None:
         """Writes a finding down."""

@@ -93,6 +93,10 @@ class SourceDesk:
         """Returns when what was to be removed is."""
         await self._errands.settle()
 
+    async def trusts(self, place: Place, epoch: int, cube_id: str) -> bool:
+        """Tells whether a memory is a section of a source."""
+        return await self._book.said_by(place, epoch, cube_id) is not None
+
     async def put(self, place: Place, epoch: int, context: CallContext, source: Source) -> Source:
         """Keeps an edition, or its sections; once it has those it stays as it is.
 

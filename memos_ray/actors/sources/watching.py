@@ -81,7 +81,6 @@ class SourceWatch:
         for finding in found:
             if await self._book.add(place, epoch, finding):
                 self._counters["source_findings"] += 1
-                self._counters["source_findings_later"] += 1
                 _log.info(
                     "sources: finding %s: a later memory contradicts %s", finding.id, finding.source
                 )
