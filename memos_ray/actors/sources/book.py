@@ -10,7 +10,7 @@ from typing import Any
 
 from memos_ray.actors.vault.residency import Place
 from memos_ray.core.organising import Proposed
-from memos_ray.core.sources import Finding, Source, neighbours
+from memos_ray.core.sources import Finding, Source
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import PayloadTooLargeError
 from memos_ray.ports import Derivation, RecordStorePort
@@ -25,10 +25,13 @@ class _Held:
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     said_by: dict[tuple[str, str], Source] = field(default_factory=dict)
+    placed: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
     newest: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
 
     def note(self, source: Source) -> None:
-        self.newest.pop((source.tenant, source.namespace), None)
+        place = (source.tenant, source.namespace)
+        self.newest.pop(place, None)
+        self.placed.setdefault(place, {})[source.id] = source
         self.sources[source.tenant, source.id] = source
         self.said_by.update({(source.tenant, cube_id): source for cube_id in source.sections})
 
@@ -53,7 +56,7 @@ class SourceBook:
     async def sources(self, place: Place, epoch: int) -> list[Source]:
         """Returns the sources of a namespace, the newest editions first."""
         held = await self._rows(place.partition, epoch)
-        found = [one for one in held.sources.values() if _is_at(one, place)]
+        found = held.placed.get((place.tenant, place.namespace), {}).values()
         return sorted(found, key=lambda one: (one.name, one.issuer, -one.valid_from.timestamp()))
 
     async def source(self, place: Place, epoch: int, id: str) -> Source | None:
@@ -71,8 +74,14 @@ class SourceBook:
         found = held.newest.get((place.tenant, place.namespace))
         if found is None:
             known = await self.sources(place, epoch)
-            newest = [one for one in known if neighbours(one, known)[1] is None]
-            found = {cube_id: one for one in newest for cube_id in one.sections}
+            if not known:
+                return {}
+            newest: dict[tuple[str, str], Source] = {}
+            for one in known:
+                # The newest edition comes first; one without sections says nothing yet.
+                if one.sections:
+                    newest.setdefault((one.name, one.issuer), one)
+            found = {cube_id: one for one in newest.values() for cube_id in one.sections}
             held.newest[place.tenant, place.namespace] = found
         return found
 
