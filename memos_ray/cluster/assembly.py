@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -29,6 +29,7 @@ from memos_ray.ports import (
     BlobStorePort,
     ControlStorePort,
     EmbedderPort,
+    ExtractorPort,
     ModelPort,
     RecordStorePort,
     TrainerPort,
@@ -142,6 +143,26 @@ def extraction_parts(settings: Settings) -> ExtractionParts:
         room = max(model.context_tokens - chosen.answer_tokens, 1)
         chosen = chosen.model_copy(update={"prompt_tokens": min(chosen.prompt_tokens, room)})
     return ExtractionParts(extractor, chosen)
+
+
+def completer(settings: Settings, models: Mapping[str, ModelPort]) -> ExtractorPort | None:
+    """Makes what completes questions in a dialogue, where the settings name a model for it.
+
+    Args:
+        models: of this process, whose connections it shares; whoever opened them closes them.
+    """
+    chosen = settings.dialogue
+    if chosen.model is None:
+        return None
+    from memos_ray.adapters.model_extractor import ModelExtractor
+
+    return ModelExtractor(
+        chosen.model,
+        models[chosen.model],
+        limit_s=chosen.answer_s,
+        structured=chosen.structured,
+        temperature=chosen.temperature,
+    )
 
 
 def _trainer(settings: Settings) -> TrainerPort:

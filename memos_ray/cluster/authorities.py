@@ -5,6 +5,7 @@ The authorities share one process, the actor `control`; see `control.py`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +15,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.personas import PersonaOperation
 from memos_ray.core.access.snapshot import SignedLease, SignedSnapshot
+from memos_ray.core.extraction import Allowance
 from memos_ray.core.lifecycle.reports import LifecycleStatus
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.requests import (
@@ -33,6 +35,7 @@ class Authority(StrEnum):
     SUPERVISOR = "supervisor"
     GOVERNANCE = "governance"
     LIFECYCLE = "lifecycle"
+    ALLOWANCES = "allowances"
 
 
 class _RemoteAuthority:
@@ -107,6 +110,22 @@ class LifecycleHandle:
         """Sweeps all partitions."""
         status: LifecycleStatus = await self._authority.call("sweep", timeout_s=_SWEEP_TIMEOUT_S)
         return status
+
+
+class AllowanceHandle:
+    """The remote accounts of what extraction may cost. Implements `ports.AllowancePort`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._authority = _RemoteAuthority(Authority.ALLOWANCES, namespace)
+
+    async def allow(self, tenant: str, tokens: int) -> Allowance | datetime:
+        """Allows a part of a budget."""
+        found: Allowance | datetime = await self._authority.call("allow", tenant, tokens)
+        return found
+
+    async def give_back(self, tenant: str, left: Allowance) -> None:
+        """Takes back what was not spent."""
+        await self._authority.call("give_back", tenant, left)
 
 
 class SupervisorHandle:

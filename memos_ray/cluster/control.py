@@ -1,4 +1,4 @@
-"""The authorities as one actor: supervisor, policy and lifecycle share a process.
+"""The authorities as one actor: supervisor, policy, lifecycle and accounts share a process.
 
 Each of them waits far more than it works, and a Python process with its libraries costs more than a
 hundred megabytes. They stay apart as classes; what one keeps the others reach by its port alone.
@@ -11,6 +11,7 @@ import os
 from functools import cache
 from typing import Any
 
+from memos_ray.actors.extraction.allowances import Allowances
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
 from memos_ray.actors.policy.governance import MemGovernance
 from memos_ray.actors.supervisor import Supervisor
@@ -74,6 +75,7 @@ class ControlHost:
             Authority.SUPERVISOR: supervisor,
             Authority.GOVERNANCE: governance,
             Authority.LIFECYCLE: lifecycle,
+            Authority.ALLOWANCES: Allowances(store, clock, settings.extraction.budget()),
         }
         self._begun = True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
-from memos_ray.cluster.authorities import PolicyHandle, SupervisorHandle
+from memos_ray.cluster.authorities import AllowanceHandle, PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import OwnProcess, SystemClock
 from memos_ray.cluster.packing import Packed, pack, unpack
 from memos_ray.cluster.shard.handle import ShardHandle
@@ -60,7 +61,10 @@ class ShardHost(VaultShard):
                 retrieval=assembly.retrieval_settings(settings),
                 kv=assembly.kv_parts(settings),
                 blobs=cache(lambda: assembly.blob_store(settings)),
-                extraction=assembly.extraction_parts(settings),
+                extraction=replace(
+                    assembly.extraction_parts(settings),
+                    allowances=AllowanceHandle(settings.namespace),
+                ),
                 journals=RunJournals(control, SystemClock()),
             ),
         )

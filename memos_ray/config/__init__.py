@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memos_ray.config.dialogue import DialogueSettings
 from memos_ray.config.extraction import ExtractionSettings
 from memos_ray.config.lifecycle import LifecycleSettings
 from memos_ray.config.models import (
@@ -40,6 +41,7 @@ __all__ = [
     "BlobSettings",
     "ClientSettings",
     "DType",
+    "DialogueSettings",
     "EmbedderKind",
     "EmbedderSettings",
     "EngineKind",

@@ -43,10 +43,11 @@ class ExtractionSettings(Section):
     retry_min_s: Seconds = Field(2.0, description="Mean pause after a first failure; it doubles.")
     retry_max_s: Seconds = Field(900.0, description="Longest mean pause.")
     tokens_per_hour: Positive | None = Field(
-        None, description="Tokens of one tenant in an hour, in each shard; no limit when absent."
+        None, description="Tokens of one tenant in an hour, over all shards; no limit if absent."
     )
     requests_per_hour: Positive | None = Field(
-        None, description="Requests of one tenant in an hour, in each shard; no limit when absent."
+        None,
+        description="Requests of one tenant in an hour, over all shards; no limit if absent.",
     )
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from memos_ray.config.dialogue import DialogueSettings
 from memos_ray.config.extraction import ExtractionSettings
 from memos_ray.config.fields import (
     BlobUri,
@@ -299,6 +300,7 @@ class Settings(_Explained):
     pipelines: PipelineSettings = PipelineSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     extraction: ExtractionSettings = ExtractionSettings()
+    dialogue: DialogueSettings = DialogueSettings()
     models: tuple[ModelSettings, ...] = Field(
         (), description="Models that answer conversations, as JSON; none when empty."
     )
@@ -313,6 +315,8 @@ class Settings(_Explained):
             raise ValueError("teaching.paraphraser is none of the models")
         if self.extraction.model is not None and self.extraction.model not in names:
             raise ValueError("extraction.model is none of the models")
+        if self.dialogue.model is not None and self.dialogue.model not in names:
+            raise ValueError("dialogue.model is none of the models")
         return self
 
     @property

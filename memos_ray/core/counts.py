@@ -39,7 +39,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "branches_*": "Branches made, merged and discarded.",
     "organise_*": "Memories compared; duplicates and overtaken facts, by what has become of them.",
     "topics_*": "Memories sorted into topics, and what has become of concepts.",
-    "source_*": "Sections of sources compared; findings, by what has become of them.",
+    "source_*": "Sections of sources, and later memories, compared; findings, and their ends.",
     "reuse_offered": "Memories that were offered for a task.",
     "extraction_*": "Jobs, requests and tokens of extraction, and what has become of them.",
     "journals_emptied": "Journals of parked pipeline runs that held erased memories.",

@@ -20,6 +20,7 @@ from memos_ray.gateway.chat.service import ChatService
 from memos_ray.gateway.evolution.service import EvolutionService
 from memos_ray.gateway.extraction.service import ExtractionService
 from memos_ray.gateway.lifecycle.service import LifecycleService
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.gateway.memories.record_models import Component
 from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.gateway.organising.service import OrganisingService
@@ -58,6 +59,7 @@ class Backend:
         pipelines: the runner, where there is one.
         public_key: verifies policy snapshots.
         extracts: whether there is a model that reads memories for facts.
+        completing: the model that completes questions in a dialogue, where there is one.
     """
 
     supervisor: SupervisorPort
@@ -71,6 +73,7 @@ class Backend:
     models: Mapping[str, ModelPort] = field(default_factory=dict)
     pipelines: PipelinesPort | None = None
     extracts: bool = False
+    completing: Completing | None = None
 
 
 class Doorway:
@@ -91,6 +94,7 @@ class Doorway:
             clock=clock,
             limits=limits,
             extracts=backend.extracts,
+            completing=backend.completing,
         )
         self.activation = ActivationService(
             router=router, authenticator=authenticator, memories=self.memories, clock=clock

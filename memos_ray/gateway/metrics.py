@@ -50,7 +50,7 @@ class HttpMetrics:
         )
         self._read = Counter(
             "memos_questions_read",
-            "Gaps that a dialogue was to fill, and dates of events that times count from.",
+            "Gaps that a dialogue was to fill, by rules or a model, and dates of events.",
             ("replica", "step", "outcome"),
             registry=self._registry,
         )

@@ -11,6 +11,7 @@ from memos_ray.cluster.pipeline_handle import PipelineHandle
 from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.config import Settings
 from memos_ray.gateway.doorway import Backend, Doorway
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.ports import BlobStorePort, EmbedderPort, ShardPort
 
 
@@ -29,6 +30,8 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
     def blobs() -> BlobStorePort:
         return assembly.blob_store(settings)
 
+    clock, models = SystemClock(), assembly.models(settings)
+    completer = assembly.completer(settings, models)
     backend = Backend(
         supervisor=SupervisorHandle(settings.namespace),
         governance=PolicyHandle(settings.namespace),
@@ -37,9 +40,10 @@ def open_doorway(settings: Settings, public_key: bytes) -> Doorway:
         embedder=embedder,
         blobs=blobs,
         public_key=public_key,
-        clock=SystemClock(),
-        models=assembly.models(settings),
+        clock=clock,
+        models=models,
         pipelines=PipelineHandle(settings.namespace),
         extracts=settings.extraction.model is not None,
+        completing=None if completer is None else Completing(completer, settings.dialogue, clock),
     )
     return Doorway(backend, settings.limits, settings.gateway.timeout_s)

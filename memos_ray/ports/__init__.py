@@ -18,7 +18,7 @@ from memos_ray.ports.actors import (
 from memos_ray.ports.arrays import Vectors
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
-from memos_ray.ports.extraction import ExtractorPort
+from memos_ray.ports.extraction import AllowancePort, ExtractorPort
 from memos_ray.ports.models import (
     AdapterReplicasPort,
     EmbedderPort,
@@ -56,6 +56,7 @@ from memos_ray.ports.training import (
 __all__ = [
     "AdapterReplicasPort",
     "AdapterRoom",
+    "AllowancePort",
     "BlobStorePort",
     "ClockPort",
     "CombinedAdapters",

@@ -1,10 +1,11 @@
-"""What reads memories for facts."""
+"""What reads memories for facts, and what it may cost."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
-from memos_ray.core.extraction import ExtractionAnswer, ExtractionPrompt
+from memos_ray.core.extraction import Allowance, ExtractionAnswer, ExtractionPrompt
 
 
 class ExtractorPort(Protocol):
@@ -30,4 +31,26 @@ class ExtractorPort(Protocol):
 
     async def close(self) -> None:
         """Lets go of what this process holds of the model."""
+        ...
+
+
+class AllowancePort(Protocol):
+    """The accounts of what tenants spend in an hour, one for the whole cluster."""
+
+    async def allow(self, tenant: str, tokens: int) -> Allowance | datetime:
+        """Allows a part of a tenant's budget that suffices for a request of so many tokens.
+
+        It counts as spent from now on. Returns when to ask again where there is no such part.
+
+        Raises:
+            UnavailableError: nobody can say now; nothing may be spent.
+        """
+        ...
+
+    async def give_back(self, tenant: str, left: Allowance) -> None:
+        """Takes back what was allowed and not spent; not to be repeated.
+
+        Raises:
+            UnavailableError: it may have been taken back or not.
+        """
         ...

@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from memos_ray.actors.extraction.allowances import Allowances
 from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
 from memos_ray.actors.pipelines.erasing import RunJournals
@@ -39,6 +40,7 @@ from memos_ray.errors import UnavailableError
 from memos_ray.gateway.admin.service import AdminService
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Backend, Doorway
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.gateway.memories.service import MemoryService
 from memos_ray.ports import (
     AdapterReplicasPort,
@@ -173,6 +175,7 @@ async def in_process(
     replicas: AdapterReplicasPort | None = None,
     hooks: HookPort | None = None,
     extraction: ExtractionParts | None = None,
+    completing: Completing | None = None,
     timeout_s: float = 10.0,
 ) -> AsyncIterator[InProcess]:
     """Runs a MemOS for the length of a block; `folder` keeps its data.
@@ -193,6 +196,7 @@ async def in_process(
     governance = MemGovernance(documents, time, os.urandom, signing_key)
     admin_key = keys.mint("default", os.urandom(keys.KEY_ENTROPY_BYTES)).secret
     await governance.bootstrap("default", keys.parse(admin_key))
+    reading = extraction or ExtractionParts()
     parts = ShardParts(
         store=records,
         vectors=None,
@@ -205,7 +209,9 @@ async def in_process(
         settings=vault,
         retrieval=RetrievalSettings(),
         blobs=lambda: blobs,
-        extraction=extraction or ExtractionParts(),
+        extraction=replace(
+            reading, allowances=Allowances(documents, time, reading.settings.budget())
+        ),
         journals=RunJournals(documents, time),
         kv=None
         if kv_builder is None
@@ -240,6 +246,7 @@ async def in_process(
         clock=time,
         models=models or {},
         extracts=extraction is not None and extraction.extractor is not None,
+        completing=completing,
     )
     runner = runner_over(backend, documents, hooks=hooks, timeout_s=timeout_s)
     backend = replace(backend, pipelines=runner)

@@ -38,6 +38,8 @@ def settings_of(data: Path, url: str) -> Settings:
     model = {"name": "reader", "engine": "openai", "base_url": url}
     embedder = {"kind": "custom", "factory": "memos_ray.testing.embedders:HashingEmbedder"}
     extraction = {"model": "reader", "window": 4, "at_once": 1, "retry_min_s": 0.01}
+    # Enough for all, also when each shard that dies loses what it was allowed.
+    extraction |= {"requests_per_hour": 100, "tokens_per_hour": 10_000_000}
     return Settings.model_validate(
         {
             "data": data,

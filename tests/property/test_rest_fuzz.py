@@ -170,6 +170,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ("POST", "/v1/reuse"): [{"task": "tea"}, {"task": "tea", "namespaces": ["x"], "limit": 2}],
     ("POST", "/v1/sources"): [
         {"name": "g", "issuer": "i", "valid_from": "2026-01-01T00:00:00Z", "text": "# A\nb 1."},
+        {"name": "g", "issuer": "i", "valid_from": "2026-01-01T00:00:00Z", "pdf": "JVBERi0xLjc="},
     ],
     ("POST", "/v1/sources/findings/accept"): [{"ids": ["x"]}, {"source": "x"}],
     ("POST", "/v1/sources/findings/refuse"): [{"ids": ["x"]}],
@@ -177,6 +178,7 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
         {"name": "x"},
         {"name": "x", "role": "x", "stream": "{home}/x", "shared": ["{home}"], "tags": ["a"]},
         {"name": "x", "purpose": "care", "preface": "Be brief.", "half_life_s": 60.0},
+        {"name": "x", "creates": [{"name": "{home}/x/y"}, {"name": "p", "members": ["*"]}]},
     ],
     ("PUT", "/v1/evolution/mode"): [{"mode": "propose"}],
     ("POST", "/v1/feedback"): [

@@ -162,6 +162,17 @@ def test_models_that_learn_by_what_is_used_and_who_words_their_lessons(tmp_path:
     assert set(worded.trainer.models) == {"as-all", "by-itself", "by-hand"}
 
 
+def test_READ_2_the_model_that_completes_questions_is_one_of_the_models(tmp_path: Path) -> None:
+    chosen = {"data": tmp_path, "models": [_remote()]}
+    models = assembly.models(Settings(**chosen))  # type: ignore[arg-type]
+    assert assembly.completer(Settings(**chosen), models) is None  # type: ignore[arg-type]
+    settings = Settings(**chosen, dialogue={"model": "remote"})  # type: ignore[arg-type]
+    completer = assembly.completer(settings, models)
+    assert completer is not None and completer.name == "remote"
+    with pytest.raises(ConfigurationError, match=r"dialogue\.model is none of the models"):
+        Settings(**chosen, dialogue={"model": "walrus"})  # type: ignore[arg-type]
+
+
 def test_the_client_reports_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMOS_GATEWAY__PORT", "many")
     with pytest.raises(ConfigurationError, match=r"gateway\.port"):

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from memos_ray.actors.evolution.book import PROPOSAL
 from memos_ray.actors.extraction.names import SourceNames
 from memos_ray.actors.vault.residency import Place
-from memos_ray.core.extraction import Aside, Done, Job, Spent, Totals, spend
+from memos_ray.core.extraction import Aside, Done, Job, Totals
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError
 from memos_ray.ports import Derivation, RecordStorePort
@@ -20,7 +19,7 @@ from memos_ray.ports import Derivation, RecordStorePort
 FEED = "extract"
 """The cursor of extraction in a partition's log."""
 
-JOB, TOTALS, SPENT = "extraction_job", "extraction_totals", "extraction_spent"
+JOB, TOTALS = "extraction_job", "extraction_totals"
 MODE = "extraction"
 ASIDE = "extraction_aside"
 
@@ -35,7 +34,6 @@ class _Held:
     epoch: int
     jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
-    spent: dict[str, Spent] = field(default_factory=dict)
     automatic: set[tuple[str, str]] = field(default_factory=set)
     aside: dict[CubeKey, Aside] = field(default_factory=dict)
     derived: bool = False
@@ -96,8 +94,6 @@ class ExtractionBook:
                     self._keep(partition, held, job)
             for row in await self._run(self._store.derivations, partition, TOTALS):
                 held.totals[row.tenant, row.namespace] = Totals.from_bytes(row.body)
-            for row in await self._run(self._store.derivations, partition, SPENT):
-                held.spent[row.tenant] = Spent.from_bytes(row.body)
             modes = await self._run(self._store.derivations, partition, MODE)
             held.automatic = {(row.tenant, row.namespace) for row in modes}
             for row in await self._run(self._store.derivations, partition, ASIDE):
@@ -144,11 +140,6 @@ class ExtractionBook:
     def totals(self, partition: int, tenant: str, namespace: str) -> Totals:
         """Returns what was done in a namespace."""
         return self._of(partition).totals.get((tenant, namespace), Totals())
-
-    def spent(self, tenant: str) -> list[Spent]:
-        """Returns what a tenant has spent, in each partition."""
-        found = (held.spent.get(tenant) for held in self._held.values())
-        return [one for one in found if one is not None]
 
     def asides(self, partition: int) -> list[Aside]:
         """Returns what could not follow its sources."""
@@ -199,15 +190,6 @@ class ExtractionBook:
         row = Derivation(job.tenant, JOB, job.id, job.namespace, "", 0, job.to_bytes())
         await self._run(self._store.save_derivation, partition, held.epoch, row)
         self._keep(partition, held, job)
-
-    async def spend(
-        self, partition: int, tenant: str, tokens: int, requests: int, now: datetime
-    ) -> None:
-        """Adds to what a tenant has spent; less is given back."""
-        held = self._of(partition)
-        found = held.spent[tenant] = spend(held.spent.get(tenant), tokens, requests, now)
-        row = Derivation(tenant, SPENT, tenant, "", "", 0, found.to_bytes())
-        await self._run(self._store.save_derivation, partition, held.epoch, row)
 
     async def done(self, partition: int, job: Job, done: Done) -> None:
         """Counts what a job led to, once, and removes it."""

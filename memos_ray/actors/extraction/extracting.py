@@ -2,7 +2,7 @@
 
 What a crash at each line leaves behind:
 
-    attempt and estimate written ─▶ asked ─▶ stored ─▶ counted ─▶ row gone
+    paid ─▶ attempt written ─▶ asked ─▶ stored ─▶ counted ─▶ row gone
           │ counts as an attempt       │        │ the replies of the commit tell that it is
           ▼                            ▼        ▼ done; the model is not asked again
       asked again                 asked again   counted once
@@ -22,7 +22,9 @@ from hashlib import blake2b
 from uuid import uuid4
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.errands import Errands
 from memos_ray.actors.extraction.book import ExtractionBook, Key
+from memos_ray.actors.extraction.purse import Purse
 from memos_ray.actors.extraction.sources import ExtractionSources
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.defects import describe_defect
@@ -34,7 +36,6 @@ from memos_ray.core.extraction import (
     Job,
     SourceTurn,
     check,
-    free_at,
     pause_s,
     prompt_of,
     retried,
@@ -57,7 +58,7 @@ from memos_ray.errors import (
     UnavailableError,
     VersionConflictError,
 )
-from memos_ray.ports import ExtractorPort
+from memos_ray.ports import AllowancePort, ExtractorPort
 
 Storing = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
 """Commits writes, all or none."""
@@ -91,7 +92,23 @@ class Extracting:
         store_all: Storing,
         courtesy: Courtesy,
         counters: Counter[str],
+        allowances: AllowancePort | None = None,
     ) -> None:
+        """Takes its parts.
+
+        Args:
+            allowances: whom to ask before a budget is spent; there is none without.
+
+        Raises:
+            ConfigurationError: there is a budget, and nobody to ask.
+        """
+        self._purse: Purse | None = None
+        if settings.budget().limited:
+            if allowances is None:
+                raise ConfigurationError("nobody keeps the budgets of extraction")
+            self._purse = Purse(allowances, sources.clock.now, counters)
+        self._leaving = Errands("parts of budgets that were left")
+        self._closing = False
         self._extractor = extractor
         self._settings = settings
         self._book = book
@@ -149,10 +166,12 @@ class Extracting:
 
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
+        self._closing = True
         tasks = [*self._running.values(), *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._leaving.settle()
         await self._extractor.close()
 
     async def _run(self) -> None:
@@ -168,6 +187,9 @@ class Extracting:
         def ended(_: asyncio.Task[None]) -> None:
             self._running.pop(key, None)
             self._news.set()
+            idle = key[1] not in self._book.waiting
+            if idle and self._purse is not None and not self._closing:
+                self._leaving.leave(self._purse.leave(key[1]))
 
         turn = max(self._served.values(), default=0) + 1
         # Who has nothing to be read has no turn to be remembered.
@@ -253,8 +275,8 @@ class Extracting:
         self, partition: int, job: Job, prompt: ExtractionPrompt
     ) -> ExtractionAnswer | None:
         """Asks within the budget; nothing when there is none left now."""
-        book, now, tenant = self._book, self._now(), job.tenant
-        until = free_at(book.spent(tenant), self._settings.budget(), prompt.tokens, now)
+        book, tenant, now = self._book, job.tenant, self._now()
+        until = None if self._purse is None else await self._purse.take(tenant, prompt.tokens)
         if until is not None:
             self._blocked = {one: at for one, at in self._blocked.items() if now < at}
             self._blocked[tenant] = until
@@ -262,17 +284,20 @@ class Extracting:
             _log.info("extraction waits for a budget until %s", until.isoformat())
             return None
         # Before it is asked: what kills this process on the way is an attempt, and has its price.
-        await book.spend(partition, tenant, prompt.tokens, 1, now)
         await book.put(partition, replace(job, attempts=job.attempts + 1, not_before=None))
         self._counters["extraction_requests"] += 1
         try:
             answer = await self._asked(prompt)
         except OverloadedError:
-            await book.spend(partition, tenant, -prompt.tokens, 0, now)
+            self._settle(tenant, prompt.tokens, now)
             raise
-        await book.spend(partition, tenant, answer.tokens - prompt.tokens, 0, now)
+        self._settle(tenant, prompt.tokens - answer.tokens, now)
         self._counters["extraction_tokens"] += answer.tokens
         return answer
+
+    def _settle(self, tenant: str, tokens: int, at: datetime) -> None:
+        if self._purse is not None:
+            self._purse.settle(tenant, tokens, at)
 
     async def _asked(self, prompt: ExtractionPrompt) -> ExtractionAnswer:
         try:

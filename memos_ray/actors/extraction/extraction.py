@@ -43,7 +43,7 @@ from memos_ray.errors import (
     NotOwnerError,
     PermissionDeniedError,
 )
-from memos_ray.ports import ClockPort, ExtractorPort, RecordStorePort
+from memos_ray.ports import AllowancePort, ClockPort, ExtractorPort, RecordStorePort
 
 QUEUED, RUNNING, PARKED, ASIDE = "queued", "running", "parked", "aside"
 _JOBS_MOST = 200
@@ -53,10 +53,15 @@ _SAID = (Origin.USER_INPUT, Origin.IMPORT, Origin.RETRIEVAL)
 
 @dataclass(frozen=True, slots=True)
 class ExtractionParts:
-    """Who reads, and how; without a model jobs are kept and wait."""
+    """Who reads, and how; without a model jobs are kept and wait.
+
+    Attributes:
+        allowances: the accounts of budgets, where there are any.
+    """
 
     extractor: ExtractorPort | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)
+    allowances: AllowancePort | None = None
 
 
 class Extraction:
@@ -98,6 +103,7 @@ class Extraction:
                 store_all=store_all,
                 courtesy=Courtesy(pressing),
                 counters=self.counters,
+                allowances=parts.allowances,
             )
 
     @property

@@ -67,7 +67,7 @@ class OrganisingBook:
         held = await self._rows(place.partition)
         row = _row(proposal.tenant, PROPOSAL, proposal.id, place.namespace, proposal.to_bytes())
         await self._run(
-            self._store.save_derivation, place.partition, self._epoch(place.partition), row
+            self._store.save_derivation, place.partition, self.epoch(place.partition), row
         )
         held[proposal.tenant, proposal.id] = proposal
 
@@ -81,7 +81,7 @@ class OrganisingBook:
             if gone & {CubeKey(tenant, one.older), CubeKey(tenant, one.newer)}:
                 await self._run(
                     self._store.forget_derivations,
-                    *(partition, self._epoch(partition), tenant, PROPOSAL, [id]),
+                    *(partition, self.epoch(partition), tenant, PROPOSAL, [id]),
                 )
                 held.pop((tenant, id), None)
 
@@ -93,7 +93,7 @@ class OrganisingBook:
     async def automate(self, place: Place, principal: str | None) -> None:
         """Has what is sure done at once, with the rights of a principal, or by nobody any more."""
         await self._rows(place.partition)
-        partition, epoch = place.partition, self._epoch(place.partition)
+        partition, epoch = place.partition, self.epoch(place.partition)
         where = (place.tenant, place.namespace)
         if principal is None:
             names = [place.namespace]
@@ -109,10 +109,10 @@ class OrganisingBook:
     async def _rows(self, partition: int) -> dict[tuple[str, str], Proposal]:
         async with self._loading:
             if partition not in self._held:
-                self._epoch(partition)
+                self.epoch(partition)
                 made = await self._run(self._store.derivations, partition, PROPOSAL)
                 modes = await self._run(self._store.derivations, partition, MODE)
-                self._epoch(partition)
+                self.epoch(partition)
                 self._held[partition] = {
                     (row.tenant, row.name): Proposal.from_bytes(
                         row.name, row.tenant, row.namespace, row.body
@@ -124,7 +124,12 @@ class OrganisingBook:
                 }
             return self._held[partition]
 
-    def _epoch(self, partition: int) -> int:
+    def epoch(self, partition: int) -> int:
+        """Returns the epoch that a partition is held under.
+
+        Raises:
+            NotOwnerError: it is not.
+        """
         if partition not in self._epochs:
             raise NotOwnerError("the partition has moved", partition=partition)
         return self._epochs[partition]

@@ -49,6 +49,8 @@ from memos_ray.errors import (
 from memos_ray.ports import ClockPort, RecordStorePort
 
 WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
+Trusting = Callable[[Place, int, str], Awaitable[bool]]
+Comparing = Callable[[Sequence[Event], Courtesy], Awaitable[None]]
 
 SURE = 0.8
 """From this confidence on, what is proposed is done at once where that is asked for."""
@@ -85,8 +87,15 @@ class Organiser:
         executor: Executor,
         write_all: WritingAll,
         turns: FairGate,
+        trusted: Trusting,
     ) -> None:
-        """Takes the turns of whatever keeps the event loop busy."""
+        """Takes its parts.
+
+        Args:
+            turns: of whatever keeps the event loop busy.
+            trusted: tells whether a memory is a section of a trusted source.
+        """
+        self._trusted = trusted
         self._turns = turns
         self.book = OrganisingBook(store, executor)
         self.topics = TopicKeeper(residency, executor)
@@ -244,6 +253,11 @@ class Organiser:
         principal = await self.book.automatic(place)
         if principal is None or proposal.confidence < SURE:
             return
+        epoch = self.book.epoch(place.partition)
+        for id in (proposal.older, proposal.newer):
+            if await self._trusted(place, epoch, id):
+                # What a trusted source says is overruled by nobody unasked.
+                return
         try:
             policy = await self._guard.ensure(place.tenant)
             acting = policy.acting(principal, place.namespace)
@@ -283,16 +297,24 @@ class Organiser:
 
 
 class OrganiseConsumer:
-    """Hands one partition's log to the organiser. Implements `feed.Consumer`."""
+    """Hands one partition's log to the organiser, and on. Implements `feed.Consumer`.
 
-    def __init__(self, partition: int, organiser: Organiser, courtesy: Courtesy) -> None:
+    Args:
+        then: compares the same entries with something else; idempotent, too.
+    """
+
+    def __init__(
+        self, partition: int, organiser: Organiser, courtesy: Courtesy, then: Comparing
+    ) -> None:
         self._partition = partition
         self._organiser = organiser
         self._courtesy = courtesy
+        self._then = then
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Compares what the events speak of."""
         await self._organiser.look(self._partition, events, self._courtesy)
+        await self._then(events, self._courtesy)
 
     async def outdated(self) -> bool:
         """Proposals rest with the memories; they do not get lost apart."""

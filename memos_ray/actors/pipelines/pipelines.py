@@ -317,6 +317,7 @@ class PipelineRunner:
         record = replace(record, attempts=attempt)
         self.counters[f"steps_{record.state.value}"] += 1
         self.counters["steps_retried"] += attempt - 1
+        self.counters["steps_rewritten"] += record.rewritten
         async with self._locks.setdefault(run.id, asyncio.Lock()):
             current = self._runs[run.id].with_step(name, record)
             await self._saved(current, name, record.state.value, record)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar, assert_never
 
 from memos_ray.actors.pipelines.vault import PipelineVault
@@ -36,6 +36,7 @@ from memos_ray.core.pipeline.definition import (
 from memos_ray.core.pipeline.effects import Content, Effect, EffectKind, FollowUp
 from memos_ray.core.pipeline.run import MemoryRef, Run, StepRecord, StepState
 from memos_ray.core.pipeline.templates import ITEM, PARAMS, Scope, paths_in, render
+from memos_ray.core.reader.turns import Turn, rewrite
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.errors import InvalidInputError, NotFoundError, PayloadTooLargeError
 from memos_ray.ports import ModelPort
@@ -89,8 +90,10 @@ class StepWork:
         match step:
             case Retrieve():
                 found = await self._mapped(step.each, step.at_once, lambda at: self._find(step, at))
-                cubes = {(one.namespace, one.id): one for part in found for one in part}
-                return StepRecord(StepState.DONE, tuple(map(_ref, cubes.values())))
+                cubes = {(one.namespace, one.id): one for part, _ in found for one in part}
+                filled = sum(rewritten for _, rewritten in found)
+                refs = tuple(map(_ref, cubes.values()))
+                return StepRecord(StepState.DONE, refs, rewritten=filled)
             case Filter():
                 wanted = filters.parse(step.keep, now)
                 kept = [
@@ -140,16 +143,24 @@ class StepWork:
             for task in tasks:
                 task.cancel()
 
-    async def _find(self, step: Retrieve, item: MemCube | None) -> list[MemCube]:
+    async def _find(self, step: Retrieve, item: MemCube | None) -> tuple[list[MemCube], bool]:
+        """Returns what was found, and whether the query was completed by what was said before."""
         context = self.run.context
         place = step.namespace or context.home
-        scope = await self._named(*step.ids, step.query or "", item=item)
+        said = [turn.content for turn in step.turns]
+        scope = await self._named(*step.ids, step.query or "", *said, item=item)
         if step.ids:
             ids = [render(one, scope) for one in step.ids]
-            return await self.vault.by_id(context, place, list(dict.fromkeys(ids)))
-        wanted = filters.parse(step.filter, self.vault.clock.now()) if step.filter else Everything()
+            return await self.vault.by_id(context, place, list(dict.fromkeys(ids))), False
+        now = self.vault.clock.now()
+        wanted = filters.parse(step.filter, now) if step.filter else Everything()
         text = render(step.query, scope) if step.query else ""
-        return await self.vault.search(context, place, text, wanted, step.limit)
+        turns = [
+            Turn(render(one.content, scope), one.role == "user", one.name) for one in step.turns
+        ]
+        rewriting = rewrite(text, turns, now, UTC)
+        found = await self.vault.search(context, place, rewriting.text, wanted, step.limit)
+        return found, bool(rewriting.filled)
 
     async def _text(self, step: Augment, item: MemCube | None) -> str:
         text = render(step.template, await self._named(step.template, item=item))

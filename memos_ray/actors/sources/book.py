@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +25,13 @@ class _Held:
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     said_by: dict[tuple[str, str], Source] = field(default_factory=dict)
+    placed: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
+    newest: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
 
     def note(self, source: Source) -> None:
+        place = (source.tenant, source.namespace)
+        self.newest.pop(place, None)
+        self.placed.setdefault(place, {})[source.id] = source
         self.sources[source.tenant, source.id] = source
         self.said_by.update({(source.tenant, cube_id): source for cube_id in source.sections})
 
@@ -46,6 +51,7 @@ class SourceBook:
         self._executor = executor
         self._held: dict[int, _Held] = {}
         self._loading = asyncio.Lock()
+        self._adding = asyncio.Lock()
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns; its rows stay."""
@@ -54,7 +60,7 @@ class SourceBook:
     async def sources(self, place: Place, epoch: int) -> list[Source]:
         """Returns the sources of a namespace, the newest editions first."""
         held = await self._rows(place.partition, epoch)
-        found = [one for one in held.sources.values() if _is_at(one, place)]
+        found = held.placed.get((place.tenant, place.namespace), {}).values()
         return sorted(found, key=lambda one: (one.name, one.issuer, -one.valid_from.timestamp()))
 
     async def source(self, place: Place, epoch: int, id: str) -> Source | None:
@@ -65,6 +71,23 @@ class SourceBook:
     async def said_by(self, place: Place, epoch: int, cube_id: str) -> Source | None:
         """Returns the source that a memory is a section of, if it is one."""
         return (await self._rows(place.partition, epoch)).said_by.get((place.tenant, cube_id))
+
+    async def newest(self, place: Place, epoch: int) -> Mapping[str, Source]:
+        """Returns the sections of the newest editions in a namespace, each with its source."""
+        held = await self._rows(place.partition, epoch)
+        found = held.newest.get((place.tenant, place.namespace))
+        if found is None:
+            known = await self.sources(place, epoch)
+            if not known:
+                return {}
+            newest: dict[tuple[str, str], Source] = {}
+            for one in known:
+                # The newest edition comes first; one without sections says nothing yet.
+                if one.sections:
+                    newest.setdefault((one.name, one.issuer), one)
+            found = {cube_id: one for one in newest.values() for cube_id in one.sections}
+            held.newest[place.tenant, place.namespace] = found
+        return found
 
     async def put_source(self, place: Place, epoch: int, source: Source) -> None:
         """Writes a source down.
@@ -97,13 +120,15 @@ class SourceBook:
 
     async def add(self, place: Place, epoch: int, finding: Finding) -> bool:
         """Keeps a new finding; tells whether it is one, and there is room."""
-        held = await self._rows(place.partition, epoch)
-        if (finding.tenant, finding.id) in held.findings:
-            return False
-        if len(await self.findings(place, epoch)) >= _MOST_OPEN:
-            return False
-        await self.put(place, epoch, finding)
-        return True
+        # A source that is compared and a memory that comes behind it may find the same at once.
+        async with self._adding:
+            held = await self._rows(place.partition, epoch)
+            if (finding.tenant, finding.id) in held.findings:
+                return False
+            if len(await self.findings(place, epoch)) >= _MOST_OPEN:
+                return False
+            await self.put(place, epoch, finding)
+            return True
 
     async def put(self, place: Place, epoch: int, finding: Finding) -> None:
         """Writes a finding down."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -14,23 +14,26 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.organising import statements
+from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.sources import (
     Finding,
     Section,
     Source,
+    Stage,
     Verdict,
     align,
     compare,
     compare_editions,
     find,
     neighbours,
+    uri_of,
     withdrawn,
 )
 from memos_ray.core.sources.claims import claims, cues
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import ClockPort, RecordStorePort
 
-_RIVALS = 64
+_RIVALS, _CUES = 64, 1000
 _HEADS = 500
 
 
@@ -102,6 +105,41 @@ class SourceComparing:
             found += await self._gone(place, source, editions.withdrawn)
         return found
 
+    async def later(self, place: Place, epoch: int, held: MemCube) -> list[Finding] | None:
+        """Compares a memory with what the newest editions of all sources say of the same.
+
+        Returns:
+            What follows, not yet written down; nothing when there is nothing to compare.
+        """
+        said = await self._book.newest(place, epoch)
+        if not said or not in_force(held) or await self._of_a_source(place, epoch, held):
+            return None
+        index = await self._residency.index(place)
+        if index is None:
+            return None
+        speaker = held.descriptive.setting.speaker
+        near = await self._run(_near, index, held.text, speaker, said)
+        sections = await self.heads(place, near)
+        found = []
+        for section in sections.values():
+            verdict = await self.verdict(held, section, editions=False)
+            if verdict is not None and in_force(section):
+                now, source = self._clock.now(), said[section.id]
+                found.append(find(source, held, section, verdict, now, outranked=False))
+        return found
+
+    async def _of_a_source(self, place: Place, epoch: int, held: MemCube) -> bool:
+        """Whether a memory is a section of a source, or of one whose text is being stored."""
+        if await self._book.said_by(place, epoch, held.id) is not None:
+            return True
+        uris = {ref.uri for ref in held.descriptive.sources}
+        reading = [
+            one
+            for one in await self._book.sources(place, epoch)
+            if one.stage is Stage.READING and one.added_by == held.governance.owner
+        ]
+        return any(uri_of(one.id) in uris for one in reading)
+
     async def heads(self, place: Place, ids: Iterable[str]) -> dict[str, MemCube]:
         """Returns memories by id, unjudged; those of another namespace are left out."""
         wanted = list(dict.fromkeys(ids))
@@ -155,9 +193,7 @@ class SourceComparing:
         index = await self._residency.index(place)
         if index is None:
             return []
-        wanted = [windows for claim in claims(section.text) for windows in cues(claim)]
-        wanted += [cue for one in statements(section.text) for cue in one.cues]
-        near = await self._run(index.worded, wanted, _RIVALS) if wanted else []
+        near = await self._run(_near, index, section.text)
         heads = await self.heads(place, (id for id in near if id != section.id))
         found = []
         for held in heads.values():
@@ -213,6 +249,18 @@ def in_force(cube: MemCube) -> bool:
         and not cube.frozen
         and cube.descriptive.valid_to is None
     )
+
+
+def _near(
+    index: ResidentIndex,
+    text: str,
+    speaker: str | None = None,
+    among: Container[str] | None = None,
+) -> list[str]:
+    """Returns what may speak of the same as a text; a bounded number of memories."""
+    wanted = [windows for claim in claims(text) for windows in cues(claim)]
+    wanted += [cue for one in statements(text, speaker) for cue in one.cues]
+    return index.worded(wanted[:_CUES], _RIVALS, among) if wanted else []
 
 
 def _one_document(one: Source, other: Source) -> bool:

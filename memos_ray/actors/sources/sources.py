@@ -13,6 +13,7 @@ from memos_ray.actors.errands import Errands
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.sources.book import SourceBook
 from memos_ray.actors.sources.comparing import SourceComparing, in_force
+from memos_ray.actors.sources.watching import SourceWatch
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.actors.vault.usage import UsageLedger
@@ -76,6 +77,9 @@ class SourceDesk:
         self._clock = clock
         self._write = write
         self.counters: Counter[str] = Counter()
+        self.watch = SourceWatch(
+            self._book, self._comparing, store=store, executor=executor, counters=self.counters
+        )
         self._errands = Errands("findings about erased memories")
 
     def erased(self, partition: int, epoch: int, keys: Sequence[CubeKey]) -> None:
@@ -93,6 +97,10 @@ class SourceDesk:
     async def close(self) -> None:
         """Returns when what was to be removed is."""
         await self._errands.settle()
+
+    async def trusts(self, place: Place, epoch: int, cube_id: str) -> bool:
+        """Tells whether a memory is a section of a source."""
+        return await self._book.said_by(place, epoch, cube_id) is not None
 
     async def put(self, place: Place, epoch: int, context: CallContext, source: Source) -> Source:
         """Keeps an edition, or its sections; once it has those it stays as it is.

@@ -142,7 +142,9 @@ class OwnedPartition:
             cursor=ORGANISE_FEED,
             store=store,
             executor=executor,
-            consumer=OrganiseConsumer(number, organiser, politely),
+            consumer=OrganiseConsumer(
+                number, organiser, politely, partial(sources.watch.look, number, epoch)
+            ),
             # What to compare with is asked of the resident index, too.
             ceiling=lambda: self.writer.seen_lsn,
             # It is woken when memories have been embedded, so that no write meets both at once; it

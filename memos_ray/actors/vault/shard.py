@@ -149,6 +149,7 @@ class VaultShard(
             executor=self._executor,
             write_all=self.write_all,
             turns=self._turns,
+            trusted=lambda *asked: self._sources.trusts(*asked),
         )
         self._sources = SourceDesk(
             store=parts.store,

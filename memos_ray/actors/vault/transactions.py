@@ -9,10 +9,11 @@ from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.branches import fork
 from memos_ray.core.lifecycle.past import there_at
-from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
 from memos_ray.core.vault.moving import MovePlanner, moves, read
+from memos_ray.core.vault.needing import marks_of, needs, stored_before
 from memos_ray.core.vault.operations import Written
-from memos_ray.core.vault.planning import GuardPort, Planner, Submission, needs
+from memos_ray.core.vault.planning import GuardPort, Planner, Submission
 from memos_ray.errors import MemosError
 from memos_ray.ports import ClockPort, RecordStorePort
 
@@ -76,6 +77,11 @@ class Transactions:
         wanted = needs(submissions, trust_minted=trust_minted)
         heads = store.heads(partition, tuple(wanted.heads)) if wanted.heads else {}
         heads |= self._forks(submissions, heads)
+        replies = self._replies(wanted.replies)
+        before = stored_before(submissions, replies)
+        if before:
+            heads = store.heads(partition, tuple(before)) | heads
+            replies |= self._replies(marks_of(before, heads))
         return Planner(
             partition=partition,
             epoch=self.epoch,
@@ -83,17 +89,22 @@ class Transactions:
             now=self.clock.now(),
             guard=self.guard,
             heads=heads,
-            replies={
-                (tenant, scope, key): reply
-                for (tenant, scope), keys in wanted.replies.items()
-                for key, reply in store.replies(partition, tenant, scope, keys).items()
-            },
+            replies=replies,
             targets={
                 (key, number): cube
                 for key, number in wanted.targets
                 if (cube := store.version(partition, key, number)) is not None
             },
         )
+
+    def _replies(
+        self, wanted: Mapping[tuple[str, str], Sequence[str]]
+    ) -> dict[tuple[str, str, str], Reply]:
+        return {
+            (tenant, scope, key): reply
+            for (tenant, scope), keys in wanted.items()
+            for key, reply in self.store.replies(self.partition, tenant, scope, keys).items()
+        }
 
     def _forks(
         self, submissions: Sequence[Submission], heads: Mapping[CubeKey, MemCube]

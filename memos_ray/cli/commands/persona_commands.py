@@ -46,6 +46,10 @@ def create(
         list[str] | None,
         typer.Option("--shared", help="Namespace to look at besides the stream; repeatable."),
     ] = None,
+    creates: Annotated[
+        list[str] | None,
+        typer.Option("--creates", help="Namespace to make with it, and to share; repeatable."),
+    ] = None,
     preface: Annotated[
         str | None, typer.Option("--preface", help="What stands before its conversations.")
     ] = None,
@@ -62,6 +66,8 @@ def create(
 ) -> None:
     """Makes a persona, or changes it; a role that is not held yet takes an administrator."""
     fields = given(name=name, role=role, shared=shared, preface=preface, purpose=stated, tags=tags)
+    if creates:
+        fields["creates"] = [{"name": place} for place in creates]
     if half_life_days is not None:
         fields["half_life_s"] = half_life_days * 86_400
     made = call.memos.personas.create(template, principal=principal, **fields)

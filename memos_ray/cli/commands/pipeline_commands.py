@@ -126,8 +126,10 @@ def _shown(console: Console, report: RunReport) -> None:
     reason = f": {report.message} ({report.reason})" if report.reason else ""
     console.print(f"{report.id}  {report.pipeline}  {report.state.value}{reason}", markup=False)
     for step in report.steps:
-        error = f"  {step.error}" if step.error else ""
-        console.print(f"  {step.id:<20} {step.kind:<9} {step.state.value}{error}", markup=False)
+        notes = f"  {step.error}" if step.error else ""
+        if step.rewritten:
+            notes += f"  queries completed: {step.rewritten}"
+        console.print(f"  {step.id:<20} {step.kind:<9} {step.state.value}{notes}", markup=False)
         for effect in step.effects:
             made = "" if effect.version is None else f"  version {effect.version}"
             undone = "  undone" if effect.undone else ""

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 @with_service
 def add(
     call: Call,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown or plain text.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown, plain text or PDF.")],
     name: Annotated[str, typer.Option("--name", help="What all its editions are called.")],
     issuer: Annotated[str, typer.Option("--issuer", help="Who has issued it.")],
     valid_from: Annotated[datetime, moment_option("--valid-from", "From when it holds.")],
@@ -136,6 +136,9 @@ def _source(console: Console, one: SourceInfo) -> None:
     held = f"{one.name}, {one.issuer}, from {one.valid_from.date().isoformat()}, trust {one.trust}"
     console.print(Text(f"{one.id}  {held}"))
     console.print(Text(f"  {one.stage.value}: {one.compared} of {one.sections} sections compared"))
+    if one.pages_without_text:
+        pages = ", ".join(map(str, one.pages_without_text))
+        console.print(Text(f"  nothing was read of the pages without text: {pages}"))
 
 
 def _finding(console: Console, one: FindingInfo) -> None:

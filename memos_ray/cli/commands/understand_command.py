@@ -74,6 +74,7 @@ def _render(console: Console, found: Understanding) -> None:
     span = found.time_range
     rows = {
         "intent": f"{found.intent.value} ({found.confidence:.2f})",
+        "model": "" if found.model is None else found.model.value,
         "searched for": found.text,
         "time": "" if span is None else f"{span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}",
         "event": "" if found.event is None else f"{found.event.event}: {found.event.outcome}",

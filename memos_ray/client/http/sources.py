@@ -26,7 +26,7 @@ class HttpSources:
 
     async def add(self, caller: Caller, new: NewSource, namespace: str | None = None) -> SourceInfo:
         """Adds an edition."""
-        body = new.model_dump(mode="json")
+        body = new.model_dump(mode="json", exclude_none=True)
         return await self._link.call(SourceInfo, "POST", _PATH, caller, body, namespace=namespace)
 
     async def compare(self, caller: Caller, id: str, namespace: str | None = None) -> SourceInfo:

@@ -39,7 +39,7 @@ class Sources(Blocking[AsyncSources]):
         """Adds an edition, and compares it with what is held; adding it again goes on with it.
 
         Args:
-            document: a Markdown or text file, or the text itself.
+            document: a Markdown, text or PDF file, or the text itself.
             name: what all editions of the document are called.
             valid_from: from when the edition holds.
             fields: other fields of `NewSource`, such as `trust` and `format`.

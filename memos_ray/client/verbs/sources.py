@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from memos_ray.client.http.sources import HttpSources
     from memos_ray.gateway.sources.service import SourceService
 
-_MARKDOWN = frozenset((".md", ".markdown"))
+_MARKDOWN, _PDF = frozenset((".md", ".markdown")), ".pdf"
 
 
 class AsyncSources:
@@ -47,7 +48,7 @@ class AsyncSources:
         """Adds an edition, and compares it with what is held; adding it again goes on with it.
 
         Args:
-            document: a Markdown or text file, or the text itself.
+            document: a Markdown, text or PDF file, or the text itself.
             name: what all editions of the document are called.
             valid_from: from when the edition holds.
             fields: other fields of `NewSource`, such as `trust` and `format`.
@@ -57,15 +58,13 @@ class AsyncSources:
             ConflictError: the edition is there with another text or rank.
         """
         check(namespace=namespace)
-        text = document
-        if isinstance(document, Path):
-            text = _text(document)
-            fields.setdefault("format", "markdown" if document.suffix in _MARKDOWN else "text")
-        new = valid(NewSource, name=name, issuer=issuer, valid_from=valid_from, text=text, **fields)
-        info = await self._api.add(self._caller(), new, namespace)
+        read = {"text": document} if isinstance(document, str) else _read(document)
+        given = {"name": name, "issuer": issuer, "valid_from": valid_from, **read, **fields}
+        new = valid(NewSource, **given)
+        added = info = await self._api.add(self._caller(), new, namespace)
         while info.stage is not Stage.READY:
             info = await self._api.compare(self._caller(), info.id, namespace)
-        return info
+        return info.model_copy(update={"pages_without_text": added.pages_without_text})
 
     async def list(self, namespace: str | None = None) -> SourceList:
         """Lists the sources of a namespace."""
@@ -132,9 +131,13 @@ class AsyncSources:
         return DecisionReport(results=results)
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> dict[str, str]:
     try:
-        return path.read_text("utf-8")
+        content = path.read_bytes()
+        if path.suffix.lower() == _PDF:
+            return {"pdf": b64encode(content).decode()}
+        format = "markdown" if path.suffix.lower() in _MARKDOWN else "text"
+        return {"text": content.decode("utf-8"), "format": format}
     except FileNotFoundError:
         raise NotFoundError("there is no such file", file=str(path)) from None
     except (OSError, UnicodeDecodeError):

@@ -4,6 +4,7 @@ operation                              who may
 -------------------------------------  -----------------------------------------------------
 PutPersona, for a role that is held    the principal itself; an administrator of the tenant
   … for a role that is not held        an administrator of the tenant, who thereby gives it
+  … with further namespaces            as above, who administers each that is to be made
 changing or retiring one               the principal, in a call that uses the persona's role;
                                        an administrator of the tenant who is somebody else
 """
@@ -19,11 +20,19 @@ from memos_ray.core.access.founding import Ruling
 from memos_ray.core.access.model import (
     TENANT_ITSELF,
     NamespaceKind,
+    NamespaceSpec,
     Role,
     default_spec,
     home_owner,
+    is_home,
 )
-from memos_ray.core.access.personas import Persona, PersonaOperation, PutPersona, RetirePersona
+from memos_ray.core.access.personas import (
+    Persona,
+    PersonaOperation,
+    PutPersona,
+    RetirePersona,
+    Space,
+)
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.access.validation import check
 from memos_ray.errors import (
@@ -53,8 +62,8 @@ def judge_persona(
         PayloadTooLargeError: the principal has too many personas.
     """
     match operation:
-        case PutPersona(persona):
-            changes = _put(policy, context, persona, now)
+        case PutPersona(persona, creates):
+            changes = _put(policy, context, persona, creates, now)
         case RetirePersona(principal, name):
             held = _held(policy.documents, f"{principal}/{name}")
             _demand_author(policy, context, principal, held, now)
@@ -74,7 +83,11 @@ def judge_persona(
 
 
 def _put(
-    policy: TenantPolicy, context: CallContext, persona: Persona, now: datetime
+    policy: TenantPolicy,
+    context: CallContext,
+    persona: Persona,
+    creates: tuple[Space, ...],
+    now: datetime,
 ) -> tuple[DocumentChange, ...]:
     documents = policy.documents
     record = next((one for one in documents.principals if one.id == persona.principal), None)
@@ -98,7 +111,21 @@ def _put(
     if all(spec.name != persona.stream for spec in documents.namespaces):
         owner = home_owner(persona.stream)
         changes.append(put(default_spec(persona.stream, NamespaceKind.USER_PRIVATE, owner)))
+    there = {persona.stream, *(spec.name for spec in documents.namespaces)}
+    new = {space.name: space for space in creates if space.name not in there}
+    changes += [put(_space(policy, context, space, now)) for space in new.values()]
     return (*changes, put(persona))
+
+
+def _space(
+    policy: TenantPolicy, context: CallContext, space: Space, now: datetime
+) -> NamespaceSpec:
+    if not policy.may_administer(context, space.name, now):
+        raise PermissionDeniedError("only an administrator may do this", namespace=space.name)
+    private = is_home(space.name)
+    kind = NamespaceKind.USER_PRIVATE if private else NamespaceKind.CONTEXTUAL_POOL
+    owner = home_owner(space.name) if private else context.principal.id
+    return replace(default_spec(space.name, kind, owner), members=space.members)
 
 
 def _demand_author(

@@ -45,10 +45,28 @@ class Persona:
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """A namespace that is made with a persona, unless it is there; then it stays as it is.
+
+    Attributes:
+        members: subjects who read what is shared in it, and remember there, too; none of a private
+            one.
+    """
+
+    name: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PutPersona:
-    """Makes a persona, or changes all of it but its stream; a retired one comes back."""
+    """Makes a persona, or changes all of it but its stream; a retired one comes back.
+
+    Attributes:
+        creates: further namespaces; all are made with the persona, or nothing is.
+    """
 
     persona: Persona
+    creates: tuple[Space, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

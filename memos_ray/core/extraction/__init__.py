@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memos_ray.core.extraction.answers import Item, Kind, Objection
 from memos_ray.core.extraction.aside import Aside, set_aside
-from memos_ray.core.extraction.budget import Budget, Spent, free_at, spend
+from memos_ray.core.extraction.budget import Allowance, Budget, Spent, allow, give_back
 from memos_ray.core.extraction.checking import Checked, Taken, check
 from memos_ray.core.extraction.drafts import TAG, write_of
 from memos_ray.core.extraction.jobs import Job, Marked, jobs_of, pause_s, retried
@@ -29,6 +29,7 @@ __all__ = [
     "EXTRACTOR",
     "STALE",
     "TAG",
+    "Allowance",
     "Aside",
     "Budget",
     "Checked",
@@ -48,17 +49,17 @@ __all__ = [
     "Spent",
     "Taken",
     "Totals",
+    "allow",
     "check",
     "deleted",
     "due",
-    "free_at",
+    "give_back",
     "ids_of",
     "jobs_of",
     "pause_s",
     "prompt_of",
     "retried",
     "set_aside",
-    "spend",
     "task_tokens",
     "turns_of",
     "write_of",

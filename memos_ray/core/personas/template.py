@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from memos_ray.core.access import names
-from memos_ray.core.access.personas import Persona
+from memos_ray.core.access.personas import Persona, Space
 from memos_ray.errors import InvalidInputError
 
 HOME = "{home}"
@@ -17,9 +17,23 @@ HOME = "{home}"
 Word = Annotated[str, StringConstraints(pattern=f"^{names.WORD}$")]
 _Part = rf"(?:\{{home\}}|{names.PRINCIPAL}|{names.WORD})(?:/{names.WORD}){{0,4}}"
 _Place = Annotated[str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=f"^{_Part}$")]
+_Member = Annotated[str, StringConstraints(max_length=256, pattern=rf"^(?:\*|{names.SUBJECT})$")]
 _Told = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
 _Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[\x20-\x7e]+$")]
 _Tag = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
+
+
+class SpaceTemplate(BaseModel):
+    """A namespace that is made with a persona.
+
+    Below the home of who takes the role on it is private. Elsewhere it is a pool, which takes an
+    administrator; `members` read what is shared there, and remember there, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: _Place
+    members: Annotated[list[_Member], Field(max_length=64)] = []
 
 
 class PersonaTemplate(BaseModel):
@@ -27,7 +41,8 @@ class PersonaTemplate(BaseModel):
 
     `role` is the role in use by which calls speak as this persona, its name when absent. `stream`
     is where it remembers, `shared` where its searches and conversations look besides; `{home}`
-    stands for the home of who takes it on. `purpose` is that of calls that state none, `preface`
+    stands for the home of who takes it on. What it `creates` is made with it, where it is not there
+    yet, and shared. `purpose` is that of calls that state none, `preface`
     stands before its conversations. Memories of the stream get `tags`, and `half_life_s` unless
     they say otherwise.
     """
@@ -39,6 +54,7 @@ class PersonaTemplate(BaseModel):
     description: _Told = ""
     stream: _Place | None = None
     shared: Annotated[list[_Place], Field(max_length=16)] = [HOME]
+    creates: Annotated[list[SpaceTemplate], Field(max_length=8)] = []
     purpose: _Label | None = None
     preface: _Told = ""
     tags: Annotated[list[_Tag], Field(max_length=32)] = []
@@ -47,17 +63,24 @@ class PersonaTemplate(BaseModel):
     def persona_of(self, principal: str) -> Persona:
         """Returns the persona of a principal who takes the role on."""
         stream = self.stream or f"{HOME}/{self.name}"
+        places = dict.fromkeys((*self.shared, *(space.name for space in self.creates)))
         return Persona(
             principal=principal,
             name=self.name,
             role=self.role or self.name,
             stream=stream.replace(HOME, principal),
-            shared=tuple(place.replace(HOME, principal) for place in self.shared),
+            shared=tuple(place.replace(HOME, principal) for place in places),
             purpose=self.purpose,
             preface=self.preface,
             tags=tuple(self.tags),
             half_life_s=self.half_life_s,
             description=self.description,
+        )
+
+    def spaces_of(self, principal: str) -> tuple[Space, ...]:
+        """Returns the namespaces that are made when a principal takes the role on."""
+        return tuple(
+            Space(one.name.replace(HOME, principal), tuple(one.members)) for one in self.creates
         )
 
 

@@ -32,6 +32,7 @@ from memos_ray.errors import InvalidInputError, MemosError
 STEPS_MAX = 64
 ITEMS_MAX = 200
 TEXT_MAX = 65_536
+TURNS_MAX = 100
 # What `now` means in a filter does not matter to whether it can be read.
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -96,11 +97,24 @@ class _Mapped(_Step):
     at_once: Annotated[int, Field(ge=1, le=16)] = 4
 
 
+class Said(_Part):
+    """Something that was said before a question; `name` is who said it, among several people."""
+
+    role: Literal["user", "assistant"] = "user"
+    content: Template
+    name: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+
+
 class Retrieve(_Mapped):
-    """Finds memories: by `ids`, or by a query, a filter, or both."""
+    """Finds memories: by `ids`, or by a query, a filter, or both.
+
+    What the query leaves to the dialogue ("and when did she?") is filled from `turns`, oldest
+    first, as searches do it.
+    """
 
     kind: Literal["retrieve"] = "retrieve"
     query: Template | None = None
+    turns: Annotated[tuple[Said, ...], Field(max_length=TURNS_MAX)] = ()
     filter: Condition | None = None
     ids: Annotated[tuple[Template, ...], Field(max_length=ITEMS_MAX)] = ()
     namespace: Namespace | None = None
@@ -302,6 +316,8 @@ class PipelineSpec(_Part):
                 raise ValueError(f"step {step.id} names {path}, which is not known there")
         if isinstance(step, Retrieve) and not (step.ids or step.query or step.filter):
             raise ValueError(f"step {step.id} needs ids, a query or a filter")
+        if isinstance(step, Retrieve) and step.turns and not step.query:
+            raise ValueError(f"step {step.id} has turns, and no query that they come before")
 
 
 def _paths(step: Step) -> Iterable[str]:
@@ -313,6 +329,8 @@ def _paths(step: Step) -> Iterable[str]:
     for name in ("ids", "tags"):
         for text in getattr(step, name, ()):
             yield from paths_in(text)
+    for turn in getattr(step, "turns", ()):
+        yield from paths_in(turn.content)
 
 
 def order(needs: Mapping[str, tuple[str, ...]]) -> list[str]:

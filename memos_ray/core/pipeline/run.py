@@ -88,6 +88,7 @@ class StepRecord:
         digest: of its output; what is left of it once the run has ended.
         attempts: tries so far.
         error: code of the error that ended it.
+        rewritten: how many of its questions were completed from what was said before.
     """
 
     state: StepState = StepState.WAITING
@@ -98,6 +99,7 @@ class StepRecord:
     digest: str = ""
     attempts: int = 0
     error: str | None = None
+    rewritten: int = 0
 
     def identified(self) -> StepRecord:
         """Returns the record with the digest of its output."""

@@ -15,6 +15,9 @@ from memos_ray.errors import InvalidInputError
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
+WITHOUT_TEXT = "page_without_text"
+"""The code of a page that is blank, or a picture."""
+
 _SIGNATURE = b"%PDF-"
 # The signature may stand behind some junk (PDF 1.7, appendix H.3).
 _SIGNATURE_REACH = 1024
@@ -98,4 +101,4 @@ def _pages(reader: PdfReader, count: int) -> Iterator[PdfPage | ItemError]:
             yield PdfPage(number, text, replaced)
         else:
             message = f"page {number} has no text; a scanned page needs character recognition first"
-            yield ItemError(number, "page_without_text", message)
+            yield ItemError(number, WITHOUT_TEXT, message)

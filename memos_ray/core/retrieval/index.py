@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memos_ray.core.cube.predicate import OneOf, Predicate, all_of
@@ -126,9 +126,18 @@ class ResidentIndex:
         """Ids of memories in nearly the words of one, the newest first; not judged by policy."""
         return related.alike(self._store, id, most)
 
-    def worded(self, alternatives: Sequence[Sequence[str]], most: int) -> list[str]:
-        """Ids of memories with all words of one of the alternatives, the newest first; as above."""
-        return related.worded(self._store, alternatives, most)
+    def worded(
+        self,
+        alternatives: Sequence[Sequence[str]],
+        most: int,
+        among: Container[str] | None = None,
+    ) -> list[str]:
+        """Ids of memories with all words of one of the alternatives, the newest first; as above.
+
+        Args:
+            among: ids of those that count; all when absent.
+        """
+        return related.worded(self._store, alternatives, most, among)
 
     def beside(self, ids: Iterable[str], reach: int) -> dict[str, list[tuple[str, int]]]:
         """Who was said up to `reach` places before (negative) or behind memories; as above."""

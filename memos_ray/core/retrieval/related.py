@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,17 @@ def alike(store: MemoryStore, id: str, most: int) -> list[str]:
     return _newest(store, np.flatnonzero(shared >= wanted), most)
 
 
-def worded(store: MemoryStore, alternatives: Sequence[Sequence[str]], most: int) -> list[str]:
-    """Memories that have all words of one of some alternatives, the newest first."""
+def worded(
+    store: MemoryStore,
+    alternatives: Sequence[Sequence[str]],
+    most: int,
+    among: Container[str] | None = None,
+) -> list[str]:
+    """Memories that have all words of one of some alternatives, the newest first.
+
+    Args:
+        among: ids of those that count; all when absent.
+    """
     spoken = sorted(map(str, store.languages.counts(None)))
     met = np.zeros(store.frame.high, np.bool_)
     for words in alternatives:
@@ -56,7 +65,11 @@ def worded(store: MemoryStore, alternatives: Sequence[Sequence[str]], most: int)
             has[found.slots[np.isin(found.terms, wanted)]] = True
             every &= has
         met |= every
-    return _newest(store, np.flatnonzero(met), most)
+    slots = np.flatnonzero(met)
+    if among is not None:
+        ids = store.frame.ids
+        slots = np.array([slot for slot in slots.tolist() if ids[slot] in among], np.int64)
+    return _newest(store, slots, most)
 
 
 @dataclass(frozen=True, slots=True)

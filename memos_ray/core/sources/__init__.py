@@ -15,6 +15,7 @@ from memos_ray.core.sources.source import (
     Stage,
     neighbours,
     source_id,
+    uri_of,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "find",
     "neighbours",
     "source_id",
+    "uri_of",
     "withdrawn",
     "write_of",
 ]

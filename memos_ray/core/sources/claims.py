@@ -19,6 +19,7 @@ from memos_ray.core.retrieval.text import fold, is_unspaced, split_words
 _MOST_CLAIMS = 64
 _MOST_CHARACTERS = 600
 _CUE_WORDS = 3
+_LONG_LINE, _ENDS = 40, frozenset(".!?;:|\u3002\uff01\uff1f\uff1b\uff1a")
 _BREAK = re.compile(r"(?<=[!?;\u3002\uff01\uff1f\uff1b])|(?<=\.)(?=\s|$)|\n+")
 _MARKS = re.compile(r"^(?:[-*+>|]\s*|\d{1,3}[.)]\s+)+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -101,7 +102,7 @@ def cues(claim: Claim) -> list[tuple[str, ...]]:
 
 
 def _claims(text: str) -> Iterator[Claim]:
-    for line in text.splitlines():
+    for line in _lines(text):
         if line.lstrip().startswith("#"):
             continue
         for piece in _BREAK.split(line):
@@ -110,6 +111,28 @@ def _claims(text: str) -> Iterator[Claim]:
                 claim = _claim(sentence)
                 if claim.words:
                     yield claim
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yields the lines of a text; those that were broken to fit a page are put together."""
+    held = ""
+    for line in text.splitlines():
+        if _goes_on(held, line):
+            gap = "" if is_unspaced(held.rstrip()[-1]) else " "
+            held = f"{held.rstrip()}{gap}{line.strip()}"
+        else:
+            yield held
+            held = line
+    yield held
+
+
+def _goes_on(line: str, following: str) -> bool:
+    before, after = line.strip(), following.strip()
+    if not before or not after or "#" in (before[0], after[0]) or _MARKS.match(after):
+        return False
+    if is_unspaced(before[-1]) and is_unspaced(after[0]):
+        return len(before) >= _LONG_LINE * 2 // 5
+    return len(before) >= _LONG_LINE and before[-1] not in _ENDS and not after[0].isupper()
 
 
 @lru_cache(maxsize=4096)

@@ -114,6 +114,11 @@ def source_id(namespace: str, name: str, issuer: str, valid_from: datetime) -> s
     return digest(b"memos-source-1", *(part.encode() for part in parts))[:_ID_DIGITS]
 
 
+def uri_of(id: str) -> str:
+    """Says of a section which source it is stored for."""
+    return f"source:{id}"
+
+
 def neighbours(source: Source, known: Iterable[Source]) -> tuple[Source | None, Source | None]:
     """Returns the edition before a source and the one after it, of those that are stored."""
     editions = [

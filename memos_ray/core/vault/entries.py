@@ -9,10 +9,13 @@ import orjson
 
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube, State
+from memos_ray.core.cube.identity import digest
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault.changes import CHANGES, Revision, cause_of
 from memos_ray.core.vault.log import ERASE, Event, Outcome
 from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Update, Write
+
+_MARK_DIGITS = 32
 
 Detail = dict[str, str | int | float | bool | None]
 
@@ -23,7 +26,10 @@ DERIVED = "memory"
 """In the entry of `DERIVE`: the id of what was made."""
 
 EXTRACT = "extract"
-"""In the entry of a creation: that a model is to read the memory, and with which rights."""
+"""In the entry of a creation: that a model is to read the memory, and with which rights.
+
+Also the operation in the log by which what was stored before is marked so.
+"""
 STATES_ONLY = frozenset((Change.ARCHIVE, Change.EXPIRE, Change.DELETE, Change.RESTORE))
 """Versions that say the same as the ones before them, and are only in another state."""
 
@@ -117,6 +123,12 @@ def extraction_told(context: CallContext) -> Detail:
     """Marks a creation for extraction, with what else the entry does not say of the caller."""
     principal = context.principal
     return {EXTRACT: orjson.dumps([principal.roles, principal.scopes]).decode()}
+
+
+def mark_of(cube_id: str, version: int) -> str:
+    """Returns the idempotency key under which a version is marked for extraction, once."""
+    named = digest(b"memos-extract-1", cube_id.encode(), str(version).encode())
+    return f"extract:{named[:_MARK_DIGITS]}"
 
 
 def extraction_wanted(event: Event) -> CallContext | None:

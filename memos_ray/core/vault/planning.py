@@ -6,7 +6,7 @@ the commit's fence check succeeds. Writes are planned in order, and each sees th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,16 +21,18 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.lifecycle.moves import Move
-from memos_ray.core.lifecycle.states import Living
+from memos_ray.core.lifecycle.states import LIVE, Living
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
 from memos_ray.core.vault.checking import check_content, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
+    EXTRACT,
     Detail,
     PlannedLog,
     extraction_told,
+    mark_of,
     move_told,
     only_moved,
 )
@@ -101,49 +103,6 @@ class Submission:
 
     context: CallContext
     write: Write
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What must be read before planning.
-
-    Attributes:
-        heads: cubes concerned.
-        replies: idempotency keys by (tenant, principal).
-        targets: (cube, number) of versions to go back to, see `target_of`.
-    """
-
-    heads: frozenset[CubeKey]
-    replies: Mapping[tuple[str, str], tuple[str, ...]]
-    targets: frozenset[tuple[CubeKey, int]]
-
-
-def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Needs:
-    """Collects what a batch of writes refers to.
-
-    Args:
-        trust_minted: a freshly minted id cannot be taken, so that only a chosen one, or a retry,
-            needs the look-up.
-    """
-    heads: set[CubeKey] = set()
-    targets: set[tuple[CubeKey, int]] = set()
-    replies: dict[tuple[str, str], list[str]] = {}
-    for submission in submissions:
-        principal, write = submission.context.principal, submission.write
-        key = CubeKey(principal.tenant, write.operation.cube_id)
-        minted = isinstance(write.operation, Create) and write.operation.id is None
-        if not (minted and trust_minted) or write.retried:
-            heads.add(key)
-        heads.update(CubeKey(principal.tenant, cube_id) for cube_id, _ in write.derived_from)
-        if (number := target_of(write.operation)) is not None:
-            targets.add((key, number))
-        if write.idempotency_key is not None:
-            replies.setdefault((principal.tenant, principal.id), []).append(write.idempotency_key)
-    return Needs(
-        frozenset(heads),
-        {scope: tuple(keys) for scope, keys in replies.items()},
-        frozenset(targets),
-    )
 
 
 @dataclass(slots=True)
@@ -218,7 +177,31 @@ class Planner:
             return None
         if stored.request != request:
             raise IdempotencyConflictError("the idempotency key belongs to another request")
-        return Written(**orjson.loads(stored.body), replayed=True)
+        written = Written(**orjson.loads(stored.body), replayed=True)
+        if write.extract:
+            self._have_read(context, write, written.cube_id)
+        return written
+
+    def _have_read(self, context: CallContext, write: Write, cube_id: str) -> None:
+        """Marks what was stored before for extraction, once for each of its versions.
+
+        Whoever may not read it any more gets the first answer again, and nothing is marked.
+        """
+        tenant, principal = context.principal.tenant, context.principal.id
+        head = self.heads.get(CubeKey(tenant, cube_id))
+        if head is None or head.state not in LIVE:
+            return
+        mark = mark_of(cube_id, head.version.number)
+        if (tenant, principal, mark) in self.replies:
+            return
+        with suppress(NotFoundError, PermissionDeniedError):
+            facets, told = facets_of(head), extraction_told(context)
+            self.guard.check(context, Action.READ, head.namespace, facets, self.now)
+            number = head.version.number
+            self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)
+            entries = self._log.entries
+            entries[-1] = replace(entries[-1], operation=EXTRACT, cube_id=cube_id)
+            self._keep_reply(Reply(tenant, principal, mark, "", b"{}", self.now))
 
     def _plan(self, context: CallContext, write: Write, request: str) -> Written:
         operation = write.operation
@@ -352,9 +335,16 @@ class Planner:
                 "lsn": written.lsn,
             }
         )
-        reply = Reply(
-            principal.tenant, principal.id, write.idempotency_key, request, body, self.now
+        tenant = principal.tenant
+        self._keep_reply(
+            Reply(tenant, principal.id, write.idempotency_key, request, body, self.now)
         )
+        if write.extract and isinstance(write.operation, Create):
+            # The entry of the creation is its mark.
+            mark = mark_of(written.cube_id, written.version)
+            self._keep_reply(Reply(tenant, principal.id, mark, "", b"{}", self.now))
+
+    def _keep_reply(self, reply: Reply) -> None:
         self.replies[reply.tenant, reply.scope, reply.key] = reply
         self._new_replies.append(reply)
 

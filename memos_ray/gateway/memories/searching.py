@@ -37,8 +37,10 @@ from memos_ray.errors import InvalidCursorError
 from memos_ray.gateway import paging
 from memos_ray.gateway.fusion import Shown, merge, page
 from memos_ray.gateway.memories import mapping
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.gateway.memories.models import SearchQuery, SearchResult
 from memos_ray.gateway.memories.pathfinding import Pathfinder, report_of
+from memos_ray.gateway.memories.turn_models import said
 from memos_ray.gateway.memories.understanding import (
     Embedded,
     Understood,
@@ -68,12 +70,14 @@ class MemorySearch:
         embedder: Callable[[], EmbedderPort],
         clock: ClockPort,
         limits: LimitSettings,
+        completing: Completing | None = None,
     ) -> None:
         self._router = router
         self._placement = placement
         self._embedder = embedder
         self._clock = clock
         self._limits = limits
+        self._completing = completing
         self._watchers: list[Callable[[str, str], None]] = []
         self._paths = Pathfinder(router, placement, clock)
         # Of the processor: more at once would only hold each other up, and the calls of others.
@@ -182,6 +186,12 @@ class MemorySearch:
     ) -> Understood:
         """Takes a query apart, and looks up the date of an event that a time counts from."""
         understood = understand(query, self._clock.now())
+        if self._completing is not None and understood.rewriting.decisions:
+            tenant, turns = context.principal.tenant, said(query.turns)
+            completed = await self._completing.complete(
+                tenant, query.query, turns, understood.rewriting
+            )
+            understood = understand(query, self._clock.now(), completed)
         if understood.anchored is not None:
             names = _names(understood, scope, branch)
             found = await self._of_event(context, query, understood.anchored.event, names, branch)

@@ -33,6 +33,7 @@ from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway import paging
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.memories import mapping
+from memos_ray.gateway.memories.completing import Completing
 from memos_ray.gateway.memories.models import (
     Memory,
     MemoryChange,
@@ -69,11 +70,13 @@ class MemoryService(Questions):
         clock: ClockPort,
         limits: LimitSettings,
         extracts: bool = False,
+        completing: Completing | None = None,
     ) -> None:
         """Takes its parts.
 
         Args:
             extracts: whether there is a model that reads what is stored with `extract`.
+            completing: the model that completes questions in a dialogue, where there is one.
         """
         self._router = router
         self._extracts = extracts
@@ -86,6 +89,7 @@ class MemoryService(Questions):
             embedder=embedder,
             clock=clock,
             limits=limits,
+            completing=completing,
         )
         self._authenticator = authenticator
         self._clock = clock

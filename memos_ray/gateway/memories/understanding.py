@@ -20,6 +20,7 @@ from memos_ray.core.reader.times import TimeMention
 from memos_ray.core.reader.turns import Rewriting, rewrite
 from memos_ray.core.retrieval.names import without_each
 from memos_ray.core.retrieval.query import Nameless, QueryHints
+from memos_ray.gateway.memories.completing import Attempt
 from memos_ray.gateway.memories.models import SearchQuery
 from memos_ray.gateway.memories.turn_models import said
 from memos_ray.gateway.memories.understanding_models import (
@@ -50,6 +51,7 @@ class Understood:
             them are participants, whose names say who spoke and not what about.
         call: the query as a request to memory; None when it was to be matched as it stands.
         rewriting: what earlier turns added.
+        attempt: what became of asking a model for that, where one was asked.
         anchored: a time that counts from an event, whose date memories may tell.
         event: whether they do, once that was looked up.
     """
@@ -61,6 +63,7 @@ class Understood:
     nameless: dict[str, str] = field(default_factory=dict)
     call: MemoryCall | None = None
     rewriting: Rewriting = field(default_factory=lambda: Rewriting(""))
+    attempt: Attempt | None = None
     anchored: AnchoredTime | None = None
     event: EventDate | None = None
 
@@ -70,16 +73,22 @@ class Understood:
         return {} if self.call is None else _report(self, self.call)
 
 
-def understand(query: SearchQuery, now: datetime) -> Understood:
+def understand(
+    query: SearchQuery, now: datetime, completed: tuple[Rewriting, Attempt] | None = None
+) -> Understood:
     """Takes a query apart; without `parse` it is matched as it stands, whatever came before it.
 
     What the caller states outright (limit, namespaces) wins over what the words say.
+
+    Args:
+        completed: the question in full, where a model was asked for it, and what became of that;
+            the rules complete it when absent.
     """
     namespaces = tuple(query.namespaces or ())
     if not query.parse or not query.query.strip():
         return Understood(query.query, query.limit, namespaces)
     turns = said(query.turns)
-    rewriting = rewrite(query.query, turns, now, UTC)
+    rewriting, attempt = completed or (rewrite(query.query, turns, now, UTC), None)
     speakers = tuple(dict.fromkeys(turn.speaker for turn in turns if turn.speaker))
     call = parse(rewriting.text, now, UTC, speakers)
     stated = "limit" in query.model_fields_set
@@ -93,6 +102,7 @@ def understand(query: SearchQuery, now: datetime) -> Understood:
         nameless=without_each(text, names[:_MOST_NAMES]),
         call=call,
         rewriting=rewriting,
+        attempt=attempt,
         anchored=None if call.intent in _STORING else find_anchored(text, call.language),
     )
     return _timed(found, call)
@@ -125,6 +135,8 @@ def steps(found: Understood) -> Iterator[tuple[str, str]]:
     """Yields what was done about a query besides taking its words apart, and how it came out."""
     if found.rewriting.decisions:
         yield "rewriting", "filled" if found.rewriting.filled else "open"
+    if found.attempt is not None:
+        yield "model", found.attempt.value
     if found.event is not None:
         yield "event_date", found.event.outcome.value
 
@@ -149,6 +161,8 @@ def _report(found: Understood, call: MemoryCall) -> dict[str, Any]:
     if found.rewriting.decisions:
         report["question"] = found.rewriting.text
         report["fillings"] = [one.model_dump(mode="json") for one in _fillings(found)]
+    if found.attempt is not None:
+        report["model"] = found.attempt.value
     event = _event(found)
     if event is not None:
         report["event"] = event.model_dump(mode="json")
@@ -164,6 +178,7 @@ def understanding_of(found: Understood) -> Understanding:
         question=found.rewriting.text,
         rewritten=bool(found.rewriting.filled),
         fillings=_fillings(found),
+        model=found.attempt,
         intent=call.intent,
         confidence=call.confidence,
         text=call.text,

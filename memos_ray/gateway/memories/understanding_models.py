@@ -13,6 +13,7 @@ from memos_ray.core.reader.query.event_dates import Outcome
 from memos_ray.core.reader.times import Granularity
 from memos_ray.core.reader.turns import Slot
 from memos_ray.gateway.fields import Model, NamespaceName, printable
+from memos_ray.gateway.memories.completing import Attempt
 from memos_ray.gateway.memories.models import SearchQuery
 from memos_ray.gateway.memories.turn_models import EarlierTurns
 
@@ -91,6 +92,9 @@ class EventRead(Model):
 class Understanding(Model):
     """A question as a request to memory, with the rule behind each slot in `reasons`.
 
+    `model` says what became of asking a model for the question in full; but for `used`, the rules
+    have completed it, as they do where no model is set up.
+
     `question` can be understood without the messages before it, as far as they allow; memories are
     searched for its `text`. `confidence` is an order of trust in the intent.
     """
@@ -98,6 +102,7 @@ class Understanding(Model):
     question: str
     rewritten: bool
     fillings: list[Filling]
+    model: Attempt | None = None
     intent: Intent
     confidence: float
     text: str

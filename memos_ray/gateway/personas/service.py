@@ -32,7 +32,8 @@ class PersonaService:
         """Makes a persona from a template, or changes it.
 
         Raises:
-            PermissionDeniedError: the role is not held, or not used by who changes its persona.
+            PermissionDeniedError: the role is not held, or not used by who changes its persona; or
+                a namespace that it creates is not the caller's to make.
             ConflictError: the role or the stream is another persona's.
             IllegalStateError: the role or the stream would change.
         """
@@ -40,7 +41,8 @@ class PersonaService:
             raise InvalidInputError("the persona has another name", field="name", name=name)
         context, _ = await self._authenticator.context(caller)
         whose = principal or context.principal.id
-        await self._admin.change(caller, PutPersona(template.persona_of(whose)))
+        made = PutPersona(template.persona_of(whose), template.spaces_of(whose))
+        await self._admin.change(caller, made)
         return await self.show(caller, name, principal)
 
     async def list(self, caller: Caller, principal: str | None = None) -> PersonaList:

@@ -84,7 +84,10 @@ class RunEffect(Model):
 
 
 class RunStep(Model):
-    """A step of a run. `digest` identifies its output, `error` is the code of what ended it."""
+    """A step of a run. `digest` identifies its output, `error` is the code of what ended it.
+
+    `rewritten` says how many of its questions were completed from the turns before them.
+    """
 
     id: str
     kind: str
@@ -92,6 +95,7 @@ class RunStep(Model):
     digest: str = ""
     attempts: int = 0
     memories: int = 0
+    rewritten: int = 0
     error: str | None = None
     effects: list[RunEffect] = []
 

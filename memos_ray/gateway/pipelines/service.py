@@ -152,6 +152,7 @@ def _shown(run: Run) -> RunReport:
                 digest=record.digest,
                 attempts=record.attempts,
                 memories=len(record.memories),
+                rewritten=record.rewritten,
                 error=record.error,
                 effects=[_effect(one, versions) for one in record.effects],
             )

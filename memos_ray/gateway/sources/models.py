@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.organising import Proposed
+from memos_ray.core.reader.formats import Format
 from memos_ray.core.sources import Kind, Stage
 from memos_ray.gateway.fields import MemoryId, Model, Moment, Name, printable
 from memos_ray.gateway.problem_model import Problem
@@ -18,6 +20,19 @@ FINDINGS_MAX = 200
 
 _Document = Annotated[
     str, StringConstraints(min_length=1, max_length=8 << 20), AfterValidator(printable)
+]
+
+
+def _encoded(value: str) -> str:
+    try:
+        b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError("no base64") from None
+    return value
+
+
+_Pdf = Annotated[
+    str, StringConstraints(min_length=1, max_length=12 << 20), AfterValidator(_encoded)
 ]
 _ShortName = Annotated[
     str, StringConstraints(min_length=1, max_length=128), AfterValidator(printable)
@@ -29,20 +44,41 @@ class NewSource(Model):
 
     All editions of a document have one `name` and one `issuer`. `trust` ranks sources: what one of
     a higher rank has said is overruled by nobody unasked. `valid_from` is when it begins to hold.
+    The document is either `text`, in one of the formats, or `pdf`, base64.
     """
 
     name: _ShortName
     issuer: _ShortName
     trust: Annotated[int, Field(ge=1, le=100)] = 50
     valid_from: Moment
-    text: _Document
+    text: _Document | None = None
+    pdf: _Pdf | None = None
     format: Literal["markdown", "text"] = "markdown"
     language: Name | None = None
     visibility: Visibility | None = None
 
+    @model_validator(mode="after")
+    def _one(self) -> NewSource:
+        if (self.text is None) is (self.pdf is None):
+            raise ValueError("give either a text or a PDF")
+        return self
+
+    @property
+    def document(self) -> bytes:
+        """What is read, byte for byte."""
+        return b64decode(self.pdf) if self.pdf is not None else (self.text or "").encode()
+
+    @property
+    def read_as(self) -> Format:
+        """By which reader."""
+        return Format(self.format) if self.pdf is None else Format.PDF
+
 
 class SourceInfo(Model):
-    """A source. `compared` of its `sections` have been compared with what is held."""
+    """A source. `compared` of its `sections` have been compared with what is held.
+
+    `pages_without_text` are those of a PDF of which nothing was read, told to who adds it.
+    """
 
     id: str
     namespace: str
@@ -55,6 +91,7 @@ class SourceInfo(Model):
     compared: int
     added_by: str
     added_at: datetime
+    pages_without_text: list[int] = []
 
 
 class SourceList(Model):

@@ -9,8 +9,8 @@ from hashlib import blake2b
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.reader.draft import Draft, ItemError
-from memos_ray.core.reader.formats import Format
-from memos_ray.core.sources import SECTIONS_MAX, ShownFinding, Source, Stage, source_id
+from memos_ray.core.reader.pdf import WITHOUT_TEXT
+from memos_ray.core.sources import SECTIONS_MAX, ShownFinding, Source, Stage, source_id, uri_of
 from memos_ray.errors import InvalidInputError, MemosError, PayloadTooLargeError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, drafts_of
@@ -66,10 +66,11 @@ class SourceService:
             PermissionDeniedError: the caller does not administer the namespace.
             ConflictError: the edition is there with another text or rank.
             PayloadTooLargeError: the document has too many sections.
+            InvalidInputError: it is damaged, or has no text.
         """
         context, place, partition = await self._place(caller, namespace)
         id = source_id(place, new.name, new.issuer, new.valid_from)
-        text = new.text.encode()
+        text = new.document
         source = Source(
             id,
             context.principal.tenant,
@@ -83,14 +84,16 @@ class SourceService:
             self._clock.now(),
         )
         options = _options(new, id)
-        drafts = await asyncio.to_thread(lambda: list(drafts_of(text, options)))
+        items = await asyncio.to_thread(lambda: list(drafts_of(text, options)))
+        drafts, blank = _sections(items)
         if len(drafts) > SECTIONS_MAX:
             raise PayloadTooLargeError("the document has too many sections", limit=SECTIONS_MAX)
         kept = await self._put(partition, context, source)
         if not kept.sections:
             sections = await self._store(caller, new, place, options, drafts)
             kept = await self._put(partition, context, replace(source, sections=sections))
-        return await self.compare(caller, id, place)
+        info = await self.compare(caller, id, place)
+        return info.model_copy(update={"pages_without_text": blank})
 
     async def compare(self, caller: Caller, id: str, namespace: str | None = None) -> SourceInfo:
         """Goes on comparing a source with what is held, until it is done or this takes long.
@@ -195,7 +198,7 @@ class SourceService:
         new: NewSource,
         place: str,
         options: IngestOptions,
-        drafts: Sequence[Draft | ItemError],
+        drafts: Sequence[Draft],
     ) -> tuple[str, ...]:
         async def write(memories: Sequence[NewMemory]) -> WriteReport:
             dated = [one.model_copy(update={"valid_from": new.valid_from}) for one in memories]
@@ -214,11 +217,29 @@ class SourceService:
         return context.hop(), place, await self._placement.home(context, place)
 
 
+def _sections(items: Sequence[Draft | ItemError]) -> tuple[list[Draft], list[int]]:
+    """Returns what is stored of a document, and the pages that have no text.
+
+    A document of which a part cannot be read is none to be believed.
+    """
+    drafts, blank = [], []
+    for item in items:
+        if isinstance(item, Draft):
+            drafts.append(item)
+        elif item.code == WITHOUT_TEXT:
+            blank.append(item.position)
+        else:
+            raise InvalidInputError(item.message, reason=item.code, position=item.position)
+    if not drafts:
+        raise InvalidInputError("the document has no text", reason="empty")
+    return drafts, blank
+
+
 def _options(new: NewSource, id: str) -> IngestOptions:
     edition = new.valid_from.date().isoformat()
     return IngestOptions(
-        format=Format(new.format),
-        source=f"source:{id}",
+        format=new.read_as,
+        source=uri_of(id),
         conversation=f"{new.name} ({edition})",
         language=new.language,
         chunk_words=_SECTION_WORDS,

@@ -14,6 +14,7 @@ from memos_ray.core.access.documents import TenantDocuments, decode, encode
 from memos_ray.core.access.model import (
     Effect,
     Grant,
+    NamespaceKind,
     PrincipalRecord,
     Reach,
     Role,
@@ -21,7 +22,7 @@ from memos_ray.core.access.model import (
     Tenant,
 )
 from memos_ray.core.access.persona_judge import PERSONAS_MAX, judge_persona
-from memos_ray.core.access.personas import Persona, PutPersona, RetirePersona
+from memos_ray.core.access.personas import Persona, PutPersona, RetirePersona, Space
 from memos_ray.core.access.policy import TenantPolicy
 from memos_ray.core.access.validation import mentions_of
 from memos_ray.core.cube.facets import Facets
@@ -106,6 +107,51 @@ def test_APP_4_the_role_must_be_held_or_given_by_an_administrator() -> None:
     assert mentions_of("pilot", made.documents) == [ANN, f"persona {ANN}/pilot"]
     # Making a role gives it no rules.
     assert Role("pilot") in made.documents.roles
+
+
+def creating(
+    at: TenantPolicy, *spaces: Space, context: CallContext | None = None, persona: Persona = DOCTOR
+) -> TenantPolicy:
+    return judge_persona(at, context or ann(), PutPersona(persona, spaces), NOW).policy
+
+
+def test_APP_4_a_persona_is_made_with_its_further_namespaces_in_one_change() -> None:
+    inside, beside = f"{DOCTOR.stream}/cases", f"{ANN}/notes"
+    ruling = judge_persona(policy(), ann(), PutPersona(DOCTOR, (Space(inside), Space(beside))), NOW)
+    made = ruling.policy
+    assert {change.key for change in ruling.changes} == {DOCTOR.key, DOCTOR.stream, inside, beside}
+    for name in (inside, beside):
+        spec = made.namespace(name)
+        assert (spec.owner, spec.kind) == (ANN, NamespaceKind.USER_PRIVATE)
+    assert made.permit(ann("parent"), Action.READ, inside, NOW) == Nothing()
+    assert made.permit(ann("parent"), Action.READ, beside, NOW) != Nothing()
+    # Made again, what is there stays as it is.
+    again = judge_persona(made, ann("doctor"), PutPersona(DOCTOR, (Space(beside),)), NOW)
+    assert [change.key for change in again.changes] == [DOCTOR.key]
+
+
+def test_APP_4_a_namespace_that_is_not_the_callers_to_make_makes_nothing() -> None:
+    pool = Space("ward", ("*",))
+    with pytest.raises(PermissionDeniedError):
+        creating(policy(), Space(f"{ANN}/notes"), pool)
+    with pytest.raises(PermissionDeniedError):
+        creating(policy(), Space("user:bob/notes"))
+    with pytest.raises(InvalidInputError):
+        creating(policy(), Space(f"{ANN}/notes", ("user:bob",)))
+    made = creating(policy(), pool, context=BOSS_CALLS)
+    spec = made.namespace("ward")
+    assert (spec.owner, spec.kind, spec.members) == (BOSS, NamespaceKind.CONTEXTUAL_POOL, ("*",))
+    # Who is there is not changed by making a persona.
+    other = creating(made, Space("ward", ("user:bob",)), context=BOSS_CALLS)
+    assert other.namespace("ward").members == ("*",)
+
+
+def test_APP_4_no_namespace_is_made_in_another_personas_stream() -> None:
+    made = put(policy(), DOCTOR)
+    inside = f"{DOCTOR.stream}/cases"
+    sharing = replace(PARENT, shared=(ANN, inside))
+    with pytest.raises((ConflictError, PermissionDeniedError)):
+        creating(made, Space(inside), persona=sharing)
 
 
 def test_APP_4_nobody_makes_personas_for_somebody_else() -> None:

@@ -17,7 +17,8 @@ def test_APP_4_personas_on_the_command_line(
     template.write_text("name: doctor\npurpose: care\n")
     made = call("persona", "create", "doctor", "--template", str(template), "--tag", "work")
     assert (made["stream"], made["tags"]) == ("user:admin/doctor", ["work"])
-    call("persona", "create", "parent", "--half-life-days", "2")
+    call("persona", "create", "parent", "--half-life-days", "2", "--creates", "{home}/family")
+    call("add", "Tim's school begins at eight", "-n", "user:admin/family")
     stored = call("add", "Mr Moss has a weak heart", "--as-role", "doctor")["id"]
     assert call("get", stored, "--as-role", "doctor")["namespace"] == "user:admin/doctor"
     assert call("get", stored, "--as-role", "parent", code=ExitCode.NOT_FOUND)

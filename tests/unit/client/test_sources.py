@@ -15,6 +15,7 @@ from memos_ray.client.opening import Opened
 from memos_ray.core.organising import Proposed
 from memos_ray.testing.http_door import http_door
 from memos_ray.testing.in_process import in_process
+from tests.unit.reader.test_documents import pdf
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 GUIDELINE = "\n\n".join(
@@ -60,6 +61,16 @@ async def test_APP_3_a_file_is_added_reviewed_and_decided(
     assert [one.id for one in (await memos.sources.review(decided=True)).findings] == [found[0].id]
     late = await memos.sources.refuse([found[0].id])
     assert late.results[0].error and late.results[0].error.code == "illegal_state"
+
+
+async def test_APP_3_a_pdf_file_is_added(memos: AsyncMemOS, tmp_path: Path) -> None:
+    held = await memos.add("The garden hose is 20 metres long.")
+    file = tmp_path / "Leaflet.PDF"
+    file.write_bytes(pdf("The garden hose is 25 metres long.", None))
+    added = await memos.sources.add(file, name="Hoses", issuer="The Board", valid_from=AT)
+    assert (added.sections, added.pages_without_text) == (1, [2])
+    found = (await memos.sources.review()).findings
+    assert [one.held for one in found] == [held.id]
 
 
 async def test_APP_3_what_cannot_be_asked_is_refused(memos: AsyncMemOS, tmp_path: Path) -> None:

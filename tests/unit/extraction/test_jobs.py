@@ -1,4 +1,4 @@
-"""READ-3: how memories are cut into jobs, when one is tried again, and what it may cost."""
+"""READ-3: how memories are cut into jobs, and when one is tried again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from hypothesis import strategies as st
 from memos_ray.core.access.context import Action, CallContext, Principal
 from memos_ray.core.cube.metadata import Setting
 from memos_ray.core.extraction import (
-    Budget,
     Done,
     Job,
     Marked,
-    Spent,
     Totals,
-    free_at,
     jobs_of,
     pause_s,
     retried,
-    spend,
 )
 from memos_ray.errors import StoreCorruptError
 from memos_ray.testing.cubes import START, make_cube
@@ -136,35 +132,6 @@ def test_READ_3_a_job_that_fails_is_parked_after_some_tries() -> None:
 )
 def test_READ_3_pauses_double_up_to_a_bound(failures: int, dice: float, expected: float) -> None:
     assert pause_s(failures, 2.0, 60.0, dice) == expected
-
-
-def test_READ_3_a_budget_is_of_an_hour() -> None:
-    budget = Budget(tokens=100, requests=3)
-    assert free_at([], budget, 1000, START) is None, "who spends nothing else may exceed it once"
-    spent = spend(None, 60, 1, START)
-    assert free_at([spent], budget, 40, START) is None
-    assert free_at([spent], budget, 41, START) == START + HOUR
-    more = spend(spent, 0, 2, START + HOUR / 2)
-    assert (more.since, more.requests) == (START, 3)
-    assert free_at([more], budget, 1, START + HOUR / 2) == START + HOUR
-    assert free_at([more], budget, 100, START + HOUR) is None
-    assert spend(more, 5, 1, START + HOUR) == Spent(START + HOUR, 5, 1)
-    assert free_at([more], Budget(), 10**9, START) is None
-    assert spend(spent, -999, 0, START).tokens == 0
-
-
-def test_READ_3_a_budget_is_shared_by_partitions() -> None:
-    budget = Budget(requests=2)
-    one, other = spend(None, 1, 1, START), spend(None, 1, 1, START + HOUR / 4)
-    assert free_at([one, other], budget, 1, START + HOUR / 2) == START + HOUR
-
-
-def test_READ_3_what_was_spent_survives_its_row() -> None:
-    spent = Spent(START, 5, 2)
-    assert Spent.from_bytes(spent.to_bytes()) == spent
-    for body in (b"", b"[]", b'{"a": 1}', b'["x", 1, 2]'):
-        with pytest.raises(StoreCorruptError):
-            Spent.from_bytes(body)
 
 
 def done(id: str, at: datetime = START, source: str = "chat") -> Done:

@@ -47,6 +47,8 @@ def test_PIPE_1_steps_follow_one_another_unless_they_say_what_they_need() -> Non
         ([{**FIND, "query": "{other.text}"}], "not known"),
         ([{**FIND, "query": "{params.other}"}], "not known"),
         ([{**FIND, "query": "{item.text}"}], "not known"),
+        ([{**FIND, "turns": [{"content": "{other.text}"}]}], "not known"),
+        ([{"kind": "retrieve", "id": "f", "ids": ["a"], "turns": [{"content": "x"}]}], "turns"),
         ([{**FIND, "query": "{params.case"}], "brace"),
         ([{**FIND, "query": "{params.case.__class__}"}], "brace"),
         ([{**FIND, "filter": "nonsense >"}], "step facts"),

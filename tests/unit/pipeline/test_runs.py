@@ -54,6 +54,32 @@ async def test_PIPE_1_a_chain_retrieves_augments_updates_and_tags(bench: Bench) 
     assert {source.memory_id for source in note.sources} == {"f1", "f2", "summary"}
 
 
+async def test_PIPE_1_READ_2_a_query_is_completed_by_what_was_said_before(bench: Bench) -> None:
+    await bench.add("ana", "Ana keeps bees behind the barn.")
+    await bench.add("ben", "Ben keeps goats behind the barn.")
+    asked = {
+        "kind": "retrieve",
+        "id": "found",
+        "query": "What does she keep?",
+        "turns": [
+            {"content": "{params.before}"},
+            {"role": "assistant", "content": "Ana is a farmer."},
+        ],
+        "limit": 1,
+    }
+    note = {"kind": "create", "id": "note", "text": "{found.text}"}
+    params = {"before": "Who is Ana?"}
+    run = await bench.done(asked, note, params=params)
+    assert run.state is RunState.DONE, run
+    assert run.steps[0].rewritten == 1
+    assert await bench.text(run.steps[1].effects[0].memory_id) == "Ana keeps bees behind the barn."
+    alone = await bench.done({**asked, "query": "What does Ben keep?"}, note, params=params)
+    assert alone.steps[0].rewritten == 0
+    assert (await bench.text(alone.steps[1].effects[0].memory_id)).startswith("Ben")
+    runner = bench.memos.backend.pipelines
+    assert runner is not None and (await runner.counts())["steps_rewritten"] == 1
+
+
 async def test_PIPE_1_branches_are_skipped_and_joined(bench: Bench) -> None:
     run = await bench.done(
         FACTS,

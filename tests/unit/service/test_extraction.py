@@ -25,6 +25,7 @@ from memos_ray.core.access.administration import PutNamespace, RevokeKey
 from memos_ray.core.access.model import NamespaceKind, default_spec
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
+from memos_ray.core.vault.ring import partition_of
 from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.extraction.models import ExtractionStatus
@@ -201,6 +202,52 @@ async def test_READ_3_an_ingest_that_is_repeated_asks_nothing_again(bench: Bench
     assert await bench.ingest() == ids
     status = await bench.settled()
     assert (len(bench.endpoint.asked), status.memories) == (asked, 3)
+
+
+async def test_READ_3_what_is_stored_already_is_read_when_it_is_sent_again_once(
+    bench: Bench,
+) -> None:
+    ids = await bench.ingest(extract=False)
+    assert await bench.ingest() == ids
+    status = await bench.settled()
+    assert (status.read, status.memories, status.done) == (3, 3, 2)
+    asked = len(bench.endpoint.asked)
+    for _ in range(2):
+        assert await bench.ingest() == ids
+    status = await bench.settled()
+    assert (len(bench.endpoint.asked), status.read) == (asked, 3)
+    log = await bench.memos.doorway.logs.log(bench.admin)
+    told = [entry.memory_id or "" for entry in log.entries if entry.operation == "extract"]
+    assert sorted(told) == sorted(ids)
+    (source,) = status.sources
+    assert (source.source, source.owner) == ("chat", "user:admin")
+
+
+async def test_READ_3_what_has_been_changed_since_is_read_as_it_is_now(bench: Bench) -> None:
+    first, *_ = await bench.ingest()
+    await bench.settled()
+    change = MemoryChange(text="I moved to Porto last month.")
+    await bench.memos.service.update(bench.admin, first, change)
+    await bench.settled()
+    asked = len(bench.endpoint.asked)
+    await bench.ingest()
+    status = await bench.settled()
+    assert (len(bench.endpoint.asked), status.read) == (asked + 1, 4)
+    made = {one.text: one.sources[0].version for one in await bench.made()}
+    assert made["I moved to Porto last month."] == 2
+    await bench.ingest()
+    assert (await bench.settled()).read == 4
+
+
+async def test_READ_3_what_is_gone_or_hidden_is_not_read_when_it_is_sent_again(
+    bench: Bench,
+) -> None:
+    first, second, third = await bench.ingest(extract=False)
+    await bench.memos.service.delete(bench.admin, first)
+    await bench.memos.service.delete(bench.admin, second, hard=True)
+    assert await bench.ingest() == [first, second, third]
+    assert (await bench.settled()).read == 1
+    assert await bench.texts() == ["I work for Acme."]
 
 
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
@@ -559,6 +606,37 @@ async def test_READ_3_a_spent_budget_waits_for_the_next_hour(
             while (await bench.status(ann)).done < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (len(await bench.made(ann)), len(endpoint.asked)) == (3, 2)
+
+
+async def test_READ_3_a_budget_is_one_for_all_shards(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    settings = QUICK.model_copy(update={"window": 1, "requests_per_hour": 3})
+    vault = VaultSettings(partitions=4, shards=2)
+    async with in_process(
+        tmp_path, settings=vault, extraction=parts(server[0], settings), clock=ManualClock()
+    ) as memos:
+        ring = await memos.supervisor.ring()
+        owners: dict[str, str] = {}
+        for name in (f"user:admin/n{number}" for number in range(50)):
+            owners.setdefault(ring.owners[partition_of("default", name, 0, 4)], name)
+        assert len(owners) == 2
+        bench = Bench(memos, endpoint)
+        for name in owners.values():
+            await memos.namespace(name)
+            await bench.ingest(namespace=name)
+
+        async def standing() -> tuple[int, int]:
+            found = [
+                await memos.doorway.extraction.status(bench.admin, one) for one in owners.values()
+            ]
+            waiting = [job for one in found for job in one.jobs if job.reason == "budget"]
+            return sum(one.done for one in found), len(waiting)
+
+        async with asyncio.timeout(30):
+            while await standing() != (3, 3):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert len(endpoint.asked) == 3
 
 
 async def test_READ_3_tenants_take_turns_and_have_budgets_of_their_own(

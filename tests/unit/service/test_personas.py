@@ -71,6 +71,33 @@ async def test_APP_4_a_role_finds_its_stream_and_what_is_shared(
     assert await found(memos, ann, "heart") == {SHARED}
 
 
+async def test_APP_4_a_template_makes_the_namespaces_that_its_role_has(
+    memos: InProcess, ann: Caller
+) -> None:
+    template = PersonaTemplate.model_validate(
+        {"name": "pilot", "creates": [{"name": "{home}/pilot/log"}, {"name": "{home}/maps"}]}
+    )
+    for caller, principal in ((memos.administrator, ANN), (as_role(ann, "pilot"), None)):
+        shown = await memos.doorway.personas.put(caller, "pilot", template, principal)
+        assert shown.shared == [ANN, f"{ANN}/pilot/log", f"{ANN}/maps"]
+    pilot = as_role(ann, "pilot")
+    for name, text in (("pilot/log", "The engine ran rough"), ("maps", "The ridge is closed")):
+        report = await memos.service.add(pilot, [NewMemory(text=text)], f"{ANN}/{name}")
+        assert not report.failed, report
+    assert await found(memos, pilot) == {SHARED, "The engine ran rough", "The ridge is closed"}
+    parent = as_role(ann, "parent")
+    with pytest.raises(NotFoundError):
+        await memos.service.list(parent, f"{ANN}/pilot/log")
+    assert len((await memos.service.list(parent, f"{ANN}/maps")).memories) == 1
+    pool = PersonaTemplate.model_validate(
+        {"name": "cook", "role": "parent", "creates": [{"name": "recipes"}]}
+    )
+    with pytest.raises(MemosError):
+        await memos.doorway.personas.put(parent, "cook", pool)
+    with pytest.raises(NotFoundError):
+        await memos.doorway.personas.show(parent, "cook")
+
+
 async def test_APP_4_what_a_role_remembers_has_its_tags_retention_and_purpose(
     memos: InProcess, ann: Caller
 ) -> None:

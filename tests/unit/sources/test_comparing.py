@@ -35,6 +35,17 @@ CONTRADICTIONS = [
     ("成人每日盐摄入量不超过6克。", "成人每日盐摄入量不超过5克。", "6 → 5"),
     ("孕妇可以使用雷米普利治疗高血压。", "孕妇禁止使用雷米普利治疗高血压。", "denied now"),
     ("Ann's birthday is on 3 May.", "Ann's birthday is on 4 May.", "birthday of ann"),
+    # Broken to fit a page.
+    (
+        "The target blood pressure for adults is below 140 mmHg.",
+        "Targets\nThe target blood pressure for adults is below\n130 mmHg. It is measured twice.",
+        "140 → 130",
+    ),
+    (
+        "成年高血压患者无论年龄和性别每日食盐的摄入量不超过6克。",
+        "盐\n成年高血压患者无论年龄和性别每日食盐的\n摄入量不超过5克。",
+        "6 → 5",
+    ),
 ]
 
 

@@ -13,8 +13,9 @@ from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.changes import revise
 from memos_ray.core.vault.entries import DERIVE, extraction_wanted, verb_of
 from memos_ray.core.vault.log import ERASE, CubeKey
+from memos_ray.core.vault.needing import needs
 from memos_ray.core.vault.operations import Age, Create, Write, Written
-from memos_ray.core.vault.planning import Submission, needs
+from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import VersionConflictError
 from memos_ray.testing.cubes import START, make_cube, next_version
 from tests.unit.vault.test_planning import ANN, planner
@@ -36,6 +37,46 @@ def test_READ_3_the_log_tells_who_may_have_a_new_memory_read() -> None:
     (event,) = plan.commit().events
     wanted = extraction_wanted(event)
     assert wanted is not None and wanted == replace(context, policy=0, hops=0)
+
+
+def test_READ_3_what_was_stored_before_is_marked_once_for_each_version() -> None:
+    stored = Write("notes", Create(Plaintext("x"), id="c-9"), "key")
+    again = replace(stored, extract=True)
+    plan = planner()
+    outcomes = [plan.add(Submission(ANN, one)) for one in (stored, again, again)]
+    assert [(one.lsn, one.replayed) for one in outcomes if isinstance(one, Written)] == [
+        *((11, False), (11, True), (11, True)),
+    ]
+    commit = plan.commit()
+    told = [(event.operation, event.cube_id, event.version) for event in commit.events]
+    assert told == [("create", "c-9", 1), ("extract", "c-9", 1)]
+    assert [extraction_wanted(event) is None for event in commit.events] == [True, False]
+    # A changed memory is marked again, by whoever plans from what is held.
+    head = next_version(commit.cubes[0], change=Change.MERGE)
+    later = planner([head], replies=commit.replies, last_lsn=12)
+    assert isinstance(later.add(Submission(ANN, again)), Written)
+    assert [event.version for event in later.commit().events] == [2]
+
+
+def test_READ_3_what_was_marked_when_it_was_made_is_not_marked_again() -> None:
+    plan = planner()
+    write = Write("notes", Create(Plaintext("x"), id="c-9"), "key", extract=True)
+    for _ in range(2):
+        assert isinstance(plan.add(Submission(ANN, write)), Written)
+    assert [event.operation for event in plan.commit().events] == ["create"]
+
+
+def test_READ_3_nobody_has_read_what_they_may_not_read_any_more() -> None:
+    stored = Write("notes", Create(Plaintext("x"), id="c-9"), "key")
+    first = planner()
+    first.add(Submission(ANN, stored))
+    commit = first.commit()
+    (held,) = commit.cubes
+    taken = replace(held, governance=replace(held.governance, owner="user:bob"))
+    plan = planner([taken], replies=commit.replies)
+    outcome = plan.add(Submission(ANN, replace(stored, extract=True)))
+    assert isinstance(outcome, Written) and outcome.replayed
+    assert plan.commit().events == ()
 
 
 def test_READ_3_what_is_not_marked_is_not_read() -> None:

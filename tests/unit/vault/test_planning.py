@@ -14,6 +14,7 @@ from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
+from memos_ray.core.vault.needing import needs
 from memos_ray.core.vault.operations import (
     Create,
     Delete,
@@ -27,7 +28,7 @@ from memos_ray.core.vault.operations import (
     Write,
     Written,
 )
-from memos_ray.core.vault.planning import Planner, Submission, needs
+from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.errors import (
     AlreadyExistsError,
     FrozenError,

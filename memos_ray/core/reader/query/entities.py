@@ -159,7 +159,9 @@ def _capitalised(text: str) -> Iterator[tuple[int, int, Entity]]:
         if at_start:
             words = _without_openers(words)
             begin = end - len(words)
-        words = re.sub(r"['\u2019]s$", "", _without_dates(words))
+        words = _without_dates(words)
+        if words.endswith(("'s", "\u2019s")):
+            words = words[:-2]
         if len(words) < 2 or (
             at_start and begin == match.start() and not _is_subject(text, words, end)
         ):

@@ -1,5 +1,6 @@
 """Questions in a dialogue: what they leave to it is filled in (READ-2)."""
 
+from memos_ray.core.reader.turns.asked import Objection, completed, messages_of
 from memos_ray.core.reader.turns.dialogue import (
     MAX_GROWTH_CHARS,
     MAX_TURN_CHARS,
@@ -17,8 +18,11 @@ __all__ = [
     "MAX_TURNS",
     "MAX_TURN_CHARS",
     "Decision",
+    "Objection",
     "Rewriting",
     "Slot",
     "Turn",
+    "completed",
+    "messages_of",
     "rewrite",
 ]

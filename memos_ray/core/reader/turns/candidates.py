@@ -190,12 +190,14 @@ def _told(heard: Heard, name: str) -> str | None:
     whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     answer = ""
     for turn in reversed(heard.turns):
-        for match in islice(whole.finditer(turn.text), _TIMES):
+        # Most turns do not speak of somebody, and a plain search is much the cheapest.
+        named_here = name in turn.text
+        for match in islice(whole.finditer(turn.text), _TIMES) if named_here else ():
             found = _gender_around(turn.text, *match.span())
             if found is not None:
                 return found
-        begins = _BEGINS.match(answer)
-        if turn.asked and begins is not None and name in turn.text:
+        begins = _BEGINS.match(answer) if named_here and turn.asked else None
+        if begins is not None:
             # "Where does Jo live?" "She lives in Rome."
             named = [one for one in heard.known.phrases(turn.text) if one.name and not one.plural]
             found = _told_by(begins[1], [one.text for one in named], name, answer)
