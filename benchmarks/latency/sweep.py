@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from benchmarks.latency.shard import Bench, open_bench
 from benchmarks.metrics import percentile, spread_ms
 from benchmarks.processes import settled_rss_bytes
 from benchmarks.synthetic import questions, turns
+from memos_ray.actors import interpreter
 from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
 from memos_ray.actors.vault.partition import ARCHIVE_FEED, BRANCH_FEED, EMBED_FEED, ORGANISE_FEED
 from memos_ray.actors.vault.transactions import Transactions
@@ -99,8 +99,7 @@ def _filling(memories: int) -> Iterator[MemCube]:
 
 
 async def _swept(folder: Path, memories: int, searched: int, searches: int) -> dict[str, object]:
-    # As in the process of a shard.
-    sys.setswitchinterval(0.001)
+    interpreter.tune()
     vault = VaultSettings(partitions=1)
     schedule = LifecycleSettings(enabled=False)
     async with in_process(
@@ -153,6 +152,7 @@ async def _while_sweeping(
 
 
 def _archived(folder: Path, memories: int) -> dict[str, object]:
+    interpreter.tune()
     blobs = BlobStore.local(folder / "blobs")
     store = SqlRecordStore.embedded(folder / "records", ArchivedContents(lambda: blobs))
     store.take(0, "bench", 1)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from memos_ray.actors import interpreter
 from memos_ray.actors.pipelines.erasing import RunJournals
 from memos_ray.actors.pipelines.journal import PipelineJournal
 from memos_ray.actors.pipelines.pipelines import PipelineRunner, RunnerParts
@@ -33,8 +33,7 @@ from memos_ray.config import Settings
 
 def configure_process() -> None:
     """Sets up an actor's process: its threads' turns, its log."""
-    # Worker threads compute while the event loop answers; it should not wait 5 ms for its turn.
-    sys.setswitchinterval(0.001)
+    interpreter.tune()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
