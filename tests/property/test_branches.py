@@ -238,7 +238,7 @@ class BranchMachine(RuleBasedStateMachine):
             owned = await self.shard._serve(PARTITION)
             await owned.branch_feed.reached(max(erased, default=0))
 
-        self.run(asyncio.wait_for(settled(), 8))
+        self.run(asyncio.wait_for(settled(), 60))
         there = {c.id for c in self.store.walk(PARTITION, None, ALL)}
         for cube in self.store.walk(PARTITION, None, ALL):
             if BRANCH_MARK in cube.id and BRANCH_MARK not in cube.provenance_id:
