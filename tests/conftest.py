@@ -1,12 +1,36 @@
-"""Servers that the whole test run shares."""
+"""The order of the test run, and the servers that it shares."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memos_ray.testing.postgres_server import PostgresServer, PostgresUnavailableError
+from tests.balance import FromBothEnds, place
+
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Puts the data of tests into memory where there is room: a flush to a disk takes its time."""
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first."""
+    items.sort(key=place)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FromBothEnds | None:
+    """Has `--dist loadfile` give files away from both ends."""
+    return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import random
 import resource
 import signal
 import socket
@@ -10,8 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
+
+# Below those of outgoing connections, above those of Ray's workers.
+_PORTS = (20_000, 32_768)
 
 # Changing the user unties a process, so that comes first.
 _TIE = (
@@ -63,10 +68,12 @@ def _become(user: pwd.struct_passwd | None) -> str:
 
 
 def free_port() -> int:
-    """Returns a loopback port that is free now; start the server at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns a loopback port that is free now, and that the kernel gives to nobody meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(*_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def end(process: subprocess.Popen[bytes], patience_s: float) -> None:

@@ -15,9 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("vllm")
-pytest.importorskip("peft")
-
 from memos_ray import MemOS
 from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.config import ModelSettings, Settings
@@ -30,6 +27,9 @@ from memos_ray.gateway.chat.models import ChatAnswer
 from memos_ray.gateway.parameter.models import LessonReport
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import Fact, Split, draw_facts
+from tests.optional import need
+
+need("vllm", "peft")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

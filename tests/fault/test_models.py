@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-pytest.importorskip("vllm")
-
 from memos_ray import AsyncMemOS
 from memos_ray.config import Settings
 from memos_ray.errors import MemosError, UnavailableError
 from memos_ray.serving.handles import ModelHandle
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import Fact, Split, draw_facts
+from tests.optional import need
+
+need("vllm")
 
 pytestmark = [
     pytest.mark.fault,

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("vllm")
 
 from memos_ray.serving.model_files import layer_shapes, weights_digest  # noqa: E402
 from memos_ray.testing.engine_process import Asked, EngineProcess  # noqa: E402
 from memos_ray.testing.random_models import Family, write_model  # noqa: E402
+from tests.optional import need  # noqa: E402
 from tests.serving.adapting import Base, with_adapter  # noqa: E402
 from tests.serving.asking import QUESTION  # noqa: E402
 from tests.serving.conftest import vllm  # noqa: E402
+
+need("vllm")
 
 pytestmark = [
     pytest.mark.gpu,

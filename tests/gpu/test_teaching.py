@@ -11,7 +11,6 @@ import ray
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("peft")
 
 from memos_ray.cluster.trainers import RayTrainer  # noqa: E402
 from memos_ray.config import Settings  # noqa: E402
@@ -23,6 +22,9 @@ from memos_ray.serving.teaching.work import judge  # noqa: E402
 from memos_ray.testing.recall import tiny_recall_path  # noqa: E402
 from memos_ray.testing.recall.teaching import RECALL_TRAINING  # noqa: E402
 from memos_ray.testing.recall.world import Split, draw_facts  # noqa: E402
+from tests.optional import need  # noqa: E402
+
+need("peft")
 
 pytestmark = [
     pytest.mark.gpu,

@@ -249,7 +249,7 @@ class BranchMachine(RuleBasedStateMachine):
             owned = await self.shard._serve(PARTITION)
             await owned.branch_feed.reached(max(erased, default=0))
 
-        self.run(asyncio.wait_for(settled(), 8))
+        self.run(asyncio.wait_for(settled(), 60))
         there = {c.id for c in every_head(self.store, PARTITION)}
         for cube in every_head(self.store, PARTITION):
             if BRANCH_MARK in cube.id and BRANCH_MARK not in cube.provenance_id:

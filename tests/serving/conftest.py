@@ -1,4 +1,4 @@
-"""Engines, each in a process of its own, started once for a module."""
+"""Engines, each in a process of its own, started as seldom as tests allow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from memos_ray.serving.vllm_engine import VllmEngine
 from memos_ray.testing.engine_process import EngineProcess
 from memos_ray.testing.engines import HashingEngine
 from memos_ray.testing.random_models import Family, write_model
+from tests.optional import need
 
-pytest.importorskip("vllm")
+need("vllm")
 
 
 def settings_of(folder: Path, **changes: object) -> ModelSettings:
@@ -31,7 +32,7 @@ def settings_of(folder: Path, **changes: object) -> ModelSettings:
     return ModelSettings.model_validate(values)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "qwen3", Family.QWEN3)
 
@@ -41,8 +42,17 @@ def vllm(folder: Path, **changes: object) -> EngineProcess:
     return EngineProcess(partial(VllmEngine, settings_of(folder, **changes)))
 
 
-@pytest.fixture(scope="module", params=["fake", "vllm"])
-def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[EngineProcess]:
-    fake = EngineProcess(HashingEngine)
-    with fake if request.param == "fake" else vllm(folder) as engine:
+@pytest.fixture(scope="session")
+def plain_vllm(folder: Path) -> Iterator[EngineProcess]:
+    """One that all modules share which need nothing special of it."""
+    with vllm(folder) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module", params=["fake", "vllm"])
+def engine(request: pytest.FixtureRequest) -> Iterator[EngineProcess]:
+    if request.param == "vllm":
+        yield request.getfixturevalue("plain_vllm")
+        return
+    with EngineProcess(HashingEngine) as fake:
+        yield fake

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,10 +228,11 @@ def computed(answers: list[Answer]) -> int:
 def pair(
     request: pytest.FixtureRequest, folder: Path
 ) -> Iterator[tuple[EngineProcess, EngineProcess]]:
-    make = (
-        partial(EngineProcess, HashingEngine) if request.param == "fake" else partial(vllm, folder)
-    )
-    with make() as one, make() as other:
+    if request.param == "vllm":
+        with vllm(folder) as other:
+            yield request.getfixturevalue("plain_vllm"), other
+        return
+    with EngineProcess(HashingEngine) as one, EngineProcess(HashingEngine) as other:
         yield one, other
 
 

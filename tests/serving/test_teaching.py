@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("peft")
 
 from memos_ray.core.activation import SourceVersion  # noqa: E402
 from memos_ray.core.parameter import FusionMethod, plan_fusion, read_tensors  # noqa: E402
@@ -33,6 +32,9 @@ from memos_ray.testing.random_adapters import random_adapter  # noqa: E402
 from memos_ray.testing.recall import tiny_recall_path  # noqa: E402
 from memos_ray.testing.recall.teaching import RECALL_TRAINING  # noqa: E402
 from memos_ray.testing.recall.world import Fact, draw_facts  # noqa: E402
+from tests.optional import need  # noqa: E402
+
+need("peft")
 
 MODEL = tiny_recall_path()
 FACTS = draw_facts(random.Random(11), 6)

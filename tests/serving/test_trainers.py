@@ -16,7 +16,6 @@ import ray
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("peft")
 
 from ray.util.placement_group import placement_group_table
 
@@ -31,6 +30,9 @@ from memos_ray.serving.teaching.training import train
 from memos_ray.testing.recall import tiny_recall_path
 from memos_ray.testing.recall.world import Split, draw_facts
 from memos_ray.testing.waiting import eventually
+from tests.optional import need
+
+need("peft")
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

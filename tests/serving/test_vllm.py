@@ -57,6 +57,19 @@ def large(large_folder: Path) -> Iterator[EngineProcess]:
         yield engine
 
 
+@pytest.fixture(scope="module")
+def apart(folder: Path) -> Iterator[EngineProcess]:
+    """One whose core is a process of its own."""
+    with vllm(folder, engine_process=True) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["plain_vllm", "apart"], ids=["thread", "process"])
+def either(request: pytest.FixtureRequest) -> EngineProcess:
+    found: EngineProcess = request.getfixturevalue(request.param)
+    return found
+
+
 class TestLargePayloads:
     """Above a few megabytes a payload is copied beside the steps."""
 
@@ -124,9 +137,8 @@ def forgetful(settings: ModelSettings) -> VllmEngine:
 
 
 class TestLostPayloads:
-    def test_what_a_load_lacks_is_computed(self, folder: Path) -> None:
-        with vllm(folder) as engine:
-            kv, plain = segments(engine, 128, 320, 512), ask(engine)
+    def test_what_a_load_lacks_is_computed(self, folder: Path, plain_vllm: EngineProcess) -> None:
+        kv, plain = segments(plain_vllm, 128, 320, 512), ask(plain_vllm)
         self._recomputed(folder, kv, MEMORY + QUESTION, plain)
 
     def test_beside_the_steps(self, large: EngineProcess, large_folder: Path) -> None:
@@ -148,20 +160,18 @@ class TestLostPayloads:
         assert again.tokens == plain.tokens
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["thread", "process"])
-def test_leaving_early_frees_the_blocks(folder: Path, apart: bool) -> None:
-    endless = replace(GREEDY, max_tokens=1500)
-    with vllm(folder, engine_process=apart) as engine:
-        assert engine.leave(replace(request(), sampling=endless), parts=2)
-        # Others take a few steps each; what was left would take hundreds more.
-        for _ in range(50):
-            if engine.forget():
-                return
-            engine.ask([Asked(replace(request(QUESTION), sampling=Sampling(max_tokens=1)))])
+def test_leaving_early_frees_the_blocks(either: EngineProcess) -> None:
+    endless = replace(request(), sampling=replace(GREEDY, max_tokens=1500))
+    assert either.leave(endless, parts=2)
+    # Others take a few steps each; what was left would take hundreds more.
+    for _ in range(50):
+        if either.forget():
+            return
+        either.ask([Asked(replace(request(QUESTION), sampling=Sampling(max_tokens=1)))])
     pytest.fail("the blocks are still held")
 
 
-def test_READ_3_an_answer_keeps_to_its_schema(folder: Path) -> None:
+def test_READ_3_an_answer_keeps_to_its_schema(plain_vllm: EngineProcess) -> None:
     """A model with random weights has no other way to write JSON."""
     kinds = {"type": "string", "enum": ["fact", "episode"]}
     schema = {
@@ -170,22 +180,21 @@ def test_READ_3_an_answer_keeps_to_its_schema(folder: Path) -> None:
         "required": ["kind", "end"],
         "additionalProperties": False,
     }
-    with vllm(folder) as engine:
-        held = replace(GREEDY, max_tokens=64, ignore_eos=False, json_schema=json.dumps(schema))
-        (answer,) = engine.ask([Asked(replace(request(QUESTION), sampling=held))])
-        said = json.loads(answer.text)
-        assert said in ({"kind": "fact", "end": None}, {"kind": "episode", "end": None})
-        assert answer.finish is FinishReason.STOP
-        # That of extraction is taken, too.
-        wanted = replace(held, json_schema=json.dumps(answer_schema()))
-        (begun,) = engine.ask([Asked(replace(request(QUESTION), sampling=wanted))])
-        assert begun.text.startswith('{"memories":[')
+    held = replace(GREEDY, max_tokens=64, ignore_eos=False, json_schema=json.dumps(schema))
+    (answer,) = plain_vllm.ask([Asked(replace(request(QUESTION), sampling=held))])
+    said = json.loads(answer.text)
+    assert said in ({"kind": "fact", "end": None}, {"kind": "episode", "end": None})
+    assert answer.finish is FinishReason.STOP
+    # That of extraction is taken, too.
+    wanted = replace(held, json_schema=json.dumps(answer_schema()))
+    (begun,) = plain_vllm.ask([Asked(replace(request(QUESTION), sampling=wanted))])
+    assert begun.text.startswith('{"memories":[')
 
 
-@pytest.mark.parametrize("apart", ["thread", "process"])
-def test_an_engine_that_dies_tells_everybody(folder: Path, apart: str) -> None:
+@pytest.mark.parametrize("place", ["thread", "process"])
+def test_an_engine_that_dies_tells_everybody(folder: Path, place: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.serving.engine_death", str(folder), apart],
+        [sys.executable, "-m", "tests.serving.engine_death", str(folder), place],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -202,19 +211,17 @@ def test_an_engine_that_dies_tells_everybody(folder: Path, apart: str) -> None:
     }
 
 
-def test_a_cache_travels_between_engines(folder: Path) -> None:
-    """One keeps its core in this process, one in another; then two devices share the model."""
-    with vllm(folder) as first:
-        plain, kv = ask(first), first.export_kv(MEMORY, salt="acme")
-        anywhere = portable(kv, first.fingerprint)
-        parts = segments(first, 192, 512)
-        with vllm(folder, engine_process=True) as second:
-            assert second.fingerprint == first.fingerprint
-            for each in (kv, anywhere):
-                answer = ask(second, each)
-                assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
-            answer = ask(second, *parts)
-            assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
+def test_a_cache_travels_between_engines(
+    folder: Path, plain_vllm: EngineProcess, apart: EngineProcess
+) -> None:
+    """One keeps its core in its process, one in another; then two devices share the model."""
+    plain, kv = ask(plain_vllm), plain_vllm.export_kv(MEMORY, salt="acme")
+    anywhere = portable(kv, plain_vllm.fingerprint)
+    parts = segments(plain_vllm, 192, 512)
+    assert apart.fingerprint == plain_vllm.fingerprint
+    for each in ([kv], [anywhere], parts):
+        answer = ask(apart, *each)
+        assert (answer.kv.loaded_tokens, answer.tokens) == (len(MEMORY), plain.tokens)
     with vllm(folder, engine_process=True, tensor_parallel=2) as parallel:
         alone = ask(parallel)
         own = parallel.export_kv(MEMORY, salt="acme")

@@ -108,9 +108,9 @@ def test_embeddings_are_no_layers(base: Base) -> None:
     }
 
 
-def test_a_model_without_slots_takes_none(folder: Path, base: Base) -> None:
-    with vllm(folder) as engine, pytest.raises(InvalidInputError, match="takes no adapters"):
-        engine.load_adapter(base.adapter(0))
+def test_a_model_without_slots_takes_none(plain_vllm: EngineProcess, base: Base) -> None:
+    with pytest.raises(InvalidInputError, match="takes no adapters"):
+        plain_vllm.load_adapter(base.adapter(0))
 
 
 def test_two_hundred_adapters_share_four_slots(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.optional import need
 from tests.upstream.vllm_surface import RELIED
 
-if importlib.util.find_spec("vllm") is None:
-    pytest.skip("vLLM is not installed", allow_module_level=True)
+need("vllm")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("peft")
+pytest.importorskip("torch")
 
 from benchmarks.lora import against_text, training
 from benchmarks.lora.__main__ import parser
 from memos_ray.core.teaching import LessonMix
 from memos_ray.testing.recall.teaching import RECALL_TRAINING
+from tests.optional import need
+
+need("peft")
 
 BRIEF = replace(
     RECALL_TRAINING,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-pytest.importorskip("peft")
+pytest.importorskip("torch")
 
 from memos_ray.cluster.trainers import AdapterTrainer
 from memos_ray.config import Settings
@@ -31,6 +31,9 @@ from memos_ray.serving import model_files
 from memos_ray.serving.teaching.fusion import fuse
 from memos_ray.testing.random_adapters import random_adapter, sealed
 from memos_ray.testing.recall import tiny_recall_path
+from tests.optional import need
+
+need("peft")
 
 FOLDER = tiny_recall_path()
 BYTES = 64 << 20

@@ -119,6 +119,7 @@ def test_a_mention_survives_pickling_whole() -> None:
 )
 def test_crafted_texts_take_linear_time(unit: str) -> None:
     text = unit * (100_000 // len(unit))
-    begun = time.perf_counter()
+    # Of this process's own time: the machine may be busy.
+    begun = time.process_time()
     resolve_times(text, ANCHOR)
-    assert time.perf_counter() - begun < 3
+    assert time.process_time() - begun < 10

@@ -44,7 +44,7 @@ OLD = datetime(2024, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 async def memos(tmp_path: Path) -> AsyncIterator[InProcess]:
-    settings = VaultSettings(partitions=4)
+    settings = VaultSettings(partitions=4, usage_flush_s=0.05)
     async with in_process(tmp_path, settings=settings, models={"quoting": QuotingModel()}) as memos:
         yield memos
 

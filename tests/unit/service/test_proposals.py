@@ -156,7 +156,7 @@ def _is_decision(task: asyncio.Task[object]) -> bool:
 
 
 async def until(found: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await found():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
