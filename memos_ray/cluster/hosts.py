@@ -22,7 +22,6 @@ from memos_ray.actors.routing import Router
 from memos_ray.actors.supervisor import load_ring
 from memos_ray.actors.vault.shard import VaultShard
 from memos_ray.actors.vault.shard_parts import ShardParts
-from memos_ray.adapters.hooks import HttpHooks
 from memos_ray.cluster import assembly
 from memos_ray.cluster.authorities import AllowanceHandle, PolicyHandle, SupervisorHandle
 from memos_ray.cluster.clock import OwnProcess, SystemClock
@@ -89,6 +88,9 @@ class PipelineHost(PipelineRunner):
     """The runner of pipelines on the control store."""
 
     def __init__(self, settings: Settings, public_key: bytes) -> None:
+        # Here, so that shards, which call nobody, do without an HTTP client.
+        from memos_ray.adapters.hooks import HttpHooks
+
         configure_process()
         clock = SystemClock()
         supervisor = SupervisorHandle(settings.namespace)
