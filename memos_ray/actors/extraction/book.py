@@ -19,7 +19,7 @@ FEED = "extract"
 """The cursor of extraction in a partition's log."""
 
 JOB, TOTALS, SPENT = "extraction_job", "extraction_totals", "extraction_spent"
-MODE = "extraction"
+MODE, MADE = "extraction", "made"
 
 Key = tuple[int, str, str]
 """A job: its partition, tenant and id."""
@@ -35,6 +35,7 @@ class _Held:
     spent: dict[str, Spent] = field(default_factory=dict)
     automatic: set[tuple[str, str]] = field(default_factory=set)
     derived: bool = False
+    told: bool = False
     loaded: bool = False
 
 
@@ -94,8 +95,11 @@ class ExtractionBook:
                 held.spent[row.tenant] = Spent.from_bytes(row.body)
             modes = await self._run(self._store.derivations, partition, MODE)
             held.automatic = {(row.tenant, row.namespace) for row in modes}
+            held.told = bool(await self._run(self._store.derivations, partition, MADE))
             # Evolution has made something, or has begun to, where it has proposed something.
-            held.derived |= bool(await self._run(self._store.derivations, partition, PROPOSAL))
+            held.derived |= held.told or bool(
+                await self._run(self._store.derivations, partition, PROPOSAL)
+            )
             held.loaded = True
 
     @property
@@ -119,6 +123,14 @@ class ExtractionBook:
     def note_derived(self, partition: int) -> None:
         """Notes that something was made of memories in a partition."""
         self._of(partition).derived = True
+
+    async def tell(self, partition: int, tenant: str) -> None:
+        """Writes down, before it is so, that something is made of memories in a partition."""
+        held = self._of(partition)
+        if not held.told:
+            row = Derivation(tenant, MADE, MADE, "", "", 0, b"")
+            await self._run(self._store.save_derivation, partition, held.epoch, row)
+            held.told = held.derived = True
 
     def job(self, key: Key) -> Job | None:
         """Returns a job, if there is one."""

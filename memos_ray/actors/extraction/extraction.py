@@ -162,6 +162,10 @@ class Extraction:
         self, partition: int, submissions: Sequence[Submission]
     ) -> Sequence[Submission]:
         """Marks what is to be read because its namespace wants it; all else stays as it is."""
+        derived = next((one for one in submissions if one.write.derived_from), None)
+        if derived is not None:
+            # Whoever owns the partition next knows by this that something follows its sources.
+            await self._book.tell(partition, derived.context.principal.tenant)
         if self._extracting is None:
             return submissions
         await self._book.load(partition)

@@ -251,11 +251,10 @@ class Receipts:
                 for kind, position in self._followers[partition].items()
                 if position() < receipt.lsn
             }
-            if (Derived.EXTRACTED, key.id) not in own:
-                others = [one for one in waiting.values() if one is not receipt]
-                left_over = await self._offspring.left(partition, receipt, others)
-                own |= {(kind, key.id) for kind in left_over}
-            found = done(_with(receipt, rows), left | own, self._clock.now())
+            others = [one for one in waiting.values() if one is not receipt]
+            made = await self._offspring.look(partition, receipt, others)
+            listed = _listing(_with(receipt, rows), made.texts)
+            found = done(listed, left | own | made.left, self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
                 found = replace(found, signature=signature)
@@ -340,6 +339,14 @@ def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
         and not erased.isdisjoint(row.ids)
         and (row.thing.kind, row.thing.name) not in known
     ]
+    return replace(receipt, things=(*receipt.things, *more))
+
+
+def _listing(receipt: Receipt, texts: Iterable[str]) -> Receipt:
+    """Adds what adapters that had learnt the memory were turned back into."""
+    things = (ErasedThing(Derived.EXTERNALISED, id) for id in texts)
+    known = {(thing.kind, thing.name) for thing in receipt.things}
+    more = [thing for thing in things if (thing.kind, thing.name) not in known]
     return replace(receipt, things=(*receipt.things, *more))
 
 

@@ -27,6 +27,8 @@ from memos_ray.core.vault.checking import check_content, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
+    LEARN,
+    THROUGH,
     Detail,
     extraction_told,
     move_told,
@@ -133,7 +135,9 @@ def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Ne
         minted = isinstance(write.operation, Create) and write.operation.id is None
         if not (minted and trust_minted) or write.retried:
             heads.add(key)
-        heads.update(CubeKey(principal.tenant, cube_id) for cube_id, _ in write.derived_from)
+        sources = [cube_id for cube_id, _ in write.derived_from]
+        sources += write.learnt.ids if write.learnt else ()
+        heads.update(CubeKey(principal.tenant, cube_id) for cube_id in sources)
         if (number := target_of(write.operation)) is not None:
             targets.add((key, number))
         if write.idempotency_key is not None:
@@ -167,6 +171,7 @@ class Planner:
     _erased: dict[CubeKey, None] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
     _new_replies: list[Reply] = field(default_factory=list)
+    _learnt: set[tuple[CubeKey, str]] = field(default_factory=set)
 
     def add(self, submission: Submission) -> Written | MemosError:
         """Plans one write and returns its outcome, valid once the commit is durable.
@@ -280,18 +285,29 @@ class Planner:
         return cube, facets
 
     def _tell_sources(self, write: Write, derived: str) -> None:
-        made = self._events[-1]
+        made, learnt = self._events[-1], write.learnt
+        through: Detail = {THROUGH: learnt.parameter} if learnt else {}
         for cube_id, number in write.derived_from:
-            self._events.append(
-                replace(
-                    made,
-                    lsn=self._next_lsn(),
-                    operation=DERIVE,
-                    cube_id=cube_id,
-                    version=None,
-                    detail={DERIVED: derived, "of": number},
-                )
+            self._tell(made, DERIVE, cube_id, {DERIVED: derived, "of": number, **through})
+        if learnt is None:
+            return
+        for cube_id in learnt.ids:
+            told = (CubeKey(made.tenant, cube_id), learnt.parameter)
+            if told not in self._learnt:
+                self._learnt.add(told)
+                self._tell(made, LEARN, cube_id, {DERIVED: learnt.parameter})
+
+    def _tell(self, made: Event, operation: str, cube_id: str, detail: Detail) -> None:
+        self._events.append(
+            replace(
+                made,
+                lsn=self._next_lsn(),
+                operation=operation,
+                cube_id=cube_id,
+                version=None,
+                detail=detail,
             )
+        )
 
     def _head(self, write: Write, key: CubeKey) -> MemCube:
         head = self.heads.get(key)
