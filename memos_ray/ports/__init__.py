@@ -16,6 +16,7 @@ from memos_ray.ports.actors import (
     SupervisorPort,
 )
 from memos_ray.ports.arrays import Vectors
+from memos_ray.ports.derivations import Among, Derivation, DerivationsPort
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
 from memos_ray.ports.extraction import ExtractorPort
@@ -32,7 +33,6 @@ from memos_ray.ports.pipelines import HookPort, PipelinesPort
 from memos_ray.ports.records import (
     ContentsPort,
     ControlStorePort,
-    Derivation,
     EventQuery,
     LogPiece,
     LogRequest,
@@ -55,6 +55,7 @@ from memos_ray.ports.training import (
 __all__ = [
     "AdapterReplicasPort",
     "AdapterRoom",
+    "Among",
     "BlobStorePort",
     "ClockPort",
     "CombinedAdapters",
@@ -62,6 +63,7 @@ __all__ = [
     "ControlStorePort",
     "CrewPort",
     "Derivation",
+    "DerivationsPort",
     "EmbedderPort",
     "EnginePort",
     "EventQuery",

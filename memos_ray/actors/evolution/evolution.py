@@ -14,7 +14,7 @@ from typing import Any
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.evolution.book import EvolutionBook
-from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions
+from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions, Said
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.reading import RecordReader
@@ -132,15 +132,17 @@ class Evolution:
         cubes = [cube for cube in found if cube is not None]
         if not cubes:
             raise NotFoundError("there is no such memory")
-        worth = {}
+        worth, who, opinion = {}, context.principal.id, Opinion(request.value)
+        steps = await self.opinions.put(
+            partition,
+            [
+                Said(CubeKey(cube.tenant, cube.id), cube.namespace, who, opinion, request.note)
+                for cube in cubes
+            ],
+        )
         for cube in cubes:
             key = CubeKey(cube.tenant, cube.id)
-            opinion = Opinion(request.value)
-            who = context.principal.id
-            step = await self.opinions.put(
-                partition, key, cube.namespace, who, opinion, request.note
-            )
-            self._usage.found(partition, key, step, now)
+            self._usage.found(partition, key, steps[key], now)
             self._usage.noted(
                 partition,
                 context,
@@ -157,11 +159,11 @@ class Evolution:
         context = answered.context
         place = Place(partition, context.principal.tenant, answered.namespace)
         talk = place, context.principal.id, answered.conversation
-        if answered.repeated:
-            for cube_id in self._talks.get(talk, ()):
-                await self._heard(place, cube_id, -STEP, ())
-        for cube_id, parts in answered.echoes:
-            await self._heard(place, cube_id, STEP, parts)
+        before = self._talks.get(talk, ()) if answered.repeated else ()
+        signs = [(cube_id, -STEP, tuple[int, ...]()) for cube_id in before]
+        signs += [(cube_id, STEP, tuple(parts)) for cube_id, parts in answered.echoes]
+        if signs:
+            await self._heard(place, signs)
         self._talks[talk] = tuple(cube_id for cube_id, _ in answered.hits)
         self._talks.move_to_end(talk)
         while len(self._talks) > _TALKS:
@@ -244,8 +246,8 @@ class Evolution:
         self, place: Place, context: CallContext, id: str, verdict: Verdict
     ) -> ShownEvolution:
         """Accepts, refuses or undoes; see `ShardPort`."""
-        known = {one.id: one for one in await self.book.of(place)}
-        shown = await self._show(place, context, known[id]) if id in known else None
+        known = await self.book.one(place, id)
+        shown = await self._show(place, context, known) if known else None
         if shown is None:
             raise NotFoundError("there is no such proposal", proposal=id)
         wanted = EvolvedState.ACCEPTED if verdict is Verdict.UNDO else EvolvedState.OPEN
@@ -287,19 +289,26 @@ class Evolution:
         except MemosError as error:
             _log.error("what is said of erased memories is left: %s", error.code)
 
-    async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
-        key = CubeKey(place.tenant, cube_id)
-        known = await self.opinions.of(place.partition)
-        held = known.get(key, {})
-        if not held and len(known) >= _MOST_HEARD:
+    async def _heard(
+        self, place: Place, signs: Sequence[tuple[str, float, tuple[int, ...]]]
+    ) -> None:
+        """Keeps the signs of one answer in one transaction: ids, what each counts, and parts."""
+        partition = place.partition
+        known = await self.opinions.of(partition)
+        keys = list(dict.fromkeys(CubeKey(place.tenant, cube_id) for cube_id, _, _ in signs))
+        heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, partition, keys)
+        heard: dict[CubeKey, Opinion] = {}
+        for cube_id, step, parts in signs:
+            key = CubeKey(place.tenant, cube_id)
+            if key in heads and (known.get(key) or len(known) < _MOST_HEARD):
+                before = heard.get(key) or known.get(key, {}).get(IMPLICIT, Opinion(0.0))
+                heard[key] = before.heard(step, parts)
+        if not heard:
             return
-        heard = held.get(IMPLICIT, Opinion(0.0)).heard(step, parts)
-        heads = await self._run(self._store.heads, place.partition, [key])
-        if key not in heads:
-            return
-        changed = await self.opinions.put(place.partition, key, place.namespace, IMPLICIT, heard)
-        self._usage.found(place.partition, key, changed, self._clock.now())
-        self.counters["feedback_implicit"] += 1
+        said = [Said(key, heads[key].namespace, IMPLICIT, one) for key, one in heard.items()]
+        for key, changed in (await self.opinions.put(partition, said)).items():
+            self._usage.found(partition, key, changed, self._clock.now())
+        self.counters["feedback_implicit"] += len(signs)
 
     async def _look(self, place: Place) -> int:
         known = await self.opinions.of(place.partition)

@@ -138,6 +138,7 @@ class VaultShard(
             governance=parts.governance,
             clock=parts.clock,
             executor=self._executor,
+            opinions_of=lambda partition, key: self._evolution.opinions.names(partition, key),
         )
         self._organiser = Organiser(
             store=parts.store,
