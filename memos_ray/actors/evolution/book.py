@@ -56,6 +56,12 @@ class EvolutionBook:
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
         await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
 
+    async def withdraw(self, place: Place, ones: Iterable[Evolved]) -> None:
+        """Removes proposals that hold no longer."""
+        if names := [one.id for one in ones]:
+            forget, epoch = self._store.forget_derivations, self._epoch(place)
+            await self._run(forget, place.partition, epoch, place.tenant, PROPOSAL, names)
+
     async def mode(self, place: Place) -> tuple[EvolutionMode, str]:
         """Returns what happens by itself in a namespace, and who has set it."""
         among = Among(place.tenant, names=(place.namespace,))

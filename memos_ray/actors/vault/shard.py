@@ -13,6 +13,7 @@ from memos_ray.actors.activation.preloading import PreloadBudget, Preloader
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.evolution.doors import EvolutionDoors
 from memos_ray.actors.evolution.evolution import Evolution
+from memos_ray.actors.evolution.promotions import Promotions
 from memos_ray.actors.extraction.doors import ExtractionDoors
 from memos_ray.actors.extraction.extraction import Extraction
 from memos_ray.actors.lifecycle.branches import BranchDoors
@@ -172,6 +173,9 @@ class VaultShard(
             executor=self._executor,
             write_all=self.write_all,
             pressing=lambda: self._pressure.pressing,
+            promotions=Promotions(
+                self._activation.promoter, self._parameter, guard=self._guard, now=parts.clock.now
+            ),
         )
         self._extraction = Extraction(
             parts.extraction,
