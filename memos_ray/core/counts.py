@@ -45,7 +45,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "lessons_automatic": "Lessons that were begun unasked.",
     "feedback": "Opinions of callers on memories.",
     "feedback_implicit": "Signs of use in answers: words that came back, questions asked again.",
-    "evolution_*": "Splits, summaries and promotions, by what has become of them.",
+    "evolution_*": "Splits, summaries, their words, and promotions, by what became of them.",
 }
 
 PIPELINE_COUNTS: Mapping[str, str] = {

@@ -15,7 +15,7 @@ from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import Among, Derivation, RecordStorePort
 
-PROPOSAL, MODE = "evolution_proposal", "evolution"
+PROPOSAL, MODE, WORDING = "evolution_proposal", "evolution", "evolution_wording"
 
 
 class EvolutionBook:
@@ -55,6 +55,29 @@ class EvolutionBook:
         """Writes a proposal down."""
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
         await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+
+    async def want_words(self, place: Place, id: str, attempts: int) -> None:
+        """Writes down that a summary is to be in a model's words, and how often that was tried."""
+        body = orjson.dumps({"attempts": attempts})
+        row = Derivation(place.tenant, WORDING, id, place.namespace, "", 0, body)
+        await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+
+    async def need_no_words(self, place: Place, id: str) -> None:
+        """Forgets that: it is done, or nothing comes of it."""
+        forget, epoch = self._store.forget_derivations, self._epoch(place)
+        await self._run(forget, place.partition, epoch, place.tenant, WORDING, [id])
+
+    async def wanted_words(self, partition: int) -> list[tuple[Place, str, int]]:
+        """Returns the proposals whose summary is to be in a model's words, and the tries so far."""
+        rows = await self._run(self._store.derivations, partition, WORDING)
+        return [
+            (
+                Place(partition, row.tenant, row.namespace),
+                row.name,
+                int(orjson.loads(row.body)["attempts"]),
+            )
+            for row in rows
+        ]
 
     async def withdraw(self, place: Place, ones: Iterable[Evolved]) -> None:
         """Removes proposals that hold no longer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +15,8 @@ from memos_ray.actors.evolution.book import EvolutionBook
 from memos_ray.actors.evolution.opinions import IMPLICIT
 from memos_ray.actors.evolution.promotions import Promotions
 from memos_ray.actors.evolution.usefulness import Usefulness
+from memos_ray.actors.evolution.wording import Wording, WritingAll
+from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.reading import RecordReader
@@ -46,7 +48,7 @@ from memos_ray.core.evolution import (
 from memos_ray.core.evolution.proposals import EvolutionKind, text_of
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Write, Written
+from memos_ray.core.vault.operations import Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     FencedError,
@@ -65,8 +67,6 @@ _MOST_HEARD = 20_000
 _ENTROPY_BYTES, _PARTITION_BYTES = 8, 2
 _LIVE = OneOf("state", tuple(state.value for state in LIVE))
 _log = logging.getLogger(__name__)
-
-WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
 
 
 class Evolution(Usefulness):
@@ -94,6 +94,7 @@ class Evolution(Usefulness):
         write_all: WritingAll,
         pressing: Callable[[], bool],
         promotions: Promotions,
+        asking: Asking | None,
     ) -> None:
         super().__init__(store=store, reader=reader, usage=usage, clock=clock, executor=executor)
         self.book = EvolutionBook(store, executor)
@@ -101,6 +102,19 @@ class Evolution(Usefulness):
         self._guard = guard
         self._write_all = write_all
         self._courtesy = Courtesy(pressing)
+        self._wording = Wording(
+            asking,
+            book=self.book,
+            store=store,
+            reader=reader,
+            guard=guard,
+            usage=usage,
+            clock=clock,
+            executor=executor,
+            write_all=write_all,
+            courtesy=Courtesy(pressing),
+            counters=self.counters,
+        )
         self._forgetting: set[asyncio.Task[None]] = set()
 
     def open(self, partition: int, epoch: int) -> None:
@@ -146,6 +160,7 @@ class Evolution(Usefulness):
         """Looks where that is to be done by itself; what is found is done where that is set."""
         # Those of memories whose erasure was cut off go now, if nobody has asked before.
         await self.opinions.of(partition)
+        await self._wording.resume(partition)
         failed: MemosError | None = None
         for place in await self.book.watched(partition):
             try:
@@ -182,6 +197,7 @@ class Evolution(Usefulness):
                 made = await self._promotions.carry_out(place, context, shown.proposal, minted)
                 decided = replace(shown.proposal, state=EvolvedState.ACCEPTED, made=(made,))
             case Verdict.ACCEPT:
+                await self._wording.want(place, shown.proposal)
                 decided = await self._accept(place, context, shown.proposal, heads)
             case Verdict.UNDO:
                 writes = await self._undoing(place, context, shown.proposal)
@@ -194,9 +210,15 @@ class Evolution(Usefulness):
                     await self._promotions.refuse(place, context, shown.proposal)
                 decided = replace(shown.proposal, state=EvolvedState.REFUSED)
         await self.book.put(place, decided)
+        if decided.kind is EvolutionKind.SUMMARY and decided.state is EvolvedState.ACCEPTED:
+            self._wording.begin(place, id)
         self.counters[f"evolution_{decided.state.value}"] += 1
         _log.info("evolution: %s %s: %s", decided.kind.value, id, decided.state.value)
         return replace(shown, proposal=decided)
+
+    async def close(self) -> None:
+        """Leaves what is put into words to the next owner."""
+        await self._wording.close()
 
     def erased(self, partition: int, keys: Sequence[CubeKey]) -> None:
         """Removes what is known of memories that are gone, behind their erasure."""
@@ -327,6 +349,10 @@ class Evolution(Usefulness):
             return ShownEvolution(proposal, tuple(parts_of(cubes[0].text)))
         if proposal.kind is EvolutionKind.PROMOTION:
             return ShownEvolution(proposal, ())
+        if proposal.state is EvolvedState.ACCEPTED:
+            made = [id for id, _ in proposal.made]
+            texts = await self._reader.peek(place.partition, context, made)
+            return ShownEvolution(proposal, tuple(one.text for one in texts if one is not None))
         return ShownEvolution(proposal, (text_of(cubes),))
 
     async def _owned(self, place: Place, context: CallContext, proposal: Evolved) -> list[MemCube]:

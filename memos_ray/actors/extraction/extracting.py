@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from uuid import uuid4
 
@@ -145,6 +146,17 @@ class Extracting:
         """Looks again what can be done."""
         self._news.set()
 
+    async def ask(
+        self, partition: int, tenant: str, prompt: ExtractionPrompt
+    ) -> ExtractionAnswer | None:
+        """See `Asking.ask`."""
+        await self._book.load(partition)
+        now, blocked = self._now(), self._blocked.get(tenant)
+        away = self._away_until is not None and now < self._away_until
+        if away or (blocked is not None and now < blocked):
+            return None
+        return await self._paid(partition, tenant, prompt)
+
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
         tasks = [*self._running.values(), *([self._task] if self._task else [])]
@@ -217,7 +229,10 @@ class Extracting:
         if not read:
             await self._done(key, job)
             return
-        answer = await self._paid(partition, job, self._prompt(job, turns))
+        attempt = replace(job, attempts=job.attempts + 1, not_before=None)
+        prompt = self._prompt(job, turns)
+        begun = partial(book.put, partition, attempt)
+        answer = await self._paid(partition, job.tenant, prompt, begun)
         if answer is None:
             return
         checked = await asyncio.to_thread(check, answer.text, turns, most)
@@ -240,10 +255,18 @@ class Extracting:
             turns = turns[1:]
 
     async def _paid(
-        self, partition: int, job: Job, prompt: ExtractionPrompt
+        self,
+        partition: int,
+        tenant: str,
+        prompt: ExtractionPrompt,
+        begun: Callable[[], Awaitable[None]] | None = None,
     ) -> ExtractionAnswer | None:
-        """Asks within the budget; nothing when there is none left now."""
-        book, now, tenant = self._book, self._now(), job.tenant
+        """Asks within the budget; nothing when there is none left now.
+
+        Args:
+            begun: writes down that it is asked.
+        """
+        book, now = self._book, self._now()
         until = free_at(book.spent(tenant), self._settings.budget(), prompt.tokens, now)
         if until is not None:
             self._blocked[tenant] = until
@@ -252,7 +275,8 @@ class Extracting:
             return None
         # Before it is asked: what kills this process on the way is an attempt, and has its price.
         await book.spend(partition, tenant, prompt.tokens, 1, now)
-        await book.put(partition, replace(job, attempts=job.attempts + 1, not_before=None))
+        if begun is not None:
+            await begun()
         self._counters["extraction_requests"] += 1
         try:
             answer = await self._asked(prompt)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.extraction.book import FEED, ExtractionBook
 from memos_ray.actors.extraction.extracting import Extracting, Storing
 from memos_ray.actors.extraction.feed import ExtractConsumer, Submitting, concerns
@@ -99,6 +100,15 @@ class Extraction:
     def queued(self) -> int:
         """How many jobs are not done and not parked."""
         return self._book.queued
+
+    @property
+    def asking(self) -> Asking | None:
+        """The model, for other questions than those of extraction; nothing where there is none."""
+        chosen = self._settings
+        if self._extracting is None:
+            return None
+        model = self._extracting
+        return Asking(model.model, chosen.prompt_tokens, chosen.attempts, model.ask)
 
     def follow(
         self,

@@ -164,19 +164,6 @@ class VaultShard(
         self._reuse = ReuseLooking(
             store=parts.store, guard=self._guard, clock=parts.clock, executor=self._executor
         )
-        self._evolution = Evolution(
-            store=parts.store,
-            reader=self._reader,
-            guard=self._guard,
-            usage=self._usage,
-            clock=parts.clock,
-            executor=self._executor,
-            write_all=self.write_all,
-            pressing=lambda: self._pressure.pressing,
-            promotions=Promotions(
-                self._activation.promoter, self._parameter, guard=self._guard, now=parts.clock.now
-            ),
-        )
         self._extraction = Extraction(
             parts.extraction,
             store=parts.store,
@@ -186,6 +173,20 @@ class VaultShard(
             executor=self._executor,
             store_all=self.write_all,
             pressing=lambda: self._pressure.pressing,
+        )
+        self._evolution = Evolution(
+            store=parts.store,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            write_all=self.write_all,
+            pressing=lambda: self._pressure.pressing,
+            asking=self._extraction.asking,
+            promotions=Promotions(
+                self._activation.promoter, self._parameter, guard=self._guard, now=parts.clock.now
+            ),
         )
         self._upkeep = Upkeep(
             evolve=self._evolution.tick,
@@ -218,6 +219,7 @@ class VaultShard(
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._evolution.close()
         await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()

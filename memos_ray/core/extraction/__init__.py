@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memos_ray.core.extraction.answers import Item, Kind, Objection
 from memos_ray.core.extraction.budget import Budget, Spent, free_at, spend
-from memos_ray.core.extraction.checking import Checked, Taken, check
+from memos_ray.core.extraction.checking import Checked, Taken, check, rests_on
 from memos_ray.core.extraction.drafts import TAG, write_of
 from memos_ray.core.extraction.jobs import Job, Marked, jobs_of, pause_s, retried
 from memos_ray.core.extraction.lineage import STALE, Sources, deleted, due, ids_of
@@ -54,6 +54,7 @@ __all__ = [
     "jobs_of",
     "pause_s",
     "prompt_of",
+    "rests_on",
     "retried",
     "spend",
     "task_tokens",

@@ -111,6 +111,7 @@ async def evolving(store: Looked) -> AsyncIterator[Evolution]:
         yield Evolution(
             store=store,
             reader=reader,
+            asking=None,
             promotions=without_models(store, reader, guard, clock, executor),
             guard=guard,
             usage=usage,
