@@ -43,6 +43,8 @@ SHARD_COUNTS: Mapping[str, str] = {
     "extraction_*": "Jobs, requests and tokens of extraction, and what has become of them.",
     "proposals_*": "Proposals to teach a model, by what has become of them.",
     "lessons_automatic": "Lessons that were begun unasked.",
+    "adapters_*": "Adapters retired, and erased with the weights in all replicas.",
+    "relearning_*": "What models are to learn again behind that: wanted, and taken up by a lesson.",
     "feedback": "Opinions of callers on memories.",
     "feedback_implicit": "Signs of use in answers: words that came back, questions asked again.",
     "evolution_*": "Splits, summaries, their words, and promotions, by what became of them.",
@@ -103,6 +105,18 @@ ACTIONS: tuple[Action, ...] = (
         ("proposals_*", "lessons_automatic"),
         "shard log; audit log of the adapter",
         "`memos-ray adapter proposals`",
+    ),
+    Action(
+        "retirement of adapters, and what is learnt again",
+        ("adapters_*", "relearning_*"),
+        "shard log; audit log of the new adapter, with the reason",
+        "`memos-ray adapter ls`; `memos-ray receipt`",
+    ),
+    Action(
+        "copies of hot caches and adapters",
+        ("memos_kv_copies",),
+        "log of the process that asks, with the reason",
+        "[scheduling](scheduling.md#where-it-lies)",
     ),
     Action(
         "archiving, expiry, collection",

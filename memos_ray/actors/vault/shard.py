@@ -347,7 +347,7 @@ class VaultShard(
             counters=dict(
                 self._counters
                 + self._activation.counters
-                + self._parameter.proposals.counters
+                + self._parameter.counters
                 + self._sources.counters
                 + self._reuse.counters
                 + self._evolution.counters

@@ -24,6 +24,9 @@ from memos_ray.core.scheduling.routing import Candidate
 
 _MOST_NAMES = 1024
 
+COPY_CHANGES: Counter[tuple[str, str]] = Counter()
+"""Copies that the routers of this process have added and dropped, by model and change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replicating:
