@@ -17,10 +17,10 @@ from ray.util.metrics import Counter
 
 from memos_ray.core.generation import ChatRequest
 from memos_ray.core.scheduling.replication import (
-    COPY_CHANGES,
     Copies,
     CopyDecision,
     Replicating,
+    count_copy,
 )
 from memos_ray.core.scheduling.routing import Placements, RoutingPolicy, preferred
 
@@ -90,7 +90,7 @@ class HolderRouter(RequestRouter):
     def _tell(self, decision: CopyDecision) -> None:
         change = "added" if decision.copies > decision.before else "dropped"
         self._changes.inc(1, {"model": self._model, "change": change})
-        COPY_CHANGES[self._model, change] += 1
+        count_copy(self._model, change)
         _log.info(
             "a hot cache of %s: %d copies after %d: %s",
             self._model,
