@@ -185,10 +185,9 @@ def _trainer(settings: Settings) -> TrainerPort:
 
 def _promoting(settings: Settings) -> dict[str, Promoting]:
     chosen = settings.promotion
-    if not chosen.enabled:
-        return {}
     return {
         model.name: Promoting(
+            automatic=chosen.enabled,
             enter=chosen.enter,
             leave=chosen.leave,
             carry=chosen.carry,

@@ -258,7 +258,11 @@ class PromotionSettings(Section):
     For caches a use counts for half after an hour.
     """
 
-    enabled: bool = Field(True, description="Whether memories become KV caches by themselves.")
+    enabled: bool = Field(
+        True,
+        description="Whether memories become KV caches by themselves. Otherwise a look for what "
+        "use suggests (`memos-ray evolve`) proposes it.",
+    )
     enter: float = Field(4.0, gt=0, description="Gain, in uses, from which a memory is put in.")
     leave: float = Field(0.5, description="Gain below which it is taken out again.")
     carry: float = Field(

@@ -45,9 +45,11 @@ SHARD_COUNTS: Mapping[str, str] = {
     "journals_emptied": "Journals of parked pipeline runs that held erased memories.",
     "proposals_*": "Proposals to teach a model, by what has become of them.",
     "lessons_automatic": "Lessons that were begun unasked.",
+    "adapters_*": "Adapters retired, and erased with the weights in all replicas.",
+    "relearning_*": "What models are to learn again behind that: wanted, and taken up by a lesson.",
     "feedback": "Opinions of callers on memories.",
     "feedback_implicit": "Signs of use in answers: words that came back, questions asked again.",
-    "evolution_*": "Splits and summaries, by what has become of them.",
+    "evolution_*": "Splits, summaries, their words, and promotions, by what became of them.",
 }
 
 PIPELINE_COUNTS: Mapping[str, str] = {
@@ -112,6 +114,18 @@ ACTIONS: tuple[Action, ...] = (
         "`memos-ray adapter proposals`",
     ),
     Action(
+        "retirement of adapters, and what is learnt again",
+        ("adapters_*", "relearning_*"),
+        "shard log; audit log of the new adapter, with the reason",
+        "`memos-ray adapter ls`; `memos-ray receipt`",
+    ),
+    Action(
+        "copies of hot caches and adapters",
+        ("memos_kv_copies",),
+        "log of the process that asks, with the reason",
+        "[scheduling](scheduling.md#where-it-lies)",
+    ),
+    Action(
         "archiving, expiry, collection",
         ("lifecycle_*",),
         "audit log, with the cause",
@@ -148,7 +162,7 @@ ACTIONS: tuple[Action, ...] = (
         "`memos-ray understand`",
     ),
     Action(
-        "splits and summaries",
+        "splits, summaries, promotions",
         ("evolution_*", "automatic_*"),
         "shard log; audit log, application `evolution`",
         "`memos-ray evolve status`",

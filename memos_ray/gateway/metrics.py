@@ -13,6 +13,7 @@ from http import HTTPMethod
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from memos_ray.core.generation import KvUse
+from memos_ray.core.scheduling.replication import COPY_CHANGES
 from memos_ray.core.vault.requests import ShardStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -116,6 +117,12 @@ class HttpMetrics:
             registry=self._registry,
         )
 
+        self._copies = Gauge(
+            "memos_kv_copies",
+            "Copies of hot KV caches and adapters that this process has had added and dropped.",
+            ("replica", "model", "change"),
+            registry=self._registry,
+        )
         self._pipelines = Gauge(
             "memos_pipeline_count",
             "Counts that the runner of pipelines keeps of itself since its start.",
@@ -171,6 +178,8 @@ class HttpMetrics:
             self._shards["up"].labels(name).set(0 if status is None else 1)
             if status is not None:
                 self._show(name, status)
+        for (model, change), number in COPY_CHANGES.items():
+            self._copies.labels(self._replica, model, change).set(number)
         for count, number in (pipelines or {}).items():
             self._pipelines.labels(count).set(number)
         return generate_latest(self._registry)

@@ -16,6 +16,7 @@ from memos_ray.ports.actors import (
     SupervisorPort,
 )
 from memos_ray.ports.arrays import Vectors
+from memos_ray.ports.derivations import Among, Derivation, DerivationsPort
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
 from memos_ray.ports.extraction import AllowancePort, ExtractorPort
@@ -32,7 +33,6 @@ from memos_ray.ports.pipelines import HookPort, PipelinesPort, RunJournalsPort
 from memos_ray.ports.records import (
     ContentsPort,
     ControlStorePort,
-    Derivation,
     EventQuery,
     LogPiece,
     LogRequest,
@@ -57,6 +57,7 @@ __all__ = [
     "AdapterReplicasPort",
     "AdapterRoom",
     "AllowancePort",
+    "Among",
     "BlobStorePort",
     "ClockPort",
     "CombinedAdapters",
@@ -64,6 +65,7 @@ __all__ = [
     "ControlStorePort",
     "CrewPort",
     "Derivation",
+    "DerivationsPort",
     "EmbedderPort",
     "EnginePort",
     "EventQuery",

@@ -23,6 +23,7 @@ from memos_ray.core.vault.log import (
     Resting,
     UsageDelta,
 )
+from memos_ray.ports.derivations import DerivationsPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +35,6 @@ class StoredVectors:
     space: str
     body: bytes
     sketch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """Something made of memories that rests as a blob, and goes when they change.
-
-    Attributes:
-        kind: what it is, such as `kv`.
-        name: unique within tenant and kind.
-        blob: digest of the bytes; they may have been lost, but are never others.
-        size_bytes: their length.
-        body: what its kind needs to know of it; no content of a memory.
-    """
-
-    tenant: str
-    kind: str
-    name: str
-    namespace: str
-    blob: str
-    size_bytes: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +126,7 @@ class ContentsPort(Protocol):
         ...
 
 
-class RecordStorePort(Protocol):
+class RecordStorePort(DerivationsPort, Protocol):
     """The truth: cubes, versions, the log, vectors, usage, idempotency, fences.
 
     All methods address one partition. Reads see every commit that has returned.
@@ -287,28 +267,6 @@ class RecordStorePort(Protocol):
         """Returns ids of cubes whose newest versions name another one as what they are made of.
 
         By id, above `after`; soft-deleted cubes included. See `core.vault.storable.made_of`.
-        """
-        ...
-
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """Returns everything of a kind, by tenant and name."""
-        ...
-
-    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """Stores a row; replaces the one of the same name.
-
-        Raises:
-            FencedError: another epoch holds the partition; nothing was written.
-        """
-        ...
-
-    def forget_derivations(
-        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
-    ) -> None:
-        """Removes rows; absent ones are fine.
-
-        Raises:
-            FencedError: another epoch holds the partition; nothing was removed.
         """
         ...
 

@@ -16,7 +16,12 @@ from ray.serve.request_router import (
 from ray.util.metrics import Counter
 
 from memos_ray.core.generation import ChatRequest
-from memos_ray.core.scheduling.replication import Copies, CopyDecision, Replicating
+from memos_ray.core.scheduling.replication import (
+    Copies,
+    CopyDecision,
+    Replicating,
+    count_copy,
+)
 from memos_ray.core.scheduling.routing import Placements, RoutingPolicy, preferred
 
 _log = logging.getLogger(__name__)
@@ -85,6 +90,7 @@ class HolderRouter(RequestRouter):
     def _tell(self, decision: CopyDecision) -> None:
         change = "added" if decision.copies > decision.before else "dropped"
         self._changes.inc(1, {"model": self._model, "change": change})
+        count_copy(self._model, change)
         _log.info(
             "a hot cache of %s: %d copies after %d: %s",
             self._model,

@@ -23,6 +23,7 @@ from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import MemosError
 from memos_ray.ports import (
+    Among,
     Derivation,
     EventQuery,
     NamespaceSize,
@@ -228,18 +229,24 @@ class FaultyRecordStore:
             "derived", lambda: self._store.derived(partition, tenant, cube_id, after, limit)
         )
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """See `RecordStorePort.derivations`."""
-        return self._call("derivations", lambda: self._store.derivations(partition, kind))
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
+        """See `DerivationsPort.derivations`."""
+        return self._call("derivations", lambda: self._store.derivations(partition, kind, among))
 
     def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """See `RecordStorePort.save_derivation`."""
+        """See `DerivationsPort.save_derivation`."""
         self._call("save_derivation", lambda: self._store.save_derivation(partition, epoch, row))
+
+    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
+        """See `DerivationsPort.save_derivations`."""
+        self._call("save_derivations", lambda: self._store.save_derivations(partition, epoch, rows))
 
     def forget_derivations(
         self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
     ) -> None:
-        """See `RecordStorePort.forget_derivations`."""
+        """See `DerivationsPort.forget_derivations`."""
         self._call(
             "forget_derivations",
             lambda: self._store.forget_derivations(partition, epoch, tenant, kind, names),

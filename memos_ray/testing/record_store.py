@@ -19,6 +19,7 @@ from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import FencedError, StoreError
 from memos_ray.ports import (
+    Among,
     ContentsPort,
     Derivation,
     EventQuery,
@@ -259,24 +260,41 @@ class MemoryRecordStore:
             ]
         return sorted(one for one in found if one > after)[:limit]
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """See `RecordStorePort.derivations`."""
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
+        """See `DerivationsPort.derivations`."""
         with self._lock:
             held = self._part(partition).derivations
-            return [held[key] for key in sorted(held) if key[1] == kind]
+            rows = [held[key] for key in sorted(held) if key[1] == kind]
+        if among is None:
+            return rows
+        names = None if among.names is None else frozenset(among.names)
+        return [
+            row
+            for row in rows
+            if row.tenant == among.tenant
+            and among.namespace in (None, row.namespace)
+            and (names is None or row.name in names)
+        ]
 
     def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """See `RecordStorePort.save_derivation`."""
-        storable.check_names(tenant=row.tenant, kind=row.kind, name=row.name)
-        storable.check_names(namespace=row.namespace, blob=row.blob)
+        """See `DerivationsPort.save_derivation`."""
+        self.save_derivations(partition, epoch, [row])
+
+    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
+        """See `DerivationsPort.save_derivations`."""
+        for row in rows:
+            storable.check_names(tenant=row.tenant, kind=row.kind, name=row.name)
+            storable.check_names(namespace=row.namespace, blob=row.blob)
         with self._lock:
             held = self._held(partition, epoch).derivations
-            held[row.tenant, row.kind, row.name] = row
+            held.update({(row.tenant, row.kind, row.name): row for row in rows})
 
     def forget_derivations(
         self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
     ) -> None:
-        """See `RecordStorePort.forget_derivations`."""
+        """See `DerivationsPort.forget_derivations`."""
         with self._lock:
             held = self._held(partition, epoch).derivations
             for name in names:

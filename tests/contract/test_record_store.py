@@ -21,7 +21,7 @@ from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.cube.predicate import AllOf, HasAny, Not, OneOf, Present
 from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
-from memos_ray.ports import Derivation, EventQuery, RecordStorePort, StoredVectors
+from memos_ray.ports import Among, Derivation, EventQuery, RecordStorePort, StoredVectors
 from memos_ray.testing.cubes import (
     START,
     key_of,
@@ -373,6 +373,31 @@ class TestDerivations:
         records.forget_derivations(owner.partition, 1, "acme", "kv", [])
         left = records.derivations(owner.partition, "kv")
         assert [(row.tenant, row.name) for row in left] == [("acme", "n0"), ("zoo", "n0")]
+
+    def test_they_are_found_by_tenant_namespace_and_name(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        mine = [make_derivation(f"n{n:04}", namespace=f"ns{n % 2}") for n in range(1200)]
+        other = make_derivation("n0001", tenant="zoo", namespace="ns1")
+        records.save_derivations(owner.partition, 1, [other, *mine])
+
+        def found(**among: Any) -> list[Derivation]:
+            return records.derivations(owner.partition, "kv", Among(**among))
+
+        assert found(tenant="acme") == mine
+        assert found(tenant="zoo", namespace="ns1") == [other]
+        assert found(tenant="acme", namespace="ns1") == mine[1::2]
+        assert found(tenant="acme", names=()) == found(tenant="nobody") == []
+        every_third = tuple(row.name for row in reversed(mine[::3]))
+        assert found(tenant="acme", names=(*every_third, "absent")) == mine[::3]
+        assert found(tenant="acme", namespace="ns0", names=every_third) == mine[::6]
+
+    def test_several_are_saved_or_none(self, records: RecordStorePort, owner: Owner) -> None:
+        records.save_derivations(owner.partition, 1, [])
+        bad = replace(make_derivation("b"), name="b\0")
+        with pytest.raises(InvalidInputError):
+            records.save_derivations(owner.partition, 1, [make_derivation("a"), bad])
+        assert records.derivations(owner.partition, "kv") == []
 
     def test_names_that_cannot_be_stored_are_refused(
         self, records: RecordStorePort, owner: Owner

@@ -69,14 +69,14 @@ class ActivationMemory:
         self._usage = usage
         self._clock = clock
         self._write = write
-        self._promoter = Promoter(
+        self.promoter = Promoter(
             rules, pause_s, blocks=blocks, clock=clock, convert=self.convert, write=write
         )
 
     @property
     def counters(self) -> Counter[str]:
         """What was done with caches, conversations and forecasts."""
-        parts = (self._caches, self._conversations, self._promoter, self._preloader)
+        parts = (self._caches, self._conversations, self.promoter, self._preloader)
         return sum((one.counters for one in parts), Counter())
 
     @property
@@ -159,7 +159,7 @@ class ActivationMemory:
             key = ConversationKey(place, answered.model, context.principal.id, kept.session)
             self._conversations.keep(key, kept)
         self._library.asked(place, [cube_id for cube_id, _ in answered.hits])
-        self._promoter.note(place, answered)
+        self.promoter.note(place, answered)
         self._preloader.note(place, answered)
 
     async def convert(self, partition: int, request: ConvertRequest) -> Written:
@@ -204,7 +204,7 @@ class ActivationMemory:
         self._blocks.drop(partition)
         self._caches.drop(partition)
         self._conversations.drop(partition)
-        self._promoter.drop(partition)
+        self.promoter.drop(partition)
         self._preloader.drop(partition)
 
     async def close(self) -> None:

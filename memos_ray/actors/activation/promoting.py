@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.activation.shared_blocks import AUTOMATIC, SharedBlocks
 from memos_ray.actors.vault.residency import Place
+from memos_ray.core.access.context import CallContext
+from memos_ray.core.activation import SourceVersion
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import ActivationRef
@@ -27,7 +29,7 @@ from memos_ray.core.scheduling.shared import memory_facts
 from memos_ray.core.vault.operations import Delete, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ConvertRequest
-from memos_ray.errors import MemosError
+from memos_ray.errors import IllegalStateError, MemosError
 from memos_ray.ports import ClockPort
 
 Converting = Callable[[int, ConvertRequest], Awaitable[Written]]
@@ -64,13 +66,28 @@ class _Watched:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """What all prompts of a namespace to a model should begin with, by what is used.
+
+    Attributes:
+        wanted: nothing when all is as it should be.
+        sources: what it would be made of, as it is now.
+    """
+
+    model: str
+    wanted: Promotion | None = None
+    sources: tuple[SourceVersion, ...] = ()
+
+
 class Promoter:
     """Learns from answered prompts which memories all of them should begin with.
 
     It acts with the rights of the caller whose prompt made it decide: for one who may not convert
     there, nothing happens, and the next caller's prompt decides anew. It takes only memories that
     everybody there may read, so that the cache serves everybody. A conversion that a caller has
-    asked for stands: where there is one, nothing is promoted.
+    asked for stands: where there is one, nothing is promoted. By rules that are not `automatic`
+    it only counts, and says when it is asked what it would do.
 
     Attributes:
         counters: `promotions` and `demotions`, memories that became a KV cache or text again.
@@ -119,14 +136,47 @@ class Promoter:
         if len(watched.memories) > _MOST_MEMORIES:
             self._cool(watched, now)
         due = watched.decided_at is None or now - watched.decided_at >= self._pause_s
-        if due and watched.task is None:
+        if self._rules[answered.model].automatic and due and watched.task is None:
             watched.decided_at = now
-            watched.task = asyncio.create_task(self._decide(place, watched, answered))
+            watched.task = asyncio.create_task(self._decide(place, answered))
 
             def done(_: asyncio.Task[None]) -> None:
                 watched.task = None
 
             watched.task.add_done_callback(done)
+
+    async def suggested(self, place: Place, context: CallContext) -> list[Suggested]:
+        """Returns what should change, by what is used, of each model that anything is known of.
+
+        Args:
+            context: of whom it would be done for.
+        """
+        found = []
+        for model in [model for where, model in self._watched if where == place]:
+            planned = await self._plan(place, model, context)
+            if planned is None or not (planned[0].changes and planned[0].members):
+                found.append(Suggested(model))
+                continue
+            cubes = await self._blocks.holding(place, planned[0].members)
+            versions = tuple(SourceVersion(cube.id, cube.version.number) for cube in cubes)
+            found.append(Suggested(model, planned[0], versions))
+        return found
+
+    async def promote(self, place: Place, request: ConvertRequest) -> Written:
+        """Has prompts begin with what was suggested, in place of what was promoted before.
+
+        Raises:
+            IllegalStateError: somebody has converted memories on purpose meanwhile.
+            MemosError: what `ActivationMemory.convert` says to it.
+        """
+        old = await self._own(place, request.model)
+        if old is None:
+            raise IllegalStateError("prompts begin with what somebody has converted")
+        written = await self._convert(place.partition, request)
+        await self._remove(place, request.context, old, request.reason)
+        inside = {one.cube_id for block in old for one in block.descriptive.sources}
+        self._count(len(set(request.ids) - inside), len(inside - set(request.ids)))
+        return written
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
@@ -146,16 +196,27 @@ class Promoter:
         watched.tokens = {cube_id: watched.tokens[cube_id] for cube_id in watched.memories}
         watched.told.intersection_update(watched.memories)
 
-    async def _decide(self, place: Place, watched: _Watched, answered: AnsweredPrompt) -> None:
+    async def _own(self, place: Place, model: str) -> list[MemCube] | None:
+        """Returns the blocks that were promoted; nothing where somebody has converted others."""
+        blocks = await self._blocks.of_model(place, model)
+        automatic = [block for block in blocks if _automatic(block)]
+        return automatic if len(automatic) == len(blocks) else None
+
+    async def _plan(
+        self, place: Place, model: str, caller: CallContext
+    ) -> tuple[Promotion, list[MemCube]] | None:
+        """Returns what prompts should begin with, and the blocks that this takes the place of."""
+        automatic, watched = await self._own(place, model), self._watched.get((place, model))
+        if automatic is None or watched is None:
+            return None
+        members = self._members(watched, automatic[:1], self._rules[model])
+        return await self._wanted(place, model, watched, caller, members), automatic
+
+    async def _decide(self, place: Place, answered: AnsweredPrompt) -> None:
         try:
-            blocks = await self._blocks.of_model(place, answered.model)
-            automatic = [block for block in blocks if _automatic(block)]
-            if len(automatic) < len(blocks):
-                return
-            members = self._members(watched, automatic[:1], self._rules[answered.model])
-            wanted = await self._wanted(place, watched, answered, members)
-            if wanted.changes:
-                await self._change(place, answered, wanted, automatic)
+            planned = await self._plan(place, answered.model, answered.context)
+            if planned is not None and planned[0].changes:
+                await self._change(place, answered, *planned)
         except MemosError as error:
             # Such as: this caller may not convert there.
             _log.info("no promotion: %s", error.code)
@@ -181,17 +242,16 @@ class Promoter:
         return members
 
     async def _wanted(
-        self, place: Place, watched: _Watched, answered: AnsweredPrompt, members: set[str]
+        self, place: Place, model: str, watched: _Watched, caller: CallContext, members: set[str]
     ) -> Promotion:
         now = self._clock.monotonic()
-        rules = self._rules[answered.model]
+        rules = self._rules[model]
         ids = [
             cube_id
             for cube_id, heat in watched.memories.items()
             if cube_id in members or heat.now(now) >= rules.enter
         ]
         cubes = await self._blocks.holding(place, ids)
-        caller = answered.context
         at_home = place.namespace in (caller.principal.id, caller.home)
         candidates = [
             Candidate(
@@ -240,18 +300,20 @@ class Promoter:
                 reason=reason,
             )
             await self._convert(place.partition, request)
+        await self._remove(place, context, old, reason)
+        self._count(len(wanted.entered), len(wanted.left))
+        _log.info("promotion for %s: %s: %s", answered.model, reason, "; ".join(wanted.reasons))
+
+    async def _remove(
+        self, place: Place, context: CallContext, old: Sequence[MemCube], reason: str | None
+    ) -> None:
         for block in old:
             write = Write(place.namespace, Delete(block.id), reason=reason)
             await self._write(place.partition, [Submission(context, write)])
-        self.counters["promotions"] += len(wanted.entered)
-        self.counters["demotions"] += len(wanted.left)
-        _log.info(
-            "promotion for %s: %d memories, %d entered, %d left",
-            answered.model,
-            len(wanted.members),
-            len(wanted.entered),
-            len(wanted.left),
-        )
+
+    def _count(self, entered: int, left: int) -> None:
+        self.counters["promotions"] += entered
+        self.counters["demotions"] += left
 
 
 def _automatic(block: MemCube) -> bool:

@@ -13,9 +13,9 @@ from memos_ray.actors.vault.residency import Place
 from memos_ray.core.evolution import EvolutionMode, Evolved
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import NotOwnerError, StoreCorruptError
-from memos_ray.ports import Derivation, RecordStorePort
+from memos_ray.ports import Among, Derivation, RecordStorePort
 
-PROPOSAL, MODE = "evolution_proposal", "evolution"
+PROPOSAL, MODE, WORDING = "evolution_proposal", "evolution", "evolution_wording"
 
 
 class EvolutionBook:
@@ -41,23 +41,55 @@ class EvolutionBook:
 
     async def of(self, place: Place) -> list[Evolved]:
         """Returns all proposals of a namespace, whatever has become of them."""
-        return [
-            _proposal(row)
-            for row in await self._run(self._store.derivations, place.partition, PROPOSAL)
-            if (row.tenant, row.namespace) == (place.tenant, place.namespace)
-        ]
+        among = Among(place.tenant, place.namespace)
+        found = await self._run(self._store.derivations, place.partition, PROPOSAL, among)
+        return [_proposal(row) for row in found]
+
+    async def one(self, place: Place, id: str) -> Evolved | None:
+        """Returns one proposal of a namespace, if there is such a one."""
+        among = Among(place.tenant, place.namespace, (id,))
+        found = await self._run(self._store.derivations, place.partition, PROPOSAL, among)
+        return _proposal(found[0]) if found else None
 
     async def put(self, place: Place, one: Evolved) -> None:
         """Writes a proposal down."""
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
         await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
 
+    async def want_words(self, place: Place, id: str, attempts: int) -> None:
+        """Writes down that a summary is to be in a model's words, and how often that was tried."""
+        body = orjson.dumps({"attempts": attempts})
+        row = Derivation(place.tenant, WORDING, id, place.namespace, "", 0, body)
+        await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+
+    async def need_no_words(self, place: Place, id: str) -> None:
+        """Forgets that: it is done, or nothing comes of it."""
+        forget, epoch = self._store.forget_derivations, self._epoch(place)
+        await self._run(forget, place.partition, epoch, place.tenant, WORDING, [id])
+
+    async def wanted_words(self, partition: int) -> list[tuple[Place, str, int]]:
+        """Returns the proposals whose summary is to be in a model's words, and the tries so far."""
+        rows = await self._run(self._store.derivations, partition, WORDING)
+        return [
+            (
+                Place(partition, row.tenant, row.namespace),
+                row.name,
+                int(orjson.loads(row.body)["attempts"]),
+            )
+            for row in rows
+        ]
+
+    async def withdraw(self, place: Place, ones: Iterable[Evolved]) -> None:
+        """Removes proposals that hold no longer."""
+        if names := [one.id for one in ones]:
+            forget, epoch = self._store.forget_derivations, self._epoch(place)
+            await self._run(forget, place.partition, epoch, place.tenant, PROPOSAL, names)
+
     async def mode(self, place: Place) -> tuple[EvolutionMode, str]:
         """Returns what happens by itself in a namespace, and who has set it."""
-        for row in await self._run(self._store.derivations, place.partition, MODE):
-            if (row.tenant, row.namespace) == (place.tenant, place.namespace):
-                return _mode(row)
-        return EvolutionMode.MANUAL, ""
+        among = Among(place.tenant, names=(place.namespace,))
+        found = await self._run(self._store.derivations, place.partition, MODE, among)
+        return _mode(found[0]) if found else (EvolutionMode.MANUAL, "")
 
     async def set_mode(self, place: Place, mode: EvolutionMode, principal: str) -> None:
         """Sets what happens by itself."""
@@ -76,12 +108,16 @@ class EvolutionBook:
 
     async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
         """Removes proposals about memories that are gone."""
-        gone = set(keys)
-        for row in await self._run(self._store.derivations, partition, PROPOSAL):
-            if gone & {CubeKey(row.tenant, id) for id, _ in _proposal(row).sources}:
-                epoch = self._epoch(Place(partition, row.tenant, row.namespace))
+        gone: dict[str, set[str]] = {}
+        for key in keys:
+            gone.setdefault(key.tenant, set()).add(key.id)
+        for tenant, ids in gone.items():
+            rows = await self._run(self._store.derivations, partition, PROPOSAL, Among(tenant))
+            names = [row.name for row in rows if ids & {id for id, _ in _proposal(row).sources}]
+            if names:
+                epoch = self._epoch(Place(partition, tenant, ""))
                 forget = self._store.forget_derivations
-                await self._run(forget, partition, epoch, row.tenant, PROPOSAL, [row.name])
+                await self._run(forget, partition, epoch, tenant, PROPOSAL, names)
 
     def _epoch(self, place: Place) -> int:
         if place.partition not in self._epochs:

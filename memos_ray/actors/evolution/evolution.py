@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.evolution.book import EvolutionBook
-from memos_ray.actors.evolution.opinions import IMPLICIT, Opinions
+from memos_ray.actors.evolution.opinions import IMPLICIT
+from memos_ray.actors.evolution.promotions import Promotions
+from memos_ray.actors.evolution.usefulness import Usefulness
+from memos_ray.actors.evolution.wording import Wording, WritingAll
+from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.reading import RecordReader
@@ -25,6 +27,7 @@ from memos_ray.core.access.policy import no_namespace
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.identity import new_id
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.cube.predicate import OneOf
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.evolution import (
@@ -32,11 +35,10 @@ from memos_ray.core.evolution import (
     EvolutionReport,
     Evolved,
     EvolvedState,
-    FeedbackReport,
-    FeedbackRequest,
-    Opinion,
     ShownEvolution,
     Verdict,
+    fresh_promotions,
+    outdated_promotions,
     parts_of,
     split_of,
     summaries_of,
@@ -44,12 +46,9 @@ from memos_ray.core.evolution import (
     writes_of,
 )
 from memos_ray.core.evolution.proposals import EvolutionKind, text_of
-from memos_ray.core.evolution.worth import IMPLICIT as STEP
-from memos_ray.core.evolution.worth import QUIET
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.scheduling import AnsweredPrompt
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Written
+from memos_ray.core.vault.operations import Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     FencedError,
@@ -69,15 +68,13 @@ _ENTROPY_BYTES, _PARTITION_BYTES = 8, 2
 _LIVE = OneOf("state", tuple(state.value for state in LIVE))
 _log = logging.getLogger(__name__)
 
-WritingAll = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
 
-
-class Evolution:
+class Evolution(Usefulness):
     """What a shard knows of the use of memories, and does about it.
 
-    Whoever accepts a proposal owns all of its memories, and what is made is owned by the same: no
-    access changes. What is done at once is done with the rights of who has set that (see
-    `TenantPolicy.acting`).
+    Whoever accepts a split or a summary owns all of its memories, and what is made is owned by the
+    same: no access changes. Promotions are for who may promote. What is done at once is done with
+    the rights of who has set that (see `TenantPolicy.acting`).
 
     Bounded: a look reads at most some ten thousand memories of a namespace, page by page, and
     leaves at most some hundred proposals open.
@@ -96,20 +93,29 @@ class Evolution:
         executor: Executor,
         write_all: WritingAll,
         pressing: Callable[[], bool],
+        promotions: Promotions,
+        asking: Asking | None,
     ) -> None:
-        self.counters: Counter[str] = Counter()
-        self.opinions = Opinions(store, executor)
+        super().__init__(store=store, reader=reader, usage=usage, clock=clock, executor=executor)
         self.book = EvolutionBook(store, executor)
-        self._store = store
-        self._reader = reader
+        self._promotions = promotions
         self._guard = guard
-        self._usage = usage
-        self._clock = clock
-        self._executor = executor
         self._write_all = write_all
         self._courtesy = Courtesy(pressing)
+        self._wording = Wording(
+            asking,
+            book=self.book,
+            store=store,
+            reader=reader,
+            guard=guard,
+            usage=usage,
+            clock=clock,
+            executor=executor,
+            write_all=write_all,
+            courtesy=Courtesy(pressing),
+            counters=self.counters,
+        )
         self._forgetting: set[asyncio.Task[None]] = set()
-        self._talks: OrderedDict[tuple[Place, str, str], tuple[str, ...]] = OrderedDict()
 
     def open(self, partition: int, epoch: int) -> None:
         """Begins to serve a partition."""
@@ -122,76 +128,6 @@ class Evolution:
         self.book.drop(partition)
         for talk in [talk for talk in self._talks if talk[0].partition == partition]:
             del self._talks[talk]
-
-    async def feedback(self, partition: int, request: FeedbackRequest) -> FeedbackReport:
-        """Keeps what a caller says of memories that the caller may read; see `ShardPort`.
-
-        Raises:
-            NotFoundError: there is none of them for this caller.
-        """
-        context, now = request.context, self._clock.now()
-        found = await self._reader.peek(partition, context, request.ids)
-        cubes = [cube for cube in found if cube is not None]
-        if not cubes:
-            raise NotFoundError("there is no such memory")
-        worth = {}
-        for cube in cubes:
-            key = CubeKey(cube.tenant, cube.id)
-            opinion = Opinion(request.value)
-            who = context.principal.id
-            step = await self.opinions.put(
-                partition, key, cube.namespace, who, opinion, request.note
-            )
-            self._usage.found(partition, key, step, now)
-            self._usage.noted(
-                partition,
-                context,
-                cube,
-                now,
-                {"value": request.value, "response": request.response},
-            )
-            worth[cube.id] = self.opinions.worth(partition, key)
-        self.counters["feedback"] += len(cubes)
-        return FeedbackReport(worth)
-
-    async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
-        """Learns from an answer without being told: what came back, and what was asked again."""
-        context = answered.context
-        place = Place(partition, context.principal.tenant, answered.namespace)
-        talk = place, context.principal.id, answered.conversation
-        if answered.repeated:
-            for cube_id in self._talks.get(talk, ()):
-                await self._heard(place, cube_id, -STEP, ())
-        for cube_id, parts in answered.echoes:
-            await self._heard(place, cube_id, STEP, parts)
-        self._talks[talk] = tuple(cube_id for cube_id, _ in answered.hits)
-        self._talks.move_to_end(talk)
-        while len(self._talks) > _TALKS:
-            self._talks.popitem(last=False)
-
-    async def levels(self, place: Place) -> Mapping[str, float]:
-        """Returns how far memories are moved in rankings, of those that are moved at all."""
-        try:
-            await self.opinions.of(place.partition)
-        except MemosError as error:
-            # A search needs no opinions.
-            _log.info("opinions cannot be read: %s", error.code)
-        return self.opinions.levels(place.partition, place.tenant)
-
-    def promotable(self, partition: int, answered: AnsweredPrompt) -> AnsweredPrompt:
-        """Leaves out what does not help: it is not promoted to a cache or taught."""
-        place = Place(partition, answered.context.principal.tenant, answered.namespace)
-        worth = self.worth(place, [cube_id for cube_id, _ in answered.hits])
-        hits = tuple(one for one in answered.hits if worth.get(one[0], 0.0) > -QUIET)
-        return answered if len(hits) == len(answered.hits) else replace(answered, hits=hits)
-
-    def worth(self, place: Place, ids: Sequence[str]) -> dict[str, float]:
-        """Returns what memories are worth, of those that anything is known of."""
-        if not self.opinions.known(place.partition):
-            return {}
-        keys = {cube_id: CubeKey(place.tenant, cube_id) for cube_id in ids}
-        found = {id: self.opinions.worth(place.partition, key) for id, key in keys.items()}
-        return {id: value for id, value in found.items() if value}
 
     async def report(self, place: Place, context: CallContext) -> EvolutionReport:
         """Says how a namespace evolves, to who may read it; see `ShardPort`."""
@@ -220,16 +156,17 @@ class Evolution:
         """Looks for what use suggests now; see `ShardPort`. Returns how much is new."""
         await self._require_administrator(place, context)
         with self._courtesy:
-            return await self._look(place)
+            return await self._look(place, context)
 
     async def tick(self, partition: int) -> None:
         """Looks where that is to be done by itself; what is found is done where that is set."""
         # Those of memories whose erasure was cut off go now, if nobody has asked before.
         await self.opinions.of(partition)
+        await self._wording.resume(partition)
         failed: MemosError | None = None
         for place in await self.book.watched(partition):
             try:
-                await self._look(place)
+                await self._look(place, await self._acting(place))
             except (FencedError, NotOwnerError):
                 raise
             except MemosError as error:
@@ -246,30 +183,44 @@ class Evolution:
         self, place: Place, context: CallContext, id: str, verdict: Verdict
     ) -> ShownEvolution:
         """Accepts, refuses or undoes; see `ShardPort`."""
-        known = {one.id: one for one in await self.book.of(place)}
-        shown = await self._show(place, context, known[id]) if id in known else None
+        known = await self.book.one(place, id)
+        shown = await self._show(place, context, known) if known else None
         if shown is None:
             raise NotFoundError("there is no such proposal", proposal=id)
         wanted = EvolvedState.ACCEPTED if verdict is Verdict.UNDO else EvolvedState.OPEN
         if shown.proposal.state is not wanted:
             state = shown.proposal.state.value
             raise IllegalStateError("this has been decided", proposal=id, state=state)
-        heads = await self._owned(place, context, shown.proposal)
+        promotion = shown.proposal.kind is EvolutionKind.PROMOTION
+        heads = [] if promotion else await self._owned(place, context, shown.proposal)
         match verdict:
+            case Verdict.ACCEPT if promotion:
+                (minted,) = self._minted(place, 1)
+                made = await self._promotions.carry_out(place, context, shown.proposal, minted)
+                decided = replace(shown.proposal, state=EvolvedState.ACCEPTED, made=(made,))
             case Verdict.ACCEPT:
+                await self._wording.want(place, shown.proposal)
                 decided = await self._accept(place, context, shown.proposal, heads)
             case Verdict.UNDO:
-                writes = undoing(shown.proposal)
+                writes = await self._undoing(place, context, shown.proposal)
                 await self._write_all(
                     place.partition, [Submission(context, write) for write in writes]
                 )
                 decided = replace(shown.proposal, state=EvolvedState.UNDONE)
             case Verdict.REFUSE:
+                if promotion:
+                    await self._promotions.refuse(place, context, shown.proposal)
                 decided = replace(shown.proposal, state=EvolvedState.REFUSED)
         await self.book.put(place, decided)
+        if decided.kind is EvolutionKind.SUMMARY and decided.state is EvolvedState.ACCEPTED:
+            self._wording.begin(place, id)
         self.counters[f"evolution_{decided.state.value}"] += 1
         _log.info("evolution: %s %s: %s", decided.kind.value, id, decided.state.value)
         return replace(shown, proposal=decided)
+
+    async def close(self) -> None:
+        """Leaves what is put into words to the next owner."""
+        await self._wording.close()
 
     def erased(self, partition: int, keys: Sequence[CubeKey]) -> None:
         """Removes what is known of memories that are gone, behind their erasure."""
@@ -289,21 +240,7 @@ class Evolution:
         except MemosError as error:
             _log.error("what is said of erased memories is left: %s", error.code)
 
-    async def _heard(self, place: Place, cube_id: str, step: float, parts: Sequence[int]) -> None:
-        key = CubeKey(place.tenant, cube_id)
-        known = await self.opinions.of(place.partition)
-        held = known.get(key, {})
-        if not held and len(known) >= _MOST_HEARD:
-            return
-        heard = held.get(IMPLICIT, Opinion(0.0)).heard(step, parts)
-        heads = await self._run(self._store.heads, place.partition, [key])
-        if key not in heads:
-            return
-        changed = await self.opinions.put(place.partition, key, place.namespace, IMPLICIT, heard)
-        self._usage.found(place.partition, key, changed, self._clock.now())
-        self.counters["feedback_implicit"] += 1
-
-    async def _look(self, place: Place) -> int:
+    async def _look(self, place: Place, context: CallContext) -> int:
         known = await self.opinions.of(place.partition)
         candidates: list[MemCube] = []
         found: list[Evolved] = []
@@ -325,28 +262,48 @@ class Evolution:
             last = page[-1]
             after = to_micros(last.descriptive.created_at), last.id
         found += summaries_of(candidates, now)
-        return await self._add(place, found)
+        return await self._add(place, found, *await self._promotions.suggested(place, context))
 
-    async def _add(self, place: Place, found: Sequence[Evolved]) -> int:
-        known = {one.id: one for one in await self.book.of(place)}
+    async def _add(
+        self,
+        place: Place,
+        found: Sequence[Evolved],
+        promotions: Sequence[Evolved],
+        decided: frozenset[tuple[str, Form]],
+    ) -> int:
+        """Writes down what is new, and withdraws promotions that pay no longer.
+
+        Args:
+            decided: the models and forms of which all that pays is in `promotions`.
+        """
+        before = await self.book.of(place)
+        outdated = outdated_promotions(promotions, before, decided)
+        await self.book.withdraw(place, outdated)
+        self.counters["evolution_withdrawn"] += len(outdated)
+        known = {one.id: one for one in before if one not in outdated}
+        found = [*found, *fresh_promotions(promotions, list(known.values()))]
         room = _MOST_OPEN - sum(one.state is EvolvedState.OPEN for one in known.values())
         fresh = [one for one in found if one.id not in known][: max(room, 0)]
         for one in fresh:
             await self.book.put(place, one)
             self.counters["evolution_proposed"] += 1
             _log.info("evolution: %s %s is proposed", one.kind.value, one.id)
-        mode, principal = await self.book.mode(place)
+        mode, _ = await self.book.mode(place)
         if mode is EvolutionMode.AUTOMATIC:
+            context = await self._acting(place)
             open_ = [one for one in known.values() if one.state is EvolvedState.OPEN]
             for one in (*open_, *fresh):
-                await self._at_once(place, principal, one)
+                await self._at_once(place, context, one)
         return len(fresh)
 
-    async def _at_once(self, place: Place, principal: str, proposal: Evolved) -> None:
+    async def _acting(self, place: Place) -> CallContext:
+        """Returns with whose rights something is done by itself: of who has set that."""
+        _, principal = await self.book.mode(place)
+        acting = (await self._guard.ensure(place.tenant)).acting(principal, place.namespace)
+        return replace(acting, application="evolution").aside()
+
+    async def _at_once(self, place: Place, context: CallContext, proposal: Evolved) -> None:
         try:
-            policy = await self._guard.ensure(place.tenant)
-            acting = policy.acting(principal, place.namespace)
-            context = replace(acting, application="evolution").aside()
             await self.settle(place, context, proposal.id, Verdict.ACCEPT)
         except MemosError as error:
             # It stays a proposal, for somebody who may.
@@ -356,18 +313,30 @@ class Evolution:
         self, place: Place, context: CallContext, proposal: Evolved, heads: Sequence[MemCube]
     ) -> Evolved:
         # After a crash behind the commit the same writes are made again, and have happened.
-        now = self._clock.now()
         count = len(parts_of(heads[0].text)) if proposal.kind is EvolutionKind.SPLIT else 1
-        entropy = [os.urandom(_ENTROPY_BYTES) for _ in range(count)]
-        ending = place.partition.to_bytes(_PARTITION_BYTES, "big")
-        ids = [new_id(to_micros(now) // 1000, one + ending) for one in entropy]
-        writes = writes_of(proposal, heads, ids)
+        writes = writes_of(proposal, heads, self._minted(place, count))
         written = await self._write_all(
             place.partition, [Submission(context, write) for write in writes]
         )
         made = tuple((one.cube_id, one.version) for one in written[:count])
         away = tuple(one.version for one in written[count:])
         return replace(proposal, state=EvolvedState.ACCEPTED, made=made, put_away=away)
+
+    async def _undoing(self, place: Place, context: CallContext, proposal: Evolved) -> list[Write]:
+        """The writes that take a proposal back; of a lesson that is under way, its end."""
+        writes = undoing(proposal)
+        if proposal.form is Form.PARAMETER:
+            await self._promotions.stop(place, context, [id for id, _ in proposal.made])
+            ids = [id for id, _ in proposal.made]
+            if None in await self._reader.peek(place.partition, context, ids):
+                # It has led to nothing.
+                return []
+        return writes
+
+    def _minted(self, place: Place, count: int) -> list[str]:
+        at_ms = to_micros(self._clock.now()) // 1000
+        ending = place.partition.to_bytes(_PARTITION_BYTES, "big")
+        return [new_id(at_ms, os.urandom(_ENTROPY_BYTES) + ending) for _ in range(count)]
 
     async def _show(
         self, place: Place, context: CallContext, proposal: Evolved
@@ -380,6 +349,12 @@ class Evolution:
             return None
         if proposal.kind is EvolutionKind.SPLIT:
             return ShownEvolution(proposal, tuple(parts_of(cubes[0].text)))
+        if proposal.kind is EvolutionKind.PROMOTION:
+            return ShownEvolution(proposal, ())
+        if proposal.state is EvolvedState.ACCEPTED:
+            made = [id for id, _ in proposal.made]
+            texts = await self._reader.peek(place.partition, context, made)
+            return ShownEvolution(proposal, tuple(one.text for one in texts if one is not None))
         return ShownEvolution(proposal, (text_of(cubes),))
 
     async def _owned(self, place: Place, context: CallContext, proposal: Evolved) -> list[MemCube]:
@@ -413,6 +388,3 @@ class Evolution:
             raise PermissionDeniedError(
                 "only administrators of a namespace have it evolve", namespace=place.namespace
             )
-
-    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,6 +21,22 @@ IMPLICIT = ""
 """Stands for a principal where nobody has said anything."""
 
 _NAME_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a principal says of a memory, or answers do.
+
+    Attributes:
+        namespace: of the memory.
+        note: for people.
+    """
+
+    key: CubeKey
+    namespace: str
+    principal: str
+    opinion: Opinion
+    note: str | None = None
 
 
 class Opinions:
@@ -78,27 +95,33 @@ class Opinions:
             self._epoch(partition)
             return self._held[partition]
 
-    async def put(
-        self,
-        partition: int,
-        key: CubeKey,
-        namespace: str,
-        principal: str,
-        opinion: Opinion,
-        note: str | None = None,
-    ) -> float:
-        """Keeps an opinion, durably; returns by how much the memory's worth has changed."""
-        held = (await self.of(partition)).setdefault(key, {})
-        before = held.get(principal)
-        row = _row(key, namespace, principal, opinion, note)
-        await self._run(self._store.save_derivation, partition, self._epoch(partition), row)
-        held[principal] = opinion
-        self._weigh(partition, key)
-        if not await self._run(self._store.heads, partition, [key]):
-            # Erased meanwhile: what removes its rows may have looked before this one was there.
-            self._held[partition].setdefault(key, {})[principal] = opinion
-            await self._forget(partition, [key])
-        return opinion.value - (before.value if before else 0.0)
+    async def put(self, partition: int, said: Sequence[Said]) -> dict[CubeKey, float]:
+        """Keeps opinions, durably, in one transaction, of one principal about each memory.
+
+        Returns:
+            By how much the worth of each memory has changed.
+        """
+        held = await self.of(partition)
+        rows = [_row(one) for one in said]
+        await self._run(self._store.save_derivations, partition, self._epoch(partition), rows)
+        changed = {}
+        for one in said:
+            opinions = held.setdefault(one.key, {})
+            before = opinions.get(one.principal)
+            changed[one.key] = one.opinion.value - (before.value if before else 0.0)
+            opinions[one.principal] = one.opinion
+            self._weigh(partition, one.key)
+        heads = await self._run(self._store.heads, partition, list(changed))
+        # Erased meanwhile: what removes their rows may have looked before these were there.
+        for one in said:
+            if one.key not in heads:
+                self._held[partition].setdefault(one.key, {})[one.principal] = one.opinion
+        await self._forget(partition, [key for key in changed if key not in heads])
+        return changed
+
+    async def names(self, partition: int, key: CubeKey) -> tuple[str, ...]:
+        """Returns the names of the rows that there are about a memory."""
+        return tuple(_name(key, who) for who in (await self.of(partition)).get(key, {}))
 
     def worth(self, partition: int, key: CubeKey) -> float:
         """Returns what a memory is worth, as far as its opinions have been read."""
@@ -148,20 +171,19 @@ def _name(key: CubeKey, principal: str) -> str:
     return digest(b"memos-opinion-1", key.id.encode(), principal.encode())[:_NAME_DIGITS]
 
 
-def _row(
-    key: CubeKey, namespace: str, principal: str, opinion: Opinion, note: str | None
-) -> Derivation:
-    parts = [[place, count] for place, count in sorted(opinion.parts.items())]
+def _row(said: Said) -> Derivation:
+    key = said.key
+    parts = [[place, count] for place, count in sorted(said.opinion.parts.items())]
     body = orjson.dumps(
         {
             "memory": key.id,
-            "principal": principal,
-            "value": opinion.value,
+            "principal": said.principal,
+            "value": said.opinion.value,
             "parts": parts,
-            "note": note,
+            "note": said.note,
         }
     )
-    return Derivation(key.tenant, KIND, _name(key, principal), namespace, "", 0, body)
+    return Derivation(key.tenant, KIND, _name(key, said.principal), said.namespace, "", 0, body)
 
 
 def _opinion(row: Derivation) -> tuple[CubeKey, str, Opinion]:

@@ -20,7 +20,7 @@ FEED = "extract"
 """The cursor of extraction in a partition's log."""
 
 JOB, TOTALS = "extraction_job", "extraction_totals"
-MODE = "extraction"
+MODE, MADE = "extraction", "made"
 ASIDE = "extraction_aside"
 
 Key = tuple[int, str, str]
@@ -37,6 +37,7 @@ class _Held:
     automatic: set[tuple[str, str]] = field(default_factory=set)
     aside: dict[CubeKey, Aside] = field(default_factory=dict)
     derived: bool = False
+    told: bool = False
     loaded: bool = False
 
 
@@ -99,8 +100,11 @@ class ExtractionBook:
             for row in await self._run(self._store.derivations, partition, ASIDE):
                 key = CubeKey(row.tenant, row.name)
                 held.aside[key] = Aside.from_bytes(key, row.namespace, row.body)
+            held.told = bool(await self._run(self._store.derivations, partition, MADE))
             # Evolution has made something, or has begun to, where it has proposed something.
-            held.derived |= bool(await self._run(self._store.derivations, partition, PROPOSAL))
+            held.derived |= held.told or bool(
+                await self._run(self._store.derivations, partition, PROPOSAL)
+            )
             held.loaded = True
 
     @property
@@ -124,6 +128,14 @@ class ExtractionBook:
     def note_derived(self, partition: int) -> None:
         """Notes that something was made of memories in a partition."""
         self._of(partition).derived = True
+
+    async def tell(self, partition: int, tenant: str) -> None:
+        """Writes down, before it is so, that something is made of memories in a partition."""
+        held = self._of(partition)
+        if not held.told:
+            row = Derivation(tenant, MADE, MADE, "", "", 0, b"")
+            await self._run(self._store.save_derivation, partition, held.epoch, row)
+            held.told = held.derived = True
 
     def job(self, key: Key) -> Job | None:
         """Returns a job, if there is one."""

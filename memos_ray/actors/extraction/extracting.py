@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from uuid import uuid4
 
@@ -164,6 +165,17 @@ class Extracting:
         """Looks again what can be done."""
         self._news.set()
 
+    async def ask(
+        self, partition: int, tenant: str, prompt: ExtractionPrompt
+    ) -> ExtractionAnswer | None:
+        """See `Asking.ask`."""
+        await self._book.load(partition)
+        now, blocked = self._now(), self._blocked.get(tenant)
+        away = self._away_until is not None and now < self._away_until
+        if away or (blocked is not None and now < blocked):
+            return None
+        return await self._paid(tenant, prompt)
+
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
         self._closing = True
@@ -249,7 +261,10 @@ class Extracting:
         if not read:
             await self._done(key, job)
             return
-        answer = await self._paid(partition, job, self._prompt(job, turns))
+        attempt = replace(job, attempts=job.attempts + 1, not_before=None)
+        prompt = self._prompt(job, turns)
+        begun = partial(book.put, partition, attempt)
+        answer = await self._paid(job.tenant, prompt, begun)
         if answer is None:
             return
         checked = await asyncio.to_thread(check, answer.text, turns, most)
@@ -272,10 +287,17 @@ class Extracting:
             turns = turns[1:]
 
     async def _paid(
-        self, partition: int, job: Job, prompt: ExtractionPrompt
+        self,
+        tenant: str,
+        prompt: ExtractionPrompt,
+        begun: Callable[[], Awaitable[None]] | None = None,
     ) -> ExtractionAnswer | None:
-        """Asks within the budget; nothing when there is none left now."""
-        book, tenant, now = self._book, job.tenant, self._now()
+        """Asks within the budget; nothing when there is none left now.
+
+        Args:
+            begun: writes down that it is asked.
+        """
+        now = self._now()
         until = None if self._purse is None else await self._purse.take(tenant, prompt.tokens)
         if until is not None:
             self._blocked = {one: at for one, at in self._blocked.items() if now < at}
@@ -284,7 +306,8 @@ class Extracting:
             _log.info("extraction waits for a budget until %s", until.isoformat())
             return None
         # Before it is asked: what kills this process on the way is an attempt, and has its price.
-        await book.put(partition, replace(job, attempts=job.attempts + 1, not_before=None))
+        if begun is not None:
+            await begun()
         self._counters["extraction_requests"] += 1
         try:
             answer = await self._asked(prompt)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.extraction.book import FEED, ExtractionBook
 from memos_ray.actors.extraction.extracting import Extracting, Storing
 from memos_ray.actors.extraction.feed import ExtractConsumer, Submitting, concerns
@@ -111,6 +112,15 @@ class Extraction:
         """How many jobs are not done and not parked."""
         return self._book.queued
 
+    @property
+    def asking(self) -> Asking | None:
+        """The model, for other questions than those of extraction; nothing where there is none."""
+        chosen = self._settings
+        if self._extracting is None:
+            return None
+        model = self._extracting
+        return Asking(model.model, chosen.prompt_tokens, chosen.attempts, model.ask)
+
     def follow(
         self,
         partition: int,
@@ -185,6 +195,10 @@ class Extraction:
         self, partition: int, submissions: Sequence[Submission]
     ) -> Sequence[Submission]:
         """Marks what is to be read because its namespace wants it; all else stays as it is."""
+        derived = next((one for one in submissions if one.write.derived_from), None)
+        if derived is not None:
+            # Whoever owns the partition next knows by this that something follows its sources.
+            await self._book.tell(partition, derived.context.principal.tenant)
         if self._extracting is None:
             return submissions
         await self._book.load(partition)

@@ -1,11 +1,11 @@
-"""Follows the log for extraction: what is to be read, and what becomes of what was extracted."""
+"""Follows the log for extraction: what is to be read, and what becomes of what was derived."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
@@ -13,15 +13,16 @@ from typing import Any
 
 from memos_ray.actors.extraction.book import ExtractionBook
 from memos_ray.actors.policy.guard import PolicyGuard
+from memos_ray.actors.vault.descent import Descent
 from memos_ray.actors.vault.residency import Place
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube
-from memos_ray.core.cube.payload import ArchivedRef, Plaintext
+from memos_ray.core.cube.payload import ArchivedRef, ParameterRef, Plaintext
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.extraction import Marked, Sources, deleted, due, ids_of, jobs_of, set_aside
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.vault.entries import DERIVE, DERIVED, EXTRACT, extraction_wanted
+from memos_ray.core.vault.entries import EXTRACT, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age, Operation, Share, Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -38,7 +39,7 @@ from memos_ray.errors import (
     UnavailableError,
     VersionConflictError,
 )
-from memos_ray.ports import EventQuery, RecordStorePort
+from memos_ray.ports import RecordStorePort
 
 EXTRACTION = "service:extraction"
 """Who the log says has had memories follow what they were extracted from."""
@@ -64,11 +65,20 @@ _FOLLOWED = frozenset(
         ),
     )
 )
+# What an adapter has said is not of one memory: only how these stand matters, not what they say.
+_MOVING = frozenset(
+    (
+        ERASE,
+        Change.SHARE.value,
+        Change.DELETE.value,
+        Change.RESTORE.value,
+        Change.EXPIRE.value,
+    )
+)
 _KEPT = (FrozenError, LegalHoldError)
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
 _REFUSED = (PermissionDeniedError, NotFoundError, IllegalStateError)
-_MADE_MOST = 1000
 _TRIES = 3
 _AGAIN_MOST = 256
 _log = logging.getLogger(__name__)
@@ -78,18 +88,18 @@ def concerns(commit: Commit, extracted: bool) -> bool:
     """Tells whether a commit has anything that `ExtractConsumer` acts on.
 
     Args:
-        extracted: whether anything was made of memories in the partition, ever, by extraction or
-            by evolution. Receipts wait for erasures in any case.
+        extracted: whether anything was made of memories in the partition, ever, by extraction, by
+            evolution or of an adapter. Receipts wait for erasures in any case.
     """
     followed = _FOLLOWED if extracted else (ERASE,)
     return any(event.operation in followed or EXTRACT in event.detail for event in commit.events)
 
 
 class ExtractConsumer:
-    """Makes jobs of marked memories, and has what was extracted follow its sources.
+    """Makes jobs of marked memories, and has what was derived follow its sources.
 
-    What was extracted from a memory is told by the log's own entries about that memory, which
-    nobody can change and which stay when it is erased.
+    What was extracted from a memory, or made of it otherwise, is told by the log's own entries
+    about that memory, which nobody can change and which stay when it is erased.
 
     What cannot follow for a reason of its own, such as content in an archive file that is lost, is
     set aside and tried again after growing pauses: no other memory waits for it.
@@ -127,6 +137,7 @@ class ExtractConsumer:
         self._window = window
         self._tokens = tokens
         self._counters = counters
+        self._descent = Descent(store, executor)
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Does what the events ask for; a second time it does nothing more."""
@@ -142,8 +153,7 @@ class ExtractConsumer:
             }:
                 await self._book.forget_names(Place(self._partition, tenant, namespace))
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
-            erased = [e.lsn for e in done if e.operation == ERASE and _key(e) == key]
-            await self._follow(key, max(erased, default=0))
+            await self._follow(key, [event for event in done if _key(event) == key])
         for event in done:
             if event.operation == Change.UNFREEZE.value:
                 await self._thawed(_key(event))
@@ -176,34 +186,25 @@ class ExtractConsumer:
             await self._book.put(self._partition, job)
             self._counters["extraction_jobs"] += 1
 
-    async def _follow(self, key: CubeKey, erased: int) -> None:
-        """Has everything follow that was extracted from a memory.
+    async def _follow(self, key: CubeKey, events: Sequence[Event]) -> None:
+        """Has everything follow that was made of a memory.
 
         Args:
-            erased: LSN of its erasure, if there was one; an id may have been given anew since.
+            events: about the memory; behind its erasure, its id may have been given anew.
         """
-        query = EventQuery(tenant=key.tenant, cube_id=key.id, operation=DERIVE)
-        after = 0
-        while True:
-            told: list[Event] = await self._run(
-                self._store.events, self._partition, after, _MADE_MOST, query
-            )
-            for event in told:
-                gone = {key.id} if event.lsn < erased else set[str]()
-                derived = CubeKey(key.tenant, str(event.detail[DERIVED]))
-                await self._derived(derived, event.namespace, gone)
-            if len(told) < _MADE_MOST:
-                return
-            after = told[-1].lsn
+        erased = max((event.lsn for event in events if event.operation == ERASE), default=0)
+        moving = any(event.operation in _MOVING for event in events)
+        for child in await self._descent.children(self._partition, key, by_adapters=moving):
+            gone = {key.id} if child.lsn < erased else set[str]()
+            await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
 
     async def _thawed(self, key: CubeKey) -> None:
         """Has a memory follow what it was made of, which it could not while it was frozen."""
         heads = await self._run(self._store.heads, self._partition, [key])
         for source in ids_of(heads[key]) if key in heads else ():
-            query = EventQuery(tenant=key.tenant, cube_id=source, operation=DERIVE)
-            told = await self._run(self._store.events, self._partition, 0, _MADE_MOST, query)
+            named = CubeKey(key.tenant, source)
             # What only names a source was not made of it.
-            if any(event.detail[DERIVED] == key.id for event in told):
+            if await self._descent.made_of(self._partition, named, key.id):
                 await self._derived(key, heads[key].namespace, set())
                 return
 
@@ -262,7 +263,8 @@ class ExtractConsumer:
             heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads:
                 return None
-            operation = due(heads[key], await self._sources(heads[key], gone))
+            sources = Sources({}, {}, erased=True) if gone else await self._sources(heads[key])
+            operation = due(heads[key], sources)
             if operation is None:
                 return None
             erases = isinstance(operation, Age) and operation.move is Move.ERASE
@@ -272,10 +274,32 @@ class ExtractConsumer:
                 return None
         return VersionConflictError("a memory changes all the time", cube_id=key.id)
 
-    async def _sources(self, derived: MemCube, gone: set[str]) -> Sources:
-        keys = [CubeKey(derived.tenant, id) for id in ids_of(derived) if id not in gone]
-        heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, self._partition, keys)
-        now = {key.id: head for key, head in heads.items()}
+    async def _sources(self, derived: MemCube) -> Sources:
+        tenant, descent = derived.tenant, self._descent
+        now: dict[str, MemCube] = {}
+        adapters = []
+        for id, head in (await self._heads(tenant, ids_of(derived))).items():
+            if head is None or isinstance(head.payload, ParameterRef):
+                # Text that an adapter was taught names the adapter, too, and is not made of it.
+                key = CubeKey(tenant, id)
+                if not await descent.made_of(self._partition, key, derived.id):
+                    continue
+                if head is None:
+                    return Sources({}, {}, erased=True)
+                adapters.append(head)
+            now[id] = head
+        for adapter in adapters:
+            for id, head in (await self._heads(tenant, ids_of(adapter))).items():
+                if head is not None and isinstance(head.payload, Plaintext | ArchivedRef):
+                    now[id] = head
+                elif head is None:
+                    key = CubeKey(tenant, id)
+                    if await descent.learnt(self._partition, key, adapter.id):
+                        return Sources({}, {}, erased=True)
+        return Sources(now, await self._before(derived, now))
+
+    async def _before(self, derived: MemCube, now: Mapping[str, MemCube]) -> dict[str, MemCube]:
+        """Returns the versions that something was made of, where these are not the newest."""
         then = {}
         for source in derived.descriptive.sources:
             head = now.get(source.cube_id or "")
@@ -285,7 +309,12 @@ class ExtractConsumer:
             before = await self._run(self._store.version, self._partition, key, source.version)
             if before is not None:
                 then[head.id] = before
-        return Sources(now, then)
+        return then
+
+    async def _heads(self, tenant: str, ids: Sequence[str]) -> dict[str, MemCube | None]:
+        keys = [CubeKey(tenant, id) for id in ids]
+        found: dict[CubeKey, MemCube] = await self._run(self._store.heads, self._partition, keys)
+        return {key.id: found.get(key) for key in keys}
 
     async def _done(self, derived: MemCube, operation: Operation) -> bool:
         """Carries an operation out; tells whether nothing is left to do.

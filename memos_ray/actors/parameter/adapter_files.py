@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -48,6 +49,7 @@ class AdapterFiles:
         executor: Executor,
         replicas: AdapterReplicasPort | None,
     ) -> None:
+        self.counters: Counter[str] = Counter()
         self._store = store
         self._open_blobs = blobs
         self._objects = objects
@@ -182,6 +184,8 @@ class AdapterFiles:
                     if first is not None:
                         await first()
                     await self._forget(adapter, epoch)
+                    self.counters["adapters_erased"] += 1
+                    _log.info("adapter %s is erased, in replicas as well", adapter.id)
                     return
             except FencedError:
                 return

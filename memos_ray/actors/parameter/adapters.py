@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -31,6 +33,7 @@ _NAMED_PATIENCE_S = 8.0
 # Of who combines adapters, or takes one away.
 _LONG_PATIENCE_S = 60.0
 _STALE_MOST = 32
+_log = logging.getLogger(__name__)
 
 
 class Adapters:
@@ -53,6 +56,7 @@ class Adapters:
         executor: Executor,
         now: Callable[[], datetime],
     ) -> None:
+        self.counters: Counter[str] = Counter()
         self._files = files
         self._relearning = relearning
         self._store = store
@@ -63,6 +67,11 @@ class Adapters:
         self._loaded: dict[str, object] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What became of adapters and their files, and of what is learnt again."""
+        return self.counters + self._files.counters + self._relearning.counters
 
     def __contains__(self, adapter_id: str) -> bool:
         return adapter_id in self._adapters
@@ -236,6 +245,9 @@ class Adapters:
             for source in adapter.sources
             if CubeKey(tenant, source.cube_id) not in gone
         )
+        self.counters["adapters_retired"] += 1
+        count = len(adapter.sources) - len(left)
+        _log.info("adapter %s is retired: %d memories are gone", adapter.id, max(count, 1))
         if adapter.state is TeachingState.LIVE and CubeKey(tenant, adapter.id) not in gone:
             # Before the row of the adapter goes, from which it would be found again.
             self._relearning.note(adapter.place, adapter.model, left)

@@ -26,7 +26,7 @@ from memos_ray.core.parameter import Externalised, ExternaliseReport, ProbingSta
 from memos_ray.core.scheduling import holds
 from memos_ray.core.teaching import Knowledge
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.core.vault.operations import Create, Write
+from memos_ray.core.vault.operations import Create, Learnt, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ExternaliseRequest
 from memos_ray.errors import (
@@ -35,6 +35,7 @@ from memos_ray.errors import (
     MemosError,
     NotFoundError,
     UnavailableError,
+    VersionConflictError,
 )
 from memos_ray.ports import ProbingSpec, TrainerPort
 
@@ -42,6 +43,7 @@ TAG = "externalised"
 _CONFIDENCE = "confidence"
 _PATIENCE_S = 1.0
 _MOST = 256
+_TRIES = 3
 _ENTROPY_BYTES = 8
 _PARTITION_BYTES = 2
 _log = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Learnt:
+class _Source:
     """A source that is still there: as it was learnt, and as it is now."""
 
     then: MemCube
@@ -126,6 +128,10 @@ class Externalising:
     Their ids follow from the adapter, the source and the way, so that each is made once, whoever
     asks how often. None is wider open than the parameter memory and its source. Lineage needs no
     more than the parameter memory, and goes on when the adapter itself is retired.
+
+    Each follows what it was made of (see `Write.derived_from`), in the transaction that makes it:
+    the text of a source that source, what the model has said the parameter memory and all that it
+    has learnt, for nobody knows which of it was said.
 
     Concurrency: methods run on the actor's event loop; the same is not done twice at a time.
     """
@@ -222,9 +228,7 @@ class Externalising:
 
     async def _run(self, job: _Job, wanted: _Wanted) -> None:
         try:
-            learnt = await self._learnt(wanted)
-            makes = [_made_of(wanted, one, Way.LINEAGE, one.then.text, 1.0) for one in learnt]
-            job.memories += await self._made(wanted, makes)
+            learnt = await self._from_lineage(job, wanted)
         except MemosError as error:
             job.error = error
             return
@@ -247,7 +251,7 @@ class Externalising:
             job.probing, job.reason = ProbingState.FAILED, InternalError.code
             _log.warning("an adapter was not asked: %s", describe_defect(error))
 
-    async def _learnt(self, wanted: _Wanted) -> list[_Learnt]:
+    async def _learnt(self, wanted: _Wanted) -> list[_Source]:
         """Returns the sources that are still there, in their order."""
         partition, context = wanted.place.partition, wanted.request.context
         heads = await self._reader.get(partition, context, [one.cube_id for one in wanted.sources])
@@ -265,10 +269,23 @@ class Externalising:
                     )
                 except NotFoundError:
                     continue
-            found.append(_Learnt(then, head))
+            found.append(_Source(then, head))
         return found
 
-    async def _probed(self, wanted: _Wanted, learnt: Sequence[_Learnt]) -> list[Externalised]:
+    async def _from_lineage(self, job: _Job, wanted: _Wanted) -> list[_Source]:
+        """Stores the texts that were learnt; returns those that are still there."""
+        for _ in range(_TRIES):
+            learnt = await self._learnt(wanted)
+            makes = [_made_of(wanted, one, one.then.text, 1.0) for one in learnt]
+            try:
+                job.memories = await self._made(wanted, makes)
+            except VersionConflictError:
+                # One has moved on meanwhile.
+                continue
+            return learnt
+        raise UnavailableError("the memories change all the time", retry_after_s=_PATIENCE_S)
+
+    async def _probed(self, wanted: _Wanted, learnt: Sequence[_Source]) -> list[Externalised]:
         model, place = wanted.model, wanted.place
         # One that nothing uses any more is not asked either.
         taught = await self._adapters.named(place, model, wanted.request.adapter_id, wanted.visible)
@@ -280,29 +297,27 @@ class Externalising:
         )
         said = await self._trainer.probe(ProbingSpec(model, knowledge, taught.weights))
         found = {one.source: one for one in said}
+        # That may have taken a while: it may be shared with fewer by now.
+        wanted = replace(wanted, parameter=await self._parameter(place, wanted.request))
+        ids = (*(one.cube_id for one in taught.learnt), *(one.id for one in taught.stale))
         makes = [
-            _made_of(wanted, one, Way.PROBING, found[one.source].text, found[one.source].confidence)
+            _made_of(wanted, one, answer.text, answer.confidence, ids)
             # What has gone meanwhile stays gone.
             for one in await self._learnt(wanted)
-            if one.source in found
+            if (answer := found.get(one.source)) is not None
         ]
         return await self._made(wanted, makes)
 
     async def _made(
-        self, wanted: _Wanted, makes: Sequence[tuple[Create, Externalised]]
+        self, wanted: _Wanted, makes: Sequence[tuple[Write, Externalised]]
     ) -> list[Externalised]:
-        request = wanted.request
-        reason = f"externalised from adapter {request.adapter_id}"
-        submissions = [
-            Submission(request.context, Write(request.namespace, create, reason=reason))
-            for create, _ in makes
-        ]
-        partition = wanted.place.partition
+        request, partition = wanted.request, wanted.place.partition
+        submissions = [Submission(request.context, write) for write, _ in makes]
         outcomes = await self._write(partition, submissions) if makes else []
         earlier = []
-        for outcome, (create, _) in zip(outcomes, makes, strict=True):
+        for outcome, (_, made) in zip(outcomes, makes, strict=True):
             if isinstance(outcome, AlreadyExistsError):
-                earlier.append(create.cube_id)
+                earlier.append(made.cube_id)
             elif isinstance(outcome, MemosError):
                 raise outcome
         # Those of an earlier time are reported as they are now, or not at all.
@@ -316,11 +331,15 @@ class Externalising:
 
 
 def _made_of(
-    wanted: _Wanted, one: _Learnt, way: Way, text: str, confidence: float
-) -> tuple[Create, Externalised]:
-    """Returns how to make a memory, and what is said of it."""
+    wanted: _Wanted, one: _Source, text: str, confidence: float, said_of: tuple[str, ...] = ()
+) -> tuple[Write, Externalised]:
+    """Returns how to make a memory, and what is said of it.
+
+    Args:
+        said_of: ids of all that the adapter has learnt, where it was asked.
+    """
     source, about, rules = one.source, one.then.descriptive, one.now.governance
-    parameter = wanted.parameter
+    parameter, way = wanted.parameter, Way.PROBING if said_of else Way.LINEAGE
     private = Visibility.PRIVATE in (rules.visibility, parameter.governance.visibility)
     language = one.then.payload.language if isinstance(one.then.payload, Plaintext) else None
     ended = one.now.descriptive.valid_to
@@ -349,7 +368,15 @@ def _made_of(
         watermark=rules.watermark,
         provenance_id=one.now.provenance_id if way is Way.LINEAGE else None,
     )
-    return create, Externalised(create.cube_id, source, way, confidence)
+    through = (parameter.id, parameter.version.number)
+    write = Write(
+        wanted.request.namespace,
+        create,
+        reason=f"externalised from adapter {parameter.id}",
+        derived_from=((one.now.id, one.now.version.number), *((through,) if said_of else ())),
+        learnt=Learnt(parameter.id, said_of),
+    )
+    return write, Externalised(create.cube_id, source, way, confidence)
 
 
 def _as_it_is(made: Externalised, cube: MemCube) -> Externalised:

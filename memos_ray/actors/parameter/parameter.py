@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from memos_ray.actors.parameter.adapter_exchange import AdapterExchange
@@ -72,6 +73,14 @@ class ParameterMemory:
         self._reader = reader
         self._guard = guard
         self._clock = clock
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What became of adapters, of what is learnt again, and of proposals."""
+        found = Counter(self.proposals.counters)
+        if self._adapters is not None:
+            found += self._adapters.counts
+        return found
 
     async def taught(
         self,

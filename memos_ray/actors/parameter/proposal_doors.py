@@ -48,6 +48,11 @@ class ProposalDoors:
         """What became of proposals."""
         return Counter() if self._proposals is None else self._proposals.counters
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Those that something can be proposed for."""
+        return frozenset() if self._proposing is None else self._proposing.models
+
     async def answered(self, partition: int, answered: AnsweredPrompt) -> None:
         """Learns from an answered prompt of who may read there."""
         if self._proposing is None:

@@ -110,6 +110,11 @@ class Proposing:
         self._prefill_s = prefill_s
         self._watched: OrderedDict[tuple[Place, str], _Watched] = OrderedDict()
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Those that learn by what is used, or are proposed to."""
+        return frozenset(self._rules)
+
     def note(self, place: Place, answered: AnsweredPrompt, teach: Teach) -> None:
         """Counts a prompt, and decides behind it when it is time."""
         rules = self._rules.get(answered.model)

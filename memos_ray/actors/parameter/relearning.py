@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Callable, Set
 from concurrent.futures import Executor
 from hashlib import blake2b
@@ -17,6 +19,7 @@ from memos_ray.errors import UnavailableError
 from memos_ray.ports import Derivation, RecordStorePort
 
 KIND = "relearn"
+_log = logging.getLogger(__name__)
 
 
 class Relearning:
@@ -26,6 +29,7 @@ class Relearning:
     """
 
     def __init__(self, store: RecordStorePort, executor: Executor) -> None:
+        self.counters: Counter[str] = Counter()
         self._store = store
         self._executor = executor
         self._epochs: dict[int, int] = {}
@@ -38,6 +42,8 @@ class Relearning:
         """Remembers memories that a model is to learn again."""
         if ids:
             self._wanted[place, model] = ids
+            self.counters["relearning_wanted"] += 1
+            _log.info("%s is to learn %d memories again", model, len(ids))
         else:
             self._wanted.pop((place, model), None)
         self._errands.leave(self._save(place, model, ids))
@@ -67,6 +73,7 @@ class Relearning:
         The lesson is remembered by itself. One that something was deleted under is for the next.
         """
         self._taken.discard((place, model))
+        self.counters["relearning_taken_up"] += 1
         if self._wanted.get((place, model)) == ids:
             del self._wanted[place, model]
             self._errands.leave(self._save(place, model, ()))

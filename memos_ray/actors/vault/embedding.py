@@ -16,7 +16,7 @@ from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
 from memos_ray.core.retrieval import ResidentIndex, VectorSet, ViewKind, ViewPlan, plan_views
 from memos_ray.core.retrieval.settings import ViewSettings
-from memos_ray.core.vault.entries import DERIVE, EXTRACT
+from memos_ray.core.vault.entries import EXTRACT, TOLD
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.errors import DimensionMismatchError, EmbedderError, InvalidInputError
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
@@ -214,6 +214,6 @@ def touched_keys(events: Iterable[Event]) -> list[CubeKey]:
             for event in events
             if event.outcome is Outcome.DONE
             and event.cube_id is not None
-            and event.operation not in (DERIVE, EXTRACT)
+            and event.operation not in (*TOLD, EXTRACT)
         )
     )

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any
+from dataclasses import dataclass
 
+from memos_ray.actors.vault.descent import Descent
 from memos_ray.core.access.names import BRANCH_MARK, base_of
-from memos_ray.core.vault.entries import DERIVE, DERIVED
-from memos_ray.core.vault.log import CubeKey, Event
+from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.receipts import Derived, Receipt
-from memos_ray.ports import EventQuery, RecordStorePort
+from memos_ray.ports import RecordStorePort
 
-_PAGE = 1000
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was made of an erased memory.
+
+    Attributes:
+        texts: ids of what adapters were turned back into, there still or not.
+        left: what is left, by kind and name; what has no name of its own has that of the memory.
+    """
+
+    texts: tuple[str, ...]
+    left: frozenset[tuple[Derived, str]]
 
 
 class Offspring:
@@ -25,42 +36,51 @@ class Offspring:
     def __init__(self, store: RecordStorePort, executor: Executor) -> None:
         self._store = store
         self._executor = executor
+        self._descent = Descent(store, executor)
 
-    async def left(
-        self, partition: int, receipt: Receipt, others: Sequence[Receipt]
-    ) -> set[Derived]:
-        """Returns of which kinds something is left: there still, or erased with a pending receipt.
+    async def look(self, partition: int, receipt: Receipt, others: Sequence[Receipt]) -> Found:
+        """Returns what was made, and what is left: there still, or erased with a pending receipt.
 
         What was made of a memory stays where it is frozen, or under a hold.
 
         Args:
             others: the receipts that are pending beside this one.
         """
-        family = {
-            id for one in receipt.erased for id in await self._made_of(partition, receipt, one)
-        }
-        keys = [CubeKey(receipt.tenant, id) for id in family]
-        heads = await self._run(self._store.heads, partition, keys) if keys else {}
-        # An id may have been given anew.
-        there = [one for one in heads.values() if one.descriptive.created_at <= receipt.erased_at]
-        found = {Derived.EXTRACTED} if there else set()
-        origins = family.union(receipt.erased)
+        family: dict[str, Derived] = {}
+        for one in receipt.erased:
+            key = CubeKey(receipt.tenant, one)
+            for child in await self._descent.children(partition, key):
+                if child.lsn < receipt.lsn:
+                    kind = Derived.EXTERNALISED if child.through else Derived.EXTRACTED
+                    family.setdefault(child.id, kind)
+        left = set(await self._there(partition, receipt, list(family)))
+        branches = False
         pending = {id for one in others if one.tenant == receipt.tenant for id in one.erased}
         for id in pending.difference(receipt.erased):
-            if base_of(id) in origins:
-                found.add(Derived.BRANCH if BRANCH_MARK in id else Derived.EXTRACTED)
-        return found
+            if BRANCH_MARK in id:
+                branches |= base_of(id) in family or base_of(id) in receipt.erased
+            elif id in family:
+                left.add(id)
+        memory = receipt.memory_id
+        found = {
+            (kind, id if kind is Derived.EXTERNALISED else memory)
+            for id, kind in family.items()
+            if id in left
+        }
+        if branches:
+            found.add((Derived.BRANCH, memory))
+        texts = [id for id, kind in family.items() if kind is Derived.EXTERNALISED]
+        return Found(tuple(texts), frozenset(found))
 
-    async def _made_of(self, partition: int, receipt: Receipt, cube_id: str) -> set[str]:
-        query = EventQuery(tenant=receipt.tenant, cube_id=cube_id, operation=DERIVE)
-        found: set[str] = set()
-        after = 0
-        while True:
-            told: list[Event] = await self._run(self._store.events, partition, after, _PAGE, query)
-            found |= {str(event.detail[DERIVED]) for event in told if event.lsn < receipt.lsn}
-            if len(told) < _PAGE:
-                return found
-            after = told[-1].lsn
-
-    async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+    async def _there(self, partition: int, receipt: Receipt, ids: Sequence[str]) -> list[str]:
+        if not ids:
+            return []
+        keys = [CubeKey(receipt.tenant, id) for id in ids]
+        loop = asyncio.get_running_loop()
+        heads = await loop.run_in_executor(self._executor, self._store.heads, partition, keys)
+        # An id may have been given anew.
+        return [
+            key.id
+            for key, head in heads.items()
+            if head.descriptive.created_at <= receipt.erased_at
+        ]

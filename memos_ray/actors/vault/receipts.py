@@ -6,28 +6,27 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from memos_ray.actors.activation import kv_rest
 from memos_ray.actors.activation.activation import ActivationMemory
-from memos_ray.actors.evolution import opinions
-from memos_ray.actors.parameter import adapter_rows, lesson_rows
 from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.offspring import Offspring
 from memos_ray.actors.vault.receipt_rows import KIND, name_of, receipt_of, row_of
+from memos_ray.actors.vault.remains import Naming, Remains, RowLeft
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.lifecycle.moves import Cause
-from memos_ray.core.parameter import TeachingState
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.receipts import Derived, ErasedThing, Receipt, done
 from memos_ray.errors import FencedError, MemosError, NotFoundError
 from memos_ray.ports import (
+    Among,
     ClockPort,
     Derivation,
     EventQuery,
@@ -43,19 +42,6 @@ _LOG_PAGE = 1000
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _RowLeft:
-    """A row of something derived.
-
-    Attributes:
-        ids: of the memories that it was made of, for whose receipts this alone is reason enough.
-    """
-
-    thing: ErasedThing
-    tenant: str
-    ids: frozenset[str] = frozenset()
-
-
 class Receipts:
     """Says of each erasure what it has retired, and when nothing of that was left.
 
@@ -68,7 +54,8 @@ class Receipts:
 
     Concurrency: methods run on the actor's event loop; rows are read and written on `executor`.
 
-    Complexity: to show one, the receipts of its partition are read.
+    Complexity: to show one that is complete, its own row is read; of what a sweep has collected,
+    the receipts of the namespace are.
     """
 
     def __init__(
@@ -81,8 +68,10 @@ class Receipts:
         governance: GovernancePort,
         clock: ClockPort,
         executor: Executor,
+        opinions_of: Naming,
         journals: RunJournalsPort | None = None,
     ) -> None:
+        """Takes what it asks; for `opinions_of` see `Remains`."""
         self._journals = journals
         self._activation = activation
         self._parameter = parameter
@@ -97,6 +86,7 @@ class Receipts:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._saving: set[asyncio.Task[None]] = set()
         self._offspring = Offspring(store, executor)
+        self._remains = Remains(store, executor, opinions_of)
 
     def open(
         self, partition: int, epoch: int, followers: Mapping[Derived, Callable[[], int]]
@@ -140,14 +130,17 @@ class Receipts:
         tenant = context.principal.tenant
         key = CubeKey(tenant, cube_id)
         pending = self._pending.get(partition, {}).values()
-        receipt = _about(pending, key) or _about(await self._rows(partition), key)
+        receipt = _about(pending, key)
         audits = policy.may_administer(context, TENANT_ITSELF, self._clock.now())
         query = EventQuery(tenant=tenant, cube_id=cube_id, operation=ERASE)
         if receipt is None:
             events = await self._run(self._store.events, partition, 0, _LOG_PAGE, query)
-            erasures = [event for event in events if _erasure(event)]
-            if erasures and (audits or erasures[-1].principal == context.principal.id):
-                receipt = self._begin(partition, erasures[-1:])
+            erasures = [event for event in events if _erasure(event)][-1:]
+            for erasure in erasures:
+                receipt = await self._at_rest(partition, key, erasure)
+            own = erasures and erasures[0].principal == context.principal.id
+            if receipt is None and erasures and (audits or own):
+                receipt = self._begin(partition, erasures)
         if receipt is None or not (audits or receipt.principal == context.principal.id):
             raise NotFoundError("there is no such receipt", cube_id=cube_id)
         if policy.out_of_role(context, receipt.namespace):
@@ -246,7 +239,7 @@ class Receipts:
 
     async def _look(self, partition: int) -> None:
         waiting = dict(self._pending[partition])
-        rows = await self._rows_left(partition)
+        rows = await self._remains.of(partition, waiting.values())
         left = frozenset((row.thing.kind, row.thing.name) for row in rows)
         if self._journals is not None:
             erased = [(one.tenant, one.erased) for one in waiting.values()]
@@ -260,11 +253,10 @@ class Receipts:
                 for kind, position in self._followers[partition].items()
                 if position() < receipt.lsn
             }
-            if (Derived.EXTRACTED, key.id) not in own:
-                others = [one for one in waiting.values() if one is not receipt]
-                left_over = await self._offspring.left(partition, receipt, others)
-                own |= {(kind, key.id) for kind in left_over}
-            found = done(_with(receipt, rows), left | own, self._clock.now())
+            others = [one for one in waiting.values() if one is not receipt]
+            made = await self._offspring.look(partition, receipt, others)
+            listed = _listing(_with(receipt, rows), made.texts)
+            found = done(listed, left | own | made.left, self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
                 found = replace(found, signature=signature)
@@ -276,29 +268,14 @@ class Receipts:
                 else:
                     self._pending[partition][key] = found
 
-    async def _rows_left(self, partition: int) -> list[_RowLeft]:
-        """Returns what has rows still."""
-        found = []
-        for row in await self._run(self._store.derivations, partition, kv_rest.KIND):
-            name = kv_rest.resting_of(partition, row).name
-            ids = frozenset(key.id for key in name.keys)
-            found.append(_RowLeft(ErasedThing(Derived.KV, row.name), row.tenant, ids))
-        for row in await self._run(self._store.derivations, partition, adapter_rows.KIND):
-            adapter = adapter_rows.adapter_of(partition, row)
-            ids = frozenset([adapter.id, *(source.cube_id for source in adapter.sources)])
-            thing = ErasedThing(Derived.ADAPTER, adapter.id, adapter.digest)
-            found.append(_RowLeft(thing, row.tenant, ids))
-            # What a lesson that was cut off has laid down already.
-            found.append(_RowLeft(ErasedThing(Derived.LESSON, adapter.id), row.tenant))
-        for row in await self._run(self._store.derivations, partition, opinions.KIND):
-            about = frozenset([opinions.memory_of(row)])
-            found.append(_RowLeft(ErasedThing(Derived.OPINION, row.name), row.tenant, about))
-        for row in await self._run(self._store.derivations, partition, lesson_rows.KIND):
-            lesson = lesson_rows.lesson_of(partition, row)
-            if lesson.state is TeachingState.TRAINING:
-                ids = frozenset(source.cube_id for source in lesson.sources)
-                found.append(_RowLeft(ErasedThing(Derived.LESSON, row.name), row.tenant, ids))
-        return found
+    async def _at_rest(self, partition: int, key: CubeKey, erasure: Event) -> Receipt | None:
+        """Returns the receipt of an erasure, of the memory alone or with others of a sweep."""
+        among = Among(key.tenant, names=(key.id,))
+        if _collected(erasure):
+            among = Among(key.tenant, erasure.namespace)
+        rows = await self._run(self._store.derivations, partition, KIND, among)
+        found = _about((receipt_of(partition, row) for row in rows), key)
+        return found if found is not None and found.lsn >= erasure.lsn else None
 
     async def _rows(self, partition: int) -> list[Receipt]:
         rows: Iterable[Derivation] = await self._run(self._store.derivations, partition, KIND)
@@ -338,7 +315,7 @@ def _about(receipts: Iterable[Receipt], key: CubeKey) -> Receipt | None:
     return max(found, key=lambda one: one.lsn, default=None)
 
 
-def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
+def _with(receipt: Receipt, rows: Iterable[RowLeft]) -> Receipt:
     """Adds what has a row that names the memory."""
     known = {(thing.kind, thing.name) for thing in receipt.things}
     erased = frozenset(receipt.erased)
@@ -349,4 +326,12 @@ def _with(receipt: Receipt, rows: Iterable[_RowLeft]) -> Receipt:
         and not erased.isdisjoint(row.ids)
         and (row.thing.kind, row.thing.name) not in known
     ]
+    return replace(receipt, things=(*receipt.things, *more))
+
+
+def _listing(receipt: Receipt, texts: Iterable[str]) -> Receipt:
+    """Adds what adapters that had learnt the memory were turned back into."""
+    things = (ErasedThing(Derived.EXTERNALISED, id) for id in texts)
+    known = {(thing.kind, thing.name) for thing in receipt.things}
+    more = [thing for thing in things if (thing.kind, thing.name) not in known]
     return replace(receipt, things=(*receipt.things, *more))

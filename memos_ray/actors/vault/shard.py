@@ -13,6 +13,7 @@ from memos_ray.actors.activation.preloading import PreloadBudget, Preloader
 from memos_ray.actors.courtesy import Pressure
 from memos_ray.actors.evolution.doors import EvolutionDoors
 from memos_ray.actors.evolution.evolution import Evolution
+from memos_ray.actors.evolution.promotions import Promotions
 from memos_ray.actors.extraction.doors import ExtractionDoors
 from memos_ray.actors.extraction.extraction import Extraction
 from memos_ray.actors.lifecycle.branches import BranchDoors
@@ -139,6 +140,7 @@ class VaultShard(
             clock=parts.clock,
             executor=self._executor,
             journals=parts.journals,
+            opinions_of=lambda partition, key: self._evolution.opinions.names(partition, key),
         )
         self._organiser = Organiser(
             store=parts.store,
@@ -164,16 +166,6 @@ class VaultShard(
         self._reuse = ReuseLooking(
             store=parts.store, guard=self._guard, clock=parts.clock, executor=self._executor
         )
-        self._evolution = Evolution(
-            store=parts.store,
-            reader=self._reader,
-            guard=self._guard,
-            usage=self._usage,
-            clock=parts.clock,
-            executor=self._executor,
-            write_all=self.write_all,
-            pressing=lambda: self._pressure.pressing,
-        )
         self._extraction = Extraction(
             parts.extraction,
             store=parts.store,
@@ -183,6 +175,20 @@ class VaultShard(
             executor=self._executor,
             store_all=self.write_all,
             pressing=lambda: self._pressure.pressing,
+        )
+        self._evolution = Evolution(
+            store=parts.store,
+            reader=self._reader,
+            guard=self._guard,
+            usage=self._usage,
+            clock=parts.clock,
+            executor=self._executor,
+            write_all=self.write_all,
+            pressing=lambda: self._pressure.pressing,
+            asking=self._extraction.asking,
+            promotions=Promotions(
+                self._activation.promoter, self._parameter, guard=self._guard, now=parts.clock.now
+            ),
         )
         self._upkeep = Upkeep(
             evolve=self._evolution.tick,
@@ -216,6 +222,7 @@ class VaultShard(
         """Flushes and gives everything up; the stores belong to whoever injected them."""
         await self._holdings.give_up()
         self._upkeep.stop()
+        await self._evolution.close()
         await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()
@@ -299,7 +306,7 @@ class VaultShard(
             counters=dict(
                 self._counters
                 + self._activation.counters
-                + self._parameter.proposals.counters
+                + self._parameter.counters
                 + self._sources.counters
                 + self._reuse.counters
                 + self._evolution.counters

@@ -41,6 +41,7 @@ from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX
 from memos_ray.core.cube.predicate import AllOf, HasAny, OneOf, Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault.log import CubeKey
+from memos_ray.ports import Among
 
 # A condition that holds for few cubes is looked up; any other is met soon on the way.
 _FEW = 2_000
@@ -273,12 +274,23 @@ CURSOR = select(cursor.c.lsn).where(
 )
 """How far a consumer has come: `p`, `n`."""
 
-DERIVATIONS = (
-    select(derivation)
-    .where(derivation.c.partition == bindparam("p"), derivation.c.kind == bindparam("k"))
-    .order_by(derivation.c.tenant, derivation.c.name)
-)
-"""What was made of memories, of one kind: `p`, `k`."""
+
+def derivations_of(partition: int, kind: str, among: Among | None) -> Iterator[Select[Any]]:
+    """Selects what was made of memories, of one kind, few names at a time, in their order."""
+    wanted = select(derivation).where(
+        derivation.c.partition == partition, derivation.c.kind == kind
+    )
+    wanted = wanted.order_by(derivation.c.tenant, derivation.c.name)
+    if among is not None:
+        wanted = wanted.where(derivation.c.tenant == among.tenant)
+    if among is not None and among.namespace is not None:
+        wanted = wanted.where(derivation.c.namespace == among.namespace)
+    if among is None or among.names is None:
+        yield wanted
+        return
+    for _, names in in_chunks(CubeKey(among.tenant, name) for name in sorted(set(among.names))):
+        yield wanted.where(derivation.c.name.in_(names))
+
 
 REPLIES = select(reply).where(
     reply.c.partition == bindparam("p"),

@@ -27,6 +27,7 @@ from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import StoreError
 from memos_ray.ports import (
+    Among,
     ContentsPort,
     Derivation,
     EventQuery,
@@ -253,25 +254,33 @@ class SqlRecordStore(Databases):
         found = self._rows(partition, reads.DERIVED, place | window)
         return [row.cube_id for row in found]
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """See `RecordStorePort.derivations`."""
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
+        """See `DerivationsPort.derivations`."""
         storable.check_texts(kind=kind)
-        found = self._rows(partition, reads.DERIVATIONS, {"p": partition, "k": kind})
+        parts = reads.derivations_of(partition, kind, among)
+        found = [row for part in parts for row in self._rows(partition, part, {})]
         return [rows.derivation_of(row) for row in found]
 
     def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """See `RecordStorePort.save_derivation`."""
+        """See `DerivationsPort.save_derivation`."""
+        self.save_derivations(partition, epoch, [row])
+
+    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
+        """See `DerivationsPort.save_derivations`."""
 
         def save(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)
-            writes.save_derivation(connection, partition, row)
+            for row in rows:
+                writes.save_derivation(connection, partition, row)
 
         self._transact(partition, save)
 
     def forget_derivations(
         self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
     ) -> None:
-        """See `RecordStorePort.forget_derivations`."""
+        """See `DerivationsPort.forget_derivations`."""
 
         def forget(connection: Connection) -> None:
             writes.hold(connection, partition, epoch)

@@ -275,6 +275,14 @@ derivation = Table(
 )
 """What has been made of memories and rests as a blob."""
 
+Index(
+    "ix_derivation_place",
+    derivation.c.partition,
+    derivation.c.kind,
+    derivation.c.tenant,
+    derivation.c.namespace,
+)
+
 cursor = Table(
     "cursor",
     METADATA,
@@ -312,6 +320,7 @@ SQLITE_STATISTICS: tuple[tuple[str, str, str], ...] = (
     ("reply", "reply", "100000 100000 100000 10000 1"),
     ("reply", "ix_reply_at", "100000 100000 2"),
     ("derivation", "derivation", "1000 1000 100 100 1"),
+    ("derivation", "ix_derivation_place", "1000 1000 100 100 20"),
 )
 """What SQLite's planner shall assume (table, index, rows and rows per key prefix).
 

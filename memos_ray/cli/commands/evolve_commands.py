@@ -111,6 +111,8 @@ def _proposal(console: Console, one: EvolutionProposal) -> None:
     from rich.text import Text
 
     console.print(Text(f"{one.id}  {one.kind.value}, {one.state.value}"))
+    if one.model:
+        console.print(Text(f"  to {one.form.value}, for {one.model}"))
     console.print(Text(f"  of {', '.join(source.id for source in one.sources)}"))
     for reason in one.reasons:
         console.print(Text(f"  {reason}"))

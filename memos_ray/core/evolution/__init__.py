@@ -1,6 +1,11 @@
 """How memories change by what becomes of them: pure decisions, without clock or store."""
 
 from memos_ray.core.evolution.echo import PART_CHARS, echoed, parts_of, repeats
+from memos_ray.core.evolution.promotions import (
+    fresh_promotions,
+    outdated_promotions,
+    promotion_of,
+)
 from memos_ray.core.evolution.proposals import (
     EvolutionKind,
     Evolved,
@@ -34,8 +39,11 @@ __all__ = [
     "ShownEvolution",
     "Verdict",
     "echoed",
+    "fresh_promotions",
     "level",
+    "outdated_promotions",
     "parts_of",
+    "promotion_of",
     "repeats",
     "split_of",
     "summaries_of",

@@ -18,7 +18,7 @@ from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.identity import digest
 from memos_ray.core.cube.metadata import Forever, Origin, SemanticType, Setting, SourceRef
-from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.cube.payload import Form, Plaintext
 from memos_ray.core.evolution.echo import parts_of
 from memos_ray.core.evolution.summary import summarised
 from memos_ray.core.lifecycle.states import LIVE
@@ -32,7 +32,7 @@ from memos_ray.core.vault.operations import (
 )
 from memos_ray.errors import StoreCorruptError
 
-_ID_DIGITS = 24
+ID_DIGITS = 24
 _LONG_CHARS, _LEAST_PARTS = 1200, 4
 _LEAST_ECHOES, _TWICE, _APART = 6, 2, 0.5
 _OLD = timedelta(days=30)
@@ -41,10 +41,13 @@ _GROUP_LEAST, _GROUP_MOST = 5, 40
 
 
 class EvolutionKind(StrEnum):
-    """What is proposed: a long memory in its parts, or one summary for old memories of a kind."""
+    """What is proposed: a long memory in its parts, one summary for old memories of a kind, or that
+    a model has memories at hand as a KV cache, or learns them.
+    """
 
     SPLIT = "split"
     SUMMARY = "summary"
+    PROMOTION = "promotion"
 
 
 class EvolvedState(StrEnum):
@@ -66,6 +69,8 @@ class Evolved:
         reasons: for people; they quote nothing.
         made: ids of what was made, with their versions.
         put_away: versions of the sources since they were put away, in the order of `sources`.
+        model: of a promotion.
+        form: of a promotion: what the memories become.
     """
 
     id: str
@@ -78,6 +83,8 @@ class Evolved:
     state: EvolvedState = EvolvedState.OPEN
     made: tuple[tuple[str, int], ...] = ()
     put_away: tuple[int, ...] = ()
+    model: str = ""
+    form: Form = Form.PLAINTEXT
 
     def to_bytes(self) -> bytes:
         """Encodes what no column holds; no content of a memory."""
@@ -90,6 +97,8 @@ class Evolved:
                 "state": self.state,
                 "made": self.made,
                 "put_away": self.put_away,
+                "model": self.model,
+                "form": self.form,
             }
         )
 
@@ -113,6 +122,8 @@ class Evolved:
                 EvolvedState(held["state"]),
                 tuple((name, number) for name, number in held["made"]),
                 tuple(held["put_away"]),
+                held.get("model", ""),
+                Form(held.get("form", Form.PLAINTEXT.value)),
             )
         except (ValueError, KeyError, TypeError):
             raise StoreCorruptError("a proposal cannot be read", proposal=id) from None
@@ -194,7 +205,8 @@ def undoing(proposal: Evolved) -> list[Write]:
         _write(proposal, Delete(id, expected=version), f"unmake/{id}", reason)
         for id, version in proposal.made
     ]
-    for (id, _), version in zip(proposal.sources, proposal.put_away, strict=True):
+    away = () if proposal.kind is EvolutionKind.PROMOTION else proposal.sources
+    for (id, _), version in zip(away, proposal.put_away, strict=True):
         writes.append(_write(proposal, Restore(id, expected=version), f"back/{id}", reason))
     return writes
 
@@ -286,5 +298,5 @@ def _proposed(
     sources = tuple((cube.id, cube.version.number) for cube in cubes)
     # By what they say: being put away and back makes a version, and nothing new to propose.
     named = (part.encode() for cube in cubes for part in (cube.id, cube.text))
-    id = digest(b"memos-evolution-1", kind.value.encode(), *named)[:_ID_DIGITS]
+    id = digest(b"memos-evolution-1", kind.value.encode(), *named)[:ID_DIGITS]
     return Evolved(id, cubes[0].tenant, cubes[0].namespace, kind, sources, reasons, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from memos_ray.core.extraction.answers import Item, Kind, Objection
 from memos_ray.core.extraction.aside import Aside, set_aside
 from memos_ray.core.extraction.budget import Allowance, Budget, Spent, allow, give_back
-from memos_ray.core.extraction.checking import Checked, Taken, check
+from memos_ray.core.extraction.checking import Checked, Taken, check, rests_on
 from memos_ray.core.extraction.drafts import TAG, write_of
 from memos_ray.core.extraction.jobs import Job, Marked, jobs_of, pause_s, retried
 from memos_ray.core.extraction.lineage import STALE, Sources, deleted, due, ids_of
@@ -58,6 +58,7 @@ __all__ = [
     "jobs_of",
     "pause_s",
     "prompt_of",
+    "rests_on",
     "retried",
     "set_aside",
     "task_tokens",

@@ -98,6 +98,13 @@ def check(text: str, turns: Sequence[SourceTurn], most: int = ITEMS_MAX) -> Chec
     return Checked(tuple(taken), objections)
 
 
+def rests_on(text: str, said: str, language: str | None = None) -> bool:
+    """Tells whether a text has its names and numbers, and half of its words, from what was said,
+    and denies nothing that is not denied there.
+    """
+    return _Judge({}).rests(text, said, language)
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     """The words of turns: as they stand, and as they are looked up."""
@@ -123,19 +130,28 @@ class _Judge:
 
     def _supported(self, item: Item, turns: Sequence[SourceTurn]) -> bool:
         said = "\n".join(_said(turn) for turn in turns)
-        words = split_words(fold(said))
-        language = _language(turns) or languages.guess(words)
         timed = _words_of_time(item.time) if item.time is not None else frozenset[str]()
-        evidence = _Evidence(
-            frozenset((*words, *_numbers(said))) | timed,
-            frozenset(self._analyzer.analyse(said, language).terms) | timed,
-        )
-        if _DENIAL.search(item.text) and not _DENIAL.search(said):
+        language, evidence = self._evidence(said, _language(turns), timed)
+        if _denies(item.text, said):
             return False
         parts = [item.text, item.subject, item.object]
         if item.kind is not Kind.ENTITY:
             parts.append(item.predicate)
         return all(self._rests(part, language, evidence) for part in parts if part is not None)
+
+    def rests(self, text: str, said: str, language: str | None) -> bool:
+        language, evidence = self._evidence(said, language, frozenset())
+        return not _denies(text, said) and self._rests(text, language, evidence)
+
+    def _evidence(
+        self, said: str, language: str | None, timed: frozenset[str]
+    ) -> tuple[str, _Evidence]:
+        words = split_words(fold(said))
+        language = language or languages.guess(words)
+        return language, _Evidence(
+            frozenset((*words, *_numbers(said))) | timed,
+            frozenset(self._analyzer.analyse(said, language).terms) | timed,
+        )
 
     def _rests(self, text: str, language: str, evidence: _Evidence) -> bool:
         """Tells whether a text has the names and numbers of its evidence, and half of its words."""
@@ -147,6 +163,10 @@ class _Judge:
             return False
         found = set(self._analyzer.analyse(text, language).terms)
         return len(found & evidence.terms) >= SUPPORT_MIN * len(found)
+
+
+def _denies(text: str, said: str) -> bool:
+    return bool(_DENIAL.search(text)) and not _DENIAL.search(said)
 
 
 def _names(text: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What becomes of something extracted when its sources change. Pure; by how things stand."""
+"""What becomes of something derived when its sources change. Pure; by how things stand."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.vault.operations import Age, Operation, Share, Update, UpdateMode
 
 STALE = "stale"
-"""The attribute of what was extracted from an earlier version of a source."""
+"""The attribute of what was derived from an earlier version of a source."""
 
 _WIDTH = {Visibility.PRIVATE: 0, Visibility.READ_ONLY: 1, Visibility.SHARED: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The sources of something extracted, by id.
+    """What something was derived from, by id.
 
     Attributes:
-        now: as they are; absent ones are erased.
+        now: as they are, of those that are not erased.
         then: as they were read, where that differs from how they are now.
+        erased: whether any is.
     """
 
     now: Mapping[str, MemCube]
     then: Mapping[str, MemCube]
+    erased: bool = False
 
     def changed(self) -> bool:
         """Tells whether any of them says something else now."""
@@ -36,16 +38,17 @@ class Sources:
 
 
 def due(derived: MemCube, sources: Sources) -> Operation | None:
-    """Returns what is to be done about something extracted.
+    """Returns what is to be done about something that was extracted or made otherwise.
 
-    An erased source takes all with it that was extracted from it, a deleted one for as long as it
+    An erased source takes all with it that was derived from it, a deleted one for as long as it
     is deleted, whatever other sources there are: no word of it is to stay. Of a changed one, what
-    was extracted is marked. Of one that is less open than before, nothing stays more open.
+    was derived is marked. Of one that is less open than before, nothing stays more open.
     """
-    ids = ids_of(derived)
-    if any(id not in sources.now for id in ids):
+    if sources.erased:
         return _follows(derived, Move.ERASE)
-    cubes = [sources.now[id] for id in ids]
+    cubes = list(sources.now.values())
+    if not cubes:
+        return None
     gone = any(cube.state in GONE for cube in cubes)
     if derived.state in GONE:
         return _follows(derived, Move.RESTORE) if not gone and _by_lineage(derived) else None
@@ -71,7 +74,7 @@ def deleted(derived: MemCube) -> Age:
 
 
 def ids_of(derived: MemCube) -> tuple[str, ...]:
-    """Returns the ids of the memories that something was extracted from."""
+    """Returns the ids of the memories that something names as its sources."""
     return tuple(one.cube_id for one in derived.descriptive.sources if one.cube_id is not None)
 
 

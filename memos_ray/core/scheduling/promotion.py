@@ -14,7 +14,7 @@ in between everything stays as it is, so that caches are not built to and fro.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memos_ray.core.crossing import crossing
 
@@ -45,6 +45,7 @@ class Promoting:
         carry: cost of carrying a token through a prompt, as a share of computing it.
         tokens_max: most tokens of all memories together.
         tokens_min: fewest for which a cache is worth its while.
+        automatic: whether that is done behind the prompts that decide it, or only proposed.
     """
 
     enter: float = 4.0
@@ -52,6 +53,7 @@ class Promoting:
     carry: float = 0.05
     tokens_max: int = 2048
     tokens_min: int = 64
+    automatic: bool = True
 
 
 @crossing
@@ -63,11 +65,13 @@ class Promotion:
         members: ids, the most useful first; nothing when there is to be no cache.
         entered: those that are not in it now.
         left: those that no longer pay.
+        reasons: sentences.
     """
 
     members: tuple[str, ...]
     entered: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def changes(self) -> bool:
@@ -105,4 +109,24 @@ def promotion(candidates: Sequence[Candidate], prompts: float, rules: Promoting)
         tuple(one.cube_id for one in members),
         tuple(sorted(chosen - inside)),
         tuple(sorted(inside - chosen)),
+        _reasons(members, len(inside - chosen), prompts, rules),
     )
+
+
+def _reasons(
+    members: Sequence[Candidate], left: int, prompts: float, rules: Promoting
+) -> tuple[str, ...]:
+    reasons = []
+    if members:
+        tokens, least = sum(one.tokens for one in members), min(one.uses for one in members)
+        reasons.append(
+            f"{len(members)} memories of {tokens} tokens, each found for at least {least:.1f} of "
+            f"{prompts:.1f} prompts, which count for half after an hour"
+        )
+        reasons.append(
+            f"carried by every prompt, each gains at least {least - rules.carry * prompts:.1f} "
+            f"uses; {rules.enter:g} are asked for, and {rules.leave:g} of what is cached"
+        )
+    if left:
+        reasons.append(f"{left} of those that are cached pay no longer")
+    return tuple(reasons)

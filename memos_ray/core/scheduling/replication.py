@@ -24,6 +24,18 @@ from memos_ray.core.scheduling.routing import Candidate
 
 _MOST_NAMES = 1024
 
+COPY_CHANGES: Counter[tuple[str, str]] = Counter()
+"""Copies that the routers of this process have added and dropped, by model and change."""
+
+
+def count_copy(model: str, change: str) -> None:
+    """Counts a change in `COPY_CHANGES`.
+
+    Ray Serve copies the router's class into each process with the values that its module holds:
+    only what is reached through a function of another module is the one of the process.
+    """
+    COPY_CHANGES[model, change] += 1
+
 
 @dataclass(frozen=True, slots=True)
 class Replicating:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import ArchivedRef
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Write
@@ -67,12 +68,17 @@ def content_away(cube_id: str) -> UnavailableError:
 
 
 def check_sources(write: Write, tenant: str, heads: Mapping[CubeKey, MemCube]) -> None:
-    """Sees that what a new memory was derived from is as it was read.
+    """Sees that what a new memory was derived from is as it was read, or there at least.
 
     Raises:
-        VersionConflictError: a source has another version now, or is gone.
+        VersionConflictError: a source has another version now, or is gone; or what an adapter has
+            learnt is.
     """
     for cube_id, number in write.derived_from:
         head = heads.get(CubeKey(tenant, cube_id))
         if head is None or head.version.number != number:
             raise VersionConflictError("a source has moved on", cube_id=cube_id)
+    for cube_id in write.learnt.ids if write.learnt else ():
+        head = heads.get(CubeKey(tenant, cube_id))
+        if head is None or head.state in GONE:
+            raise VersionConflictError("a memory that was learnt is gone", cube_id=cube_id)

@@ -23,7 +23,19 @@ DERIVE = "derive"
 """The operation in the log that tells of a memory what was made of it."""
 
 DERIVED = "memory"
-"""In the entry of `DERIVE`: the id of what was made."""
+"""In the entries of `DERIVE` and `LEARN`: the id of what was made."""
+
+LEARN = "learn"
+"""The operation in the log that tells of a memory which parameter memory has learnt it.
+
+It is told when something is made of the adapter that could say again what it has learnt.
+"""
+
+THROUGH = "through"
+"""In the entry of `DERIVE`: the parameter memory that what was made comes from, if it does."""
+
+TOLD = frozenset((DERIVE, LEARN))
+"""Operations that change nothing of the memory that they tell of."""
 
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights.

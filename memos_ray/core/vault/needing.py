@@ -48,7 +48,9 @@ def needs(submissions: Sequence[Submission], *, trust_minted: bool = True) -> Ne
         minted = isinstance(write.operation, Create) and write.operation.id is None
         if not (minted and trust_minted) or write.retried:
             heads.add(key)
-        heads.update(CubeKey(principal.tenant, cube_id) for cube_id, _ in write.derived_from)
+        sources = [cube_id for cube_id, _ in write.derived_from]
+        sources += write.learnt.ids if write.learnt else ()
+        heads.update(CubeKey(principal.tenant, cube_id) for cube_id in sources)
         if (number := target_of(write.operation)) is not None:
             targets.add((key, number))
         if write.idempotency_key is not None:

@@ -217,6 +217,20 @@ def target_of(operation: Operation) -> int | None:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came between a new memory and those that it says something of: an adapter.
+
+    Attributes:
+        parameter: id of the parameter memory.
+        ids: of all that it has learnt, where the new memory may say any of that.
+    """
+
+    parameter: str
+    ids: tuple[str, ...] = ()
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class Write:
     """One item of a write call.
 
@@ -231,6 +245,8 @@ class Write:
         extract: whether a model is to read the new memory for facts, behind the log.
         derived_from: memories that the new one says something of, by id and version. Unless each is
             at that version still, nothing is written; of each the log has an entry about it.
+        learnt: unless all that it names is there, nothing is written; the log tells each of the
+            parameter memory, once in a transaction.
     """
 
     namespace: str
@@ -241,6 +257,7 @@ class Write:
     branched_at: datetime | None = None
     extract: bool = False
     derived_from: tuple[tuple[str, int], ...] = ()
+    learnt: Learnt | None = None
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

@@ -29,6 +29,8 @@ from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
     EXTRACT,
+    LEARN,
+    THROUGH,
     Detail,
     PlannedLog,
     extraction_told,
@@ -36,7 +38,7 @@ from memos_ray.core.vault.entries import (
     move_told,
     only_moved,
 )
-from memos_ray.core.vault.log import Commit, CubeKey, Outcome, Reply
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -127,6 +129,7 @@ class Planner:
     _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
     _new_replies: list[Reply] = field(default_factory=list)
+    _learnt: set[tuple[CubeKey, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._log = PlannedLog(self.last_lsn, self.now)
@@ -265,18 +268,29 @@ class Planner:
         return cube, facets
 
     def _tell_sources(self, write: Write, derived: str) -> None:
-        made = self._log.entries[-1]
+        made, learnt = self._log.entries[-1], write.learnt
+        through: Detail = {THROUGH: learnt.parameter} if learnt else {}
         for cube_id, number in write.derived_from:
-            self._log.entries.append(
-                replace(
-                    made,
-                    lsn=self._log.next_lsn,
-                    operation=DERIVE,
-                    cube_id=cube_id,
-                    version=None,
-                    detail={DERIVED: derived, "of": number},
-                )
+            self._tell(made, DERIVE, cube_id, {DERIVED: derived, "of": number, **through})
+        if learnt is None:
+            return
+        for cube_id in learnt.ids:
+            told = (CubeKey(made.tenant, cube_id), learnt.parameter)
+            if told not in self._learnt:
+                self._learnt.add(told)
+                self._tell(made, LEARN, cube_id, {DERIVED: learnt.parameter})
+
+    def _tell(self, made: Event, operation: str, cube_id: str, detail: Detail) -> None:
+        self._log.entries.append(
+            replace(
+                made,
+                lsn=self._log.next_lsn,
+                operation=operation,
+                cube_id=cube_id,
+                version=None,
+                detail=detail,
             )
+        )
 
     def _head(self, write: Write, key: CubeKey) -> MemCube:
         head = self.heads.get(key)

@@ -44,6 +44,8 @@ class Derived(StrEnum):
     """What runs of pipelines hold of it, should there be any."""
     EXTRACTED = "extracted"
     """The memories that were extracted or split from it, or sum it up, should there be any."""
+    EXTERNALISED = "externalised"
+    """Text that an adapter was turned back into which had learnt it."""
 
 
 @crossing

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.evolution import EvolutionKind, EvolutionMode, EvolvedState
 from memos_ray.gateway.fields import Key, MemoryId, Model
 
@@ -49,7 +50,9 @@ class EvolutionProposal(Model):
     """What use suggests.
 
     Accepting a `split` makes a memory of each part and puts the whole away; accepting a `summary`
-    makes one memory of `texts` and puts what it sums up away. Either is undone by `undo`.
+    makes one memory of `texts` and puts what it sums up away. Accepting a `promotion` has `model`
+    begin its prompts with the sources as a KV cache (`form` is `activation`), or learn them
+    (`parameter`). All are undone by `undo`.
     """
 
     id: str
@@ -60,6 +63,8 @@ class EvolutionProposal(Model):
     texts: list[str]
     made: list[EvolutionSource]
     found_at: datetime
+    model: str = ""
+    form: Form = Form.PLAINTEXT
 
 
 class EvolutionStatus(Model):

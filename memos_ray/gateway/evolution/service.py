@@ -175,4 +175,6 @@ def _proposal(shown: ShownEvolution) -> EvolutionProposal:
         texts=list(shown.texts),
         made=[EvolutionSource(id=id, version=version) for id, version in one.made],
         found_at=one.found_at,
+        model=one.model,
+        form=one.form,
     )

@@ -25,7 +25,7 @@ from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import FencedError
-from memos_ray.ports import Derivation
+from memos_ray.ports import Among, Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
@@ -57,10 +57,12 @@ class Counting(MemoryRecordStore):
 
     reads = 0
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
         """See `RecordStorePort.derivations`."""
         self.reads += 1
-        return super().derivations(partition, kind)
+        return super().derivations(partition, kind, among)
 
 
 async def test_VAULT_5_sources_of_a_partition_that_was_given_up_are_read_anew() -> None:

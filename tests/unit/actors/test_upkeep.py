@@ -16,7 +16,7 @@ from memos_ray.core.access.model import NamespaceMode
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.core.vault.ring import Ring
-from memos_ray.ports import Derivation
+from memos_ray.ports import Among, Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
@@ -35,12 +35,14 @@ class Troubled(MemoryRecordStore):
         self.defects = 0
         self.written = 0
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """See `RecordStorePort.derivations`."""
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
+        """See `DerivationsPort.derivations`."""
         if kind == "evolution":
             self.asked.set()
             self.answer.wait()
-        return super().derivations(partition, kind)
+        return super().derivations(partition, kind, among)
 
     def add_accesses(self, partition: int, accesses: Sequence[Event]) -> None:
         """See `RecordStorePort.add_accesses`."""

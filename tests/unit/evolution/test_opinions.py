@@ -6,10 +6,10 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from memos_ray.actors.evolution.opinions import Opinions
+from memos_ray.actors.evolution.opinions import Opinions, Said
 from memos_ray.core.evolution import Opinion
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.ports import Derivation
+from memos_ray.ports import Among, Derivation
 from memos_ray.testing.cubes import make_commit, make_cube
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
@@ -24,12 +24,14 @@ class Slow(MemoryRecordStore):
         super().__init__()
         self.asked, self.answer = threading.Event(), threading.Event()
 
-    def derivations(self, partition: int, kind: str) -> list[Derivation]:
-        """See `RecordStorePort.derivations`."""
+    def derivations(
+        self, partition: int, kind: str, among: Among | None = None
+    ) -> list[Derivation]:
+        """See `DerivationsPort.derivations`."""
         if partition == SLOW:
             self.asked.set()
             self.answer.wait()
-        return super().derivations(partition, kind)
+        return super().derivations(partition, kind, among)
 
 
 async def test_CUBE_4_opinions_of_one_partition_do_not_wait_for_those_of_another() -> None:
@@ -42,7 +44,7 @@ async def test_CUBE_4_opinions_of_one_partition_do_not_wait_for_those_of_another
         cube = make_cube(id="m")
         store.commit(make_commit([cube]))
         key = CubeKey(cube.tenant, cube.id)
-        await opinions.put(0, key, "notes", "user:ann", Opinion(1.0))
+        await opinions.put(0, [Said(key, "notes", "user:ann", Opinion(1.0))])
         reading = asyncio.create_task(opinions.of(SLOW))
         try:
             await eventually(store.asked.is_set)

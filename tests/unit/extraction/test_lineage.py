@@ -21,7 +21,7 @@ from memos_ray.core.cube.metadata import (
     SemanticType,
     Visibility,
 )
-from memos_ray.core.extraction import Sources, check, deleted, due, turns_of, write_of
+from memos_ray.core.extraction import Sources, check, deleted, due, ids_of, turns_of, write_of
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.changes import create
 from memos_ray.core.vault.operations import Age, Create, Share, Update, Write
@@ -124,7 +124,8 @@ def test_READ_3_CONV_6_never_wider_than_the_least_of_its_sources(rules: list[Gov
 
 def follows(derived: MemCube, *now: MemCube, then: MemCube | None = None) -> Any:
     before = {then.id: then} if then else {}
-    return due(derived, Sources({one.id: one for one in now}, before))
+    there = {one.id: one for one in now}
+    return due(derived, Sources(there, before, erased=not set(ids_of(derived)) <= set(there)))
 
 
 def aged(found: Any) -> Move:

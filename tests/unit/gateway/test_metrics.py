@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memos_ray.core.activation import Refusal
 from memos_ray.core.generation import KvUse
+from memos_ray.core.scheduling.replication import count_copy
 from memos_ray.gateway.metrics import HttpMetrics
 
 
@@ -26,3 +27,13 @@ def test_answers_are_counted_by_what_stood_in_for_their_prompts() -> None:
         ('routed_total{model="m",replica="7",to="stranger"}', 1),
     ):
         assert float(samples[f"memos_{labels}"]) == value, labels
+
+
+def test_SCHED_4_copies_of_hot_caches_are_shown_by_model_and_change() -> None:
+    count_copy("copied", "added")
+    count_copy("copied", "added")
+    count_copy("copied", "dropped")
+    lines = HttpMetrics("7").render({}).decode().splitlines()
+    for change, count in (("added", 2), ("dropped", 1)):
+        labels = f'{{change="{change}",model="copied",replica="7"}}'
+        assert f"memos_kv_copies{labels} {count}.0" in lines

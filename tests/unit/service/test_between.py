@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -306,8 +306,8 @@ async def test_GOV_9_a_receipt_waits_for_the_receipts_of_what_follows(memos: InP
     one, branch, other = (
         Receipt("default", HOME, id, HOME, 0, 1, at, ()) for id in ("m", "m#trial", "n#trial")
     )
-    assert await offspring.left(0, one, [branch, other]) == {Derived.BRANCH}
-    assert await offspring.left(0, branch, [one, other]) == set()
+    assert (await offspring.look(0, one, [branch, other])).left == {(Derived.BRANCH, "m")}
+    assert (await offspring.look(0, branch, [one, other])).left == frozenset()
 
 
 class Racing(SqlRecordStore):
@@ -315,11 +315,11 @@ class Racing(SqlRecordStore):
 
     erase: Callable[[], None] | None = None
 
-    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        if row.kind == "opinion" and self.erase is not None:
+    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
+        if self.erase is not None and "opinion" in {row.kind for row in rows}:
             erase, self.erase = self.erase, None
             erase()
-        super().save_derivation(partition, epoch, row)
+        super().save_derivations(partition, epoch, rows)
 
 
 async def test_CUBE_4_GOV_9_an_opinion_that_comes_with_the_erasure_goes_with_it(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -413,3 +414,43 @@ async def home_of(memos: InProcess) -> tuple[VaultShard, int]:
         if partition in (await shard.status()).partitions:
             return shard, partition
     raise AssertionError("nobody has the partition")
+
+
+class Counted(MemoryRecordStore):
+    """A store that counts the transactions that opinions take."""
+
+    transactions = 0
+
+    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
+        """See `DerivationsPort.save_derivations`."""
+        self.transactions += "opinion" in {row.kind for row in rows}
+        super().save_derivations(partition, epoch, rows)
+
+
+async def test_CUBE_4_the_signs_of_an_answer_are_one_transaction(tmp_path: Path) -> None:
+    store = Counted(ArchivedContents(lambda: BlobStore.local(tmp_path / "blobs")))
+    async with in_process(tmp_path, store=store, settings=VaultSettings(partitions=4)) as memos:
+        ids = [f"m{number}" for number in range(6)]
+        for id in ids:
+            await add(memos, id, f"The {id} fox sleeps in the old barn.")
+        shard, partition = await home_of(memos)
+        context = CallContext(Principal("default", memos.administrator_id, ("admin",)))
+        answered = AnsweredPrompt(
+            context,
+            memos.administrator_id,
+            "quoting",
+            tuple((id, 10) for id in ids),
+            "a",
+            "b",
+            echoes=tuple((id, (0,)) for id in (*ids, ids[0], "absent")),
+        )
+        await shard.answered(partition, answered)
+        assert store.transactions == 1
+        status = await memos.doorway.evolution.status(memos.administrator)
+        wanted = {id: pytest.approx(0.1) for id in ids} | {ids[0]: pytest.approx(0.2)}
+        assert status.worth == wanted
+        # Asked again: those of the answer before lose it, in the same transaction.
+        await shard.answered(partition, replace(answered, echoes=(("m1", (0,)),), repeated=True))
+        assert store.transactions == 2
+        status = await memos.doorway.evolution.status(memos.administrator)
+        assert status.worth == {ids[0]: pytest.approx(0.1), "m1": pytest.approx(0.1)}

@@ -49,14 +49,16 @@ async def struck(store: FaultyRecordStore, method: str, call: int) -> None:
 @pytest.mark.parametrize(
     ("method", "call", "moment", "asked"),
     [
+        ("save_derivation", 1, Moment.BEFORE, 2),
         ("commit", 1, Moment.BEFORE, 2),
         ("commit", 1, Moment.AFTER, 1),
-        ("save_derivation", 1, Moment.BEFORE, 1),
-        ("save_derivation", 1, Moment.AFTER, 1),
+        ("save_derivation", 2, Moment.BEFORE, 1),
+        ("save_derivation", 2, Moment.AFTER, 1),
         ("forget_derivations", 1, Moment.BEFORE, 1),
         ("forget_derivations", 1, Moment.AFTER, 1),
     ],
     ids=[
+        "before it is said that something is made",
         "before the commit",
         "in the commit",
         "committed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import orjson
@@ -120,3 +121,16 @@ async def test_the_same_weights_under_another_name_stay(bench: Bench) -> None:
     assert isinstance(bench.engine, HashingEngine)
     answer = await bench.chat(model=f"hashing:{second.id}")
     assert first.adapter in bench.replica.held and answer.text
+
+
+async def test_GOV_9_what_becomes_of_it_is_counted(bench: Bench) -> None:
+    await in_use(bench)
+    await bench.memos.service.delete(bench.admin, bench.ids[0])
+    await until(lambda: not rows(bench))
+    await bench.chat()
+    await bench.memos.doorway.chats.settle()
+    found: Counter[str] = Counter()
+    for shard in bench.memos.crew.shards.values():
+        found += Counter((await shard.status()).counters)
+    assert (found["adapters_retired"], found["adapters_erased"]) == (1, 1)
+    assert (found["relearning_wanted"], found["relearning_taken_up"]) == (1, 1)

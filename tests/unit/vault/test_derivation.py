@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from memos_ray.core.access.context import Action, CallContext, Principal
-from memos_ray.core.cube.cube import Change, State
+from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.changes import revise
-from memos_ray.core.vault.entries import DERIVE, extraction_wanted, verb_of
+from memos_ray.core.vault.entries import DERIVE, LEARN, extraction_wanted, verb_of
 from memos_ray.core.vault.log import ERASE, CubeKey
 from memos_ray.core.vault.needing import needs
-from memos_ray.core.vault.operations import Age, Create, Write, Written
+from memos_ray.core.vault.operations import Age, Create, Learnt, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import VersionConflictError
 from memos_ray.testing.cubes import START, make_cube, next_version
@@ -104,6 +104,42 @@ def test_READ_3_a_derived_memory_is_told_of_in_the_log_of_its_sources() -> None:
 def test_READ_3_nothing_is_made_of_a_source_that_has_moved_on(heads: list[object]) -> None:
     plan = planner(heads)  # type: ignore[arg-type]
     assert isinstance(plan.add(derived(("c-1", 1))), VersionConflictError)
+    assert plan.commit().events == ()
+
+
+def said(id: str, *learnt: str) -> Submission:
+    """What an adapter was asked about `c-1`, which has learnt more."""
+    of = (("c-1", 1), ("p-1", 1))
+    write = Write("notes", Create(Plaintext("x"), id=id), derived_from=of)
+    return Submission(ANN, replace(write, learnt=Learnt("p-1", learnt)))
+
+
+def test_GOV_9_the_log_tells_what_an_adapter_had_learnt_once() -> None:
+    heads = [SOURCE, make_cube(id="c-2"), make_cube(id="p-1")]
+    submissions = [said("d-1", "c-1", "c-2"), said("d-2", "c-1", "c-2")]
+    assert needs(submissions).heads >= {CubeKey("acme", id) for id in ("c-1", "c-2", "p-1")}
+    plan = planner(heads)
+    assert all(isinstance(plan.add(one), Written) for one in submissions)
+    events = plan.commit().events
+    assert [event.lsn for event in events] == list(range(11, 11 + len(events)))
+    told = [(one.operation, one.cube_id, one.detail.get("memory")) for one in events]
+    assert [one for one in told if one[0] == LEARN] == [
+        (LEARN, "c-1", "p-1"),
+        (LEARN, "c-2", "p-1"),
+    ]
+    assert {one[1:] for one in told if one[0] == DERIVE} == {
+        (source, made) for source in ("c-1", "p-1") for made in ("d-1", "d-2")
+    }
+    assert all(one.detail["through"] == "p-1" for one in events if one.operation == DERIVE)
+
+
+@pytest.mark.parametrize("gone", [None, replace(make_cube(id="c-2"), state=State.DELETED)])
+def test_GOV_9_nothing_is_made_of_an_adapter_that_has_learnt_what_is_gone(
+    gone: MemCube | None,
+) -> None:
+    heads = [SOURCE, make_cube(id="p-1"), *([gone] if gone else [])]
+    plan = planner(heads)
+    assert isinstance(plan.add(said("d-1", "c-1", "c-2")), VersionConflictError)
     assert plan.commit().events == ()
 
 
