@@ -39,6 +39,12 @@ class VllmPlan:
     element_bytes: int
 
 
+def hush() -> None:
+    """Sets what vLLM reads when it is imported or started; what the operator has set stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> VllmPlan:
     """Prepares this process for vLLM and configures an engine.
 
@@ -46,9 +52,7 @@ def plan_engine(settings: ModelSettings, desk: str, *, own_process: bool) -> Vll
         desk: place of KV payloads; see `kv.desk`.
         own_process: whether the engine core runs in a process of its own.
     """
-    # vLLM reads these when it is imported or started; what the operator has set stays.
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    hush()
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if own_process else "0"
     if settings.tensor_parallel > 1:
         # vLLM divides CPU ranks among NUMA nodes by itself, and gives up when there are too few.

@@ -58,7 +58,9 @@ class EngineProcess:
     _pipe: Connection = field(init=False)
 
     def __enter__(self) -> EngineProcess:
-        context = multiprocessing.get_context("spawn")
+        # Forked from a process that has imported vLLM, which takes ten seconds, and nothing else.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["memos_ray.testing.imported_vllm"])
         self._pipe, theirs = context.Pipe()
         # Not a daemon: an engine may have processes of its own.
         self._child = context.Process(target=_serve, args=(self.factory, theirs))
