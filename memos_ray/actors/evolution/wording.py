@@ -156,7 +156,7 @@ class Wording:
             *(place.partition, context, "summarise", place.namespace, sources, self._clock.now()),
             detail={"model": asking.model},
         )
-        answer = await asking.ask(place.partition, place.tenant, prompt)
+        answer = await asking.ask(place.tenant, prompt)
         if answer is None:
             # No fault of the summary's: the budget, or the model, is away.
             await self._book.want_words(place, id, attempts)

@@ -16,11 +16,11 @@ class Asking:
         model: its name.
         prompt_tokens: longest question.
         attempts: how often something is asked.
-        ask: asks for a tenant of a partition; nothing when the budget is spent, or the model is
+        ask: asks for a tenant; nothing when the budget is spent, or the model is
             away: then it is asked another time. Raises `MemosError` when the answer is none.
     """
 
     model: str
     prompt_tokens: int
     attempts: int
-    ask: Callable[[int, str, ExtractionPrompt], Awaitable[ExtractionAnswer | None]]
+    ask: Callable[[str, ExtractionPrompt], Awaitable[ExtractionAnswer | None]]

@@ -12,32 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 from uuid import uuid4
 
 from memos_ray.actors.courtesy import Courtesy
-from memos_ray.actors.errands import Errands
 from memos_ray.actors.extraction.book import ExtractionBook, Key
-from memos_ray.actors.extraction.purse import Purse
+from memos_ray.actors.extraction.paid_model import PaidModel
 from memos_ray.actors.extraction.sources import ExtractionSources
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.extraction import (
     Checked,
     Done,
-    ExtractionAnswer,
     ExtractionPrompt,
     Job,
     SourceTurn,
     check,
-    pause_s,
     prompt_of,
     retried,
     write_of,
@@ -45,8 +41,6 @@ from memos_ray.core.extraction import (
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
-    ConfigurationError,
-    DeadlineExceededError,
     FencedError,
     InternalError,
     InvalidInputError,
@@ -56,20 +50,14 @@ from memos_ray.errors import (
     OverloadedError,
     PayloadTooLargeError,
     PermissionDeniedError,
-    UnavailableError,
     VersionConflictError,
 )
-from memos_ray.ports import AllowancePort, ExtractorPort
 
 Storing = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
 """Commits writes, all or none."""
 
-BUDGET, AWAY = "budget", "model_away"
-"""Why jobs wait that have not failed."""
-
 _LOOK_S = 1.0
 _FOR_GOOD = (NotFoundError, PermissionDeniedError, PayloadTooLargeError)
-_OF_THE_MODEL = (UnavailableError, ConfigurationError)
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +73,7 @@ class Extracting:
 
     def __init__(
         self,
-        extractor: ExtractorPort,
+        model: PaidModel,
         settings: ExtractionSettings,
         *,
         book: ExtractionBook,
@@ -93,24 +81,8 @@ class Extracting:
         store_all: Storing,
         courtesy: Courtesy,
         counters: Counter[str],
-        allowances: AllowancePort | None = None,
     ) -> None:
-        """Takes its parts.
-
-        Args:
-            allowances: whom to ask before a budget is spent; there is none without.
-
-        Raises:
-            ConfigurationError: there is a budget, and nobody to ask.
-        """
-        self._purse: Purse | None = None
-        if settings.budget().limited:
-            if allowances is None:
-                raise ConfigurationError("nobody keeps the budgets of extraction")
-            self._purse = Purse(allowances, sources.clock.now, counters)
-        self._leaving = Errands("parts of budgets that were left")
-        self._closing = False
-        self._extractor = extractor
+        self._model = model
         self._settings = settings
         self._book = book
         self._sources = sources
@@ -122,17 +94,14 @@ class Extracting:
         self._reached: dict[int, int] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._served: dict[str, int] = {}
-        self._blocked: dict[str, datetime] = {}
         self._failures: dict[Key, int] = {}
         self._reasons: dict[Key, str] = {}
-        self._away_until: datetime | None = None
-        self._away_times = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def model(self) -> str:
         """Who reads."""
-        return self._extractor.name
+        return self._model.name
 
     def reached(self, partition: int, lsn: int) -> None:
         """Says that the jobs of memories up to an LSN are written down, and may run."""
@@ -155,36 +124,20 @@ class Extracting:
 
     def reason(self, key: Key) -> str:
         """Says why a queued job waits; nothing when it is only its turn that it waits for."""
-        now = self._now()
-        if self._away_until is not None and now < self._away_until:
-            return AWAY
-        blocked = self._blocked.get(key[1])
-        return BUDGET if blocked is not None and now < blocked else self._reasons.get(key, "")
+        return self._model.waits(key[1]) or self._reasons.get(key, "")
 
     def wake(self) -> None:
         """Looks again what can be done."""
         self._news.set()
 
-    async def ask(
-        self, partition: int, tenant: str, prompt: ExtractionPrompt
-    ) -> ExtractionAnswer | None:
-        """See `Asking.ask`."""
-        await self._book.load(partition)
-        now, blocked = self._now(), self._blocked.get(tenant)
-        away = self._away_until is not None and now < self._away_until
-        if away or (blocked is not None and now < blocked):
-            return None
-        return await self._paid(tenant, prompt)
-
     async def close(self) -> None:
         """Stops; what was under way is done again by the next owner."""
-        self._closing = True
+        self._model.closing()
         tasks = [*self._running.values(), *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._leaving.settle()
-        await self._extractor.close()
+        await self._model.close()
 
     async def _run(self) -> None:
         while True:
@@ -199,9 +152,8 @@ class Extracting:
         def ended(_: asyncio.Task[None]) -> None:
             self._running.pop(key, None)
             self._news.set()
-            idle = key[1] not in self._book.waiting
-            if idle and self._purse is not None and not self._closing:
-                self._leaving.leave(self._purse.leave(key[1]))
+            if key[1] not in self._book.waiting:
+                self._model.leave(key[1])
 
         turn = max(self._served.values(), default=0) + 1
         # Who has nothing to be read has no turn to be remembered.
@@ -217,12 +169,11 @@ class Extracting:
 
     def _pick(self) -> Key | None:
         now = self._now()
-        if self._away_until is not None and (now < self._away_until or self._running):
+        if self._model.suspect and self._running:
             return None
         waiting = self._book.waiting
         for tenant in sorted(waiting, key=lambda one: self._served.get(one, 0)):
-            blocked = self._blocked.get(tenant)
-            if blocked is not None and now < blocked:
+            if self._model.waits(tenant):
                 continue
             for key, job in waiting[tenant].items():
                 due = job.not_before is None or job.not_before <= now
@@ -264,7 +215,7 @@ class Extracting:
         attempt = replace(job, attempts=job.attempts + 1, not_before=None)
         prompt = self._prompt(job, turns)
         begun = partial(book.put, partition, attempt)
-        answer = await self._paid(job.tenant, prompt, begun)
+        answer = await self._model.ask(job.tenant, prompt, begun)
         if answer is None:
             return
         checked = await asyncio.to_thread(check, answer.text, turns, most)
@@ -286,62 +237,9 @@ class Extracting:
                 raise PayloadTooLargeError("the memories are too long to be read together")
             turns = turns[1:]
 
-    async def _paid(
-        self,
-        tenant: str,
-        prompt: ExtractionPrompt,
-        begun: Callable[[], Awaitable[None]] | None = None,
-    ) -> ExtractionAnswer | None:
-        """Asks within the budget; nothing when there is none left now.
-
-        Args:
-            begun: writes down that it is asked.
-        """
-        now = self._now()
-        until = None if self._purse is None else await self._purse.take(tenant, prompt.tokens)
-        if until is not None:
-            self._blocked = {one: at for one, at in self._blocked.items() if now < at}
-            self._blocked[tenant] = until
-            self._counters["extraction_budget_waits"] += 1
-            _log.info("extraction waits for a budget until %s", until.isoformat())
-            return None
-        # Before it is asked: what kills this process on the way is an attempt, and has its price.
-        if begun is not None:
-            await begun()
-        self._counters["extraction_requests"] += 1
-        try:
-            answer = await self._asked(prompt)
-        except OverloadedError:
-            self._settle(tenant, prompt.tokens, now)
-            raise
-        self._settle(tenant, prompt.tokens - answer.tokens, now)
-        self._counters["extraction_tokens"] += answer.tokens
-        return answer
-
-    def _settle(self, tenant: str, tokens: int, at: datetime) -> None:
-        if self._purse is not None:
-            self._purse.settle(tenant, tokens, at)
-
-    async def _asked(self, prompt: ExtractionPrompt) -> ExtractionAnswer:
-        try:
-            answer = await self._extractor.extract(prompt)
-        except PayloadTooLargeError as error:
-            raise InvalidInputError(error.message) from None
-        except DeadlineExceededError:
-            raise
-        except _OF_THE_MODEL as error:
-            self._away_times += 1
-            pause = timedelta(seconds=self._pause_s(self._away_times, error))
-            self._away_until = self._now() + pause
-            self._counters["extraction_model_away"] += 1
-            _log.warning("the model that extracts is away: %s", error.code)
-            raise
-        self._away_until, self._away_times = None, 0
-        return answer
-
     async def _store(self, partition: int, job: Job, checked: Checked) -> int:
         """Stores what is new of an answer, all or nothing; returns how much that is."""
-        model = self._extractor.name
+        model = self._model.name
         writes = [
             write_of(taken, partition, job.namespace, model, job.key(place))
             for place, taken in enumerate(checked.taken)
@@ -383,7 +281,7 @@ class Extracting:
         times = self._failures[key] = self._failures.get(key, 0) + 1
         self._reasons[key] = error.code
         self._counters["extraction_failures"] += 1
-        pause = self._pause_s(times, error)
+        pause = self._model.pause_s(times, error)
         now = self._now()
         if isinstance(error, _FOR_GOOD):
             found = replace(job, parked=error.code)
@@ -404,10 +302,4 @@ class Extracting:
         except MemosError as failing:
             # It stays as it is at rest. Nothing more is asked while nothing can be written down.
             _log.warning("a job of extraction is not written: %s", failing.code)
-            self._away_until = now + timedelta(seconds=pause)
-
-    def _pause_s(self, times: int, error: MemosError) -> float:
-        chosen = self._settings
-        wished = error.details.get("retry_after_s")
-        least = float(wished) if isinstance(wished, int | float) else 0.0
-        return max(least, pause_s(times, chosen.retry_min_s, chosen.retry_max_s, random.random()))
+            self._model.pause(pause)

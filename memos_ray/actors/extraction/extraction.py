@@ -14,6 +14,7 @@ from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.extraction.book import FEED, ExtractionBook
 from memos_ray.actors.extraction.extracting import Extracting, Storing
 from memos_ray.actors.extraction.feed import ExtractConsumer, Submitting, concerns
+from memos_ray.actors.extraction.paid_model import PaidModel
 from memos_ray.actors.extraction.sources import ExtractionSources
 from memos_ray.actors.feed import LOG_BATCH, LogFeed
 from memos_ray.actors.policy.guard import PolicyGuard
@@ -93,18 +94,26 @@ class Extraction:
         self._book = ExtractionBook(store, executor)
         self._feeds: dict[int, LogFeed] = {}
         self._consumers: dict[int, ExtractConsumer] = {}
+        self._model: PaidModel | None = None
         self._extracting: Extracting | None = None
         if parts.extractor is not None:
-            context = parts.settings.context
-            self._extracting = Extracting(
+            self._model = PaidModel(
                 parts.extractor,
                 parts.settings,
+                now=clock.now,
+                counters=self.counters,
+                allowances=parts.allowances,
+            )
+            self._extracting = Extracting(
+                self._model,
+                parts.settings,
                 book=self._book,
-                sources=ExtractionSources(store, guard, usage, clock, executor, context),
+                sources=ExtractionSources(
+                    store, guard, usage, clock, executor, parts.settings.context
+                ),
                 store_all=store_all,
                 courtesy=Courtesy(pressing),
                 counters=self.counters,
-                allowances=parts.allowances,
             )
 
     @property
@@ -115,11 +124,10 @@ class Extraction:
     @property
     def asking(self) -> Asking | None:
         """The model, for other questions than those of extraction; nothing where there is none."""
-        chosen = self._settings
-        if self._extracting is None:
+        chosen, model = self._settings, self._model
+        if model is None:
             return None
-        model = self._extracting
-        return Asking(model.model, chosen.prompt_tokens, chosen.attempts, model.ask)
+        return Asking(model.name, chosen.prompt_tokens, chosen.attempts, model.ask_if_free)
 
     def follow(
         self,
