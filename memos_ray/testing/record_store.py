@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,20 +16,18 @@ from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
-from memos_ray.errors import FencedError, StoreError
+from memos_ray.errors import FencedError
 from memos_ray.ports import (
-    Among,
     ContentsPort,
-    Derivation,
     EventQuery,
     NamespaceSize,
     Sifted,
     StoredVectors,
 )
 from memos_ray.testing.cubes import at_rest
+from memos_ray.testing.derivation_rows import MemoryDerivations
 from memos_ray.testing.partition_records import (
     Chain,
-    PartitionRecords,
     check_new,
     check_storable,
     page_of,
@@ -41,17 +38,15 @@ from memos_ray.testing.partition_records import (
 Row = tuple[MemCube, StoredVectors | None]
 
 
-class MemoryRecordStore:
+class MemoryRecordStore(MemoryDerivations):
     """Implements `ports.RecordStorePort` with dictionaries.
 
     Concurrency: one lock around every method; a commit is all or nothing. Iterators walk a copy.
     """
 
     def __init__(self, contents: ContentsPort | None = None) -> None:
+        super().__init__()
         self._fill = contents.fill if contents else _as_stored
-        self._partitions: dict[int, PartitionRecords] = {}
-        self._lock = threading.Lock()
-        self._closed = False
 
     def fence(self, partition: int) -> Fence:
         """See `RecordStorePort.fence`."""
@@ -260,46 +255,6 @@ class MemoryRecordStore:
             ]
         return sorted(one for one in found if one > after)[:limit]
 
-    def derivations(
-        self, partition: int, kind: str, among: Among | None = None
-    ) -> list[Derivation]:
-        """See `DerivationsPort.derivations`."""
-        with self._lock:
-            held = self._part(partition).derivations
-            rows = [held[key] for key in sorted(held) if key[1] == kind]
-        if among is None:
-            return rows
-        names = None if among.names is None else frozenset(among.names)
-        return [
-            row
-            for row in rows
-            if row.tenant == among.tenant
-            and among.namespace in (None, row.namespace)
-            and (names is None or row.name in names)
-        ]
-
-    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """See `DerivationsPort.save_derivation`."""
-        self.save_derivations(partition, epoch, [row])
-
-    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
-        """See `DerivationsPort.save_derivations`."""
-        for row in rows:
-            storable.check_names(tenant=row.tenant, kind=row.kind, name=row.name)
-            storable.check_names(namespace=row.namespace, blob=row.blob)
-        with self._lock:
-            held = self._held(partition, epoch).derivations
-            held.update({(row.tenant, row.kind, row.name): row for row in rows})
-
-    def forget_derivations(
-        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
-    ) -> None:
-        """See `DerivationsPort.forget_derivations`."""
-        with self._lock:
-            held = self._held(partition, epoch).derivations
-            for name in names:
-                held.pop((tenant, kind, name), None)
-
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""
         with self._lock:
@@ -383,17 +338,6 @@ class MemoryRecordStore:
         with self._lock:
             self._closed = True
             self._partitions.clear()
-
-    def _part(self, partition: int) -> PartitionRecords:
-        if self._closed:
-            raise StoreError("the store is closed")
-        return self._partitions.setdefault(partition, PartitionRecords(Fence(partition, 0, "")))
-
-    def _held(self, partition: int, epoch: int) -> PartitionRecords:
-        part = self._part(partition)
-        if epoch <= 0 or part.fence.epoch != epoch:
-            raise FencedError("another epoch holds the partition", partition=partition, epoch=epoch)
-        return part
 
     def _heads_of(self, partition: int, tenant: str, namespace: str) -> list[MemCube]:
         heads = (

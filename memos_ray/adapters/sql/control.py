@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy import Connection, delete, select, update
 
-from memos_ray.adapters.sql import revisions, rows, writes
+from memos_ray.adapters.sql import event_rows, revisions, writes
 from memos_ray.adapters.sql.claim import ClusterClaim
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
@@ -100,7 +100,7 @@ class SqlControlStore:
             if events:
                 connection.execute(
                     control_event.insert(),
-                    [rows.event_row(None, one, first + i) for i, one in enumerate(events)],
+                    [event_rows.event_row(None, one, first + i) for i, one in enumerate(events)],
                 )
 
         try:
@@ -112,12 +112,12 @@ class SqlControlStore:
         """See `ControlStorePort.events`."""
         statement = (
             select(control_event)
-            .where(control_event.c.lsn > after, *rows.event_conditions(control_event, query))
+            .where(control_event.c.lsn > after, *event_rows.event_conditions(control_event, query))
             .order_by(control_event.c.lsn)
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [rows.event_of(row) for row in connection.execute(statement)]
+            return [event_rows.event_of(row) for row in connection.execute(statement)]
 
     def close(self) -> None:
         """See `ControlStorePort.close`."""

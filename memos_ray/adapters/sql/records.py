@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Table, func, select
 
-from memos_ray.adapters.sql import ages, checks, reads, revisions, rows, writes
+from memos_ray.adapters.sql import ages, checks, event_rows, reads, revisions, rows, writes
 from memos_ray.adapters.sql.batching import in_chunks, look_up
-from memos_ray.adapters.sql.databases import Databases
+from memos_ray.adapters.sql.derivations import SqlDerivations
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.predicates import value_hash
@@ -27,9 +27,7 @@ from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
 from memos_ray.errors import StoreError
 from memos_ray.ports import (
-    Among,
     ContentsPort,
-    Derivation,
     EventQuery,
     NamespaceSize,
     Sifted,
@@ -37,7 +35,7 @@ from memos_ray.ports import (
 )
 
 
-class SqlRecordStore(Databases):
+class SqlRecordStore(SqlDerivations):
     """Implements `RecordStorePort`.
 
     Concurrency: every method may be called from several threads at once. Reads never wait for
@@ -254,40 +252,6 @@ class SqlRecordStore(Databases):
         found = self._rows(partition, reads.DERIVED, place | window)
         return [row.cube_id for row in found]
 
-    def derivations(
-        self, partition: int, kind: str, among: Among | None = None
-    ) -> list[Derivation]:
-        """See `DerivationsPort.derivations`."""
-        storable.check_texts(kind=kind)
-        parts = reads.derivations_of(partition, kind, among)
-        found = [row for part in parts for row in self._rows(partition, part, {})]
-        return [rows.derivation_of(row) for row in found]
-
-    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
-        """See `DerivationsPort.save_derivation`."""
-        self.save_derivations(partition, epoch, [row])
-
-    def save_derivations(self, partition: int, epoch: int, rows: Sequence[Derivation]) -> None:
-        """See `DerivationsPort.save_derivations`."""
-
-        def save(connection: Connection) -> None:
-            writes.hold(connection, partition, epoch)
-            for row in rows:
-                writes.save_derivation(connection, partition, row)
-
-        self._transact(partition, save)
-
-    def forget_derivations(
-        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
-    ) -> None:
-        """See `DerivationsPort.forget_derivations`."""
-
-        def forget(connection: Connection) -> None:
-            writes.hold(connection, partition, epoch)
-            writes.forget_derivations(connection, partition, tenant, kind, names)
-
-        self._transact(partition, forget)
-
     def cursor(self, partition: int, name: str) -> int:
         """See `RecordStorePort.cursor`."""
         row = self._row(partition, reads.CURSOR, {"p": partition, "n": name})
@@ -389,12 +353,12 @@ class SqlRecordStore(Databases):
             .where(
                 table.c.partition == partition,
                 table.c.lsn > after,
-                *rows.event_conditions(table, query),
+                *event_rows.event_conditions(table, query),
             )
             .order_by(table.c.lsn)
             .limit(limit)
         )
-        return [rows.event_of(row) for row in self._rows(partition, statement, {})]
+        return [event_rows.event_of(row) for row in self._rows(partition, statement, {})]
 
 
 def _as_stored(cube: MemCube) -> MemCube:

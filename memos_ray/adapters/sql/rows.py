@@ -1,15 +1,15 @@
-"""Turns cubes, log entries and replies into rows, and rows into them."""
+"""Turns cubes, replies and what is beside them into rows, and rows into them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, false, literal, or_, select
+from sqlalchemy import Row
 
 from memos_ray.adapters.sql.predicates import value_hash
-from memos_ray.adapters.sql.schema import SCALARS, access, cube
+from memos_ray.adapters.sql.schema import SCALARS
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, VersionInfo
 from memos_ray.core.cube.decoding import decode
@@ -25,16 +25,15 @@ from memos_ray.core.cube.facets import (
 from memos_ray.core.cube.metadata import Attribute, Usage
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.log import CubeKey, Event, Moved, Outcome, Reply
+from memos_ray.core.vault.log import CubeKey, Moved, Reply
 from memos_ray.errors import InvalidInputError
-from memos_ray.ports import Derivation, EventQuery, StoredVectors
+from memos_ray.ports import Derivation, StoredVectors
 
 Values = dict[str, Any]
 AnyRow = Row[*tuple[Any, ...]]
 
 _SETS = tuple(name for name, kind in FIELDS.items() if kind is Kind.SET)
 _NONE = "[]"
-_NO_DETAIL = "{}"
 
 
 def checked_facets(cube: MemCube) -> Facets:
@@ -226,121 +225,6 @@ def label_rows(partition: int, cube: MemCube, facets: Facets) -> Iterator[Values
         yield row(ATTRIBUTE_PREFIX + name, 0, attribute)
     for slot, source in enumerate(storable.made_of(cube)):
         yield row(SOURCE, slot, source)
-
-
-def event_row(partition: int | None, event: Event, lsn: int) -> Values:
-    """Builds the row of `event`, `access` or, without a partition, `control_event`.
-
-    Raises:
-        InvalidInputError: when a field holds text that a store cannot.
-    """
-    storable.check_event(event)
-    row: Values = {
-        "lsn": lsn,
-        "at": to_micros(event.at),
-        "tenant": event.tenant,
-        "namespace": event.namespace,
-        "principal": event.principal,
-        "operation": event.operation,
-        "cube_id": event.cube_id,
-        "version": event.version,
-        "outcome": event.outcome.value,
-        "purpose": event.purpose,
-        "role": event.role,
-        "application": event.application,
-        "credential": event.credential,
-        "request_id": event.request_id,
-        "detail": orjson.dumps(dict(event.detail)).decode() if event.detail else _NO_DETAIL,
-    }
-    if partition is not None:
-        row["partition"] = partition
-    return row
-
-
-_OUTCOMES: Mapping[str, Outcome] = {outcome.value: outcome for outcome in Outcome}
-
-
-def event_of(row: AnyRow) -> Event:
-    """Rebuilds a log entry from its row, with or without a partition in front."""
-    (
-        lsn,
-        at,
-        tenant,
-        namespace,
-        principal,
-        operation,
-        cube_id,
-        version,
-        outcome,
-        purpose,
-        role,
-        application,
-        credential,
-        request_id,
-        detail,
-    ) = row[-15:]
-    return Event(
-        lsn,
-        from_micros(at),
-        tenant,
-        namespace,
-        principal,
-        operation,
-        cube_id,
-        version,
-        _OUTCOMES[outcome],
-        purpose,
-        role,
-        application,
-        credential,
-        request_id,
-        orjson.loads(detail),
-    )
-
-
-def event_conditions(table: Any, query: EventQuery | None) -> Iterable[Any]:
-    """Compiles a log filter to conditions on one of the three log tables."""
-    if query is None:
-        return
-    for name in ("tenant", "namespace", "principal", "operation", "request_id", "outcome"):
-        value = getattr(query, name)
-        if value is not None:
-            storable.check_texts(**{name: value})
-            yield table.c[name] == value
-    if query.cube_id is not None:
-        storable.check_texts(cube_id=query.cube_id)
-        yield _about(table, query.cube_id)
-    if query.form is not None:
-        yield _in_form(table, query.form)
-    if query.through is not None:
-        yield table.c.lsn <= query.through
-    if query.since is not None:
-        yield table.c.at >= to_micros(query.since)
-    if query.until is not None:
-        yield table.c.at < to_micros(query.until)
-
-
-def _about(table: Any, cube_id: str) -> Any:
-    """A condition for entries about a memory; those of reads may name several in their detail."""
-    exact = table.c.cube_id == cube_id
-    if table is not access:
-        return exact
-    written = orjson.dumps(cube_id).decode()[1:-1]
-    named = (f'"memories":"{written}"', f'"memories":"{written} ', f" {written} ", f' {written}"')
-    return or_(exact, *(table.c.detail.contains(part, autoescape=True) for part in named))
-
-
-def _in_form(table: Any, form: str) -> Any:
-    """A condition for entries about one memory that is in a form now."""
-    if "partition" not in table.c:
-        return false()
-    held = select(literal(1)).where(
-        cube.c.partition == table.c.partition,
-        cube.c.tenant == table.c.tenant,
-        cube.c.id == table.c.cube_id,
-        cube.c.form == form,
-    )
-    return held.exists()
 
 
 def reply_row(partition: int, reply: Reply) -> Values:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from memos_ray.adapters.sql import rows
+from memos_ray.adapters.sql import event_rows, rows
 from memos_ray.adapters.sql.batching import bulk, in_chunks, upsert
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS
 from memos_ray.adapters.sql.schema import (
@@ -95,7 +95,7 @@ def apply(connection: Connection, commit: Commit) -> None:
         bulk(
             connection,
             _ADD_EVENTS,
-            [rows.event_row(commit.partition, entry, entry.lsn) for entry in commit.events],
+            [event_rows.event_row(commit.partition, entry, entry.lsn) for entry in commit.events],
         )
     if commit.replies:
         bulk(
@@ -336,7 +336,7 @@ def add_accesses(connection: Connection, partition: int, accesses: Sequence[Even
     bulk(
         connection,
         _ADD_ACCESSES,
-        [rows.event_row(partition, entry, first + i) for i, entry in enumerate(accesses)],
+        [event_rows.event_row(partition, entry, first + i) for i, entry in enumerate(accesses)],
     )
 
 
