@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.organising.book import OrganisingBook, settled
 from memos_ray.actors.organising.browsing import Browser
 from memos_ray.actors.organising.topics import TopicKeeper
@@ -88,17 +89,19 @@ class Organiser:
         write_all: WritingAll,
         turns: FairGate,
         trusted: Trusting,
+        asking: Callable[[], Asking | None],
     ) -> None:
         """Takes its parts.
 
         Args:
             turns: of whatever keeps the event loop busy.
             trusted: tells whether a memory is a section of a trusted source.
+            asking: the model that names topics, if there is one.
         """
         self._trusted = trusted
         self._turns = turns
         self.book = OrganisingBook(store, executor)
-        self.topics = TopicKeeper(residency, executor)
+        self.topics = TopicKeeper(residency, executor, asking)
         self.browser = Browser(
             self.topics,
             store=store,
@@ -121,6 +124,10 @@ class Organiser:
     def counters(self) -> Counter[str]:
         """What has been found, done and refused since the start."""
         return self._counts + self.topics.counters
+
+    async def close(self) -> None:
+        """Stops what is asked of a model."""
+        await self.topics.close()
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.extraction.asking import Asking
+from memos_ray.actors.organising.titles import TopicTitles
 from memos_ray.actors.vault.residency import Place, Residency
 from memos_ray.core.cube.predicate import OneOf, Predicate, Present
 from memos_ray.core.cube.predicted import Predicted
@@ -100,8 +102,11 @@ class TopicKeeper:
     `executor`, one reader at a time.
     """
 
-    def __init__(self, residency: Residency, executor: Executor) -> None:
+    def __init__(
+        self, residency: Residency, executor: Executor, asking: Callable[[], Asking | None]
+    ) -> None:
         self.counters: Counter[str] = Counter()
+        self._titles = TopicTitles(asking, self.counters)
         self._residency = residency
         self._executor = executor
         self._kept: WeakKeyDictionary[ResidentIndex, _Kept] = WeakKeyDictionary()
@@ -149,7 +154,7 @@ class TopicKeeper:
                 self._views[name] = view
                 while len(self._views) > _VIEWS:
                     self._views.popitem(last=False)
-        return Shown(view, store, codes, kept.waiting)
+        return Shown(self._titles.titled(place.tenant, view), store, codes, kept.waiting)
 
     async def settle(self, place: Place, predicate: Predicate, visible: Predicate) -> Predicate:
         """Puts the memories that it holds of in the place of what a filter says of predictions.
@@ -183,6 +188,10 @@ class TopicKeeper:
                 held = columns.holders(store, kind_of(leaf), values_of(leaf), among)
                 found[leaf] = tuple(held)
         return settle(predicate, found)
+
+    async def close(self) -> None:
+        """Stops what is asked of a model."""
+        await self._titles.close()
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""

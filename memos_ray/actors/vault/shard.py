@@ -152,6 +152,7 @@ class VaultShard(
             write_all=self.write_all,
             turns=self._turns,
             trusted=lambda *asked: self._sources.trusts(*asked),
+            asking=lambda: self._extraction.asking,
         )
         self._sources = SourceDesk(
             store=parts.store,
@@ -223,6 +224,7 @@ class VaultShard(
         await self._holdings.give_up()
         self._upkeep.stop()
         await self._evolution.close()
+        await self._organiser.close()
         await self._extraction.close()
         await self._parameter.close()
         await self._receipts.close()

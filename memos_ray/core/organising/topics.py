@@ -75,13 +75,19 @@ class Concept:
 @crossing
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Concepts that belong together, the largest first; fields as those of a concept."""
+    """Concepts that belong together, the largest first; fields as those of a concept.
+
+    Attributes:
+        title: in the words of the model `titled_by`; empty where there is none.
+    """
 
     id: str
     words: tuple[str, ...]
     memories: int
     typical: tuple[str, ...]
     concepts: tuple[Concept, ...]
+    title: str = ""
+    titled_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +147,8 @@ class TopicView:
 
 def label_of(one: Topic | Concept) -> str:
     """The label of a topic or a concept, in the language of its memories."""
+    if isinstance(one, Topic) and one.title:
+        return one.title
     chinese = any(word and word[0] >= "\u2e80" for word in one.words)
     return ("\u3001" if chinese else ", ").join(one.words) or one.id
 

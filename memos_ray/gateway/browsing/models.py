@@ -31,9 +31,14 @@ class ConceptSummary(Model):
 
 
 class TopicSummary(ConceptSummary):
-    """Concepts that belong together, the largest first."""
+    """Concepts that belong together, the largest first.
+
+    `titled_by` is the model in whose words the label is; where nobody reads for extraction, or it
+    has found none yet, labels are in the memories' own.
+    """
 
     concepts: list[ConceptSummary]
+    titled_by: str | None = None
 
 
 class TopicList(Model):

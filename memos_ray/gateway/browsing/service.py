@@ -218,4 +218,4 @@ def _concept(one: Concept | Topic) -> ConceptSummary:
 
 def _topic(one: Topic) -> TopicSummary:
     concepts = [_concept(concept) for concept in one.concepts]
-    return TopicSummary(**dict(_concept(one)), concepts=concepts)
+    return TopicSummary(**dict(_concept(one)), concepts=concepts, titled_by=one.titled_by)
