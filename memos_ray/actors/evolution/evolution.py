@@ -38,6 +38,7 @@ from memos_ray.core.evolution import (
     ShownEvolution,
     Verdict,
     fresh_promotions,
+    fresh_proposals,
     outdated_promotions,
     parts_of,
     split_of,
@@ -283,7 +284,7 @@ class Evolution(Usefulness):
         known = {one.id: one for one in before if one not in outdated}
         found = [*found, *fresh_promotions(promotions, list(known.values()))]
         room = _MOST_OPEN - sum(one.state is EvolvedState.OPEN for one in known.values())
-        fresh = [one for one in found if one.id not in known][: max(room, 0)]
+        fresh = fresh_proposals(found, list(known.values()))[: max(room, 0)]
         for one in fresh:
             await self.book.put(place, one)
             self.counters["evolution_proposed"] += 1

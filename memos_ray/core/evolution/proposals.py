@@ -173,6 +173,29 @@ def summaries_of(cubes: Sequence[MemCube], now: datetime) -> list[Evolved]:
     return found
 
 
+def fresh_proposals(found: Sequence[Evolved], known: Sequence[Evolved]) -> list[Evolved]:
+    """Returns those that are new: none of the same id is known.
+
+    A summary is not, either, when most of its memories are in another that is open, or was refused
+    or undone: reading one of them makes another group, and no other wish.
+    """
+    ids = {one.id for one in known}
+    held = [
+        {id for id, _ in one.sources}
+        for one in known
+        if one.kind is EvolutionKind.SUMMARY and one.state is not EvolvedState.ACCEPTED
+    ]
+
+    def is_new(one: Evolved) -> bool:
+        if one.id in ids:
+            return False
+        of = {id for id, _ in one.sources}
+        alike = (2 * len(of & others) > len(of) for others in held)
+        return one.kind is not EvolutionKind.SUMMARY or not any(alike)
+
+    return [one for one in found if is_new(one)]
+
+
 def writes_of(proposal: Evolved, heads: Sequence[MemCube], ids: Sequence[str]) -> list[Write]:
     """The writes that carry a proposal out, to be committed together.
 
