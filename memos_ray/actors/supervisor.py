@@ -194,7 +194,10 @@ class Supervisor:
         await self._crew.start_shard(name)
         ring = self._ring
         if ring is not None:
-            await self._crew.shard(name).own(ring.owned_by(name))
+            owned = ring.owned_by(name)
+            # It was taken out of the ring while it was looked at, and perhaps ended already.
+            self._strays |= not owned
+            await self._crew.shard(name).own(owned)
             await self._look(name)
 
     async def _look(self, name: str) -> ShardStatus | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.pipelines.journal import OPEN, OPERATION, RUN
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
-from memos_ray.core.pipeline.emptying import EMPTIED, emptied, holds_texts, mentions
+from memos_ray.core.pipeline.emptying import EMPTIED, emptied, holds_texts, mentions, names_in
 from memos_ray.core.pipeline.run import decode, parked
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
 from memos_ray.errors import StoreCorruptError, VersionConflictError
@@ -35,8 +35,10 @@ class RunJournals:
         """Empties what can be; see `RunJournalsPort`."""
         found = [False] * len(erased)
         for record in self.store.load(OPEN):
+            # Once for all erasures: there may be many, and a journal may be long.
+            names = names_in(record.body)
             for place, (tenant, ids) in enumerate(erased):
-                if mentions(record.body, ids) and self._holds(record, tenant):
+                if mentions(names, ids) and self._holds(record, tenant):
                     found[place] = True
         return found
 

@@ -27,6 +27,20 @@ class _Held:
     said_by: dict[tuple[str, str], Source] = field(default_factory=dict)
     placed: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
     newest: dict[tuple[str, str], dict[str, Source]] = field(default_factory=dict)
+    about: dict[CubeKey, set[str]] = field(default_factory=dict)
+
+    def find(self, finding: Finding) -> None:
+        self.findings[finding.tenant, finding.id] = finding
+        for key in _memories(finding):
+            self.about.setdefault(key, set()).add(finding.id)
+
+    def lose(self, tenant: str, id: str) -> None:
+        finding = self.findings.pop((tenant, id), None)
+        for key in _memories(finding) if finding is not None else ():
+            ids = self.about.get(key, set())
+            ids.discard(id)
+            if not ids:
+                self.about.pop(key, None)
 
     def note(self, source: Source) -> None:
         place = (source.tenant, source.namespace)
@@ -134,7 +148,7 @@ class SourceBook:
         """Writes a finding down."""
         held = await self._rows(place.partition, epoch)
         await self._save(place, epoch, _FINDING, finding.id, finding.to_bytes())
-        held.findings[finding.tenant, finding.id] = finding
+        held.find(finding)
 
     async def forget(self, place: Place, epoch: int, findings: Iterable[Finding]) -> None:
         """Removes findings about memories that are gone."""
@@ -146,15 +160,17 @@ class SourceBook:
             self._store.forget_derivations, place.partition, epoch, place.tenant, _FINDING, ids
         )
         for id in ids:
-            held.findings.pop((place.tenant, id), None)
+            held.lose(place.tenant, id)
 
     async def forget_about(self, partition: int, epoch: int, keys: Iterable[CubeKey]) -> None:
         """Removes the findings of a partition that are about memories, whatever their namespace."""
-        gone = set(keys)
         held = await self._rows(partition, epoch)
-        for one in list(held.findings.values()):
-            if gone & {CubeKey(one.tenant, one.held), CubeKey(one.tenant, one.replacing)}:
-                await self.forget(Place(partition, one.tenant, one.namespace), epoch, [one])
+        for key in keys:
+            for id in sorted(held.about.get(key, ())):
+                one = held.findings.get((key.tenant, id))
+                if one is not None:
+                    place = Place(partition, one.tenant, one.namespace)
+                    await self.forget(place, epoch, [one])
 
     async def _save(self, place: Place, epoch: int, kind: str, name: str, body: bytes) -> None:
         row = Derivation(place.tenant, kind, name, place.namespace, "", 0, body)
@@ -168,14 +184,16 @@ class SourceBook:
                 for row in await self._run(self._store.derivations, partition, _SOURCE):
                     held.note(Source.from_bytes(row.name, row.tenant, row.namespace, row.body))
                 for row in await self._run(self._store.derivations, partition, _FINDING):
-                    held.findings[row.tenant, row.name] = Finding.from_bytes(
-                        row.name, row.tenant, row.namespace, row.body
-                    )
+                    held.find(Finding.from_bytes(row.name, row.tenant, row.namespace, row.body))
                 self._held[partition] = held
             return held
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+
+def _memories(finding: Finding) -> set[CubeKey]:
+    return {CubeKey(finding.tenant, id) for id in (finding.held, finding.replacing) if id}
 
 
 def _is_at(one: Source | Finding, place: Place) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from memos_ray.actors.vault.descent import Descent
 from memos_ray.core.access.names import BRANCH_MARK, base_of
@@ -27,6 +28,32 @@ class Found:
     left: frozenset[tuple[Derived, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the receipts of a partition that are pending are about; made once for a look at all.
+
+    Attributes:
+        memories: by tenant and id.
+        branches: of these, what branches hold, by tenant and the id of what it was taken over from.
+    """
+
+    memories: set[CubeKey] = field(default_factory=set)
+    branches: dict[CubeKey, set[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, receipts: Iterable[Receipt]) -> Self:
+        """Collects what receipts are about."""
+        found = cls()
+        for receipt in receipts:
+            for id in receipt.erased:
+                if BRANCH_MARK in id:
+                    base = CubeKey(receipt.tenant, base_of(id))
+                    found.branches.setdefault(base, set()).add(id)
+                else:
+                    found.memories.add(CubeKey(receipt.tenant, id))
+        return found
+
+
 class Offspring:
     """Looks up in the log what was made of memories, and whether it is there still.
 
@@ -38,13 +65,13 @@ class Offspring:
         self._executor = executor
         self._descent = Descent(store, executor)
 
-    async def look(self, partition: int, receipt: Receipt, others: Sequence[Receipt]) -> Found:
+    async def look(self, partition: int, receipt: Receipt, pending: Pending) -> Found:
         """Returns what was made, and what is left: there still, or erased with a pending receipt.
 
         What was made of a memory stays where it is frozen, or under a hold.
 
         Args:
-            others: the receipts that are pending beside this one.
+            pending: of all receipts, this one among them or not.
         """
         family: dict[str, Derived] = {}
         for one in receipt.erased:
@@ -54,13 +81,14 @@ class Offspring:
                     kind = Derived.EXTERNALISED if child.through else Derived.EXTRACTED
                     family.setdefault(child.id, kind)
         left = set(await self._there(partition, receipt, list(family)))
-        branches = False
-        pending = {id for one in others if one.tenant == receipt.tenant for id in one.erased}
-        for id in pending.difference(receipt.erased):
-            if BRANCH_MARK in id:
-                branches |= base_of(id) in family or base_of(id) in receipt.erased
-            elif id in family:
-                left.add(id)
+        own = frozenset(receipt.erased)
+        left.update(
+            id for id in family if id not in own and CubeKey(receipt.tenant, id) in pending.memories
+        )
+        branches = any(
+            not pending.branches.get(CubeKey(receipt.tenant, id), own) <= own
+            for id in own.union(family)
+        )
         memory = receipt.memory_id
         found = {
             (kind, id if kind is Derived.EXTERNALISED else memory)

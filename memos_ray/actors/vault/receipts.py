@@ -15,7 +15,7 @@ from memos_ray.actors.activation.activation import ActivationMemory
 from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
-from memos_ray.actors.vault.offspring import Offspring
+from memos_ray.actors.vault.offspring import Offspring, Pending
 from memos_ray.actors.vault.receipt_rows import KIND, name_of, receipt_of, row_of
 from memos_ray.actors.vault.remains import Naming, Remains, RowLeft
 from memos_ray.core.access.context import CallContext
@@ -247,14 +247,14 @@ class Receipts:
             left |= {
                 (Derived.JOURNAL, key.id) for key, one in zip(waiting, held, strict=True) if one
             }
+        pending = Pending.of(waiting.values())
         for key, receipt in waiting.items():
             own = {
                 (kind, key.id)
                 for kind, position in self._followers[partition].items()
                 if position() < receipt.lsn
             }
-            others = [one for one in waiting.values() if one is not receipt]
-            made = await self._offspring.look(partition, receipt, others)
+            made = await self._offspring.look(partition, receipt, pending)
             listed = _listing(_with(receipt, rows), made.texts)
             found = done(listed, left | own | made.left, self._clock.now())
             if found.completed_at is not None:

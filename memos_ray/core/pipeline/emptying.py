@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 
 import orjson
 from pydantic import TypeAdapter
@@ -14,8 +14,15 @@ EMPTIED = "emptied"
 _CONTEXT: TypeAdapter[CallContext] = TypeAdapter(CallContext)
 
 
-def mentions(body: bytes, ids: Collection[str]) -> bool:
-    """Tells whether a journal may hold something of memories.
+class _Anything:
+    """What cannot be read may hold every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def names_in(body: bytes) -> Container[str]:
+    """Returns which memories a journal may hold something of, and other strings.
 
     A run names the memories that it has met, whatever it has made of them. What is no document at
     all can neither be searched nor read by anybody.
@@ -23,10 +30,26 @@ def mentions(body: bytes, ids: Collection[str]) -> bool:
     try:
         flat = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return bool(body)
+        return _Anything() if body else ()
     if isinstance(flat, dict) and flat.get(EMPTIED):
-        return False
-    return any(orjson.dumps(one) in body for one in ids)
+        return ()
+    names: set[str] = set()
+    left = [flat]
+    while left:
+        match left.pop():
+            case str(name):
+                names.add(name)
+            case dict(parts):
+                names.update(parts)
+                left += parts.values()
+            case list(parts):
+                left += parts
+    return names
+
+
+def mentions(names: Container[str], ids: Collection[str]) -> bool:
+    """Tells whether a journal with these names may hold something of memories."""
+    return any(one in names for one in ids)
 
 
 def holds_texts(run: Run) -> bool:

@@ -148,3 +148,22 @@ async def test_VAULT_5_a_shard_that_cannot_be_ended_is_tried_again() -> None:
         await eventually(lambda: set(crew.shards) == {"shard-0"})
         await supervisor.scale(2)
         assert set(crew.shards) == {"shard-0", "shard-1"}
+
+
+async def test_VAULT_5_a_shard_that_was_ended_while_it_was_mended_is_ended_again() -> None:
+    async with supervised(MemoryControlStore()) as (supervisor, crew):
+        await supervisor.boot()
+        start, mended = crew.start_shard, asyncio.Event()
+
+        async def late(name: str) -> None:
+            await start(name)
+            if name == "shard-1":
+                # Somebody scales while the reconciler has it mended.
+                await supervisor.scale(1)
+                await start(name)
+                mended.set()
+
+        crew.start_shard = late  # type: ignore[method-assign]
+        crew.cut_off("shard-1")
+        await eventually(mended.is_set)
+        await eventually(lambda: set(crew.shards) == {"shard-0"})

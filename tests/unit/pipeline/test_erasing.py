@@ -6,14 +6,16 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
+from memos_ray.actors.pipelines.erasing import RunJournals
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.pipeline.definition import read_definition
-from memos_ray.core.pipeline.emptying import emptied, mentions
+from memos_ray.core.pipeline.emptying import emptied, mentions, names_in
 from memos_ray.core.pipeline.run import (
     MemoryRef,
     Run,
@@ -25,6 +27,7 @@ from memos_ray.core.pipeline.run import (
 )
 from memos_ray.core.vault.log import ControlChange
 from memos_ray.gateway.memories.models import NewMemory
+from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.in_process import InProcess, in_process
 
@@ -128,15 +131,37 @@ async def test_GOV_9_a_receipt_waits_for_a_run_that_has_read_the_memory(tmp_path
         await until(memos, erased, "done")
 
 
+def told(body: bytes, cube_id: str) -> bool:
+    return mentions(names_in(body), [cube_id])
+
+
 def test_GOV_9_what_a_journal_mentions() -> None:
     run = run_of("one-1", "a")
     body = of_tomorrow(run)
-    assert mentions(body, ["one-1"]) and not mentions(body, ["one", "two"])
+    assert told(body, "one-1") and not told(body, "one") and not told(body, "two")
     # What is no document cannot be searched, and helps nobody.
-    assert mentions(b'{"cut off', ["two"])
+    assert told(b'{"cut off', "two")
     left = emptied(run.id, body)
-    assert WORD not in left and not mentions(left, ["one-1"])
-    assert not mentions(emptied(run.id, b"\xff"), ["one-1"])
+    assert WORD not in left and not told(left, "one-1")
+    assert not told(emptied(run.id, b"\xff"), "one-1")
     # What it was to do may name the memory; that is no part of it.
     named = replace(run, spec=SPEC.model_copy(update={"name": "one-1"}))
-    assert not mentions(emptied(run.id, of_tomorrow(named)), ["one-1"])
+    assert not told(emptied(run.id, of_tomorrow(named)), "one-1")
+
+
+def test_GOV_9_a_journal_is_read_once_for_all_that_was_erased(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    control, reads = MemoryControlStore(), list[bytes]()
+    put(control, run_of("one-1", "a"), encode(run_of("one-1", "a")))
+
+    def read(body: bytes) -> Any:
+        reads.append(body)
+        return orjson.loads(body)
+
+    shown = SimpleNamespace(loads=read, JSONDecodeError=orjson.JSONDecodeError)
+    monkeypatch.setattr("memos_ray.core.pipeline.emptying.orjson", shown)
+    erased = [("default", (f"m-{number}",)) for number in range(20)]
+    found = RunJournals(control, ManualClock()).holding([*erased, ("default", ("one-1",))])
+    assert found == [False] * 20 + [True]
+    assert len(reads) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_ray.actors.vault.offspring import Offspring
+from memos_ray.actors.vault.offspring import Offspring, Pending
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.adapters.sql.records import SqlRecordStore
@@ -306,8 +307,26 @@ async def test_GOV_9_a_receipt_waits_for_the_receipts_of_what_follows(memos: InP
     one, branch, other = (
         Receipt("default", HOME, id, HOME, 0, 1, at, ()) for id in ("m", "m#trial", "n#trial")
     )
-    assert (await offspring.look(0, one, [branch, other])).left == {(Derived.BRANCH, "m")}
-    assert (await offspring.look(0, branch, [one, other])).left == frozenset()
+    pending = Pending.of([one, branch, other])
+    assert (await offspring.look(0, one, pending)).left == {(Derived.BRANCH, "m")}
+    assert (await offspring.look(0, branch, pending)).left == frozenset()
+
+
+async def test_GOV_9_receipts_that_wait_are_not_compared_each_with_each(
+    memos: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, reads = datetime.now(UTC), Counter[str]()
+    waiting = [Receipt("default", HOME, f"m{n}", HOME, 0, 1, at, ()) for n in range(50)]
+
+    def erased(receipt: Receipt) -> tuple[str, ...]:
+        reads[receipt.memory_id] += 1
+        return (receipt.memory_id,)
+
+    monkeypatch.setattr(Receipt, "erased", property(erased))
+    offspring, pending = Offspring(memos.store, ThreadPoolExecutor(1)), Pending.of(waiting)
+    for receipt in waiting:
+        assert not (await offspring.look(0, receipt, pending)).left
+    assert max(reads.values()) <= 4
 
 
 class Racing(SqlRecordStore):
