@@ -250,6 +250,15 @@ async def test_READ_3_what_is_gone_or_hidden_is_not_read_when_it_is_sent_again(
     assert await bench.texts() == ["I work for Acme."]
 
 
+async def test_READ_3_GOV_9_an_id_that_is_given_anew_is_read_anew(bench: Bench) -> None:
+    await bench.add("I like jazz.", id="taste", idempotency_key="first")
+    assert await bench.texts() == ["I like jazz."]
+    await bench.memos.service.delete(bench.admin, "taste", hard=True)
+    await bench.until([])
+    await bench.add("I like opera.", id="taste", idempotency_key="second")
+    await bench.until(["I like opera."])
+
+
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
     async with in_process(tmp_path, settings=VAULT) as memos:
         new = [NewMemory(text="kept"), NewMemory(text="read", extract=True)]
