@@ -259,6 +259,25 @@ async def test_READ_3_GOV_9_an_id_that_is_given_anew_is_read_anew(bench: Bench) 
     await bench.until(["I like opera."])
 
 
+async def test_READ_3_GOV_9_what_was_frozen_goes_when_it_thaws_whoever_has_the_id_now(
+    bench: Bench,
+) -> None:
+    service = bench.memos.service
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await service.freeze(bench.admin, made.id)
+    await service.delete(bench.admin, "taste", hard=True)
+    (job,) = (await bench.settled()).jobs
+    assert (job.id, job.state, job.reason) == (made.id, "aside", "frozen")
+    await service.add(bench.admin, [NewMemory(text="I like opera.", id="taste")])
+    await bench.settled()
+    assert await bench.texts() == ["I like jazz."]
+    await service.freeze(bench.admin, made.id, frozen=False)
+    await bench.until([])
+    assert (await bench.settled()).jobs == []
+
+
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
     async with in_process(tmp_path, settings=VAULT) as memos:
         new = [NewMemory(text="kept"), NewMemory(text="read", extract=True)]
