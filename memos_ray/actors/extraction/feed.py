@@ -147,7 +147,7 @@ class ExtractConsumer:
             return
         gone = {_key(event) for event in done if event.operation == ERASE}
         if gone:
-            await self._book.erased(self._partition, gone)
+            await self._book.erased(self._partition, gone, events[0].lsn)
             for key in gone:
                 # Whatever has the id next has nothing to follow.
                 await self._book.follows(self._partition, key)

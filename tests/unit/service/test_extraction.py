@@ -568,6 +568,35 @@ async def test_READ_3_GOV_9_parked_jobs_go_with_their_memories(bench: Bench) -> 
     assert rows == []
 
 
+async def test_READ_3_GOV_9_jobs_that_wait_go_with_their_memories(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    endpoint.script = [Reply(status=503)]
+    settings = QUICK.model_copy(update={"retry_min_s": 3600.0, "retry_max_s": 3600.0})
+    async with opened(tmp_path, server, settings) as bench:
+        first, second = await bench.ingest(DIALOGUE[:2])
+
+        async def held() -> list[list[str]]:
+            return [one.memory_ids for one in (await bench.settled()).jobs]
+
+        assert await held() == [[first, second]]
+        await bench.memos.service.delete(bench.admin, first, hard=True)
+        assert await held() == [[second]]
+        await bench.memos.service.delete(bench.admin, second, hard=True)
+        assert await held() == []
+        assert (await bench.status()).sources == []
+        rows = [
+            row for part in (0, 1) for row in bench.memos.store.derivations(part, "extraction_job")
+        ]
+        assert rows == []
+        # Whatever has the id next is read by a job of its own.
+        await bench.add("I like opera.", id="taste")
+        await bench.settled()
+        await bench.memos.service.delete(bench.admin, "taste", hard=True)
+        await bench.add("I like jazz.", id="taste")
+        assert await held() == [["taste"]]
+
+
 @pytest.mark.parametrize("status", [500, 503])
 async def test_READ_3_a_model_that_fails_for_a_while_is_asked_again(
     bench: Bench, status: int
