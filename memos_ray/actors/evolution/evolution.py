@@ -162,6 +162,7 @@ class Evolution(Usefulness):
         """Looks where that is to be done by itself; what is found is done where that is set."""
         # Those of memories whose erasure was cut off go now, if nobody has asked before.
         await self.opinions.of(partition)
+        await self.book.tidy(partition)
         await self._wording.resume(partition)
         failed: MemosError | None = None
         for place in await self.book.watched(partition):
