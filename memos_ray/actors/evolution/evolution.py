@@ -45,7 +45,7 @@ from memos_ray.core.evolution import (
     undoing,
     writes_of,
 )
-from memos_ray.core.evolution.proposals import EvolutionKind, text_of
+from memos_ray.core.evolution.proposals import EvolutionKind, repeated, text_of
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Write
@@ -284,7 +284,8 @@ class Evolution(Usefulness):
         known = {one.id: one for one in before if one not in outdated}
         found = [*found, *fresh_promotions(promotions, list(known.values()))]
         room = _MOST_OPEN - sum(one.state is EvolvedState.OPEN for one in known.values())
-        fresh = [one for one in found if one.id not in known][: max(room, 0)]
+        fresh = [one for one in found if not (one.id in known or repeated(one, known.values()))]
+        fresh = fresh[: max(room, 0)]
         for one in fresh:
             await self.book.put(place, one)
             self.counters["evolution_proposed"] += 1
