@@ -16,6 +16,7 @@ from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import Among, Derivation, RecordStorePort
 
 PROPOSAL, MODE, WORDING = "evolution_proposal", "evolution", "evolution_wording"
+_AT_ONCE = 256
 
 
 class EvolutionBook:
@@ -105,6 +106,19 @@ class EvolutionBook:
             for row in rows
             if _mode(row)[0] is not EvolutionMode.MANUAL
         ]
+
+    async def tidy(self, partition: int) -> None:
+        """Removes proposals about memories that are gone, where that was cut off.
+
+        Complexity: the memories of all proposals of the partition are looked up, some at a time.
+        """
+        rows = await self._run(self._store.derivations, partition, PROPOSAL)
+        named = (CubeKey(row.tenant, id) for row in rows for id, _ in _proposal(row).sources)
+        keys = list(dict.fromkeys(named))
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            heads = await self._run(self._store.heads, partition, some)
+            await self.forget(partition, [key for key in some if key not in heads])
 
     async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
         """Removes proposals about memories that are gone."""

@@ -38,7 +38,6 @@ from memos_ray.core.evolution import (
     ShownEvolution,
     Verdict,
     fresh_promotions,
-    fresh_proposals,
     outdated_promotions,
     parts_of,
     split_of,
@@ -46,7 +45,7 @@ from memos_ray.core.evolution import (
     undoing,
     writes_of,
 )
-from memos_ray.core.evolution.proposals import EvolutionKind, text_of
+from memos_ray.core.evolution.proposals import EvolutionKind, repeated, text_of
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Write
@@ -163,6 +162,7 @@ class Evolution(Usefulness):
         """Looks where that is to be done by itself; what is found is done where that is set."""
         # Those of memories whose erasure was cut off go now, if nobody has asked before.
         await self.opinions.of(partition)
+        await self.book.tidy(partition)
         await self._wording.resume(partition)
         failed: MemosError | None = None
         for place in await self.book.watched(partition):
@@ -284,7 +284,8 @@ class Evolution(Usefulness):
         known = {one.id: one for one in before if one not in outdated}
         found = [*found, *fresh_promotions(promotions, list(known.values()))]
         room = _MOST_OPEN - sum(one.state is EvolvedState.OPEN for one in known.values())
-        fresh = fresh_proposals(found, list(known.values()))[: max(room, 0)]
+        fresh = [one for one in found if not (one.id in known or repeated(one, known.values()))]
+        fresh = fresh[: max(room, 0)]
         for one in fresh:
             await self.book.put(place, one)
             self.counters["evolution_proposed"] += 1

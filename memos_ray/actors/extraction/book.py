@@ -185,16 +185,21 @@ class ExtractionBook:
             held.jobs.pop((job.tenant, job.id), None)
             self._unqueue((partition, job.tenant, job.id))
 
-    async def erased(self, partition: int, keys: Set[CubeKey]) -> None:
-        """Takes memories that are gone out of parked jobs, which nothing else would end."""
+    async def erased(self, partition: int, keys: Set[CubeKey], before: int) -> None:
+        """Takes memories that are gone out of jobs, which may wait for long, or for good.
+
+        Args:
+            before: an LSN; jobs of memories from there on are of those that have the ids now.
+        """
         held = self._of(partition)
-        for job in [one for one in held.jobs.values() if one.parked is not None]:
+        for job in [one for one in held.jobs.values() if one.last_lsn < before]:
             left = tuple(id for id in job.ids if CubeKey(job.tenant, id) not in keys)
             if left and left != job.ids:
                 await self.put(partition, replace(job, ids=left))
             elif not left:
                 await self._forget(partition, held.epoch, job)
                 held.jobs.pop((job.tenant, job.id), None)
+                self._unqueue((partition, job.tenant, job.id))
 
     async def put(self, partition: int, job: Job) -> None:
         """Writes a job down."""

@@ -147,7 +147,10 @@ class ExtractConsumer:
             return
         gone = {_key(event) for event in done if event.operation == ERASE}
         if gone:
-            await self._book.erased(self._partition, gone)
+            await self._book.erased(self._partition, gone, events[0].lsn)
+            for key in gone:
+                # Whatever has the id next has nothing to follow.
+                await self._book.follows(self._partition, key)
             for tenant, namespace in {
                 (e.tenant, e.namespace) for e in done if e.operation == ERASE
             }:
@@ -225,6 +228,12 @@ class ExtractConsumer:
         reason: MemosError | None
         try:
             reason = await self._followed(key, gone)
+        except _KEPT as error:
+            if before is None:
+                self._counters["extraction_kept"] += 1
+                _log.warning("an extracted memory stays beyond its source: %s", error.code)
+            # What is erased stays so, whatever has its id when this one may go at last.
+            reason = error if gone else None
         except _OF_ONE as error:
             reason = error
         except MemosError:
@@ -336,10 +345,6 @@ class ExtractConsumer:
             return True
         if isinstance(outcome, VersionConflictError):
             return False
-        if isinstance(outcome, _KEPT):
-            self._counters["extraction_kept"] += 1
-            _log.warning("an extracted memory stays beyond its source: %s", outcome.code)
-            return True
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
             if isinstance(operation, Share):
                 return await self._done(derived, deleted(derived))

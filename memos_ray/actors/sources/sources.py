@@ -85,7 +85,7 @@ class SourceDesk:
     def erased(self, partition: int, epoch: int, keys: Sequence[CubeKey]) -> None:
         """Removes findings about memories that are gone, behind their erasure.
 
-        What is cut off is done when they would be shown.
+        What is cut off is done when the log is followed (see `SourceWatch`).
         """
         self._errands.leave(self._book.forget_about(partition, epoch, keys))
 

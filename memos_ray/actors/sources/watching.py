@@ -53,7 +53,7 @@ class SourceWatch:
     async def look(
         self, partition: int, epoch: int, events: Sequence[Event], courtesy: Courtesy
     ) -> None:
-        """Compares what log entries speak of, as it is now.
+        """Compares what log entries speak of, as it is now; forgets findings about the erased.
 
         Raises:
             FencedError: another owner has the partition.
@@ -68,6 +68,10 @@ class SourceWatch:
             heads: dict[CubeKey, MemCube] = await self._run(
                 self._store.heads, partition, keys[start : start + _AT_ONCE]
             )
+            # As behind the commit, should that have been cut off, or a finding have come after it.
+            gone = [key for key in keys[start : start + _AT_ONCE] if key not in heads]
+            if gone:
+                await self._book.forget_about(partition, epoch, gone)
             for cube in heads.values():
                 await self._compare(Place(partition, cube.tenant, cube.namespace), epoch, cube)
                 await asyncio.sleep(0)

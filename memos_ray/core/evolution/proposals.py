@@ -7,7 +7,7 @@ as its source, and follows it as what was extracted does: it goes when a source 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -173,29 +173,6 @@ def summaries_of(cubes: Sequence[MemCube], now: datetime) -> list[Evolved]:
     return found
 
 
-def fresh_proposals(found: Sequence[Evolved], known: Sequence[Evolved]) -> list[Evolved]:
-    """Returns those that are new: none of the same id is known.
-
-    A summary is not, either, when most of its memories are in another that is open, or was refused
-    or undone: reading one of them makes another group, and no other wish.
-    """
-    ids = {one.id for one in known}
-    held = [
-        {id for id, _ in one.sources}
-        for one in known
-        if one.kind is EvolutionKind.SUMMARY and one.state is not EvolvedState.ACCEPTED
-    ]
-
-    def is_new(one: Evolved) -> bool:
-        if one.id in ids:
-            return False
-        of = {id for id, _ in one.sources}
-        alike = (2 * len(of & others) > len(of) for others in held)
-        return one.kind is not EvolutionKind.SUMMARY or not any(alike)
-
-    return [one for one in found if is_new(one)]
-
-
 def writes_of(proposal: Evolved, heads: Sequence[MemCube], ids: Sequence[str]) -> list[Write]:
     """The writes that carry a proposal out, to be committed together.
 
@@ -232,6 +209,26 @@ def undoing(proposal: Evolved) -> list[Write]:
     for (id, _), version in zip(away, proposal.put_away, strict=True):
         writes.append(_write(proposal, Restore(id, expected=version), f"back/{id}", reason))
     return writes
+
+
+def repeated(one: Evolved, known: Iterable[Evolved]) -> bool:
+    """Tells whether a summary is of nothing but what another one is, or was, proposed for.
+
+    So it is when some of those are read again. What has been changed since is something else.
+    """
+    if one.kind is not EvolutionKind.SUMMARY:
+        return False
+    others = (other for other in known if other.kind is EvolutionKind.SUMMARY)
+    return any(_left_by(other).issuperset(one.sources) for other in others)
+
+
+def _left_by(proposal: Evolved) -> set[tuple[str, int]]:
+    """The sources of a proposal, as they are when nobody has changed them since."""
+    if proposal.state is not EvolvedState.UNDONE:
+        return set(proposal.sources)
+    # Each has come back by one more version.
+    away = zip(proposal.sources, proposal.put_away, strict=True)
+    return {(id, version + 1) for (id, _), version in away}
 
 
 def text_of(heads: Sequence[MemCube]) -> str:

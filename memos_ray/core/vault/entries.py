@@ -137,10 +137,18 @@ def extraction_told(context: CallContext) -> Detail:
     return {EXTRACT: orjson.dumps([principal.roles, principal.scopes]).decode()}
 
 
-def mark_of(cube_id: str, version: int) -> str:
-    """Returns the idempotency key under which a version is marked for extraction, once."""
-    named = digest(b"memos-extract-1", cube_id.encode(), str(version).encode())
-    return f"extract:{named[:_MARK_DIGITS]}"
+def mark_of(principal: str, cube_id: str, lsn: int) -> tuple[str, str]:
+    """Returns the scope and the key under which a version is marked for extraction, once.
+
+    The scope is nobody's, so that no idempotency key of a caller is ever in the way; the LSN tells
+    versions of an id apart that was given anew.
+
+    Args:
+        principal: who has it read.
+        lsn: where the log has the version.
+    """
+    named = digest(b"memos-extract-1", cube_id.encode(), str(lsn).encode())
+    return f"{EXTRACT} {principal}", named[:_MARK_DIGITS]
 
 
 def extraction_wanted(event: Event) -> CallContext | None:

@@ -81,10 +81,10 @@ def stored_before(submissions: Sequence[Submission], replies: Replies) -> dict[C
 def marks_of(
     before: Mapping[CubeKey, str], heads: Mapping[CubeKey, MemCube]
 ) -> dict[tuple[str, str], list[str]]:
-    """Returns under which keys the marks of these memories would be, by (tenant, principal)."""
+    """Returns under which keys the marks of these memories would be, by (tenant, scope)."""
     found: dict[tuple[str, str], list[str]] = {}
     for key, principal in before.items():
         if (head := heads.get(key)) is not None:
-            mark = mark_of(key.id, head.version.number)
-            found.setdefault((key.tenant, principal), []).append(mark)
+            scope, mark = mark_of(principal, key.id, head.version.lsn)
+            found.setdefault((key.tenant, scope), []).append(mark)
     return found

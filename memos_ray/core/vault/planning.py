@@ -194,8 +194,8 @@ class Planner:
         head = self.heads.get(CubeKey(tenant, cube_id))
         if head is None or head.state not in LIVE:
             return
-        mark = mark_of(cube_id, head.version.number)
-        if (tenant, principal, mark) in self.replies:
+        mark = (tenant, *mark_of(principal, cube_id, head.version.lsn))
+        if mark in self.replies:
             return
         with suppress(NotFoundError, PermissionDeniedError):
             facets, told = facets_of(head), extraction_told(context)
@@ -204,7 +204,7 @@ class Planner:
             self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)
             entries = self._log.entries
             entries[-1] = replace(entries[-1], operation=EXTRACT, cube_id=cube_id)
-            self._keep_reply(Reply(tenant, principal, mark, "", b"{}", self.now))
+            self._keep_reply(Reply(*mark, "", b"{}", self.now))
 
     def _plan(self, context: CallContext, write: Write, request: str) -> Written:
         operation = write.operation
@@ -355,8 +355,8 @@ class Planner:
         )
         if write.extract and isinstance(write.operation, Create):
             # The entry of the creation is its mark.
-            mark = mark_of(written.cube_id, written.version)
-            self._keep_reply(Reply(tenant, principal.id, mark, "", b"{}", self.now))
+            mark = mark_of(principal.id, written.cube_id, written.lsn)
+            self._keep_reply(Reply(tenant, *mark, "", b"{}", self.now))
 
     def _keep_reply(self, reply: Reply) -> None:
         self.replies[reply.tenant, reply.scope, reply.key] = reply

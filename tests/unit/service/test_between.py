@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.actors.evolution.book import PROPOSAL
 from memos_ray.actors.vault.offspring import Offspring, Pending
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
@@ -235,6 +236,22 @@ async def test_EVO_1_GOV_9_what_evolution_made_goes_with_its_sources(memos: InPr
         return False
 
     await until(gone)
+
+
+async def test_EVO_1_GOV_9_proposals_go_with_their_memories_where_that_was_cut_off(
+    memos: InProcess,
+) -> None:
+    admin, store = memos.administrator, memos.store
+    ids = await add_episodes(memos, admin)
+    await memos.doorway.evolution.evolve(admin)
+    (row,) = store.derivations(0, PROPOSAL)
+    await memos.service.delete(admin, ids[0], hard=True)
+    await eventually(lambda: not store.derivations(0, PROPOSAL))
+    # As where the process was killed before that, or decided about it meanwhile.
+    store.save_derivation(0, store.fence(0).epoch, row)
+    (shard,) = memos.crew.shards.values()
+    await shard._evolution.tick(0)
+    assert not store.derivations(0, PROPOSAL)
 
 
 async def test_EVO_1_APP_4_a_stream_evolves_by_itself(memos: InProcess) -> None:

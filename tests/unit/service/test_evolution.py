@@ -17,7 +17,7 @@ from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
-from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.core.evolution import EvolutionKind, EvolutionMode, EvolvedState, Verdict
 from memos_ray.core.scheduling import AnsweredPrompt
@@ -36,9 +36,11 @@ from memos_ray.gateway.evolution.models import EvolutionProposal, Feedback
 from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.ports import Derivation
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.models import QuotingModel
 from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.waiting import eventually
 
 OLD = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -268,6 +270,27 @@ async def test_EVO_1_a_summary_is_proposed_made_and_undone(memos: InProcess) -> 
     assert (await got(memos, made.id)).state is State.DELETED
     # What was undone does not come again.
     assert (await service.evolve(memos.administrator)).proposals == []
+
+
+def held(memos: InProcess) -> list[MemCube]:
+    return [cube for partition in range(4) for cube in every_head(memos.store, partition)]
+
+
+async def test_EVO_1_what_was_refused_does_not_come_again_for_fewer_memories(
+    memos: InProcess,
+) -> None:
+    one = await episodes(memos)
+    service = memos.doorway.evolution
+    await service.settle(memos.administrator, one.id, Verdict.REFUSE)
+    for _ in range(2):
+        await got(memos, "e0")
+    # From now on it is no memory that is seldom read.
+    await eventually(lambda: any(cube.usage.access_count for cube in held(memos)))
+    assert (await service.evolve(memos.administrator)).proposals == []
+    change = MemoryChange(text="On day 3 Ben drove to the lake.")
+    await memos.service.update(memos.administrator, "e3", change)
+    (other,) = (await service.evolve(memos.administrator)).proposals
+    assert {source.id for source in other.sources} == {f"e{n}" for n in range(1, 6)}
 
 
 async def test_EVO_1_all_or_nothing_when_a_memory_has_moved_on(memos: InProcess) -> None:

@@ -250,6 +250,34 @@ async def test_READ_3_what_is_gone_or_hidden_is_not_read_when_it_is_sent_again(
     assert await bench.texts() == ["I work for Acme."]
 
 
+async def test_READ_3_GOV_9_an_id_that_is_given_anew_is_read_anew(bench: Bench) -> None:
+    await bench.add("I like jazz.", id="taste", idempotency_key="first")
+    assert await bench.texts() == ["I like jazz."]
+    await bench.memos.service.delete(bench.admin, "taste", hard=True)
+    await bench.until([])
+    await bench.add("I like opera.", id="taste", idempotency_key="second")
+    await bench.until(["I like opera."])
+
+
+async def test_READ_3_GOV_9_what_was_frozen_goes_when_it_thaws_whoever_has_the_id_now(
+    bench: Bench,
+) -> None:
+    service = bench.memos.service
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await service.freeze(bench.admin, made.id)
+    await service.delete(bench.admin, "taste", hard=True)
+    (job,) = (await bench.settled()).jobs
+    assert (job.id, job.state, job.reason) == (made.id, "aside", "frozen")
+    await service.add(bench.admin, [NewMemory(text="I like opera.", id="taste")])
+    await bench.settled()
+    assert await bench.texts() == ["I like jazz."]
+    await service.freeze(bench.admin, made.id, frozen=False)
+    await bench.until([])
+    assert (await bench.settled()).jobs == []
+
+
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
     async with in_process(tmp_path, settings=VAULT) as memos:
         new = [NewMemory(text="kept"), NewMemory(text="read", extract=True)]
@@ -538,6 +566,35 @@ async def test_READ_3_GOV_9_parked_jobs_go_with_their_memories(bench: Bench) -> 
                 await asyncio.sleep(0.01)
     rows = [row for part in (0, 1) for row in bench.memos.store.derivations(part, "extraction_job")]
     assert rows == []
+
+
+async def test_READ_3_GOV_9_jobs_that_wait_go_with_their_memories(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    endpoint.script = [Reply(status=503)]
+    settings = QUICK.model_copy(update={"retry_min_s": 3600.0, "retry_max_s": 3600.0})
+    async with opened(tmp_path, server, settings) as bench:
+        first, second = await bench.ingest(DIALOGUE[:2])
+
+        async def held() -> list[list[str]]:
+            return [one.memory_ids for one in (await bench.settled()).jobs]
+
+        assert await held() == [[first, second]]
+        await bench.memos.service.delete(bench.admin, first, hard=True)
+        assert await held() == [[second]]
+        await bench.memos.service.delete(bench.admin, second, hard=True)
+        assert await held() == []
+        assert (await bench.status()).sources == []
+        rows = [
+            row for part in (0, 1) for row in bench.memos.store.derivations(part, "extraction_job")
+        ]
+        assert rows == []
+        # Whatever has the id next is read by a job of its own.
+        await bench.add("I like opera.", id="taste")
+        await bench.settled()
+        await bench.memos.service.delete(bench.admin, "taste", hard=True)
+        await bench.add("I like jazz.", id="taste")
+        assert await held() == [["taste"]]
 
 
 @pytest.mark.parametrize("status", [500, 503])

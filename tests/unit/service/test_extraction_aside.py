@@ -93,3 +93,30 @@ async def test_READ_3_one_that_cannot_follow_its_source_is_set_aside(
         assert memos.store.heads(0, [key])[key].state.value == "deleted"
         await memos.service.restore(bench.admin, first)
         await bench.until([FIRST])
+
+
+async def test_READ_3_GOV_9_what_is_erased_is_set_aside_no_longer(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    def opened():  # type: ignore[no-untyped-def]
+        return in_process(
+            tmp_path, settings=VAULT, extraction=parts(server[0]), clock=ManualClock()
+        )
+
+    async with opened() as memos:
+        bench = Bench(memos, endpoint)
+        (source,) = await bench.ingest(DIALOGUE[:1])
+        await bench.until([FIRST])
+        (made,) = await bench.made()
+        await memos.doorway.lifecycle.archive(bench.admin, made.id, None, None, None)
+        key = CubeKey("default", made.id)
+        await eventually(lambda: not memos.store.bodies(0, [key])[0].movable)
+    assert _taken(tmp_path)
+    async with opened() as memos:
+        bench = Bench(memos, endpoint)
+        await memos.service.delete(bench.admin, source)
+        assert [one.id for one in (await bench.settled()).jobs] == [made.id]
+        await memos.service.delete(bench.admin, made.id, hard=True)
+        # The clock stands still: nothing is tried again.
+        assert (await bench.settled()).jobs == []
+        assert memos.store.derivations(0, "extraction_aside") == []

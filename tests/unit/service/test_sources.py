@@ -574,3 +574,30 @@ async def test_APP_3_an_acceptance_that_was_cut_off_is_done_once(tmp_path: Path)
         (decided,) = await decide(memos, one.id)
         assert decided.state is Proposed.ACCEPTED
         assert (await memos.service.get(memos.administrator, held, CLINIC)).version == 2
+
+
+async def test_APP_3_GOV_9_findings_go_with_the_memories_where_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    store = Dies(SqlRecordStore.embedded(tmp_path / "records"))
+
+    def rows() -> int:
+        found = (store.derivations(one, "source_finding") for one in range(SETTINGS.partitions))
+        return sum(map(len, found))
+
+    async with in_process(tmp_path, settings=SETTINGS, store=store, timeout_s=0.5) as memos:  # type: ignore[arg-type]
+        await make_clinic(memos)
+        held = await add(memos, "The blood pressure target for adults is below 150 mmHg.")
+        await add_source(memos, edition(SECOND, NEW))
+        await followed(memos)
+        assert rows() == 1
+        # Killed behind the erasure, before the findings about the memory are removed.
+        store.kills = lambda name, _: name in ("forget_derivations", "save_derivation")
+        await memos.service.delete(memos.administrator, held, CLINIC, hard=True)
+        await eventually(lambda: store.dead)
+        for name in list(memos.crew.shards):
+            await memos.crew.cut_off(name).close()
+            await memos.crew.start_shard(name)
+        store.kills, store.dead = (lambda name, values: False), False
+        await followed(memos)
+        await eventually(lambda: not rows())
