@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -45,6 +46,7 @@ class Upkeep:
         self._evolve = evolve
         self._follow_up = follow_up
         self._tasks: list[asyncio.Task[None]] = []
+        self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def start(self, held: Iterable[OwnedPartition]) -> None:
         """Begins, unless it runs."""
@@ -59,10 +61,14 @@ class Upkeep:
             task.cancel()
 
     async def flush(self, owned: OwnedPartition) -> None:
-        """Writes out the usage and the accesses of a partition.
+        """Writes out the usage and the accesses of a partition; also what is just being written.
 
         The latter are told of one that has a newer owner as well.
         """
+        async with self._writing[owned.number]:
+            await self._flush(owned)
+
+    async def _flush(self, owned: OwnedPartition) -> None:
         deltas, accesses = self._usage.drain(owned.number)
         store, loop = self._store, asyncio.get_running_loop()
         works: list[Callable[[], None]] = []

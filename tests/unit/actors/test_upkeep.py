@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from memos_ray.core.access.model import NamespaceMode
 from memos_ray.core.vault.log import Event
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.core.vault.ring import Ring
-from memos_ray.ports import Among, Derivation
+from memos_ray.ports import Among, Derivation, EventQuery, LogRequest
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
@@ -32,6 +33,8 @@ class Troubled(MemoryRecordStore):
         super().__init__()
         self.asked, self.answer = threading.Event(), threading.Event()
         self.answer.set()
+        self.writing, self.write = threading.Event(), threading.Event()
+        self.write.set()
         self.defects = 0
         self.written = 0
 
@@ -49,6 +52,8 @@ class Troubled(MemoryRecordStore):
         if self.defects:
             self.defects -= 1
             raise RuntimeError("a defect")
+        self.writing.set()
+        self.write.wait()
         super().add_accesses(partition, accesses)
         self.written += len(accesses)
 
@@ -66,6 +71,7 @@ async def shard_on(store: Troubled) -> AsyncIterator[VaultShard]:
         yield shard
     finally:
         store.answer.set()
+        store.write.set()
         await shard.close()
 
 
@@ -94,3 +100,18 @@ async def test_CUBE_4_usage_is_written_again_after_a_defect() -> None:
         await read(shard)
         await eventually(lambda: store.written == 1)
         assert (await shard.status()).counters["errors_usage"] == 1
+
+
+async def test_API_3_what_is_just_being_written_is_in_the_log() -> None:
+    store = Troubled()
+    store.write.clear()
+    async with shard_on(store) as shard:
+        await read(shard)
+        await eventually(store.writing.is_set)
+        wanted = LogRequest(CALLER, EventQuery(), reads=True, after=0, limit=10)
+        asked = asyncio.create_task(shard.log(0, wanted))
+        # Whoever does not wait has read the log by now.
+        await asyncio.wait([asked], timeout=0.2)
+        store.write.set()
+        piece = await asked
+        assert "list" in [entry.operation for entry in piece.entries]
