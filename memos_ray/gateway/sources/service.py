@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.reader.draft import Draft, ItemError
@@ -84,10 +85,12 @@ class SourceService:
             self._clock.now(),
         )
         options = _options(new, id)
-        items = await asyncio.to_thread(lambda: list(drafts_of(text, options)))
-        drafts, blank = _sections(items)
-        if len(drafts) > SECTIONS_MAX:
+        # No more is read than may be: a small file may have any number of pages.
+        most = SECTIONS_MAX + 1
+        items = await asyncio.to_thread(lambda: list(islice(drafts_of(text, options), most)))
+        if len(items) == most:
             raise PayloadTooLargeError("the document has too many sections", limit=SECTIONS_MAX)
+        drafts, blank = _sections(items)
         kept = await self._put(partition, context, source)
         if not kept.sections:
             sections = await self._store(caller, new, place, options, drafts)

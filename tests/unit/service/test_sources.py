@@ -25,11 +25,13 @@ from memos_ray.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    PayloadTooLargeError,
     PermissionDeniedError,
     UnavailableError,
 )
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.sources import service
 from memos_ray.gateway.sources.models import Deciding, FindingInfo, NewSource
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
@@ -369,6 +371,15 @@ def printed(*pages: tuple[str, ...] | None) -> NewSource:
     encoded = b64encode(pdf(*lined)).decode()
     fields = {"name": "Hypertension", "issuer": "The Board", "trust": 80, "valid_from": NEW}
     return NewSource(pdf=encoded, **fields)
+
+
+async def test_APP_3_a_document_of_any_length_is_read_no_further_than_it_may_be(
+    memos: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SECTIONS_MAX", 2)
+    with pytest.raises(PayloadTooLargeError):
+        await add_source(memos, printed(("One.",), None, None, None, ("Two.",)))
+    assert (await memos.doorway.sources.list(memos.administrator, CLINIC)).sources == []
 
 
 async def test_APP_3_a_source_is_read_from_a_pdf(memos: InProcess) -> None:
