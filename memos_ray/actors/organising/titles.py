@@ -21,7 +21,7 @@ from memos_ray.core.organising.titles import (
     words_of,
 )
 from memos_ray.core.organising.topics import TopicView
-from memos_ray.errors import MemosError
+from memos_ray.errors import MemosError, OverloadedError, UnavailableError
 
 _KEPT = 4096
 _log = logging.getLogger(__name__)
@@ -75,6 +75,10 @@ class TopicTitles:
         salt = blake2b(f"titles {tenant}".encode(), digest_size=16).hexdigest()
         try:
             answer = await asking.ask(tenant, titles_prompt(uuid4().hex, groups, salt))
+        except (OverloadedError, UnavailableError):
+            # No fault of the words: they are asked about again once somebody looks.
+            self._counters["topics_titles_failed"] += 1
+            return
         except MemosError as error:
             self._failed(asking, keys, error.code)
             return
@@ -95,6 +99,8 @@ class TopicTitles:
     def _failed(self, asking: Asking, keys: Sequence[bytes], why: str) -> None:
         self._counters["topics_titles_failed"] += 1
         _log.warning("topics keep their words: %s", why)
+        if len(self._tries) > _KEPT:
+            self._tries.clear()
         for key in keys:
             self._tries[key] += 1
             if self._tries[key] >= asking.attempts:
