@@ -247,7 +247,8 @@ async def test_GOV_9_what_a_sweep_collects_has_one_receipt_a_batch_that_ages(
         assert (await sweep(memos)).moves == {"collect/retention": 19}
 
         def complete() -> bool:
-            rows = memos.store.derivations(0, "receipt")
+            kinds = ("receipt", "receipt_collected")
+            rows = [row for kind in kinds for row in memos.store.derivations(0, kind)]
             return len(rows) == 2 and all(orjson.loads(row.body)["signature"] for row in rows)
 
         await eventually(complete)
@@ -262,6 +263,7 @@ async def test_GOV_9_what_a_sweep_collects_has_one_receipt_a_batch_that_ages(
         clock.advance(1)
         assert (await sweep(memos)).moves == {"receipts_pruned": 1}
         assert [row.name for row in memos.store.derivations(0, "receipt")] == [asked_for]
+        assert memos.store.derivations(0, "receipt_collected") == []
 
 
 async def test_GOV_3_a_sweep_is_background_work_of_each_tenant(
