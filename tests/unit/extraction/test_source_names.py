@@ -12,6 +12,7 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.metadata import SourceRef
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.extraction import SourceProgress, Totals
+from memos_ray.ports import Damaged
 from memos_ray.testing.cubes import START, make_commit, make_cube
 from memos_ray.testing.record_store import MemoryRecordStore
 
@@ -32,9 +33,10 @@ class Watched(MemoryRecordStore):
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
         """See `RecordStorePort.scan`."""
-        found = super().scan(partition, tenant, namespace, predicate, after, limit)
+        found = super().scan(partition, tenant, namespace, predicate, after, limit, damaged)
         self.seen += len(found)
         return found
 
