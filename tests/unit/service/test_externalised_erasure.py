@@ -15,7 +15,7 @@ from memos_ray.core.parameter import ProbingState, TeachingState, Way
 from memos_ray.core.vault.entries import DERIVE, LEARN
 from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import MemosError, NotFoundError
-from memos_ray.gateway.memories.models import MemoryChange, Sharing
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, Sharing
 from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.gateway.parameter.models import ExternaliseResult
 from tests.unit.service.test_externalising import PROBING, externalise
@@ -90,6 +90,16 @@ async def test_GOV_9_what_the_model_said_is_erased_with_anything_it_had_learnt(
     again = await bench.learnt([bench.ids[0], bench.ids[2]])
     result = await externalise(bench, again.id, PROBING)
     assert bench.ids[0] in ids(result, Way.PROBING)
+
+
+async def test_GOV_9_a_memory_that_has_the_id_now_is_not_what_was_learnt(bench: Bench) -> None:
+    lesson = await bench.learnt()
+    await erase(bench, bench.ids[0])
+    anew = NewMemory(id=bench.ids[0], text="The moon is made of cheese.")
+    assert not (await bench.memos.service.add(bench.admin, [anew])).failed
+    assert (await bench.memos.service.get(bench.admin, bench.ids[0])).version == 1
+    result = await externalise(bench, lesson.id)
+    assert {one.source.id for one in result.memories} == set(bench.ids[1:])
 
 
 async def test_GOV_9_whoever_owns_the_partition_next_knows_of_it(bench: Bench) -> None:
