@@ -11,6 +11,7 @@ import pytest
 from memos_ray.actors.lifecycle import branch_room
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.names import BRANCH_MARK
+from memos_ray.core.cube.cube import State
 from memos_ray.core.lifecycle.branches import KIND
 from memos_ray.errors import MemosError, PayloadTooLargeError
 from memos_ray.gateway.branches.models import MergeWish
@@ -164,3 +165,20 @@ async def test_LIFE_3_a_merge_that_was_refused_has_the_reason_of_the_next_try(
     assert (await branches.merge(admin, "trial", MergeWish(reason="now"))).merged
     history = await memos.service.history(admin, made)
     assert history.versions[0].reason == "now"
+
+
+async def test_LIFE_3_a_merge_brings_back_what_the_branch_has_brought_back(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    branches, admin = memos.doorway.branches, memos.administrator
+    first, second = await add(memos, "tea at four"), await add(memos, "rain on Sunday")
+    for one in (first, second):
+        await memos.service.archive(admin, one)
+    await branched(memos, clock)
+    await branches.restore(admin, "trial", first)
+    assert [one.id for one in (await branches.diff(admin, "trial")).memories] == [first]
+    report = await branches.merge(admin, "trial", MergeWish())
+    assert (report.merged, report.changed, report.conflicts) == (True, [first], {})
+    back = await memos.service.get(admin, first)
+    assert (back.state, back.text, back.version) == (State.ACTIVATED, "tea at four", 3)
+    assert (await memos.service.get(admin, second)).state is State.ARCHIVED

@@ -530,6 +530,8 @@ async def test_VAULT_4_a_lost_file_is_an_error_and_touches_no_other_memory(tmp_p
         admin = memos.administrator
         with pytest.raises(UnavailableError):
             await memos.service.get(admin, lost)
+        page = await memos.service.list(admin)
+        assert ([one.id for one in page.memories], page.unreadable) == ([kept], [lost])
         outcomes = await asyncio.gather(
             memos.service.restore(admin, lost),
             memos.service.update(admin, kept, MemoryChange(tags=["x"])),
