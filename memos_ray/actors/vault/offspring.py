@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from memos_ray.actors.vault.descent import Descent
 from memos_ray.core.access.names import BRANCH_MARK, base_of
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.receipts import Derived, Receipt
+from memos_ray.core.vault.receipts import Derived, Receipt, text_name
 from memos_ray.ports import RecordStorePort
 
 
@@ -20,7 +21,7 @@ class Found:
     """What was made of an erased memory.
 
     Attributes:
-        texts: ids of what adapters were turned back into, there still or not.
+        texts: names of what adapters were turned back into, there still or not.
         left: what is left, by kind and name; what has no name of its own has that of the memory.
     """
 
@@ -106,14 +107,15 @@ class Offspring:
             for id in own.union(family)
         )
         memory = receipt.memory_id
+        named = partial(text_name, receipt.tenant, memory)
         found = {
-            (kind, id if kind is Derived.EXTERNALISED else memory)
+            (kind, named(id) if kind is Derived.EXTERNALISED else memory)
             for id, kind in family.items()
             if id in left
         }
         if branches:
             found.add((Derived.BRANCH, memory))
-        texts = [id for id, kind in family.items() if kind is Derived.EXTERNALISED]
+        texts = [named(id) for id, kind in family.items() if kind is Derived.EXTERNALISED]
         return Found(tuple(texts), frozenset(found))
 
     def forget(self, partition: int, receipt: Receipt) -> None:

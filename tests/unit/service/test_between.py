@@ -247,10 +247,12 @@ async def test_EVO_1_GOV_9_proposals_go_with_their_memories_where_that_was_cut_o
     (row,) = store.derivations(0, PROPOSAL)
     await memos.service.delete(admin, ids[0], hard=True)
     await eventually(lambda: not store.derivations(0, PROPOSAL))
-    # As where the process was killed before that, or decided about it meanwhile.
+    # As where the process was killed before that.
     store.save_derivation(0, store.fence(0).epoch, row)
-    (shard,) = memos.crew.shards.values()
-    await shard._evolution.tick(0)
+    memos.crew.cut_off("shard-0")
+    await memos.crew.start_shard("shard-0")
+    assert await memos.service.get(admin, ids[1])
+    await memos.crew.shards["shard-0"]._evolution.tick(0)
     assert not store.derivations(0, PROPOSAL)
 
 
