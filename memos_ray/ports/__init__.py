@@ -33,6 +33,7 @@ from memos_ray.ports.pipelines import HookPort, PipelinesPort, RunJournalsPort
 from memos_ray.ports.records import (
     ContentsPort,
     ControlStorePort,
+    Damaged,
     EventQuery,
     LogPiece,
     LogRequest,
@@ -64,6 +65,7 @@ __all__ = [
     "ContentsPort",
     "ControlStorePort",
     "CrewPort",
+    "Damaged",
     "Derivation",
     "DerivationsPort",
     "EmbedderPort",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -24,6 +24,9 @@ from memos_ray.core.vault.log import (
     UsageDelta,
 )
 from memos_ray.ports.derivations import DerivationsPort
+
+Damaged = Callable[[CubeKey], None]
+"""Hears of a memory that is there and cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +191,13 @@ class RecordStorePort(DerivationsPort, Protocol):
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
         """Lists heads that satisfy a predicate, newest first by (`created_at`, `id`).
 
         Args:
             after: (`created_at` in microseconds, id) of the last cube of the page before.
+            damaged: told of what cannot be read, which is left out; without it that is an error.
         """
         ...
 
@@ -242,9 +247,17 @@ class RecordStorePort(DerivationsPort, Protocol):
         ...
 
     def load(
-        self, partition: int, tenant: str, namespace: str, space: str
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        space: str,
+        damaged: Damaged | None = None,
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
-        """Yields the heads of a namespace with their newest vectors, to build a resident index."""
+        """Yields the heads of a namespace with their newest vectors, to build a resident index.
+
+        For `damaged` see `scan`.
+        """
         ...
 
     def vectors(

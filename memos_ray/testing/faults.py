@@ -24,6 +24,7 @@ from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resti
 from memos_ray.errors import MemosError
 from memos_ray.ports import (
     Among,
+    Damaged,
     Derivation,
     EventQuery,
     NamespaceSize,
@@ -172,11 +173,12 @@ class FaultyRecordStore:
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
         """See `RecordStorePort.scan`."""
+        place = partition, tenant, namespace
         return self._call(
-            "scan",
-            lambda: self._store.scan(partition, tenant, namespace, predicate, after, limit),
+            "scan", lambda: self._store.scan(*place, predicate, after, limit, damaged)
         )
 
     def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
@@ -206,10 +208,16 @@ class FaultyRecordStore:
         )
 
     def load(
-        self, partition: int, tenant: str, namespace: str, space: str
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        space: str,
+        damaged: Damaged | None = None,
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
         """See `RecordStorePort.load`."""
-        return self._walk("load", lambda: self._store.load(partition, tenant, namespace, space))
+        place = partition, tenant, namespace, space
+        return self._walk("load", lambda: self._store.load(*place, damaged))
 
     def vectors(
         self, partition: int, keys: Sequence[CubeKey], space: str

@@ -19,6 +19,7 @@ from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resti
 from memos_ray.errors import FencedError
 from memos_ray.ports import (
     ContentsPort,
+    Damaged,
     EventQuery,
     NamespaceSize,
     Sifted,
@@ -134,8 +135,9 @@ class MemoryRecordStore(MemoryDerivations):
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
-        """See `RecordStorePort.scan`."""
+        """See `RecordStorePort.scan`; what is held as objects can be read."""
         with self._lock:
             heads = self._heads_of(partition, tenant, namespace)
         found = [
@@ -208,7 +210,14 @@ class MemoryRecordStore(MemoryDerivations):
         for _, (cube, stored) in sorted(found, key=lambda pair: pair[0]):
             yield self._fill(cube), stored
 
-    def load(self, partition: int, tenant: str, namespace: str, space: str) -> Iterator[Row]:
+    def load(
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        space: str,
+        damaged: Damaged | None = None,
+    ) -> Iterator[Row]:
         """See `RecordStorePort.load`."""
         with self._lock:
             chains = self._part(partition).chains

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -18,11 +19,18 @@ from memos_ray.ports import Among, Derivation, RecordStorePort
 PROPOSAL, MODE, WORDING = "evolution_proposal", "evolution", "evolution_wording"
 _AT_ONCE = 256
 
+_About = dict[CubeKey, dict[str, list[CubeKey]]]
+"""By memory, the names of the proposals about it, with all memories of each."""
+
 
 class EvolutionBook:
     """What is proposed where, and what happens by itself.
 
-    A row says which memories are concerned and never what they say; it goes with them.
+    A row says which memories are concerned and never what they say; it goes with them. Which
+    proposals are about which memory is held in memory, read once when that is first asked for.
+
+    Complexity: an erasure costs what there is about the erased memories; a look for those whose
+    removal was cut off, what is new since the last one.
 
     Concurrency: runs on the actor's event loop; the store is asked on `executor`.
     """
@@ -31,6 +39,10 @@ class EvolutionBook:
         self._store = store
         self._executor = executor
         self._epochs: dict[int, int] = {}
+        self._about: dict[int, _About] = {}
+        # Of these it is not known whether they are there still.
+        self._unsure: dict[int, set[CubeKey]] = {}
+        self._reading = asyncio.Lock()
 
     def open(self, partition: int, epoch: int) -> None:
         """Begins to serve a partition."""
@@ -38,7 +50,8 @@ class EvolutionBook:
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
-        self._epochs.pop(partition, None)
+        for held in (self._epochs, self._about, self._unsure):
+            held.pop(partition, None)
 
     async def of(self, place: Place) -> list[Evolved]:
         """Returns all proposals of a namespace, whatever has become of them."""
@@ -54,6 +67,9 @@ class EvolutionBook:
 
     async def put(self, place: Place, one: Evolved) -> None:
         """Writes a proposal down."""
+        about = await self._memories(place.partition)
+        _note(about, one)
+        self._unsure[place.partition].update(_keys(one))
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
         await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
 
@@ -82,9 +98,14 @@ class EvolutionBook:
 
     async def withdraw(self, place: Place, ones: Iterable[Evolved]) -> None:
         """Removes proposals that hold no longer."""
-        if names := [one.id for one in ones]:
+        about, gone = await self._memories(place.partition), list(ones)
+        if gone:
             forget, epoch = self._store.forget_derivations, self._epoch(place)
+            names = [one.id for one in gone]
             await self._run(forget, place.partition, epoch, place.tenant, PROPOSAL, names)
+        for one in gone:
+            for key in _keys(one):
+                _drop(about, key, one.id)
 
     async def mode(self, place: Place) -> tuple[EvolutionMode, str]:
         """Returns what happens by itself in a namespace, and who has set it."""
@@ -108,30 +129,52 @@ class EvolutionBook:
         ]
 
     async def tidy(self, partition: int) -> None:
-        """Removes proposals about memories that are gone, where that was cut off.
-
-        Complexity: the memories of all proposals of the partition are looked up, some at a time.
-        """
-        rows = await self._run(self._store.derivations, partition, PROPOSAL)
-        named = (CubeKey(row.tenant, id) for row in rows for id, _ in _proposal(row).sources)
-        keys = list(dict.fromkeys(named))
+        """Removes proposals about memories that are gone, where that was cut off."""
+        await self._memories(partition)
+        unsure = self._unsure[partition]
+        keys = list(unsure)
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
-            heads = await self._run(self._store.heads, partition, some)
+            unsure.difference_update(some)
+            try:
+                heads = await self._run(self._store.heads, partition, some)
+            except BaseException:
+                unsure.update(some)
+                raise
             await self.forget(partition, [key for key in some if key not in heads])
 
-    async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
+    async def forget(self, partition: int, erased: Iterable[CubeKey]) -> None:
         """Removes proposals about memories that are gone."""
-        gone: dict[str, set[str]] = {}
-        for key in keys:
-            gone.setdefault(key.tenant, set()).add(key.id)
-        for tenant, ids in gone.items():
-            rows = await self._run(self._store.derivations, partition, PROPOSAL, Among(tenant))
-            names = [row.name for row in rows if ids & {id for id, _ in _proposal(row).sources}]
-            if names:
-                epoch = self._epoch(Place(partition, tenant, ""))
-                forget = self._store.forget_derivations
-                await self._run(forget, partition, epoch, tenant, PROPOSAL, names)
+        about = await self._memories(partition)
+        gone = [key for key in erased if key in about]
+        unsure = self._unsure[partition]
+        # Should it be cut off, they are looked for once more.
+        unsure.update(gone)
+        for tenant in {key.tenant for key in gone}:
+            found = [about.get(key, {}) for key in gone if key.tenant == tenant]
+            keys_of = {name: keys for one in found for name, keys in one.items()}
+            epoch = self._epoch(Place(partition, tenant, ""))
+            forget = self._store.forget_derivations
+            await self._run(forget, partition, epoch, tenant, PROPOSAL, sorted(keys_of))
+            for name, keys in keys_of.items():
+                for key in keys:
+                    _drop(about, key, name)
+        unsure.difference_update(gone)
+
+    async def _memories(self, partition: int) -> _About:
+        """Returns which proposals are about which memory."""
+        async with self._reading:
+            if partition not in self._about:
+                self._epoch(Place(partition, "", ""))
+                rows = await self._run(self._store.derivations, partition, PROPOSAL)
+                self._epoch(Place(partition, "", ""))
+                about: _About = {}
+                for row in rows:
+                    # One that cannot be read fails for whoever asks for it.
+                    with suppress(StoreCorruptError):
+                        _note(about, _proposal(row))
+                self._about[partition], self._unsure[partition] = about, set(about)
+            return self._about[partition]
 
     def _epoch(self, place: Place) -> int:
         if place.partition not in self._epochs:
@@ -140,6 +183,21 @@ class EvolutionBook:
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+
+def _keys(one: Evolved) -> list[CubeKey]:
+    return [CubeKey(one.tenant, id) for id, _ in one.sources]
+
+
+def _note(about: _About, one: Evolved) -> None:
+    for key in _keys(one):
+        about.setdefault(key, {})[one.id] = _keys(one)
+
+
+def _drop(about: _About, key: CubeKey, name: str) -> None:
+    about.get(key, {}).pop(name, None)
+    if not about.get(key):
+        about.pop(key, None)
 
 
 def _proposal(row: Derivation) -> Evolved:

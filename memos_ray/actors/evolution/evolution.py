@@ -46,7 +46,7 @@ from memos_ray.core.evolution import (
     writes_of,
 )
 from memos_ray.core.evolution.proposals import EvolutionKind, repeated, text_of
-from memos_ray.core.lifecycle.states import LIVE
+from memos_ray.core.lifecycle.states import GONE, LIVE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Write
 from memos_ray.core.vault.planning import Submission
@@ -328,11 +328,15 @@ class Evolution(Usefulness):
         """The writes that take a proposal back; of a lesson that is under way, its end."""
         writes = undoing(proposal)
         if proposal.form is Form.PARAMETER:
-            await self._promotions.stop(place, context, [id for id, _ in proposal.made])
             ids = [id for id, _ in proposal.made]
-            if None in await self._reader.peek(place.partition, context, ids):
-                # It has led to nothing.
+            await self._promotions.stop(place, context, ids)
+            keys = [CubeKey(place.tenant, id) for id in ids]
+            heads = await self._run(self._store.heads, place.partition, keys)
+            if all(head.state in GONE for head in heads.values()):
+                # It has led to nothing, or that is deleted already.
                 return []
+            if None in await self._reader.peek(place.partition, context, ids):
+                raise PermissionDeniedError("only who may have what was learnt takes it back")
         return writes
 
     def _minted(self, place: Place, count: int) -> list[str]:

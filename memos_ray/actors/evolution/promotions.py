@@ -103,8 +103,7 @@ class Promotions:
         Raises:
             PermissionDeniedError: the caller might not promote there either.
         """
-        policy = await self._guard.ensure_for(context)
-        policy.require_namespace(context, Action.CREATE, place.namespace, self._now())
+        await self._require(place, context)
         if proposal.form is Form.PARAMETER:
             with suppress(NotFoundError):
                 await self._parameter.proposals.refuse(
@@ -112,7 +111,16 @@ class Promotions:
                 )
 
     async def stop(self, place: Place, context: CallContext, made: Sequence[str]) -> None:
-        """Ends lessons that were begun; what they have led to is there to be deleted."""
+        """Ends lessons that were begun; what they have led to is there to be deleted.
+
+        Raises:
+            NotFoundError, PermissionDeniedError: the caller might not promote there either.
+        """
+        await self._require(place, context)
         for id in made:
             with suppress(NotFoundError):
                 await self._parameter.cancel_lesson(place.partition, context, place.namespace, id)
+
+    async def _require(self, place: Place, context: CallContext) -> None:
+        policy = await self._guard.ensure_for(context)
+        policy.require_namespace(context, Action.CREATE, place.namespace, self._now())

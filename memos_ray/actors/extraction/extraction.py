@@ -27,6 +27,8 @@ from memos_ray.core.cube.metadata import Origin
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.extraction import (
     Aside,
+    ExtractionAnswer,
+    ExtractionPrompt,
     ExtractionReport,
     Job,
     JobReport,
@@ -127,7 +129,11 @@ class Extraction:
         chosen, model = self._settings, self._model
         if model is None:
             return None
-        return Asking(model.name, chosen.prompt_tokens, chosen.attempts, model.ask_if_free)
+
+        async def ask(tenant: str, prompt: ExtractionPrompt) -> ExtractionAnswer | None:
+            return await model.ask_if_free(tenant, prompt, lambda: tenant in self._book.waiting)
+
+        return Asking(model.name, chosen.prompt_tokens, chosen.attempts, ask)
 
     def follow(
         self,

@@ -39,7 +39,7 @@ from memos_ray.errors import (
     UnavailableError,
     VersionConflictError,
 )
-from memos_ray.ports import RecordStorePort
+from memos_ray.ports import EventQuery, RecordStorePort
 
 EXTRACTION = "service:extraction"
 """Who the log says has had memories follow what they were extracted from."""
@@ -270,7 +270,7 @@ class ExtractConsumer:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
         for _ in range(_TRIES):
             heads = await self._run(self._store.heads, self._partition, [key])
-            if key not in heads:
+            if key not in heads or (gone and await self._anew(heads[key])):
                 return None
             sources = Sources({}, {}, erased=True) if gone else await self._sources(heads[key])
             operation = due(heads[key], sources)
@@ -282,6 +282,17 @@ class ExtractConsumer:
             if await self._done(heads[key], operation):
                 return None
         return VersionConflictError("a memory changes all the time", cube_id=key.id)
+
+    async def _anew(self, head: MemCube) -> bool:
+        """Tells whether a memory has the id of one that was made of others and was erased since.
+
+        What the log says of that is yet to be followed. What names no sources was made of none.
+        """
+        if ids_of(head):
+            return False
+        query = EventQuery(tenant=head.tenant, cube_id=head.id, operation=ERASE)
+        place = (self._partition, self._position(), 1, query)
+        return bool(await self._run(self._store.events, *place))
 
     async def _sources(self, derived: MemCube) -> Sources:
         tenant, descent = derived.tenant, self._descent

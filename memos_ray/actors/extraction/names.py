@@ -10,27 +10,32 @@ from typing import Any
 from memos_ray.actors.vault.residency import Place
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
-from memos_ray.core.cube.predicate import OneOf, all_of
+from memos_ray.core.cube.predicate import Between, OneOf, Predicate, all_of
 from memos_ray.core.extraction import SourceProgress, Totals
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import RecordStorePort
 
 _PAGE = 256
+_NEAR_US = 600 * 1_000_000
 
 
 class SourceNames:
     """Looks for a memory of each source whose name is held.
 
     Each has a witness, a memory of it, so that the namespace is searched only when that is gone.
+    What is stored with a witness is stored about when it was, and is looked at first.
 
     Concurrency: runs on the actor's event loop; the store is asked on `executor`.
 
-    Complexity: the memories of an owner, for a document whose witness was erased.
+    Complexity: what an owner has stored about when a document's witness was, once that is erased;
+    all memories of the owner where there is nothing of the document, or nobody knows when.
     """
 
     def __init__(self, store: RecordStorePort, executor: Executor) -> None:
         self._store = store
         self._executor = executor
+        # When the witnesses were stored, by source and owner.
+        self._when: dict[Place, dict[tuple[str, str], int]] = {}
 
     async def witnesses(
         self, place: Place, totals: Totals
@@ -42,12 +47,15 @@ class SourceNames:
         named = [one for one in totals.sources if one.source]
         keys = [CubeKey(place.tenant, one.witness) for one in named if one.witness]
         heads = await self._run(self._store.heads, place.partition, keys) if keys else {}
-        found = {}
+        found, when = {}, {}
         for one in named:
             head = heads.get(CubeKey(place.tenant, one.witness))
             if head is None or head.namespace != place.namespace or not _of(head, one):
                 head = await self._another(place, one)
+            if head is not None:
+                when[one.source, one.owner] = to_micros(head.descriptive.created_at)
             found[one.source, one.owner] = one.witness, "" if head is None else head.id
+        self._when[place] = when
         return found
 
     async def _another(self, place: Place, one: SourceProgress) -> MemCube | None:
@@ -55,14 +63,27 @@ class SourceNames:
         spoken = all_of(OneOf("conversation", (one.source,)), owner)
         where = (place.partition, place.tenant, place.namespace)
         found: list[MemCube] = await self._run(self._store.scan, *where, spoken, None, 1)
+        if found:
+            return found[0]
+        when = self._when.get(place, {}).get((one.source, one.owner))
+        if when is not None:
+            near = Between("created_at", when - _NEAR_US, when + _NEAR_US)
+            head = await self._search(place, one, all_of(owner, near))
+            if head is not None:
+                return head
+        return await self._search(place, one, owner)
+
+    async def _search(self, place: Place, one: SourceProgress, among: Predicate) -> MemCube | None:
+        where = (place.partition, place.tenant, place.namespace)
         after: tuple[int, str] | None = None
-        while not found:
-            page: list[MemCube] = await self._run(self._store.scan, *where, owner, after, _PAGE)
-            found = [cube for cube in page if _of(cube, one)][:1]
+        while True:
+            page: list[MemCube] = await self._run(self._store.scan, *where, among, after, _PAGE)
+            for cube in page:
+                if _of(cube, one):
+                    return cube
             if len(page) < _PAGE:
-                break
+                return None
             after = to_micros(page[-1].descriptive.created_at), page[-1].id
-        return found[0] if found else None
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

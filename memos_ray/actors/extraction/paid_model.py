@@ -68,6 +68,8 @@ class PaidModel:
         self._now = now
         self._counters = counters
         self._blocked: dict[str, datetime] = {}
+        # What is asked beside extraction, by tenant.
+        self._beside: Counter[str] = Counter()
         self._away_until: datetime | None = None
         self._away_times = 0
 
@@ -102,8 +104,9 @@ class PaidModel:
         Raises:
             MemosError: what the model, or `begun`, has failed with.
         """
-        now = self._now()
         until = None if self._purse is None else await self._purse.take(tenant, prompt.tokens)
+        # Behind it: an hour may have begun with this very request.
+        now = self._now()
         if until is not None:
             self._blocked = {one: at for one, at in self._blocked.items() if now < at}
             self._blocked[tenant] = until
@@ -123,9 +126,26 @@ class PaidModel:
         self._counters["extraction_tokens"] += answer.tokens
         return answer
 
-    async def ask_if_free(self, tenant: str, prompt: ExtractionPrompt) -> ExtractionAnswer | None:
-        """Asks what can wait: returns nothing at once where a budget or the model is away."""
-        return None if self.waits(tenant) else await self.ask(tenant, prompt)
+    async def ask_if_free(
+        self, tenant: str, prompt: ExtractionPrompt, reads: Callable[[], bool]
+    ) -> ExtractionAnswer | None:
+        """Asks what can wait: returns nothing at once where a budget or the model is away.
+
+        Args:
+            reads: whether something is to be read for the tenant, too: if nothing is, what is left
+                of its budget is given back.
+        """
+        if self.waits(tenant):
+            return None
+        self._beside[tenant] += 1
+        try:
+            return await self.ask(tenant, prompt)
+        finally:
+            self._beside[tenant] -= 1
+            if not self._beside[tenant]:
+                del self._beside[tenant]
+                if not reads():
+                    self.leave(tenant)
 
     def pause(self, seconds: float) -> None:
         """Asks nothing for a while."""
@@ -140,7 +160,7 @@ class PaidModel:
 
     def leave(self, tenant: str) -> None:
         """Gives back what is left of the budget of a tenant without work."""
-        if self._purse is not None and not self._closing:
+        if self._purse is not None and not self._closing and tenant not in self._beside:
             self._leaving.leave(self._purse.leave(tenant))
 
     def closing(self) -> None:

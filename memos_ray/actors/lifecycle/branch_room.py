@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Everything
 from memos_ray.core.lifecycle.branches import Branch
-from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.log import ERASE, CubeKey
 from memos_ray.errors import MemosError, PayloadTooLargeError
-from memos_ray.ports import RecordStorePort
+from memos_ray.ports import EventQuery, RecordStorePort
 
 CHANGES_MAX = 10_000
 """A branch takes over, or adds, at most so many memories."""
@@ -21,11 +22,21 @@ CHANGES_MAX = 10_000
 _PAGE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many memories a branch holds, but for what was erased behind an LSN."""
+
+    memories: int
+    lsn: int
+
+
 class BranchRoom:
     """Reads what the branches of one partition hold, and refuses what they have no room for.
 
     Counts are never too low: what has been erased since is found out when a branch seems to be
-    full. Of a branch whose writes take turns.
+    full, by the log. Of a branch whose writes take turns.
+
+    Complexity: a branch that is full is counted again only when something of it was erased.
 
     Concurrency: runs on the actor's event loop; the store is asked on `executor`.
     """
@@ -34,7 +45,7 @@ class BranchRoom:
         self._partition = partition
         self._store = store
         self._executor = executor
-        self._held: dict[tuple[str, str], int] = {}
+        self._held: dict[tuple[str, str], _Count] = {}
 
     async def all(self, tenant: str, branch: Branch) -> list[MemCube]:
         """Returns the memories that a branch holds, deleted ones included."""
@@ -61,11 +72,12 @@ class BranchRoom:
             return [None] * len(ids)
         place = tenant, branch.space
         held = self._held.get(place)
-        if held is None or held + len(fresh) > CHANGES_MAX:
-            held = len(await self.all(tenant, branch))
+        if held is None or held.memories + len(fresh) > CHANGES_MAX:
+            held = await self._counted(tenant, branch, held)
         room = [cube_id for cube_id in dict.fromkeys(ids) if cube_id in fresh]
-        over = set(room[max(CHANGES_MAX - held, 0) :])
-        self._held[place] = held + len(fresh) - len(over)
+        over = set(room[max(CHANGES_MAX - held.memories, 0) :])
+        taken = len(fresh) - len(over)
+        self._held[place] = _Count(held.memories + taken, held.lsn)
         return [
             PayloadTooLargeError("the branch holds as many changes as it may", limit=CHANGES_MAX)
             if cube_id in over
@@ -76,6 +88,17 @@ class BranchRoom:
     def forget(self, tenant: str, branch: Branch) -> None:
         """Forgets a branch that has ended."""
         self._held.pop((tenant, branch.space), None)
+
+    async def _counted(self, tenant: str, branch: Branch, before: _Count | None) -> _Count:
+        """Returns how much a branch holds now."""
+        # What is erased while it is counted is looked at once more.
+        lsn = await self._ask(self._store.last_lsn, self._partition)
+        if before is not None:
+            erasures = EventQuery(tenant=tenant, namespace=branch.space, operation=ERASE)
+            place = (self._partition, before.lsn, 1, erasures)
+            if not await self._ask(self._store.events, *place):
+                return _Count(before.memories, lsn)
+        return _Count(len(await self.all(tenant, branch)), lsn)
 
     async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)

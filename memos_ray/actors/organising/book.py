@@ -31,6 +31,7 @@ class OrganisingBook:
         self._executor = executor
         self._epochs: dict[int, int] = {}
         self._held: dict[int, dict[tuple[str, str], Proposal]] = {}
+        self._about: dict[int, dict[CubeKey, set[tuple[str, str]]]] = {}
         self._modes: dict[int, dict[tuple[str, str], str]] = {}
         self._loading = asyncio.Lock()
 
@@ -40,7 +41,7 @@ class OrganisingBook:
 
     def drop(self, partition: int) -> None:
         """Forgets a partition that this shard no longer owns."""
-        for held in (self._epochs, self._held, self._modes):
+        for held in (self._epochs, self._held, self._about, self._modes):
             held.pop(partition, None)
 
     async def of(self, place: Place) -> list[Proposal]:
@@ -64,26 +65,30 @@ class OrganisingBook:
 
     async def put(self, place: Place, proposal: Proposal) -> None:
         """Writes a proposal down."""
-        held = await self._rows(place.partition)
+        held, about = await self._rows(place.partition), self._about[place.partition]
         row = _row(proposal.tenant, PROPOSAL, proposal.id, place.namespace, proposal.to_bytes())
         await self._run(
             self._store.save_derivation, place.partition, self.epoch(place.partition), row
         )
         held[proposal.tenant, proposal.id] = proposal
+        _note(about, proposal)
 
     async def forget(self, partition: int, keys: Iterable[CubeKey]) -> None:
         """Removes everything about memories that are gone."""
         gone = set(keys)
         if not gone:
             return
-        held = await self._rows(partition)
-        for (tenant, id), one in list(held.items()):
-            if gone & {CubeKey(tenant, one.older), CubeKey(tenant, one.newer)}:
+        held, about = await self._rows(partition), self._about[partition]
+        for key in gone & about.keys():
+            for tenant, id in sorted(about.get(key, ())):
                 await self._run(
                     self._store.forget_derivations,
                     *(partition, self.epoch(partition), tenant, PROPOSAL, [id]),
                 )
-                held.pop((tenant, id), None)
+                one = held.pop((tenant, id), None)
+                for other in _keys(one) if one is not None else ():
+                    about.get(other, set()).discard((tenant, id))
+            about.pop(key, None)
 
     async def automatic(self, place: Place) -> str | None:
         """Returns who has what is sure done at once in a namespace, if anybody."""
@@ -119,6 +124,9 @@ class OrganisingBook:
                     )
                     for row in made
                 }
+                about = self._about[partition] = {}
+                for one in self._held[partition].values():
+                    _note(about, one)
                 self._modes[partition] = {
                     (row.tenant, row.namespace): row.body.decode() for row in modes
                 }
@@ -141,6 +149,15 @@ class OrganisingBook:
 def settled(proposal: Proposal) -> IllegalStateError:
     """The error for deciding again."""
     return IllegalStateError("this has been decided", proposal=proposal.id, state=proposal.state)
+
+
+def _note(about: dict[CubeKey, set[tuple[str, str]]], one: Proposal) -> None:
+    for key in _keys(one):
+        about.setdefault(key, set()).add((one.tenant, one.id))
+
+
+def _keys(one: Proposal) -> tuple[CubeKey, CubeKey]:
+    return CubeKey(one.tenant, one.older), CubeKey(one.tenant, one.newer)
 
 
 def _is_at(proposal: Proposal, place: Place) -> bool:

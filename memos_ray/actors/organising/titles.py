@@ -13,6 +13,7 @@ from uuid import uuid4
 from memos_ray.actors.extraction.asking import Asking
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.organising.titles import (
+    ANSWER_TOKENS,
     AT_ONCE,
     Words,
     key_of,
@@ -71,10 +72,19 @@ class TopicTitles:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _named(self, asking: Asking, tenant: str, groups: Sequence[Words]) -> None:
-        keys = [key_of(tenant, words) for words in groups]
         salt = blake2b(f"titles {tenant}".encode(), digest_size=16).hexdigest()
+        prompt = titles_prompt(uuid4().hex, groups, salt)
+        while len(groups) > 1 and prompt.tokens - ANSWER_TOKENS > asking.prompt_tokens:
+            # The others are asked about when somebody looks again.
+            groups = groups[: len(groups) // 2]
+            prompt = titles_prompt(uuid4().hex, groups, salt)
+        keys = [key_of(tenant, words) for words in groups]
+        if prompt.tokens - ANSWER_TOKENS > asking.prompt_tokens:
+            self._counters["topics_titles_refused"] += 1
+            self._keep(keys[0], "")
+            return
         try:
-            answer = await asking.ask(tenant, titles_prompt(uuid4().hex, groups, salt))
+            answer = await asking.ask(tenant, prompt)
         except (OverloadedError, UnavailableError):
             # No fault of the words: they are asked about again once somebody looks.
             self._counters["topics_titles_failed"] += 1

@@ -269,6 +269,9 @@ class Externalising:
                     )
                 except NotFoundError:
                     continue
+            if then.version.created_at > wanted.parameter.descriptive.created_at:
+                # It was not there to be learnt: another memory has the id now.
+                continue
             found.append(_Source(then, head))
         return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.pipelines.journal import OPEN, OPERATION, RUN
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
-from memos_ray.core.pipeline.emptying import EMPTIED, emptied, holds_texts, mentions, names_in
+from memos_ray.core.pipeline.emptying import EMPTIED, emptied, holds_texts, mentions, met, names_in
 from memos_ray.core.pipeline.run import decode, parked
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
 from memos_ray.errors import StoreCorruptError, VersionConflictError
@@ -38,17 +38,18 @@ class RunJournals:
             # Once for all erasures: there may be many, and a journal may be long.
             names = names_in(record.body)
             for place, (tenant, ids) in enumerate(erased):
-                if mentions(names, ids) and self._holds(record, tenant):
+                if mentions(names, ids) and self._holds(record, tenant, ids):
                     found[place] = True
         return found
 
-    def _holds(self, record: ControlRecord, tenant: str) -> bool:
+    def _holds(self, record: ControlRecord, tenant: str, ids: Collection[str]) -> bool:
         try:
             run = decode(record.body)
         except StoreCorruptError:
             whose = parked(record.key, record.body).context.principal.tenant
             return whose in ("", tenant) and not self._empty(record, whose)
-        return run.context.principal.tenant == tenant and holds_texts(run)
+        own = run.context.principal.tenant == tenant
+        return own and holds_texts(run) and not met(run).isdisjoint(ids)
 
     def _empty(self, record: ControlRecord, tenant: str) -> bool:
         """Empties a journal; tells whether it is empty now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -49,17 +49,36 @@ class Descent:
         Args:
             by_adapters: also what adapters have said that had learnt it, and not of it alone.
         """
-        found = [
+        found = await self.made(partition, key)
+        if by_adapters:
+            found += await self.said(partition, key.tenant, await self.adapters(partition, key))
+        return list({child.id: child for child in reversed(found)}.values())[::-1]
+
+    async def made(self, partition: int, key: CubeKey) -> list[Child]:
+        """Returns what was made of a memory by itself, the oldest first."""
+        return [
             Child(_made(event), event.namespace, event.lsn, _through(event))
             for event in await self._told(partition, key, DERIVE)
         ]
-        adapters: dict[str, int] = {}
-        for event in await self._told(partition, key, LEARN) if by_adapters else ():
-            adapters.setdefault(_made(event), event.lsn)
+
+    async def adapters(self, partition: int, key: CubeKey) -> dict[str, int]:
+        """Returns the adapters that have learnt a memory, and the LSN of the entry that says so."""
+        found: dict[str, int] = {}
+        for event in await self._told(partition, key, LEARN):
+            found.setdefault(_made(event), event.lsn)
+        return found
+
+    async def said(self, partition: int, tenant: str, adapters: Mapping[str, int]) -> list[Child]:
+        """Returns what adapters have said of whatever they had learnt.
+
+        Args:
+            adapters: with the LSN of the entry that tells of each, which its children have, too.
+        """
+        found = []
         for parameter, lsn in adapters.items():
-            said = await self._told(partition, CubeKey(key.tenant, parameter), DERIVE)
-            found += [Child(_made(event), event.namespace, lsn, parameter) for event in said]
-        return list({child.id: child for child in reversed(found)}.values())[::-1]
+            events = await self._told(partition, CubeKey(tenant, parameter), DERIVE)
+            found += [Child(_made(event), event.namespace, lsn, parameter) for event in events]
+        return found
 
     async def made_of(self, partition: int, key: CubeKey, made: str) -> bool:
         """Tells whether something was made of a memory, rather than only names it."""

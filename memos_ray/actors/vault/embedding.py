@@ -23,6 +23,7 @@ from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vector
 
 _log = logging.getLogger(__name__)
 _PLANS = 64
+_ANYTHING = "memory"
 _PAUSE_S = 0.02
 _AWAY = frozenset((Change.ARCHIVE.value, Change.EXPIRE.value))
 
@@ -125,13 +126,22 @@ class EmbedConsumer:
                         await self._embed_together(place, [plan])
                     except InvalidInputError:
                         refused.append(plan)
-                if len(refused) == len(plans):
+                if len(refused) == len(plans) and not await self._answers():
                     raise EmbedderError("the embedder refuses whatever it is given") from None
             known = self._refused.setdefault(place, {})
             known.update({plan.id: _digest(plan) for plan in refused})
             self._residency.counters["embed_refused"] += len(refused)
             _log.warning("%d memories are not embedded: %s", len(refused), error.code)
             return True
+
+    async def _answers(self) -> bool:
+        """Tells whether the embedder takes any text at all."""
+        loop, anything = asyncio.get_running_loop(), [_ANYTHING]
+        try:
+            await loop.run_in_executor(self._embed_executor, self._embedder.embed, anything)
+        except InvalidInputError:
+            return False
+        return True
 
     async def _embed_together(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
         loop = asyncio.get_running_loop()

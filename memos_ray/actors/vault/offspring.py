@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from memos_ray.actors.vault.descent import Descent
 from memos_ray.core.access.names import BRANCH_MARK, base_of
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.receipts import Derived, Receipt
+from memos_ray.core.vault.receipts import Derived, Receipt, text_name
 from memos_ray.ports import RecordStorePort
 
 
@@ -20,7 +21,7 @@ class Found:
     """What was made of an erased memory.
 
     Attributes:
-        texts: ids of what adapters were turned back into, there still or not.
+        texts: names of what adapters were turned back into, there still or not.
         left: what is left, by kind and name; what has no name of its own has that of the memory.
     """
 
@@ -54,8 +55,25 @@ class Pending:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the log tells of erased memories, from before their erasure.
+
+    Attributes:
+        family: what was made of them, with its kind.
+        adapters: that have learnt one, with the LSN of the entry that says so. What they say may
+            become more.
+    """
+
+    family: dict[str, Derived] = field(default_factory=dict)
+    adapters: dict[str, int] = field(default_factory=dict)
+
+
 class Offspring:
     """Looks up in the log what was made of memories, and whether it is there still.
+
+    Complexity: the log is asked once about each erased memory, and at each look about the adapters
+    that have learnt one.
 
     Concurrency: methods run on the actor's event loop; the store is asked on `executor`.
     """
@@ -64,6 +82,8 @@ class Offspring:
         self._store = store
         self._executor = executor
         self._descent = Descent(store, executor)
+        # By partition; by tenant and LSN of the erasure.
+        self._known: dict[int, dict[tuple[str, int], _Told]] = {}
 
     async def look(self, partition: int, receipt: Receipt, pending: Pending) -> Found:
         """Returns what was made, and what is left: there still, or erased with a pending receipt.
@@ -73,13 +93,10 @@ class Offspring:
         Args:
             pending: of all receipts, this one among them or not.
         """
-        family: dict[str, Derived] = {}
-        for one in receipt.erased:
-            key = CubeKey(receipt.tenant, one)
-            for child in await self._descent.children(partition, key):
-                if child.lsn < receipt.lsn:
-                    kind = Derived.EXTERNALISED if child.through else Derived.EXTRACTED
-                    family.setdefault(child.id, kind)
+        told = await self._told(partition, receipt)
+        family = dict(told.family)
+        for child in await self._descent.said(partition, receipt.tenant, told.adapters):
+            family.setdefault(child.id, Derived.EXTERNALISED)
         left = set(await self._there(partition, receipt, list(family)))
         own = frozenset(receipt.erased)
         left.update(
@@ -90,15 +107,42 @@ class Offspring:
             for id in own.union(family)
         )
         memory = receipt.memory_id
+        named = partial(text_name, receipt.tenant, memory)
         found = {
-            (kind, id if kind is Derived.EXTERNALISED else memory)
+            (kind, named(id) if kind is Derived.EXTERNALISED else memory)
             for id, kind in family.items()
             if id in left
         }
         if branches:
             found.add((Derived.BRANCH, memory))
-        texts = [id for id, kind in family.items() if kind is Derived.EXTERNALISED]
+        texts = [named(id) for id, kind in family.items() if kind is Derived.EXTERNALISED]
         return Found(tuple(texts), frozenset(found))
+
+    def forget(self, partition: int, receipt: Receipt) -> None:
+        """Forgets what was told of a receipt that waits no longer."""
+        self._known.get(partition, {}).pop((receipt.tenant, receipt.lsn), None)
+
+    def drop(self, partition: int) -> None:
+        """Forgets a partition."""
+        self._known.pop(partition, None)
+
+    async def _told(self, partition: int, receipt: Receipt) -> _Told:
+        """Returns what the log tells of the erased memories, up to their erasure: for good."""
+        known = self._known.setdefault(partition, {})
+        found = known.get((receipt.tenant, receipt.lsn))
+        if found is None:
+            found = _Told()
+            for id in receipt.erased:
+                key = CubeKey(receipt.tenant, id)
+                for child in await self._descent.made(partition, key):
+                    if child.lsn < receipt.lsn:
+                        kind = Derived.EXTERNALISED if child.through else Derived.EXTRACTED
+                        found.family.setdefault(child.id, kind)
+                for parameter, lsn in (await self._descent.adapters(partition, key)).items():
+                    if lsn < receipt.lsn:
+                        found.adapters.setdefault(parameter, lsn)
+            known[receipt.tenant, receipt.lsn] = found
+        return found
 
     async def _there(self, partition: int, receipt: Receipt, ids: Sequence[str]) -> list[str]:
         if not ids:

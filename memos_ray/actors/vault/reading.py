@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -24,6 +25,7 @@ from memos_ray.ports import ClockPort, LogPiece, LogRequest, RecordStorePort
 
 _WINDOW, _WINDOWS = 10_000, 4
 _ALL = 2**62
+_log = logging.getLogger(__name__)
 _SLACK = timedelta(minutes=10)
 _NOT_DELETED = Not(OneOf("state", (State.DELETED.value,)))
 
@@ -95,6 +97,7 @@ class RecordReader:
             all_of(visible, request.predicate, alive),
             request.after,
             request.limit,
+            _left_out,
         )
         self._usage.read(partition, context, "list", request.namespace, cubes, now)
         return cubes
@@ -200,6 +203,10 @@ class RecordReader:
 
     async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
+
+
+def _left_out(key: CubeKey) -> None:
+    _log.error("a memory of a list cannot be read, and is left out")
 
 
 def _is_selective(request: LogRequest) -> bool:

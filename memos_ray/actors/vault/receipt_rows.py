@@ -1,4 +1,8 @@
-"""How receipts rest: a row each, beside the memories of their partition."""
+"""How receipts rest: a row each, beside the memories of their partition.
+
+Those that are pending are apart, so that whoever takes a partition over reads only them; so are
+those of sweeps, which alone are forgotten when they are old.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,20 @@ from memos_ray.core.cube.facets import from_micros, to_micros
 from memos_ray.core.vault.receipts import Derived, ErasedThing, Receipt
 from memos_ray.ports import Derivation
 
-KIND = "receipt"
+KIND, COLLECTED, WAITING = "receipt", "receipt_collected", "receipt_waiting"
 
 
 def name_of(receipt: Receipt) -> str:
     """Names the row of a receipt."""
     # A memory that a sweep has collected may be made anew, and erased once more.
     return f"collected:{receipt.lsn}" if receipt.memory_ids else receipt.memory_id
+
+
+def kind_of(receipt: Receipt) -> str:
+    """Returns the kind of its row."""
+    if not receipt.signature:
+        return WAITING
+    return COLLECTED if receipt.memory_ids else KIND
 
 
 def row_of(receipt: Receipt) -> Derivation:
@@ -35,7 +46,8 @@ def row_of(receipt: Receipt) -> Derivation:
             "signature": receipt.signature.hex(),
         }
     )
-    return Derivation(receipt.tenant, KIND, name_of(receipt), receipt.namespace, "", 0, body)
+    name, kind = name_of(receipt), kind_of(receipt)
+    return Derivation(receipt.tenant, kind, name, receipt.namespace, "", 0, body)
 
 
 def receipt_of(partition: int, row: Derivation) -> Receipt:

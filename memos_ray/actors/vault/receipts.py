@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import compress
 from typing import Any
 
 from memos_ray.actors.activation import kv_rest
@@ -16,7 +17,14 @@ from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.offspring import Offspring, Pending
-from memos_ray.actors.vault.receipt_rows import KIND, name_of, receipt_of, row_of
+from memos_ray.actors.vault.receipt_rows import (
+    COLLECTED,
+    KIND,
+    WAITING,
+    name_of,
+    receipt_of,
+    row_of,
+)
 from memos_ray.actors.vault.remains import Naming, Remains, RowLeft
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
@@ -55,7 +63,8 @@ class Receipts:
     Concurrency: methods run on the actor's event loop; rows are read and written on `executor`.
 
     Complexity: to show one that is complete, its own row is read; of what a sweep has collected,
-    the receipts of the namespace are.
+    the receipts of the namespace are. A partition is opened with the pending ones alone; those of
+    sweeps are read once, when old ones are first forgotten.
     """
 
     def __init__(
@@ -85,6 +94,8 @@ class Receipts:
         self._pending: dict[int, dict[CubeKey, Receipt]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._saving: set[asyncio.Task[None]] = set()
+        # Of sweeps: when they were complete, by tenant and name.
+        self._collected: dict[int, dict[tuple[str, str], datetime]] = {}
         self._offspring = Offspring(store, executor)
         self._remains = Remains(store, executor, opinions_of)
 
@@ -106,6 +117,8 @@ class Receipts:
         self._epochs.pop(partition, None)
         self._pending.pop(partition, None)
         self._followers.pop(partition, None)
+        self._collected.pop(partition, None)
+        self._offspring.drop(partition)
         task = self._tasks.pop(partition, None)
         if task is not None:
             task.cancel()
@@ -154,17 +167,17 @@ class Receipts:
             How many.
         """
         before = self._clock.now() - keep
-        old: dict[str, list[str]] = {}
-        for receipt in await self._rows(partition):
-            done_at = receipt.completed_at
-            if receipt.memory_ids and receipt.signature and done_at and done_at <= before:
-                old.setdefault(receipt.tenant, []).append(name_of(receipt))
+        held = await self._swept(partition)
+        old = [one for one, done_at in held.items() if done_at <= before]
         forget, epoch = self._store.forget_derivations, self._epochs.get(partition)
         if epoch is None:
             return 0
-        for tenant, names in old.items():
-            await self._run(forget, partition, epoch, tenant, KIND, names)
-        return sum(map(len, old.values()))
+        for tenant in {tenant for tenant, _ in old}:
+            names = [name for whose, name in old if whose == tenant]
+            await self._run(forget, partition, epoch, tenant, COLLECTED, names)
+        for one in old:
+            held.pop(one, None)
+        return len(old)
 
     async def close(self) -> None:
         """Leaves what is pending to the next owner."""
@@ -219,11 +232,9 @@ class Receipts:
         """Completes what is pending, until nothing is."""
         try:
             if not known:
-                rows = await patiently(lambda: self._rows(partition), "receipts")
-                for receipt in rows:
-                    if not receipt.signature:
-                        key = CubeKey(receipt.tenant, receipt.memory_id)
-                        self._pending[partition].setdefault(key, receipt)
+                for receipt in await patiently(lambda: self._left(partition), "receipts"):
+                    key = CubeKey(receipt.tenant, receipt.memory_id)
+                    self._pending[partition].setdefault(key, receipt)
             pause_s = _LOOK_MIN_S
             while self._pending.get(partition):
                 await asyncio.sleep(pause_s)
@@ -240,13 +251,15 @@ class Receipts:
     async def _look(self, partition: int) -> None:
         waiting = dict(self._pending[partition])
         rows = await self._remains.of(partition, waiting.values())
-        left = frozenset((row.thing.kind, row.thing.name) for row in rows)
+        # By tenant: memories of two may have one id.
+        left: dict[str, set[tuple[Derived, str]]] = {key.tenant: set() for key in waiting}
+        for row in rows:
+            left[row.tenant].add((row.thing.kind, row.thing.name))
         if self._journals is not None:
             erased = [(one.tenant, one.erased) for one in waiting.values()]
             held = await self._run(self._journals.holding, erased)
-            left |= {
-                (Derived.JOURNAL, key.id) for key, one in zip(waiting, held, strict=True) if one
-            }
+            for key in compress(waiting, held):
+                left[key.tenant].add((Derived.JOURNAL, key.id))
         pending = Pending.of(waiting.values())
         for key, receipt in waiting.items():
             own = {
@@ -256,7 +269,8 @@ class Receipts:
             }
             made = await self._offspring.look(partition, receipt, pending)
             listed = _listing(_with(receipt, rows), made.texts)
-            found = done(listed, left | own | made.left, self._clock.now())
+            still = own.union(left[key.tenant], made.left)
+            found = done(listed, frozenset(still), self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
                 found = replace(found, signature=signature)
@@ -265,26 +279,71 @@ class Receipts:
             if self._pending[partition].get(key) is receipt:
                 if found.signature:
                     del self._pending[partition][key]
+                    self._offspring.forget(partition, found)
                 else:
                     self._pending[partition][key] = found
 
     async def _at_rest(self, partition: int, key: CubeKey, erasure: Event) -> Receipt | None:
         """Returns the receipt of an erasure, of the memory alone or with others of a sweep."""
-        among = Among(key.tenant, names=(key.id,))
+        kind, among = KIND, Among(key.tenant, names=(key.id,))
         if _collected(erasure):
-            among = Among(key.tenant, erasure.namespace)
-        rows = await self._run(self._store.derivations, partition, KIND, among)
-        found = _about((receipt_of(partition, row) for row in rows), key)
+            kind, among = COLLECTED, Among(key.tenant, erasure.namespace)
+        rows = await self._rows(partition, kind, among)
+        found = _about([*rows, *await self._rows(partition, WAITING, among)], key)
         return found if found is not None and found.lsn >= erasure.lsn else None
 
-    async def _rows(self, partition: int) -> list[Receipt]:
-        rows: Iterable[Derivation] = await self._run(self._store.derivations, partition, KIND)
+    async def _left(self, partition: int) -> list[Receipt]:
+        """Returns what an owner before this one has left pending."""
+        rows = await self._rows(partition, WAITING)
+        complete = set[tuple[str, int]]()
+        for tenant in {row.tenant for row in rows}:
+            names = tuple(name_of(row) for row in rows if row.tenant == tenant)
+            for kind in (KIND, COLLECTED):
+                found = await self._rows(partition, kind, Among(tenant, names=names))
+                complete.update((one.tenant, one.lsn) for one in found)
+        for row in rows:
+            if (row.tenant, row.lsn) in complete:
+                # It was cut off behind the last word.
+                await self._wait_no_longer(row)
+        return [row for row in rows if (row.tenant, row.lsn) not in complete]
+
+    async def _swept(self, partition: int) -> dict[tuple[str, str], datetime]:
+        """Returns when the receipts of what sweeps have collected were complete."""
+        held = self._collected.get(partition)
+        if held is None:
+            # What is complete meanwhile is told to it.
+            held = self._collected[partition] = {}
+            try:
+                for one in await self._rows(partition, COLLECTED):
+                    if one.completed_at is not None:
+                        held[one.tenant, name_of(one)] = one.completed_at
+            except BaseException:
+                self._collected.pop(partition, None)
+                raise
+        return held
+
+    async def _rows(self, partition: int, kind: str, among: Among | None = None) -> list[Receipt]:
+        rows: Iterable[Derivation] = await self._run(
+            self._store.derivations, partition, kind, among
+        )
         return [receipt_of(partition, row) for row in rows]
 
     async def _save(self, receipt: Receipt) -> None:
         epoch = self._epochs.get(receipt.partition)
+        if epoch is None:
+            return
+        await self._run(self._store.save_derivation, receipt.partition, epoch, row_of(receipt))
+        if receipt.completed_at is not None and receipt.signature:
+            await self._wait_no_longer(receipt)
+            held = self._collected.get(receipt.partition)
+            if receipt.memory_ids and held is not None:
+                held[receipt.tenant, name_of(receipt)] = receipt.completed_at
+
+    async def _wait_no_longer(self, receipt: Receipt) -> None:
+        epoch = self._epochs.get(receipt.partition)
         if epoch is not None:
-            await self._run(self._store.save_derivation, receipt.partition, epoch, row_of(receipt))
+            forget, names = self._store.forget_derivations, [name_of(receipt)]
+            await self._run(forget, receipt.partition, epoch, receipt.tenant, WAITING, names)
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

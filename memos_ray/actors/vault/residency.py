@@ -16,7 +16,7 @@ from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.retrieval import IndexedMemory, ResidentIndex, VectorSet
 from memos_ray.core.vault.log import Commit, CubeKey, Moved
-from memos_ray.errors import NotOwnerError
+from memos_ray.errors import NotOwnerError, StoreCorruptError
 from memos_ray.ports import ClockPort, RecordStorePort, StoredVectors
 
 _log = logging.getLogger(__name__)
@@ -232,7 +232,8 @@ class Residency:
         loop = asyncio.get_running_loop()
         loading = self._loading[place]
         index = self._new_index()
-        batches = self._read(place, index)
+        damaged: list[CubeKey] = []
+        batches = self._read(place, index, damaged)
         try:
             while await loop.run_in_executor(self._executor, next, batches, None) is not None:
                 await loading.courtesy.turn()
@@ -243,11 +244,18 @@ class Residency:
             self._held[place] = _Resident(place, index, 0.0, self._clock.monotonic())
             self._measure(self._held[place])
             self.counters["namespaces_loaded"] += 1
+            self.counters["memories_damaged"] += len(damaged)
+            if damaged:
+                _log.error(
+                    "%d memories of a namespace of partition %d cannot be read, and are set aside",
+                    len(damaged),
+                    place.partition,
+                )
         finally:
             self._loading.pop(place, None)
 
-    def _read(self, place: Place, index: ResidentIndex) -> Iterator[int]:
-        """Fills an index; yields its size after each batch."""
+    def _read(self, place: Place, index: ResidentIndex, damaged: list[CubeKey]) -> Iterator[int]:
+        """Fills an index with what can be read; yields its size after each batch."""
         memories: list[IndexedMemory] = []
         vectors: list[StoredVectors] = []
 
@@ -257,7 +265,8 @@ class Residency:
             memories.clear()
             vectors.clear()
 
-        rows = self._store.load(place.partition, place.tenant, place.namespace, self._space)
+        where = (place.partition, place.tenant, place.namespace, self._space)
+        rows = self._store.load(*where, damaged.append)
         for cube, stored in rows:
             if not place.holds(cube):
                 continue
@@ -349,5 +358,12 @@ def _apply(place: Place, index: ResidentIndex, delta: _Delta) -> None:
 
 def _attach(index: ResidentIndex, rows: Iterable[StoredVectors]) -> None:
     for row in rows:
-        if row.key.id in index:
-            index.attach_vectors(row.key.id, VectorSet.from_bytes(row.body))
+        if row.key.id not in index:
+            continue
+        try:
+            vectors = VectorSet.from_bytes(row.body)
+        except StoreCorruptError as error:
+            # Without them it is embedded anew.
+            _log.error("vectors of a memory cannot be read: %s", error.code)
+            continue
+        index.attach_vectors(row.key.id, vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, Select, exists, func, literal, select
@@ -16,9 +17,12 @@ from memos_ray.adapters.sql.schema import (
     vector,
     version,
 )
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.lifecycle.archive import KIND, Standing
+from memos_ray.errors import StoreCorruptError
 
 _AT_MOST = 20
+_AT_ONCE, _NAMED = 256, 5
 
 
 def findings(database: Database) -> list[str]:
@@ -33,7 +37,27 @@ def findings(database: Database) -> list[str]:
             count = connection.execute(statement).scalar_one()
             if count:
                 found.append(f"{count} {sentence}")
+        ids = unreadable(connection)
+        if ids:
+            found.append(f"{len(ids)} memories have versions that cannot be read: {named(ids)}")
     return [f"{database.name}: {sentence}" for sentence in found]
+
+
+def named(ids: Sequence[str]) -> str:
+    """Returns the first few ids, for a message."""
+    return ", ".join([*ids[:_NAMED], *(["..."] if len(ids) > _NAMED else [])])
+
+
+def unreadable(connection: Connection) -> list[str]:
+    """Tries to read every version, a few at a time; returns the ids of those that cannot be."""
+    statement = select(version.c.cube_id, version.c.body)
+    ids: dict[str, None] = {}
+    for row in connection.execution_options(yield_per=_AT_ONCE).execute(statement):
+        try:
+            decode(row.body)
+        except StoreCorruptError:
+            ids[row.cube_id] = None
+    return list(ids)
 
 
 def _structure(connection: Connection) -> list[str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import inspect
 
-from memos_ray.adapters.sql.checks import FILES_ASIDE
-from memos_ray.adapters.sql.engine import Database, open_file
+from memos_ray.adapters.sql.checks import FILES_ASIDE, unreadable
+from memos_ray.adapters.sql.engine import Database, open_file, open_server
 from memos_ray.adapters.sql.failures import translated
 from memos_ray.adapters.sql.revisions import look
-from memos_ray.adapters.sql.schema import derivation
+from memos_ray.adapters.sql.schema import derivation, version
 
 _COMMITS = 20
 
@@ -42,6 +42,25 @@ def archive_files_aside(file: Path) -> int:
         with database.read() as connection:
             there = inspect(connection).has_table(derivation.name)
             return connection.execute(FILES_ASIDE).scalar_one() if there else 0
+    finally:
+        database.close()
+
+
+def memories_damaged(place: Path | str) -> list[str]:
+    """Returns the ids of memories that cannot be read; every version is read for that.
+
+    Args:
+        place: a store's file, or the URL of its database.
+
+    Raises:
+        StoreError: it is damaged or cannot be read.
+        UnavailableError: the server cannot be reached.
+    """
+    database = open_file(place) if isinstance(place, Path) else open_server(place)
+    try:
+        with database.read() as connection:
+            there = inspect(connection).has_table(version.name)
+            return unreadable(connection) if there else []
     finally:
         database.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -25,9 +25,10 @@ from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
-from memos_ray.errors import StoreError
+from memos_ray.errors import StoreCorruptError, StoreError
 from memos_ray.ports import (
     ContentsPort,
+    Damaged,
     EventQuery,
     NamespaceSize,
     Sifted,
@@ -160,11 +161,19 @@ class SqlRecordStore(SqlDerivations):
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
         """See `RecordStorePort.scan`."""
-        with self._database(partition).read() as connection:
-            found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
-        return [self._fill(rows.head_of(row)) for row in found]
+        found: list[MemCube] = []
+        place = partition, tenant, namespace, predicate
+        while True:
+            wanted = limit - len(found)
+            with self._database(partition).read() as connection:
+                page = reads.scan(connection, *place, after, wanted)
+            found += [self._fill(cube) for cube, _ in _readable(page, damaged)]
+            if len(page) < wanted or len(found) >= limit:
+                return found
+            after = page[-1].created_at, page[-1].id
 
     def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
         """See `RecordStorePort.sift`."""
@@ -213,12 +222,18 @@ class SqlRecordStore(SqlDerivations):
             yield self._fill(decode(row.body, lsn=row.lsn)), _vectors(row)
 
     def load(
-        self, partition: int, tenant: str, namespace: str, space: str
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        space: str,
+        damaged: Damaged | None = None,
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
         """See `RecordStorePort.load`."""
         values = {"t": tenant, "ns": namespace, "space": space}
-        for row in self._pages(partition, reads.LOAD, values):
-            yield self._fill(rows.head_of(row)), _vectors(row)
+        found = self._pages(partition, reads.LOAD, values)
+        for cube, row in _readable(found, damaged):
+            yield self._fill(cube), _vectors(row)
 
     def vectors(
         self, partition: int, keys: Sequence[CubeKey], space: str
@@ -359,6 +374,19 @@ class SqlRecordStore(SqlDerivations):
             .limit(limit)
         )
         return [event_rows.event_of(row) for row in self._rows(partition, statement, {})]
+
+
+def _readable(found: Iterable[AnyRow], damaged: Damaged | None) -> Iterator[tuple[MemCube, AnyRow]]:
+    """Rebuilds heads; tells of those that cannot be read, where somebody wants to hear it."""
+    for row in found:
+        try:
+            cube = rows.head_of(row)
+        except StoreCorruptError:
+            if damaged is None:
+                raise
+            damaged(CubeKey(row.tenant, row.id))
+            continue
+        yield cube, row
 
 
 def _as_stored(cube: MemCube) -> MemCube:

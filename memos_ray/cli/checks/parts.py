@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from memos_ray.adapters.milvus import MilvusSettings, open_vector_store
-from memos_ray.adapters.sql.probes import archive_files_aside, commits_per_second
+from memos_ray.adapters.sql.checks import named
+from memos_ray.adapters.sql.probes import (
+    archive_files_aside,
+    commits_per_second,
+    memories_damaged,
+)
 from memos_ray.cli.checks import ray_trial
 from memos_ray.cli.checks.finding import Finding, fail, ok, warn
 from memos_ray.cli.checks.machine import existing
@@ -84,6 +89,24 @@ def archive(settings: Settings) -> Iterator[Finding]:
         yield warn("archive", f"{aside} files are damaged or lost", advice)
     else:
         yield ok("archive", "no file is set aside")
+
+
+def memories(settings: Settings) -> Iterator[Finding]:
+    """Reads all memories, to find those that are damaged."""
+    files = sorted(DataFolder(settings.data).records.glob("p[0-9]*.sqlite"))
+    places: list[Path | str] = [*files]
+    if settings.records.url is not None:
+        places = [settings.records.url.get_secret_value()]
+    try:
+        ids = [id for place in places for id in memories_damaged(place)]
+    except MemosError as error:
+        yield fail("memories", str(error), "see the record store")
+        return
+    if ids:
+        advice = "erase them, or bring the record store back from a backup"
+        yield warn("memories", f"{len(ids)} cannot be read, all others can: {named(ids)}", advice)
+    else:
+        yield ok("memories", "all can be read")
 
 
 def _set_aside(settings: Settings) -> int:

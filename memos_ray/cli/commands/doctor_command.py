@@ -27,7 +27,11 @@ def register(app: typer.Typer) -> None:
 def doctor(
     call: Call,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only look; start neither Ray nor Milvus Lite.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Only look; start neither Ray nor Milvus Lite, and do not read all memories.",
+        ),
     ] = False,
 ) -> None:
     """Checks the machine, the data folder and every part, and says what to do about it.
@@ -73,6 +77,7 @@ def _checks(settings: Settings, *, quick: bool) -> Iterator[Callable[[], Iterato
     yield named(parts.archive, settings)
     if quick:
         return
+    yield named(parts.memories, settings)
     yield named(parts.embedder, settings)
     yield named(parts.vector_store, settings)
     yield named(parts.ray)

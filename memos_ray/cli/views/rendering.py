@@ -53,6 +53,8 @@ def memories(console: Console, page: MemoryPage) -> None:
     for found in page.memories:
         table.add_row(*_row(found))
     console.print(table)
+    if page.unreadable:
+        line(console, f"put away, and cannot be read now: {', '.join(page.unreadable)}")
     more(console, page.cursor)
 
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.names import BRANCH_MARK, base_of
 from memos_ray.core.crossing import crossing
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.metadata import Usage
 from memos_ray.core.cube.predicate import Everything, Predicate
 from memos_ray.core.lifecycle.past import Difference, Differing
-from memos_ray.core.lifecycle.states import GONE, state_at
+from memos_ray.core.lifecycle.states import GONE, LIVE, state_at
 
 KIND = "branch"
 """The kind of derivation that a branch is recorded as."""
@@ -131,7 +131,8 @@ def fork(then: MemCube, today: MemCube, cube_id: str, space: str) -> MemCube:
 def differing(cube: MemCube, then: MemCube | None, now: datetime) -> Differing | None:
     """Returns how a branch's version of a memory differs from that of its moment.
 
-    What says the same again, such as one that was deleted and restored, is no difference.
+    What says the same again, such as one that was deleted and restored, is no difference; unless it
+    was put away, and is in use now.
     """
     gone = state_at(cube, now) in GONE
     before = None if then is None else then.version.number
@@ -141,7 +142,14 @@ def differing(cube: MemCube, then: MemCube | None, now: datetime) -> Differing |
     else:
         kind = Difference.REMOVED if gone else Difference.CHANGED
     none = gone if then is None else not gone and unchanged(cube, then, now)
+    if then is not None and brought_back(cube, then, now):
+        none = False
     return None if none else Differing(base_of(cube.id), kind, before, after)
+
+
+def brought_back(cube: MemCube, then: MemCube, now: datetime) -> bool:
+    """Tells whether a memory that was put away is in use in a branch."""
+    return then.state is State.ARCHIVED and state_at(cube, now) in LIVE
 
 
 def unchanged(cube: MemCube, then: MemCube, now: datetime) -> bool:

@@ -11,6 +11,17 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.pipeline.run import Run, RunState, parked
 
 EMPTIED = "emptied"
+_NO_IDS = frozenset(
+    (
+        # What stays when a journal is emptied.
+        *("context", "spec", "started", "deadline"),
+        # Words of the format's own, and names of other things than memories.
+        *("state", "kind", "mode", "semantic_type", "step", "followed", "namespace", "digest"),
+        *("error", "reason", "message", "model", "url"),
+    )
+)
+"""Fields of a journal whose values name no memory, though an id may be the same word."""
+
 _CONTEXT: TypeAdapter[CallContext] = TypeAdapter(CallContext)
 
 
@@ -22,9 +33,10 @@ class _Anything:
 
 
 def names_in(body: bytes) -> Container[str]:
-    """Returns which memories a journal may hold something of, and other strings.
+    """Returns which memories a journal may hold something of.
 
-    A run names the memories that it has met, whatever it has made of them. What is no document at
+    A run names the memories that it has met, whatever it has made of them, and by their whole ids:
+    neither what its fields are called is one, nor what is said of its state. What is no document at
     all can neither be searched nor read by anybody.
     """
     try:
@@ -40,8 +52,7 @@ def names_in(body: bytes) -> Container[str]:
             case str(name):
                 names.add(name)
             case dict(parts):
-                names.update(parts)
-                left += parts.values()
+                left += (part for name, part in parts.items() if name not in _NO_IDS)
             case list(parts):
                 left += parts
     return names
@@ -50,6 +61,18 @@ def names_in(body: bytes) -> Container[str]:
 def mentions(names: Container[str], ids: Collection[str]) -> bool:
     """Tells whether a journal with these names may hold something of memories."""
     return any(one in names for one in ids)
+
+
+def met(run: Run) -> set[str]:
+    """Returns the ids of the memories that a run has met, or is about to write."""
+    ids: set[str] = set()
+    for record in run.steps.values():
+        ids.update(ref.cube_id for ref in record.memories)
+        for effect in record.effects:
+            ids.update((effect.cube_id, *(id for id, _ in effect.sources)))
+        if record.follow is not None:
+            ids.update((record.follow.minted_id, *record.follow.ids))
+    return ids
 
 
 def holds_texts(run: Run) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.lifecycle.branches import Branch, unchanged
+from memos_ray.core.lifecycle.branches import Branch, brought_back, unchanged
 from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.operations import (
     Create,
@@ -56,25 +56,24 @@ def merging(cube: MemCube, then: MemCube | None, now: datetime) -> Operation | N
     cube_id = base_of(cube.id)
     if then is not None and gone:
         return Delete(cube_id, expected=then.version.number)
+    if then is not None and unchanged(cube, then, now):
+        back = brought_back(cube, then, now)
+        return Restore(cube_id, expected=then.version.number) if back else None
     if then is not None:
-        return (
-            None
-            if unchanged(cube, then, now)
-            else Update(
-                cube_id,
-                UpdateMode.OVERWRITE,
-                payload=cube.payload,
-                semantic_type=about.semantic_type,
-                tags=about.tags,
-                attributes=about.attributes,
-                event_time=about.event_time,
-                valid_from=about.valid_from,
-                valid_to=about.valid_to,
-                lifespan=rules.lifespan,
-                priority=rules.priority,
-                expected=then.version.number,
-                sources=about.sources,
-            )
+        return Update(
+            cube_id,
+            UpdateMode.OVERWRITE,
+            payload=cube.payload,
+            semantic_type=about.semantic_type,
+            tags=about.tags,
+            attributes=about.attributes,
+            event_time=about.event_time,
+            valid_from=about.valid_from,
+            valid_to=about.valid_to,
+            lifespan=rules.lifespan,
+            priority=rules.priority,
+            expected=then.version.number,
+            sources=about.sources,
         )
     if gone:
         return None

@@ -20,6 +20,8 @@ from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.identity import digest
 
+_NAME_DIGITS = 32
+
 
 class Derived(StrEnum):
     """What is made of memories."""
@@ -45,7 +47,7 @@ class Derived(StrEnum):
     EXTRACTED = "extracted"
     """The memories that were extracted or split from it, or sum it up, should there be any."""
     EXTERNALISED = "externalised"
-    """Text that an adapter was turned back into which had learnt it."""
+    """Text that an adapter was turned back into which had learnt it; see `text_name`."""
 
 
 @crossing
@@ -138,6 +140,16 @@ def done(receipt: Receipt, left: frozenset[tuple[Derived, str]], now: datetime) 
     )
     complete = all(thing.done_at is not None for thing in things)
     return replace(receipt, things=things, completed_at=now if complete else None)
+
+
+def text_name(tenant: str, memory_id: str, text_id: str) -> str:
+    """Names a text that an adapter was turned back into, in the receipt of a memory.
+
+    Whoever has erased the memory may not be one who may read it: its id is not told. Whoever knows
+    the id can make the name.
+    """
+    named = (part.encode() for part in (tenant, memory_id, text_id))
+    return digest(b"memos-receipt-text-1", *named)[:_NAME_DIGITS]
 
 
 def attest(key: Ed25519PrivateKey, tenant: str, receipt_digest: str) -> bytes:

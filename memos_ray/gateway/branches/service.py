@@ -224,9 +224,7 @@ class BranchService:
             last = cubes[limit - 1]
             at = to_micros(last.descriptive.created_at)
             following = paging.encode_cursor(query, paging.AfterMemory(at=at, id=last.id))
-        return MemoryPage(
-            memories=[mapping.memory_of(cube) for cube in cubes[:limit]], cursor=following
-        )
+        return mapping.page_of(cubes[:limit], following)
 
     async def search(
         self, caller: Caller, name: str, query: SearchQuery, namespace: str | None = None

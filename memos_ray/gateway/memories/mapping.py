@@ -27,6 +27,7 @@ from memos_ray.gateway.memories.models import (
     AttachmentRef,
     Memory,
     MemoryChange,
+    MemoryPage,
     NewMemory,
     SearchHit,
     Sharing,
@@ -121,6 +122,13 @@ def share_of(cube_id: str, sharing: Sharing) -> Share:
         remove=tuple(sharing.remove),
         expected=sharing.expected_version,
     )
+
+
+def page_of(cubes: Sequence[MemCube], cursor: str | None) -> MemoryPage:
+    """Shows a page of memories, and which of them cannot be read now."""
+    lost = [cube.id for cube in cubes if isinstance(cube.payload, ArchivedRef)]
+    shown = [memory_of(cube) for cube in cubes if not isinstance(cube.payload, ArchivedRef)]
+    return MemoryPage(memories=shown, cursor=cursor, unreadable=lost)
 
 
 def memory_of(cube: MemCube) -> Memory:

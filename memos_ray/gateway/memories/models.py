@@ -315,7 +315,12 @@ class SearchResult(Model):
 
 
 class MemoryPage(Model):
-    """One page of a list, newest first; `cursor` fetches the next one."""
+    """One page of a list, newest first; `cursor` fetches the next one.
+
+    `unreadable` are the ids of memories of the page whose content is in a file of the archive that
+    cannot be read now; they are not among `memories`.
+    """
 
     memories: list[Memory]
     cursor: str | None = None
+    unreadable: list[str] = []

@@ -276,7 +276,7 @@ class MemoryService(Questions):
             last = page[-1]
             at = to_micros(last.descriptive.created_at)
             following = paging.encode_cursor(query, paging.AfterMemory(at=at, id=last.id))
-        return MemoryPage(memories=[mapping.memory_of(cube) for cube in page], cursor=following)
+        return mapping.page_of(page, following)
 
     async def search(
         self, caller: Caller, query: SearchQuery, branch: BranchView | None = None

@@ -135,9 +135,7 @@ class PastService:
         if len(cubes) > limit:
             last = cubes[limit - 1]
             following = _cursor((to_micros(last.descriptive.created_at), last.id), query)
-        return MemoryPage(
-            memories=[mapping.memory_of(cube) for cube in cubes[:limit]], cursor=following
-        )
+        return mapping.page_of(cubes[:limit], following)
 
     async def diff(
         self,

@@ -17,7 +17,7 @@ from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.log import Commit
 from memos_ray.errors import NotOwnerError, StoreError
-from memos_ray.ports import StoredVectors
+from memos_ray.ports import Damaged, StoredVectors
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import as_moved, make_commit, make_cube, next_version
 from memos_ray.testing.embedders import HashingEmbedder
@@ -40,11 +40,16 @@ class GatedStore(MemoryRecordStore):
         self.loads = 0
 
     def load(
-        self, partition: int, tenant: str, namespace: str, space: str
+        self,
+        partition: int,
+        tenant: str,
+        namespace: str,
+        space: str,
+        damaged: Damaged | None = None,
     ) -> Iterator[tuple[MemCube, StoredVectors | None]]:
         """See `RecordStorePort.load`."""
         self.loads += 1
-        rows = list(super().load(partition, tenant, namespace, space))
+        rows = list(super().load(partition, tenant, namespace, space, damaged))
         self.reading.set()
         self.gate.wait()
         yield from rows

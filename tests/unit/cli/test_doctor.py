@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from memos_ray.cluster.folder import DataFolder, write_secret
 from memos_ray.config import EmbedderKind, EmbedderSettings, Settings, VectorSettings
 from memos_ray.core.lifecycle.archive import KIND, Contents, Standing
 from memos_ray.ports import Derivation
+from memos_ray.testing.cubes import make_commit, make_cube
 
 
 @pytest.fixture
@@ -151,6 +153,22 @@ def test_the_command_reports_and_sets_its_exit_code(settings: Settings) -> None:
     result = CliRunner().invoke(app, ["doctor", *where])
     assert result.exit_code == ExitCode.FAILED
     assert "chmod 600" in result.stdout
+
+
+def test_VAULT_1_memories_that_cannot_be_read(settings: Settings) -> None:
+    assert one(parts.memories(settings)).grade is Grade.OK
+    records = DataFolder(settings.data).records
+    store = SqlRecordStore.embedded(records)
+    store.take(3, "shard", 1)
+    cubes = [make_cube(f"walrus {n}", id=f"m{n}") for n in range(9)]
+    store.commit(make_commit(cubes, partition=3))
+    store.close()
+    assert one(parts.memories(settings)).grade is Grade.OK
+    with closing(sqlite3.connect(records / "p0003.sqlite")) as connection, connection:
+        connection.execute("UPDATE version SET body = x'7b' WHERE cube_id < 'm7'")
+    found = one(parts.memories(settings))
+    assert found.grade is Grade.WARN and "walrus" not in found.found
+    assert found.found.startswith("7 cannot be read") and "m0, m1, m2, m3, m4, ..." in found.found
 
 
 def test_VAULT_4_archive_files_that_are_set_aside(settings: Settings) -> None:

@@ -29,6 +29,7 @@ from memos_ray.core.scheduling.policies import Budget
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import MemosError, StoreCorruptError
+from memos_ray.ports import Damaged
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.shards import ShardBench
@@ -55,12 +56,13 @@ class Looked(MemoryRecordStore):
         predicate: Predicate,
         after: tuple[int, str] | None,
         limit: int,
+        damaged: Damaged | None = None,
     ) -> list[MemCube]:
         """See `RecordStorePort.scan`."""
         self.seen.append(namespace)
         if namespace == "damaged":
             raise StoreCorruptError("a row is damaged")
-        return super().scan(partition, tenant, namespace, predicate, after, limit)
+        return super().scan(partition, tenant, namespace, predicate, after, limit, damaged)
 
 
 async def nothing_is_written(*_: object) -> list[Written]:

@@ -13,6 +13,8 @@ import orjson
 import pytest
 
 from memos_ray.actors.pipelines.erasing import RunJournals
+from memos_ray.config import VaultSettings
+from memos_ray.core.access.administration import CreateTenant
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.emptying import emptied, mentions, names_in
@@ -26,10 +28,12 @@ from memos_ray.core.pipeline.run import (
     parked,
 )
 from memos_ray.core.vault.log import ControlChange
+from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 
 CONTEXT = CallContext(Principal("default", "user:admin", ("admin",)))
 STRANGER = CallContext(Principal("other", "user:eve"))
@@ -131,6 +135,52 @@ async def test_GOV_9_a_receipt_waits_for_a_run_that_has_read_the_memory(tmp_path
         await until(memos, erased, "done")
 
 
+async def test_GOV_9_a_memory_of_another_tenant_may_have_the_same_id(tmp_path: Path) -> None:
+    control = MemoryControlStore()
+    settings = VaultSettings(partitions=1)
+    async with in_process(tmp_path, control=control, settings=settings) as memos:
+        made = await memos.admin.change(memos.administrator, CreateTenant("other"))
+        theirs = Caller(made.secret or "")
+        for caller in (memos.administrator, theirs):
+            wanted = [NewMemory(id="one-1", text="the walrus of Lisbon")]
+            assert not (await memos.service.add(caller, wanted)).failed
+        run = run_of("one-1", "a")
+        put(control, run, encode(run))
+        await memos.service.delete(memos.administrator, "one-1", hard=True)
+        await memos.service.delete(theirs, "one-1", hard=True)
+        async with asyncio.timeout(30):
+            while (await memos.doorway.receipts.receipt(theirs, "one-1")).state != "done":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        own = await memos.doorway.receipts.receipt(memos.administrator, "one-1")
+        assert own.state == "pending", "the run goes on"
+
+
+async def test_GOV_9_a_partition_is_opened_with_the_receipts_that_wait(tmp_path: Path) -> None:
+    control = MemoryControlStore()
+    settings = VaultSettings(partitions=1)
+    async with in_process(tmp_path, control=control, settings=settings) as memos:
+        store = memos.store
+        ids = [await added(memos, f"the walrus of Lisbon, {n}") for n in range(3)]
+        run = run_of(ids[0], "a")
+        put(control, run, encode(run))
+        for id in ids:
+            await memos.service.delete(memos.administrator, id, hard=True)
+        for id in ids[1:]:
+            await until(memos, id, "done")
+        waiting = [row.name for row in store.derivations(0, "receipt_waiting")]
+        assert waiting == ids[:1], "what is complete does not wait"
+        assert sorted(row.name for row in store.derivations(0, "receipt")) == sorted(ids[1:])
+        # The next owner reads that one, and goes on with it.
+        memos.crew.cut_off("shard-0")
+        await memos.crew.start_shard("shard-0")
+        assert (await memos.doorway.receipts.receipt(memos.administrator, ids[0])).items
+        over = encode(run.over(RunState.FAILED, NOW))
+        control.commit([ControlChange("/runs", "run", run.id, over, 1)], [])
+        receipt = await until(memos, ids[0], "done")
+        assert receipt.verified()
+        await eventually(lambda: store.derivations(0, "receipt_waiting") == [])
+
+
 def told(body: bytes, cube_id: str) -> bool:
     return mentions(names_in(body), [cube_id])
 
@@ -145,8 +195,21 @@ def test_GOV_9_what_a_journal_mentions() -> None:
     assert WORD not in left and not told(left, "one-1")
     assert not told(emptied(run.id, b"\xff"), "one-1")
     # What it was to do may name the memory; that is no part of it.
-    named = replace(run, spec=SPEC.model_copy(update={"name": "one-1"}))
-    assert not told(emptied(run.id, of_tomorrow(named)), "one-1")
+    named = replace(run, spec=SPEC.model_copy(update={"name": "one-2"}))
+    assert not told(emptied(run.id, of_tomorrow(named)), "one-2")
+    assert not told(of_tomorrow(named), "one-2")
+
+
+@pytest.mark.parametrize("id", ["state", "steps", "cube_id", "r", "done", "running", "digest"])
+def test_GOV_9_a_word_of_the_journal_is_no_memory(id: str) -> None:
+    control, run = MemoryControlStore(), run_of("one-1", "a")
+    unread = run_of("one-1", "b")
+    put(control, run, encode(run))
+    put(control, unread, of_tomorrow(unread))
+    journals = RunJournals(control, ManualClock())
+    assert journals.holding([("default", (id,))]) == [False]
+    assert held(control, unread) == of_tomorrow(unread), "it is not emptied for that"
+    assert journals.holding([("default", ("one-1",))]) == [True]
 
 
 def test_GOV_9_a_journal_is_read_once_for_all_that_was_erased(

@@ -38,7 +38,7 @@ from memos_ray.gateway.chat.models import ChatQuery, Turn
 from memos_ray.gateway.evolution.models import Feedback
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.gateway.memories.record_models import LogFilter
-from memos_ray.ports import Derivation
+from memos_ray.ports import Derivation, EventQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from memos_ray.testing.heads import every_head
@@ -247,10 +247,12 @@ async def test_EVO_1_GOV_9_proposals_go_with_their_memories_where_that_was_cut_o
     (row,) = store.derivations(0, PROPOSAL)
     await memos.service.delete(admin, ids[0], hard=True)
     await eventually(lambda: not store.derivations(0, PROPOSAL))
-    # As where the process was killed before that, or decided about it meanwhile.
+    # As where the process was killed before that.
     store.save_derivation(0, store.fence(0).epoch, row)
-    (shard,) = memos.crew.shards.values()
-    await shard._evolution.tick(0)
+    memos.crew.cut_off("shard-0")
+    await memos.crew.start_shard("shard-0")
+    assert await memos.service.get(admin, ids[1])
+    await memos.crew.shards["shard-0"]._evolution.tick(0)
     assert not store.derivations(0, PROPOSAL)
 
 
@@ -327,6 +329,28 @@ async def test_GOV_9_a_receipt_waits_for_the_receipts_of_what_follows(memos: InP
     pending = Pending.of([one, branch, other])
     assert (await offspring.look(0, one, pending)).left == {(Derived.BRANCH, "m")}
     assert (await offspring.look(0, branch, pending)).left == frozenset()
+
+
+async def test_GOV_9_the_log_is_asked_once_about_an_erased_memory(
+    memos: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Counter[str]()
+    events = memos.store.events
+
+    def read(partition: int, after: int, limit: int, query: EventQuery | None = None) -> object:
+        asked[(query.cube_id if query else None) or ""] += 1
+        return events(partition, after, limit, query)
+
+    monkeypatch.setattr(memos.store, "events", read)
+    one = Receipt("default", HOME, "m", HOME, 0, 1, datetime.now(UTC), ())
+    offspring, pending = Offspring(memos.store, ThreadPoolExecutor(1)), Pending.of([one])
+    for _ in range(10):
+        await offspring.look(0, one, pending)
+    assert asked["m"] == 2
+    # Once it is complete nothing of it is kept.
+    offspring.forget(0, one)
+    await offspring.look(0, one, pending)
+    assert asked["m"] == 4
 
 
 async def test_GOV_9_receipts_that_wait_are_not_compared_each_with_each(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memos_ray.actors.lifecycle import branch_room
 from memos_ray.config import VaultSettings
+from memos_ray.core.access.names import BRANCH_MARK
+from memos_ray.core.cube.cube import State
 from memos_ray.core.lifecycle.branches import KIND
 from memos_ray.errors import MemosError, PayloadTooLargeError
 from memos_ray.gateway.branches.models import MergeWish
@@ -53,6 +56,38 @@ async def test_LIFE_3_a_branch_takes_no_more_than_it_can_merge(
     assert report.results[0].error is None
     assert (await branches.merge(admin, "trial", MergeWish())).merged
     assert "just enough" in await texts(memos, None)
+
+
+async def test_LIFE_3_a_full_branch_is_not_read_whole_at_each_refused_write(
+    memos: InProcess, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(branch_room, "CHANGES_MAX", 3)
+    branches, admin = memos.doorway.branches, memos.administrator
+    first, *_ = await changed(memos, clock)
+    scans, scan = list[str](), memos.store.scan
+
+    def counted(partition: int, tenant: str, namespace: str, *more: Any) -> Any:
+        if BRANCH_MARK in namespace:
+            scans.append(namespace)
+        return scan(partition, tenant, namespace, *more)
+
+    async def refused() -> None:
+        with pytest.raises(PayloadTooLargeError):
+            await branches.add(admin, "trial", NewMemory(text="one too many"))
+
+    await refused()
+    monkeypatch.setattr(memos.store, "scan", counted)
+    for _ in range(5):
+        await refused()
+    assert scans == []
+    await memos.service.delete(admin, first, hard=True)
+    await eventually(lambda: not any(one.startswith(first) for one in held(memos)))
+    report = await branches.add(admin, "trial", NewMemory(text="just enough"))
+    assert report.results[0].error is None
+    before = len(scans)
+    for _ in range(5):
+        await refused()
+    assert len(scans) == before
 
 
 async def test_LIFE_3_a_branch_that_holds_more_already_can_be_read_and_merged(
@@ -130,3 +165,20 @@ async def test_LIFE_3_a_merge_that_was_refused_has_the_reason_of_the_next_try(
     assert (await branches.merge(admin, "trial", MergeWish(reason="now"))).merged
     history = await memos.service.history(admin, made)
     assert history.versions[0].reason == "now"
+
+
+async def test_LIFE_3_a_merge_brings_back_what_the_branch_has_brought_back(
+    memos: InProcess, clock: ManualClock
+) -> None:
+    branches, admin = memos.doorway.branches, memos.administrator
+    first, second = await add(memos, "tea at four"), await add(memos, "rain on Sunday")
+    for one in (first, second):
+        await memos.service.archive(admin, one)
+    await branched(memos, clock)
+    await branches.restore(admin, "trial", first)
+    assert [one.id for one in (await branches.diff(admin, "trial")).memories] == [first]
+    report = await branches.merge(admin, "trial", MergeWish())
+    assert (report.merged, report.changed, report.conflicts) == (True, [first], {})
+    back = await memos.service.get(admin, first)
+    assert (back.state, back.text, back.version) == (State.ACTIVATED, "tea at four", 3)
+    assert (await memos.service.get(admin, second)).state is State.ARCHIVED

@@ -247,7 +247,8 @@ async def test_GOV_9_what_a_sweep_collects_has_one_receipt_a_batch_that_ages(
         assert (await sweep(memos)).moves == {"collect/retention": 19}
 
         def complete() -> bool:
-            rows = memos.store.derivations(0, "receipt")
+            kinds = ("receipt", "receipt_collected")
+            rows = [row for kind in kinds for row in memos.store.derivations(0, kind)]
             return len(rows) == 2 and all(orjson.loads(row.body)["signature"] for row in rows)
 
         await eventually(complete)
@@ -262,6 +263,7 @@ async def test_GOV_9_what_a_sweep_collects_has_one_receipt_a_batch_that_ages(
         clock.advance(1)
         assert (await sweep(memos)).moves == {"receipts_pruned": 1}
         assert [row.name for row in memos.store.derivations(0, "receipt")] == [asked_for]
+        assert memos.store.derivations(0, "receipt_collected") == []
 
 
 async def test_GOV_3_a_sweep_is_background_work_of_each_tenant(
@@ -528,6 +530,8 @@ async def test_VAULT_4_a_lost_file_is_an_error_and_touches_no_other_memory(tmp_p
         admin = memos.administrator
         with pytest.raises(UnavailableError):
             await memos.service.get(admin, lost)
+        page = await memos.service.list(admin)
+        assert ([one.id for one in page.memories], page.unreadable) == ([kept], [lost])
         outcomes = await asyncio.gather(
             memos.service.restore(admin, lost),
             memos.service.update(admin, kept, MemoryChange(tags=["x"])),

@@ -51,3 +51,19 @@ async def test_a_refused_text_holds_up_no_other(tmp_path: Path) -> None:
         found = await memos.service.search(memos.administrator, query)
         assert found.unembedded == 1
         await eventually(lambda: not memos.store.derivations(0, "feed_aside"))
+
+
+async def test_texts_that_are_all_refused_hold_up_no_later_ones(tmp_path: Path) -> None:
+    settings = VaultSettings(partitions=1)
+    model = Refusing()
+    async with in_process(tmp_path, embedder=model, settings=settings) as memos:
+        new = [NewMemory(text=f"the walrus of {place}") for place in ("Lisbon", "Porto", "Faro")]
+        await memos.service.add(memos.administrator, new)
+        query = SearchQuery(query="heron", wait_indexed=True, limit=100)
+        found = await memos.service.search(memos.administrator, query)
+        assert (found.unembedded, len(found.hits)) == (3, 3)
+        status = await memos.crew.shard("shard-0").status()
+        assert status.counters["embed_refused"] == 3
+        await memos.service.add(memos.administrator, [NewMemory(text="the heron of Faro")])
+        found = await memos.service.search(memos.administrator, query)
+        assert (found.unembedded, len(found.hits)) == (3, 4)

@@ -13,13 +13,15 @@ import pytest
 pytest.importorskip("transformers")
 
 from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.evolution import EvolutionKind, EvolutionMode, EvolvedState, Verdict
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.parameter import TeachingState
-from memos_ray.errors import IllegalStateError, NotFoundError
+from memos_ray.errors import IllegalStateError, NotFoundError, PermissionDeniedError
 from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.evolution.models import EvolutionProposal
-from memos_ray.gateway.memories.models import Memory, NewMemory
+from memos_ray.gateway.memories.models import Memory, NewMemory, Sharing
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.clock import ManualClock
@@ -161,5 +163,32 @@ async def test_EVO_1_a_lesson_that_is_proposed_is_a_proposal_here_too(
             while (await parameter.lesson(bench.admin, made.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await got(bench, made.id)).form is Form.PARAMETER
+        await settled(bench, one, Verdict.UNDO)
+        assert (await got(bench, made.id)).state is State.DELETED
+
+
+async def test_EVO_1_who_may_not_have_what_was_learnt_does_not_leave_it_behind(
+    tokenizer: ModelTokenizer, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        bench = lessons.Bench(tmp_path, tokenizer, stack)
+        await bench.open()
+        await bench.fill()
+        ben = await bench.memos.caller("user:ben")
+        sharing = Sharing(visibility=Visibility.SHARED, readers=["user:ben"])
+        await bench.memos.service.share(bench.admin, bench.ids[0], sharing)
+        bench.clock.advance(100 * lessons.DAY)
+        await bench.proposed()
+        (one,) = await looked(bench)
+        (made,) = (await settled(bench, one, Verdict.ACCEPT)).made
+        parameter = bench.memos.doorway.parameter
+        async with asyncio.timeout(30):
+            while (await parameter.lesson(bench.admin, made.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        service, place = bench.memos.doorway.evolution, bench.memos.administrator_id
+        with pytest.raises((NotFoundError, PermissionDeniedError)):
+            await service.settle(ben, one.id, Verdict.UNDO, place)
+        assert (await got(bench, made.id)).state in LIVE
+        assert [item.state for item in await looked(bench)] == [EvolvedState.ACCEPTED]
         await settled(bench, one, Verdict.UNDO)
         assert (await got(bench, made.id)).state is State.DELETED

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from memos_ray.core.generation.requests import estimated_tokens
 from memos_ray.gateway.browsing.models import TopicList
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint
-from tests.unit.service.test_extraction import Bench, opened
+from tests.unit.service.test_extraction import QUICK, Bench, opened
 from tests.unit.service.test_topics import GARDEN, MUSIC, add
 
 
@@ -78,3 +79,63 @@ async def test_OPER_1_a_model_that_is_away_leaves_topics_their_words(bench: Benc
         found = await topics(bench)
         assert found.topics
         assert not any(one.titled_by for one in found.topics)
+
+
+async def test_OPER_1_a_model_that_is_away_is_no_try_of_a_title(bench: Bench) -> None:
+    away = [Reply(status=503, body={})] * 12
+    bench.endpoint.script = [*away, naming]
+    await add(bench.memos, [*MUSIC, *GARDEN])
+    assert [one.titled_by for one in (await titled(bench)).topics if one.titled_by]
+    assert len(bench.endpoint.asked) > len(away)
+
+
+def tokens_of(body: dict[str, Any]) -> int:
+    return sum(estimated_tokens(one["content"]) for one in body["messages"])
+
+
+def of_all(body: dict[str, Any]) -> Reply:
+    """Names every group."""
+    groups = json.loads(body["messages"][-1]["content"])
+    return answer(
+        json.dumps({"titles": [{"id": one["id"], "title": "things of old"} for one in groups]})
+    )
+
+
+async def test_OPER_1_no_question_for_titles_is_longer_than_it_may_be(
+    tmp_path: Path, server: tuple[str, Endpoint]
+) -> None:
+    server[1].reset()
+    server[1].script = [of_all]
+    async with opened(tmp_path / "whole", server) as bench:
+        await add(bench.memos, [*MUSIC, *GARDEN])
+        await titled(bench)
+        whole = server[1].asked[0]
+        assert len(json.loads(whole[-1]["messages"][-1]["content"])) > 1
+    server[1].reset()
+    server[1].script = [of_all]
+    most = tokens_of(whole[-1]) - 1
+    settings = QUICK.model_copy(update={"prompt_tokens": most})
+    async with opened(tmp_path / "parts", server, settings) as bench:
+        await add(bench.memos, [*MUSIC, *GARDEN])
+        async with asyncio.timeout(60):
+            while not all(one.titled_by for one in (await topics(bench)).topics):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert len(server[1].asked) > 1
+        assert all(tokens_of(one[-1]) <= most for one in server[1].asked)
+    server[1].reset()
+    server[1].script = [of_all]
+    settings = QUICK.model_copy(update={"prompt_tokens": 10})
+    async with opened(tmp_path / "none", server, settings) as bench:
+        await add(bench.memos, [*MUSIC, *GARDEN])
+        await topics(bench)
+
+        async def refused() -> int:
+            counts = [(await one.status()).counters for one in bench.memos.crew.shards.values()]
+            return sum(one.get("topics_titles_refused", 0) for one in counts)
+
+        async with asyncio.timeout(60):
+            while await refused() < 2:
+                found = await topics(bench)
+                await asyncio.sleep(0.02)
+        assert not any(one.titled_by for one in found.topics)
+        assert server[1].asked == []

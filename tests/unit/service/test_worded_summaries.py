@@ -13,10 +13,12 @@ import pytest
 from memos_ray.actors.vault import upkeep
 from memos_ray.core.cube.cube import State
 from memos_ray.core.evolution import EvolvedState, Verdict
+from memos_ray.core.extraction import Spent
 from memos_ray.gateway.memories.models import Memory, MemoryChange
 from memos_ray.gateway.memories.record_models import LogFilter
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint
 from memos_ray.testing.reading import turns_in
+from memos_ray.testing.waiting import eventually
 from tests.unit.service.test_evolution import episodes, got
 from tests.unit.service.test_extraction import QUICK, Bench, opened
 
@@ -174,3 +176,21 @@ async def test_EVO_1_a_spent_budget_leaves_the_words_of_the_memories(
         await bench.add("I moved to Lisbon last month.")
         status = await bench.settled()
         assert [job.reason for job in status.jobs] == ["budget"]
+
+
+async def test_EVO_1_READ_3_what_a_summary_has_not_cost_is_given_back(
+    tmp_path: Path, server: tuple[str, Endpoint]
+) -> None:
+    server[1].reset()
+    server[1].script = [summing_up(WORDS)]
+    settings = QUICK.model_copy(update={"tokens_per_hour": 100_000})
+    async with opened(tmp_path, server, settings) as bench:
+        _, made, _ = await accepted(bench)
+        await until(bench, made, lambda one: one.version == 2)
+
+        def spent() -> int:
+            (account,) = bench.memos.control.load("/extraction")
+            return Spent.from_bytes(account.body).tokens
+
+        # As the endpoint counts; an eighth of the budget was allowed.
+        await eventually(lambda: spent() == 11 + 5)

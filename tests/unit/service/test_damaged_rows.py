@@ -1,0 +1,70 @@
+"""VAULT-1: a row that cannot be read is set aside, told of, and keeps no other from its readers."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from memos_ray.config import VaultSettings
+from memos_ray.errors import StoreCorruptError
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.testing.in_process import InProcess, in_process
+
+VAULT = VaultSettings(partitions=1)
+WORD = "walrus"
+
+
+async def filled(memos: InProcess) -> list[str]:
+    texts = [f"the {WORD} of Lisbon", *(f"the heron of Porto, {n}" for n in range(5))]
+    new = [NewMemory(text=text) for text in texts]
+    report = await memos.service.add(memos.administrator, new)
+    query = SearchQuery(query="heron", wait_indexed=True, limit=100)
+    assert len((await memos.service.search(memos.administrator, query)).hits) == 6
+    return [result.id or "" for result in report.results]
+
+
+def damage(folder: Path, statement: str, id: str) -> None:
+    (file,) = (folder / "records").glob("p*.sqlite")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        assert connection.execute(statement, (id,)).rowcount == 1
+
+
+async def test_VAULT_1_a_damaged_memory_keeps_no_other_out_of_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        ids = await filled(memos)
+    damage(tmp_path, "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?", ids[0])
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        admin = memos.administrator
+        query = SearchQuery(query="heron", wait_indexed=True, limit=100)
+        found = await memos.service.search(admin, query)
+        assert {hit.memory.id for hit in found.hits} == set(ids[1:])
+        status = await memos.crew.shard("shard-0").status()
+        assert status.counters["memories_damaged"] == 1
+        # A page is as long as it is asked for, wherever the damaged one lies.
+        page = await memos.service.list(admin, limit=5)
+        assert {one.id for one in page.memories} == set(ids[1:])
+        with pytest.raises(StoreCorruptError):
+            await memos.service.get(admin, ids[0])
+        (finding,) = memos.store.check()
+        assert "cannot be read" in finding and ids[0] in finding
+        assert {record.levelno for record in caplog.records if "cannot be read" in record.message}
+    assert WORD not in caplog.text
+    assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+async def test_VAULT_1_a_memory_whose_vectors_are_damaged_is_embedded_anew(tmp_path: Path) -> None:
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        ids = await filled(memos)
+    damage(tmp_path, "UPDATE vector SET body = substr(body, 1, 9) WHERE cube_id = ?", ids[0])
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        admin = memos.administrator
+        await memos.service.add(admin, [NewMemory(text="the tern of Faro")])
+        query = SearchQuery(query=WORD, wait_indexed=True, limit=100)
+        found = await memos.service.search(admin, query)
+        assert (len(found.hits), found.unembedded) == (7, 0)
