@@ -549,7 +549,7 @@ def test_a_deletion_reaches_every_embedding_space(store: VectorStorePort, partit
         return [cube_id for cube_id, _ in found]
 
     # Nobody searches there, so no search is made to wait for the deletion.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while left() != ["kept"]:
         assert time.monotonic() < deadline, "it was not deleted"
         time.sleep(0.05)
