@@ -30,7 +30,7 @@ from tests.optional import need
 
 need("vllm")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 MODEL = "tiny-recall"
 FACTS = draw_facts(random.Random(5), 8, Split.HELD_OUT)

@@ -26,7 +26,7 @@ from memos_ray.testing.processes import end, free_port, tied
 from memos_ray.testing.s3_server import S3Server, S3UnavailableError
 from tests.e2e.scenario import Teller
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 # `serve run FILE` on a node that has a CPU for each actor, whatever this machine has.
 _SERVE_RUN = """

@@ -20,7 +20,7 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import Settings
 from memos_ray.testing.http_server import http_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 # Any deadline that follows from the gateway's would have passed; that one is enough for what a
 # busy machine does itself.

@@ -21,7 +21,7 @@ from memos_ray.gateway import serve_deployment
 from memos_ray.testing.processes import free_port
 from tests.e2e.scenario import HOME, Teller
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 
 @dataclass(frozen=True, slots=True)

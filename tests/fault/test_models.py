@@ -24,7 +24,6 @@ need("vllm")
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

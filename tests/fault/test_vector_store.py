@@ -373,7 +373,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
 
 
 def test_a_killed_server_costs_one_timeout_and_comes_back_by_itself(server: MilvusServer) -> None:
-    store = open_vector_store(server.uri, MilvusSettings(connect_s=1.0, search_s=5.0))
+    store = open_vector_store(server.uri, MilvusSettings(connect_s=30.0, search_s=5.0))
     store.drop(SPACE, 0)
     store.upsert(SPACE, records(0, 30))
     assert len(found(store)) == 30
@@ -391,7 +391,7 @@ def test_a_killed_server_costs_one_timeout_and_comes_back_by_itself(server: Milv
 
 
 def test_a_collection_dropped_behind_our_back_is_noticed(server: MilvusServer) -> None:
-    store = open_vector_store(server.uri, MilvusSettings(search_s=10.0))
+    store = open_vector_store(server.uri, MilvusSettings(connect_s=30.0, search_s=30.0))
     store.drop(SPACE, 3)
     store.upsert(SPACE, records(0, 5, partition=3))
     assert not store.needs_rebuild(SPACE, 3)
