@@ -15,8 +15,8 @@ demo: setup  ## Shows memories stored, found, explained, versioned, shared, and 
 serve: setup  ## Runs a cluster and its REST door on ./memos-data until Ctrl-C
 	@.venv/bin/memos-ray up
 
-test: setup  ## Runs all tests
-	@$(PY) -m pytest -n 2 --dist loadfile --durations 30
+test: setup  ## Runs all tests: WORKERS=2
+	@$(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --durations 30
 
 check: setup  ## Lints, types, architecture
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

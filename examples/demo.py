@@ -178,7 +178,7 @@ def shard_pid(memos: MemOS) -> int:
     raise SystemExit("no shard reports its health")
 
 
-def _wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+def _wait_for(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The order of the test run, and the servers that it shares."""
+"""The order of the test run, the servers that it shares, and how Hypothesis runs in it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from memos_ray.testing.postgres_server import PostgresServer, PostgresUnavailableError
 from tests.balance import FromBothEnds, place
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 4 << 30
+
+# Machines differ in speed, so no test case has a deadline.
+settings.register_profile(
+    "memos", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("memos")
 
 
 def pytest_configure(config: pytest.Config) -> None:

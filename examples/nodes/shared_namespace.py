@@ -41,7 +41,7 @@ _SECOND = (
     "Dinner on Saturday is at the Old Mill, a table for four.",
     "The way back is by bus, on Monday at noon.",
 )
-_PATIENCE_S = 90.0
+_PATIENCE_S = 240.0
 # Ray tells a driver at length that a node has died, where others write their results.
 console = Console(width=110, file=sys.stdout)
 

@@ -283,21 +283,25 @@ def _named(error: RayTaskError) -> MemosError:
 async def _followed(
     actor: Any, reference: Any, progress: Callable[[TrainingProgress], None]
 ) -> GateReport:
-    running = asyncio.ensure_future(_result(reference))
+    running: asyncio.Future[Any] = asyncio.ensure_future(_result(reference))
+    asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     try:
         while not running.done():
             await asyncio.wait([running], timeout=_LOOK_S)
-            if not running.done():
-                try:
-                    progress(await asyncio.wait_for(actor.progress.remote(), _LOOK_S))
-                except (TimeoutError, RayActorError):
-                    # It is being started again, or very busy.
-                    continue
-        return await running
+            if running.done():
+                break
+            # One that is very busy, or is being started again, may take long to answer.
+            asked = asyncio.ensure_future(_result(actor.progress.remote()))
+            await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                with suppress(RayActorError):
+                    progress(asked.result())
+        report: GateReport = await running
+        return report
     finally:
         running.cancel()
+        asked.cancel()
 
 
-async def _result(reference: Any) -> GateReport:
-    report: GateReport = await reference
-    return report
+async def _result(reference: Any) -> Any:
+    return await reference

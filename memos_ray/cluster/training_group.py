@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.util.placement_group import (
     get_placement_group,
     placement_group,
@@ -129,11 +129,12 @@ class TrainingGroup:
             address = ray.get(workers[0].open.remote())
             running = [one.run.remote(rank, address) for rank, one in enumerate(workers)]
             pending = list(running)
+            asked: Any = None
             while pending:
                 done, pending = ray.wait(pending, timeout=_LOOK_S)
                 # The first that fails ends it: the others wait for it in vain.
                 ray.get(done)
-                self._look(workers[0])
+                asked = self._look(workers[0], asked)
             found: tuple[GateReport, AdapterPayload] = ray.get(running[0])
             return found
         except RayTaskError as error:
@@ -148,10 +149,13 @@ class TrainingGroup:
                 ray.kill(one)
         return None
 
-    def _look(self, first: Any) -> None:
-        # It may be very busy.
-        with suppress(GetTimeoutError):
-            self._note(ray.get(first.progress.remote(), timeout=_LOOK_S))
+    def _look(self, first: Any, asked: Any) -> Any:
+        """Notes how far the first worker is; returns a question that it has not answered yet."""
+        asked = asked or first.progress.remote()
+        said, unsaid = ray.wait([asked], timeout=_LOOK_S)
+        if said:
+            self._note(ray.get(asked))
+        return unsaid[0] if unsaid else None
 
     def _start(self, place: int) -> Any:
         chosen = self._settings.teaching

@@ -16,7 +16,7 @@ from memos_ray.core.generation import FinishReason, GenerationRequest, KvUse
 from memos_ray.core.parameter import AdapterPayload
 from memos_ray.ports import EnginePort
 
-_START_S = 180.0
+_START_S = 300.0
 _ANSWER_S = 240.0
 
 

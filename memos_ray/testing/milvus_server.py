@@ -18,7 +18,7 @@ from pathlib import Path
 
 from memos_ray.testing.processes import end, free_port, tied
 
-_START_S = 90.0
+_START_S = 180.0
 _STOP_S = 15.0
 _PORTS = (
     "etcd_port",

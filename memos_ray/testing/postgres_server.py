@@ -23,7 +23,7 @@ import psutil
 from memos_ray.testing.processes import end, free_port, limit_files, tied
 
 _INSTALLED = Path("/usr/lib/postgresql")
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 15.0
 _USER = "memos"
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}

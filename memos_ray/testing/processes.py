@@ -104,7 +104,7 @@ def living(processes: list[psutil.Process]) -> list[str]:
     return found
 
 
-def wait_until_gone(processes: list[psutil.Process], limit_s: float = 30.0) -> None:
+def wait_until_gone(processes: list[psutil.Process], limit_s: float = 50.0) -> None:
     """Waits until all have ended; for less than the minute after which Ray's agents do so alone."""
     deadline = time.monotonic() + limit_s
     while left := living(processes):

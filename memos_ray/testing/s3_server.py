@@ -11,7 +11,7 @@ import urllib.request
 
 from memos_ray.testing.processes import end, free_port, tied
 
-_START_S = 30.0
+_START_S = 120.0
 _STOP_S = 5.0
 
 

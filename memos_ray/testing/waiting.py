@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _LOOK_S = 0.01
 
 
@@ -13,7 +13,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
     """Returns as soon as a condition holds.
 
     Raises:
-        TimeoutError: it does not within a minute, which no healthy machine needs.
+        TimeoutError: it does not within two minutes, which no machine needs, however busy.
     """
     async with asyncio.timeout(_PATIENCE_S):
         while not condition():  # noqa: ASYNC110

@@ -32,7 +32,7 @@ from memos_ray.errors import (
 from memos_ray.testing.s3_server import S3Server, S3UnavailableError
 
 BIG = bytes(range(256)) * 50_000
-S3 = S3Settings(access_key="test", secret_key="test", connect_s=1.0, request_s=10.0, attempts=2)
+S3 = S3Settings(access_key="test", secret_key="test", connect_s=10.0, request_s=60.0, attempts=2)
 _buckets = itertools.count()
 
 

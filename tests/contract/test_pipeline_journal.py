@@ -59,7 +59,7 @@ async def test_PIPE_2_a_run_goes_on_from_its_journal(
             await runner.close()
         last = runner_over(memos.backend, control)
         assert run is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (run := await last.run(CONTEXT, run.id)).state not in ENDED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert run.state is RunState.DONE, run

@@ -43,6 +43,7 @@ from memos_ray.testing.strategies import cubes, predicates, similar_cubes
 from memos_ray.testing.vectors import make_record, make_space, random_vectors
 
 SPACE = make_space(8, "contract")
+PATIENT = MilvusSettings(connect_s=30.0, search_s=30.0)
 _partitions = itertools.count(10)
 _namespaces = itertools.count()
 
@@ -66,7 +67,7 @@ def store(
         uri = request.getfixturevalue("server").uri
     else:
         uri = str(tmp_path_factory.mktemp("lite") / "vectors")
-    opened = open_vector_store(uri, MilvusSettings(search_s=10.0))
+    opened = open_vector_store(uri, PATIENT)
     opened.prepare(SPACE)
     yield opened
     opened.close()
@@ -488,7 +489,7 @@ def test_predicates_may_nest_deeply(store: VectorStorePort, partition: int) -> N
 
 def test_several_shards_may_prepare_at_once(server: MilvusServer) -> None:
     space = make_space(4, "prepared at once")
-    stores = [open_vector_store(server.uri) for _ in range(3)]
+    stores = [open_vector_store(server.uri, PATIENT) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda one: one.prepare(space), stores))
     for home, one in enumerate(stores):
@@ -518,12 +519,12 @@ def test_a_closed_store_refuses(tmp_path_factory: pytest.TempPathFactory) -> Non
 
 
 def test_copies_in_two_places_are_told_apart(tmp_path: Path) -> None:
-    stores = [open_vector_store(str(tmp_path / name / "vectors")) for name in ("a", "b")]
+    stores = [open_vector_store(str(tmp_path / name / "vectors"), PATIENT) for name in ("a", "b")]
     homes = [store.home for store in stores]
     assert homes[0] != homes[1]
     for store in stores:
         store.close()
-    again = open_vector_store(str(tmp_path / "a" / "vectors"))
+    again = open_vector_store(str(tmp_path / "a" / "vectors"), PATIENT)
     assert again.home == homes[0]
     again.close()
 
@@ -549,7 +550,7 @@ def test_a_deletion_reaches_every_embedding_space(store: VectorStorePort, partit
         return [cube_id for cube_id, _ in found]
 
     # Nobody searches there, so no search is made to wait for the deletion.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while left() != ["kept"]:
         assert time.monotonic() < deadline, "it was not deleted"
         time.sleep(0.05)

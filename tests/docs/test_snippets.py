@@ -43,6 +43,6 @@ def test_snippets_run(name: str, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=580,
     )
     assert run.returncode == 0, run.stderr[-3000:]

@@ -16,7 +16,7 @@ def _run(example: str) -> str:
         [sys.executable, str(_EXAMPLES / example)],
         capture_output=True,
         text=True,
-        timeout=290,
+        timeout=580,
         cwd=_EXAMPLES.parent,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -30,7 +30,7 @@ from tests.optional import need
 
 need("vllm")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 MODEL = "tiny-recall"
 FACTS = draw_facts(random.Random(5), 8, Split.HELD_OUT)
@@ -105,7 +105,7 @@ def ask(memos: MemOS, fact: Fact, model: str = MODEL, **fields: object) -> ChatA
 
 
 def await_hot(memos: MemOS, block: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while memos.kv.explain(block).state is not CacheState.HOT:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -174,6 +174,8 @@ def test_a_cache_gives_the_same_answers(memos: MemOS, ids: list[str]) -> None:
 
 
 def test_a_replica_that_is_killed_takes_nothing_with_it(memos: MemOS) -> None:
+    (block,) = memos.kv.list()
+    await_hot(memos, block.id)
     before = ask(memos, FACTS[0])
     pid = asyncio.run(ModelHandle(MODEL).status()).pid
     os.kill(pid, signal.SIGKILL)
@@ -201,7 +203,7 @@ def test_a_conversation_goes_on_after_its_replica(memos: MemOS) -> None:
             # All but what was said since, and the block that this does not fill.
             assert answer.usage.cached_tokens >= lengths[-1] - 32, (number, answer.usage)
         lengths.append(answer.usage.prompt_tokens)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while kv_bytes(memos) <= before:
             assert time.monotonic() < deadline, "the turn has no cache"
             time.sleep(0.05)

@@ -127,7 +127,7 @@ def installation(
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < deadline and process.poll() is None:
             try:
@@ -139,7 +139,6 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     pytest.fail(f"the installation does not get ready: {log.read_text()[-3000:]}")
 
 
-@pytest.mark.timeout(400)
 def test_the_story_is_told_by_several_gateways(installation: Installation) -> None:
     with MemOS(url=installation.url, api_key=installation.admin_key) as operator:
         names = {one.name for one in operator.health().components}
@@ -154,12 +153,13 @@ def test_the_story_is_told_by_several_gateways(installation: Installation) -> No
 
 def test_each_gateway_counts_for_itself(installation: Installation) -> None:
     replicas: set[str] = set()
-    with httpx.Client(base_url=installation.url, trust_env=False) as client:
-        for _ in range(200):
+    deadline = time.monotonic() + 240
+    with httpx.Client(base_url=installation.url, trust_env=False, timeout=60) as client:
+        # Which one answers is chance, and the second may be starting still.
+        while len(replicas) < 2:
+            assert time.monotonic() < deadline, replicas
             text = client.get("/metrics").text
             replicas |= {part.split('"')[1] for part in text.split("replica=")[1:]}
-            if len(replicas) == 2:
-                break
     assert len(replicas) == 2
 
 
@@ -168,7 +168,9 @@ def test_attachments_lie_in_the_bucket(installation: Installation, s3: S3Server)
     part = {"type": "image_url", "image_url": {"url": picture}}
     body: dict[str, Any] = {"content": [{"role": "user", "content": [part]}]}
     headers = {"Authorization": f"Bearer {installation.admin_key}"}
-    with httpx.Client(base_url=installation.url, headers=headers, trust_env=False) as client:
+    with httpx.Client(
+        base_url=installation.url, headers=headers, trust_env=False, timeout=60
+    ) as client:
         report = client.post("/v1/ingest", json=body).json()
     assert (report["stored"], report["unkept_attachments"]) == (1, 0)
     listed = _bucket(s3).get_file_info(pyarrow.fs.FileSelector("memos/blobs", recursive=True))

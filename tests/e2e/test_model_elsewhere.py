@@ -20,10 +20,11 @@ from memos_ray.cluster.keyring import Keyring
 from memos_ray.config import Settings
 from memos_ray.testing.http_server import http_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
-# Any deadline that follows from the gateway's would have passed.
-_LIMIT_S, _LONG_S = 1.0, 8.0
+# Any deadline that follows from the gateway's would have passed; that one is enough for what a
+# busy machine does itself.
+_LIMIT_S, _LONG_S = 5.0, 12.0
 
 
 async def _answer(request: Request) -> StreamingResponse:

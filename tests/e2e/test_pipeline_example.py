@@ -18,7 +18,7 @@ def test_PIPE_2_the_legal_assistant_loses_its_runner_and_nothing_else() -> None:
         [sys.executable, str(_EXAMPLE)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         cwd=_EXAMPLE.parents[2],
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -69,7 +69,7 @@ def transcripts(cluster: Cluster) -> dict[str, list[Any]]:
         told = {"data": Teller(cluster.embedded.with_key(cluster.keys["data"])).tell()}
         with MemOS(url=cluster.url, api_key=cluster.keys["url"]) as remote:
             told["url"] = Teller(remote).tell()
-        out, problems = other.communicate(timeout=120)
+        out, problems = other.communicate(timeout=400)
     assert other.returncode == 0, problems.decode()[-3000:]
     told["address"] = json.loads(out)
     # Through JSON as well, so that tuples and lists are the same.

@@ -19,7 +19,7 @@ from memos_ray.gateway.extraction.models import ExtractionStatus
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, openai_endpoint
 from memos_ray.testing.reading import quoting, reading
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.fault
 
 TURNS = [
     {"role": "user", "name": "Ana", "content": f"I like tea number {number}."}

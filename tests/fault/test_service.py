@@ -58,7 +58,7 @@ async def search(memos: InProcess, query: str, **more: object) -> list[str]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await condition():  # noqa: ASYNC110 - shards announce nothing to tests
             await asyncio.sleep(0.02)
 
@@ -73,7 +73,7 @@ async def indexed(memos: InProcess) -> bool:
 
 
 def open_lite(folder: Path) -> tuple[MilvusVectorStore, LiteBackend]:
-    backend = LiteBackend(folder / "vectors", MilvusSettings(connect_s=2.0, search_s=10.0))
+    backend = LiteBackend(folder / "vectors", MilvusSettings(connect_s=2.0, search_s=30.0))
     return MilvusVectorStore(backend), backend
 
 

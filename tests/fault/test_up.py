@@ -14,7 +14,6 @@ from memos_ray.testing.processes import family, wait_until_gone
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(600)
 def test_it_ends_when_a_process_of_ray_has_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "memos_ray.cli", "up", "--port", "0"]
     with subprocess.Popen(

@@ -52,7 +52,7 @@ def found(store: MilvusVectorStore, partition: int = 0, tag: str | None = None) 
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
@@ -82,7 +82,7 @@ def alive(pid: int) -> bool:
 
 
 def open_lite(path: Path) -> tuple[MilvusVectorStore, LiteBackend]:
-    backend = LiteBackend(path, MilvusSettings(connect_s=2.0, search_s=5.0))
+    backend = LiteBackend(path, MilvusSettings(connect_s=10.0, search_s=30.0))
     return MilvusVectorStore(backend), backend
 
 
@@ -232,7 +232,8 @@ def test_a_killed_engine_comes_back_by_itself(path: Path) -> None:
 
 
 def test_a_frozen_engine_costs_one_timeout_and_is_replaced(path: Path) -> None:
-    backend = LiteBackend(path, MilvusSettings(connect_s=0.3, search_s=0.5))
+    # Enough for an engine on a busy machine, and not long to wait for one that is frozen.
+    backend = LiteBackend(path, MilvusSettings(connect_s=1.0, search_s=3.0))
     store = MilvusVectorStore(backend)
     before = found(store)
     frozen = backend.engine_pid
@@ -372,7 +373,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
 
 
 def test_a_killed_server_costs_one_timeout_and_comes_back_by_itself(server: MilvusServer) -> None:
-    store = open_vector_store(server.uri, MilvusSettings(connect_s=1.0, search_s=5.0))
+    store = open_vector_store(server.uri, MilvusSettings(connect_s=30.0, search_s=5.0))
     store.drop(SPACE, 0)
     store.upsert(SPACE, records(0, 30))
     assert len(found(store)) == 30
@@ -390,7 +391,7 @@ def test_a_killed_server_costs_one_timeout_and_comes_back_by_itself(server: Milv
 
 
 def test_a_collection_dropped_behind_our_back_is_noticed(server: MilvusServer) -> None:
-    store = open_vector_store(server.uri, MilvusSettings(search_s=10.0))
+    store = open_vector_store(server.uri, MilvusSettings(connect_s=30.0, search_s=30.0))
     store.drop(SPACE, 3)
     store.upsert(SPACE, records(0, 5, partition=3))
     assert not store.needs_rebuild(SPACE, 3)

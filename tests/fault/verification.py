@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from memos_ray import MemOS
-from memos_ray.adapters.milvus import open_vector_store
+from memos_ray.adapters.milvus import MilvusSettings, open_vector_store
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.core.cube.predicate import Everything
 from memos_ray.testing.embedders import HashingEmbedder
@@ -144,7 +144,7 @@ def _vectors(folder: DataFolder, stored: Stored) -> Iterator[str]:
     found: dict[Place, set[str]] = {place: set() for place in stored.alive}
     rows = 0
     for path in sorted(folder.vectors.glob("shard-?")):
-        store = open_vector_store(str(path))
+        store = open_vector_store(str(path), MilvusSettings(search_s=30.0))
         try:
             rows += sum(store.count(space, partition) for partition in range(_PARTITIONS))
             for place in stored.alive:

@@ -165,7 +165,7 @@ async def test_all_replicas_drop_what_is_retired(model: ModelHandle) -> None:
     await asyncio.gather(
         *(whole(model.chat(asking(payload, f"{n}?"), weights=reference)) for n in range(64))
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not await served.drop("adapted", payload.manifest.digest):
             continue
     for number in range(20):

@@ -230,7 +230,7 @@ class TestReplicas:
             await whole(model.chat(deadly))
         with pytest.raises(UnavailableError):
             await whole(parts)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while (await self._pid(model)) in (pid, None):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         text, _ = await whole(model.chat(request()))
@@ -284,7 +284,7 @@ async def test_replicas_come_and_go_with_the_load(tokenizer: Path) -> None:
     deployment.start([settings])
 
     async def running(expected: int) -> None:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(240):
             while _running("elastic") != expected:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 

@@ -97,7 +97,7 @@ async def test_VAULT_5_a_bad_entry_is_set_aside_and_the_others_are_taken(
 ) -> None:
     bench, consumer = Bench(), Picky(error)
     async with bench.following(consumer) as feed:
-        await asyncio.wait_for(feed.reached(6), 30)
+        await asyncio.wait_for(feed.reached(6), 60)
         assert consumer.taken == [f"secret-{n}" for n in range(6) if n != 3]
         assert feed.settled == 3, "who waits for the entry goes on waiting"
     code = error.code if isinstance(error, MemosError) else "internal"
@@ -119,7 +119,7 @@ async def test_VAULT_5_a_store_that_is_away_is_no_fault_of_an_entry() -> None:
         await eventually(lambda: sum(bench.counts.values()) > 5)
         assert (feed.position, consumer.taken) == (0, [])
         consumer.error = None
-        await asyncio.wait_for(feed.reached(6), 30)
+        await asyncio.wait_for(feed.reached(6), 60)
         assert len(consumer.taken) == 6
     assert bench.store.derivations(0, KIND) == []
 
@@ -128,7 +128,7 @@ async def test_VAULT_5_what_was_set_aside_is_tried_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(feeds, "_AGAIN_S", 0.01)
     bench, consumer = Bench(), Picky(InvalidInputError("no"))
     async with bench.following(consumer) as feed:
-        await asyncio.wait_for(feed.reached(6), 30)
+        await asyncio.wait_for(feed.reached(6), 60)
         consumer.error = None
         await eventually(lambda: feed.settled == 6)
         assert consumer.taken[-1] == BAD
@@ -137,7 +137,7 @@ async def test_VAULT_5_what_was_set_aside_is_tried_again(monkeypatch: pytest.Mon
 async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
     bench, consumer = Bench(), Picky(InvalidInputError("no"))
     async with bench.following(consumer) as feed:
-        await asyncio.wait_for(feed.reached(6), 30)
+        await asyncio.wait_for(feed.reached(6), 60)
         consumer.error, consumer.lost = None, True
         feed.notify()
         await eventually(lambda: len(consumer.taken) == 6)

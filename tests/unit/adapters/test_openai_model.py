@@ -287,7 +287,7 @@ async def test_nobody_waits_for_ever(
     server: tuple[str, Endpoint], endpoint: Endpoint, limit: str, events: list[Any]
 ) -> None:
     endpoint.script = [Reply(events, "hang")]
-    async with opened(server[0], **{limit: 0.2}) as model:
+    async with opened(server[0], **{limit: 1.0}) as model:
         with pytest.raises(DeadlineExceededError):
             await whole(model.chat(request()))
         await eventually(lambda: endpoint.left == 1)
@@ -311,7 +311,7 @@ async def test_there_is_room_for_so_many(server: tuple[str, Endpoint], endpoint:
 
 async def test_waiting_for_a_turn_counts(server: tuple[str, Endpoint], endpoint: Endpoint) -> None:
     endpoint.script = [Reply([said("one ")], "hang"), Reply()]
-    async with opened(server[0], at_once=1, waiting=1, answer_s=0.2) as model:
+    async with opened(server[0], at_once=1, waiting=1, answer_s=1.0) as model:
         first = model.chat(request())
         await anext(first)
         with pytest.raises(DeadlineExceededError):

@@ -39,7 +39,7 @@ def door(
 
 
 def settled(call: Any) -> Any:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         found = call("extraction", "status")
         if not (found["lag"] or found["queued"] or found["running"]):

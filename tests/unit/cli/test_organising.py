@@ -20,7 +20,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpDoor]:
 
 def test_OPER_4_proposals_on_the_command_line(call: Any, run: Any) -> None:
     old, new = (call("add", text)["id"] for text in ("Ann lives in Oslo.", "Ann moved to Rome."))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while (listed := call("organise", "ls"))["lag"] and time.monotonic() < until:
         time.sleep(0.01)
     (one,) = listed["proposals"]

@@ -15,7 +15,7 @@ def ids(call: Any) -> list[str]:
     texts = ("The guitar concert was loud.", "A guitar concert for Xaver.", "Beans grow slowly.")
     added = [str(call("add", text)["id"]) for text in texts]
     call("search", "guitar", "--wait-indexed")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while call("topics", "ls")["waiting"] and time.monotonic() < until:
         time.sleep(0.01)
     return added

@@ -36,7 +36,7 @@ async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def topics(memos: AsyncMemOS) -> TopicList:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.topics.list()
             if not found.waiting:

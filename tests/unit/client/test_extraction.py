@@ -58,7 +58,7 @@ async def memos(
 
 
 async def settled(memos: AsyncMemOS) -> ExtractionStatus:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.extraction.status()
             if not (found.lag or found.queued or found.running):

@@ -32,7 +32,7 @@ async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def proposals(memos: AsyncMemOS) -> OrganisingList:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.organise.list()
             if found.lag == 0:

@@ -53,7 +53,7 @@ async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def proposed(memos: AsyncMemOS) -> Proposal:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := await memos.adapters.proposals()):
             await memos.chat("Where does Ana live?", max_tokens=2)
     (proposal,) = found

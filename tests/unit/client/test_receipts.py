@@ -36,7 +36,7 @@ async def test_an_erasure_has_a_receipt(memos: AsyncMemOS) -> None:
     with pytest.raises(NotFoundError):
         await memos.receipt(stored.id)
     await memos.delete(stored.id, hard=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (receipt := await memos.receipt(stored.id)).state != "done":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert receipt.id == stored.id and receipt.verified()

@@ -76,7 +76,7 @@ def held(control: MemoryControlStore, run: Run) -> bytes:
 
 
 async def until(memos: InProcess, cube_id: str, state: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             receipt = await memos.doorway.receipts.receipt(memos.administrator, cube_id)
             if receipt.state == state:
@@ -122,7 +122,7 @@ async def test_GOV_9_a_receipt_waits_for_a_run_that_has_read_the_memory(tmp_path
         run = run_of(erased, "a")
         put(control, run, encode(run))
         await memos.service.delete(memos.administrator, erased, hard=True)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 receipt = await memos.doorway.receipts.receipt(memos.administrator, erased)
                 left = {item.kind.value for item in receipt.items if item.done_at is None}

@@ -60,7 +60,7 @@ async def taught(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Taug
             ids.append(written["results"][0]["id"])
         lesson = await door.done("POST", "/v1/adapters", {"ids": ids, "model": MODEL})
         path = f"/v1/adapters/{lesson['id']}"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await door.done("GET", path))["state"] != "live":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         yield Taught(door, ids, lesson["id"])

@@ -263,7 +263,7 @@ async def test_GOV_9_what_is_erased_in_the_namespace_vanishes_from_branches(
     async def state() -> str:
         return (await memos.doorway.receipts.receipt(admin, first)).state
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await state() != "done":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     receipt = await memos.doorway.receipts.receipt(admin, first)

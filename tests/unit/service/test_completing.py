@@ -19,7 +19,7 @@ from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint
 
-CHOSEN = DialogueSettings(model="reader", answer_s=5.0, pause_s=10.0, at_once=1)
+CHOSEN = DialogueSettings(model="reader", answer_s=60.0, pause_s=10.0, at_once=1)
 TURNS = [
     EarlierTurn(role="user", content="Who sewed the curtains?"),
     EarlierTurn(role="assistant", content="Dolores did. Her sister Lucia plays the harp."),
@@ -53,7 +53,7 @@ async def completing(
     server: tuple[str, Endpoint], endpoint: Endpoint, clock: ManualClock
 ) -> AsyncIterator[Completing]:
     model = OpenAIModel(base_url=server[0], model="remote", api_key="sk-key", pause_s=0.001)
-    yield Completing(ModelExtractor("reader", model, limit_s=5.0), CHOSEN, clock)
+    yield Completing(ModelExtractor("reader", model, limit_s=60.0), CHOSEN, clock)
     await model.close()
 
 

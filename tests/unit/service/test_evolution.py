@@ -80,7 +80,7 @@ async def chat(memos: InProcess, *turns: str) -> ChatAnswer:
 
 async def usefulness(memos: InProcess, id: str) -> float:
     """What a memory's own indicator says once it was written out."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             memory = await memos.service.get(memos.administrator, id)
             if memory.usage is not None and memory.usage.usefulness:
@@ -151,7 +151,7 @@ async def test_CUBE_4_opinions_survive_the_shard_and_go_with_the_memory(memos: I
     await memos.supervisor.boot()
     assert (await memos.doorway.evolution.status(memos.administrator)).worth == {"m": 1.0}
     await memos.service.delete(memos.administrator, "m", hard=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while any(memos.store.derivations(number, "opinion") for number in range(4)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -57,7 +57,7 @@ async def state(bench: Bench, id: str) -> str:
 
 
 async def becomes(bench: Bench, id: str, wanted: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await state(bench, id) != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -163,7 +163,7 @@ async def test_CONV_6_it_is_marked_when_its_source_says_something_else(bench: Be
     _, lineage, _ = await turned_back(bench)
     change = MemoryChange(text="The garden is kept by Cleo.", mode="overwrite")
     await bench.memos.service.update(bench.admin, bench.ids[0], change)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await bench.memos.service.get(bench.admin, lineage[bench.ids[0]])
             if found.attributes.get("stale") is True:

@@ -50,7 +50,7 @@ async def externalise(
     namespace: str | None = None,
 ) -> ExternaliseResult:
     parameter = bench.memos.doorway.parameter
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await parameter.externalise(caller or bench.admin, id, how, namespace)
             if found.probing is not ProbingState.RUNNING:

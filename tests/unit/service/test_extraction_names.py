@@ -29,7 +29,7 @@ async def named(bench: Bench) -> list[str]:
 
 
 async def until_named(bench: Bench, expected: list[str]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await named(bench) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -109,7 +109,7 @@ class Talk:
         answer = await self.memos.doorway.chats.chat(caller or self.memos.administrator, query)
         self.turns.append(Turn(role="assistant", content=answer.text))
         if self.session is not None and not changes:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while len(self.model.extended) == before:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         return answer

@@ -96,7 +96,7 @@ class Bench:
 
     async def learnt(self, ids: list[str] | None = None) -> LessonReport:
         lesson = await self.teach(ids)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (found := await self.lesson(lesson.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return found
@@ -133,7 +133,7 @@ async def bench(tokenizer: ModelTokenizer, tmp_path: Path) -> AsyncIterator[Benc
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -165,7 +165,7 @@ async def test_it_survives_everything(bench: Bench) -> None:
     lesson = await bench.learnt()
     answer = await bench.chat()
     await bench.open()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (again := await bench.chat()).text != answer.text:
             assert set(bench.forms(again).values()) == {Form.PLAINTEXT}
     assert set(bench.forms(again).values()) == {Form.PARAMETER}
@@ -191,7 +191,7 @@ async def test_the_rest_is_learnt_again(bench: Bench) -> None:
     assert len(bench.trainer.lessons) == 1, "not with the rights of somebody who has none"
     await bench.chat()
     await bench.memos.doorway.chats.settle()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         wanted = dict.fromkeys(bench.ids[:2], Form.PARAMETER)
         while bench.forms(await bench.chat()) != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -264,7 +264,7 @@ async def test_a_lesson_about_something_deleted_ends(bench: Bench) -> None:
     lesson = await bench.teach()
     await until(lambda: bool(bench.trainer.lessons))
     await bench.memos.service.delete(bench.admin, bench.ids[0])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await bench.lesson(lesson.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     found = await bench.lesson(lesson.id)

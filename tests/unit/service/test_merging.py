@@ -80,7 +80,7 @@ class Bench:
             self.parents.append(lesson.id)
 
     async def ended(self, lesson: LessonReport) -> LessonReport:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (found := await self.lesson(lesson.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return found

@@ -45,7 +45,7 @@ async def proposals(
     memos: InProcess, caller: Caller | None = None, namespace: str | None = None
 ) -> OrganisingList:
     """What is proposed once everything written has been looked at."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.doorway.organising.proposals(
                 caller or memos.administrator, namespace

@@ -58,7 +58,7 @@ class Bench:
 
     async def forecast(self, turns: int) -> None:
         """Waits until so many forecasts have been made."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self.count("preload_turns") < turns:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 

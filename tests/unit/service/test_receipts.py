@@ -28,7 +28,7 @@ async def shown(bench: Bench, id: str, caller: Caller | None = None) -> ErasureR
 
 
 async def complete(bench: Bench, id: str) -> ErasureReceipt:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await shown(bench, id)).state != "done":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
@@ -95,7 +95,7 @@ async def test_an_adapter_that_is_being_retired_already_is_on_it(bench: Bench) -
     bench.model.fail = UnavailableError("no replica answers")
     await bench.memos.service.delete(bench.admin, lesson.id)
     await bench.memos.service.delete(bench.admin, bench.ids[0], hard=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while Derived.ADAPTER not in kinds(await shown(bench, bench.ids[0])):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await shown(bench, bench.ids[0])).state == "pending"

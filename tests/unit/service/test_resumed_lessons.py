@@ -27,7 +27,7 @@ __all__ = ["bench", "tokenizer"]
 
 
 async def ended(bench: Bench, id: str) -> LessonReport:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await bench.lesson(id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
@@ -216,12 +216,12 @@ async def test_what_is_to_be_learnt_again_survives_a_restart(bench: Bench) -> No
     await bench.memos.service.delete(bench.admin, bench.ids[2])
     await until(lambda: not bench.files)
     await bench.open()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(bench.trainer.lessons) < 2:
             await bench.chat()
             await bench.memos.doorway.chats.settle()
     wanted = dict.fromkeys(bench.ids[:2], Form.PARAMETER)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while bench.forms(await bench.chat()) != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

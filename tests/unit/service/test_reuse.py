@@ -50,7 +50,7 @@ async def use(memos: InProcess, caller: Caller, purpose: str, *ids: str, times: 
     for _ in range(times):
         for memory_id in ids:
             await memos.service.get(reader, memory_id)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for memory_id in ids:
             # The flush is timed; there is nothing to be told by.
             while not await _on_record(memos, caller, memory_id, purpose):  # noqa: ASYNC110

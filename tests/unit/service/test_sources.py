@@ -251,7 +251,7 @@ async def test_APP_3_a_source_of_lower_rank_is_outranked(memos: InProcess) -> No
 
 
 async def later_findings(memos: InProcess, count: int) -> list[FindingInfo]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(listed := await findings(memos)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return listed
@@ -260,7 +260,7 @@ async def later_findings(memos: InProcess, count: int) -> list[FindingInfo]:
 async def followed(memos: InProcess, namespace: str = CLINIC) -> None:
     """Returns when the log has been compared to its end."""
     organising = memos.doorway.organising
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await organising.proposals(memos.administrator, namespace)).lag:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -159,7 +159,7 @@ async def test_EVO_1_a_lesson_that_is_proposed_is_a_proposal_here_too(
         assert await bench.proposals() == []
         (made,) = done.made
         parameter = bench.memos.doorway.parameter
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await parameter.lesson(bench.admin, made.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await got(bench, made.id)).form is Form.PARAMETER

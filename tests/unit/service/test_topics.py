@@ -69,7 +69,7 @@ async def add(
 async def topics(
     memos: InProcess, caller: Caller | None = None, namespace: str | None = None
 ) -> TopicList:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.doorway.browsing.topics(caller or memos.administrator, namespace)
             if not found.waiting:
@@ -79,7 +79,7 @@ async def topics(
 
 async def proposed(memos: InProcess, caller: Caller, namespace: str | None = None) -> str:
     """The first proposal, as soon as there is one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await memos.doorway.organising.proposals(caller, namespace)
             if found.proposals:

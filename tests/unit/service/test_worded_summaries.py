@@ -59,7 +59,7 @@ async def accepted(bench: Bench) -> tuple[str, str, str]:
 
 
 async def until(bench: Bench, id: str, wanted: Callable[[Memory], bool]) -> Memory:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not wanted(found := await got(bench.memos, id)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
@@ -67,7 +67,7 @@ async def until(bench: Bench, id: str, wanted: Callable[[Memory], bool]) -> Memo
 
 async def settled(bench: Bench, number: int = 1) -> None:
     """Returns when nothing is to be put into words any more."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(bench.endpoint.asked) < number or any(  # noqa: ASYNC110
             bench.memos.store.derivations(partition, "evolution_wording") for partition in range(2)
         ):
@@ -147,7 +147,7 @@ async def test_EVO_1_a_model_that_is_away_is_asked_at_the_next_look(
 ) -> None:
     bench.endpoint.script = [Reply(status=503, body={}), Reply(status=503, body={})]
     _, made, extract = await accepted(bench)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await counts(bench)).get("evolution_wording_failed"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await got(bench.memos, made)).text == extract
