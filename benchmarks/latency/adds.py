@@ -57,6 +57,18 @@ async def settled(memos: AsyncMemOS, namespace: str) -> None:
             await asyncio.sleep(0.2)
 
 
+async def at_rest(memos: AsyncMemOS, namespace: str) -> None:
+    """Waits until nothing is left to do behind what was added to a namespace."""
+    await settled(memos, namespace)
+    async with asyncio.timeout(_SETTLE_TIMEOUT_S):
+        while True:
+            details = [one.detail for one in (await memos.health()).components if one.detail]
+            behind = sum(one.get("lag", 0) + one.get("index_lag", 0) for one in details)
+            if not behind and not (await memos.organise.list(namespace)).lag:
+                return
+            await asyncio.sleep(0.2)
+
+
 async def _namespaces(memos: AsyncMemOS, *names: str) -> None:
     for name in names:
         await memos.admin.create_namespace(f"user:admin/{name}", kind="user_private")

@@ -7,6 +7,7 @@ nothing but caches, so that any number may run and any may die.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ from memos_ray.gateway.opening import open_doorway
 
 APPLICATION = "memos"
 _ONGOING = 1024
+_ANSWER_BYTES = 2**31 - 1
 
 
 class Gateway:
@@ -77,6 +79,23 @@ def build(args: dict[str, Any]) -> Application:
     settings = Settings(**args)
     boot(settings)
     return bind(settings, Keyring(settings).public_key())
+
+
+def shorten_ways() -> None:
+    """Has the proxy of a cluster that this process will start reach its replicas directly.
+
+    By gRPC, at the port that each of them has in any case and that asks for Ray's token, and from
+    the event loop that has read the request: a call of an actor with a stream of objects for its
+    answer, and a thread of its own for routing, cost a fifth of a search. Ray's processes inherit
+    it; what the environment says already goes before.
+    """
+    os.environ.setdefault("RAY_SERVE_PROXY_USE_GRPC", "1")
+    # By default it carries 4 MiB, less than a long page has.
+    os.environ.setdefault("RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH", str(_ANSWER_BYTES))
+    os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "0")
+    # A proxy of the environment does not reach this machine's own loopback.
+    direct = (os.environ.get("no_proxy"), "127.0.0.1", "localhost")
+    os.environ.setdefault("no_grpc_proxy", ",".join(filter(None, direct)))
 
 
 def start(settings: Settings, public_key: bytes, port: int) -> None:

@@ -18,7 +18,9 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from memos_ray import MemOS
 from memos_ray.cli.main import app
+from memos_ray.cluster.folder import DataFolder
 from memos_ray.testing.processes import family, free_port, living, wait_until_gone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -142,6 +144,16 @@ def test_a_driver_joins_the_cluster(shell: Shell) -> None:
     id = shell("add", "Drivers see this")["id"]
     address = shell("status")["cluster"]["ray_address"]
     assert shell("get", id, "--address", address)["text"] == "Drivers see this"
+
+
+def test_API_1_an_answer_may_be_longer_than_grpc_carries_by_default(shell: Shell) -> None:
+    folder, url = DataFolder(shell.data), shell("status")["cluster"]["url"]
+    with MemOS(url=url, api_key=folder.admin_key.read_text().strip()) as memos:
+        memos.admin.create_namespace("user:admin/long", kind="user_private")
+        long = [{"text": f"{number} {'7' * 95_000}"} for number in range(50)]
+        assert not memos.add(long, "user:admin/long").failed
+        listed = memos.list("user:admin/long", limit=50).memories
+        assert sum(len(memory.text) for memory in listed) > 4 << 20
 
 
 def test_one_cluster_runs_on_a_folder_and_on_a_port(shell: Shell, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class OwnedPartition:
         embed_executor: Executor,
         blobs: Callable[[], BlobStorePort] | None,
         pressing: Callable[[], bool],
+        busy: Callable[[], bool],
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
     ) -> None:
@@ -134,7 +135,8 @@ class OwnedPartition:
             on_fenced=on_fenced,
             on_error=on_error,
         )
-        politely = Courtesy(pressing)
+        # Nobody waits for order, nor for a copy of what is searched in memory: searches go first.
+        politely = Courtesy(busy)
         self.organise_feed = LogFeed(
             ORGANISE_FEED,
             number,
@@ -169,7 +171,7 @@ class OwnedPartition:
                 ),
                 ceiling=lambda: self.embed_feed.position,
                 look_s=_LOOK_S,
-                courtesy=Courtesy(pressing),
+                courtesy=Courtesy(busy),
                 on_fenced=on_fenced,
                 on_error=on_error,
             )

@@ -372,6 +372,7 @@ class VaultShard(
             embed_executor=self._embed_executor,
             blobs=parts.blobs,
             pressing=lambda: self._pressure.pressing,
+            busy=lambda: self._pressed,
             on_fenced=self._on_fenced,
             on_error=self._on_error,
         )

@@ -58,6 +58,7 @@ class Server:
         try:
             self._cluster.claim()
             ensure_ray_token(self._folder)
+            serve_deployment.shorten_ways()
             self._cluster.start()
             children = {child.name(): child for child in psutil.Process().children()}
             self._parts = {name: children[name] for name in _RAY_PARTS}

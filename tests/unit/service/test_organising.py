@@ -19,6 +19,7 @@ from memos_ray.errors import (
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery, Sharing
 from memos_ray.gateway.organising.models import OrganisingList
+from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 
 JANUARY, JUNE = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 6, 10, tzinfo=UTC)
@@ -65,6 +66,19 @@ async def moved(memos: InProcess) -> tuple[str, str]:
     old = await add(memos, "Ann lives in Oslo.", event_time=JANUARY)
     new = await add(memos, "Ann moved to Berlin.", event_time=JUNE)
     return old, new
+
+
+async def test_OPER_4_order_waits_for_searches_but_not_for_ever(tmp_path: Path) -> None:
+    # While this clock stands still, somebody has always just searched.
+    async with in_process(tmp_path, settings=SETTINGS, clock=ManualClock()) as memos:
+        for _ in range(2):
+            await found(memos, "Where does Ann live?")
+        began = asyncio.get_running_loop().time()
+        await moved(memos)
+        (one,) = (await proposals(memos)).proposals
+        assert one.kind is Kind.SUPERSESSION
+        # Two seconds of grace, however fast the machine is.
+        assert asyncio.get_running_loop().time() - began > 1.9
 
 
 async def test_OPER_4_an_overtaken_fact_is_proposed_and_closed(memos: InProcess) -> None:
