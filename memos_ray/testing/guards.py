@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import NotFoundError, PermissionDeniedError
 
 READ_ONLY = "archive"
 """A namespace in which nobody creates."""
+
+ADMINISTRATOR = "user:ann"
+"""Who administers the tenant."""
 
 
 class OwnerGuard:
@@ -19,6 +23,7 @@ class OwnerGuard:
     Owners may do everything with what is theirs. Named readers, and everyone when the memory is not
     private, may read; named writers may update what is not read-only. Everyone may create, but not
     in `READ_ONLY`. That is what the policy says of a pool whose members all callers are.
+    `ADMINISTRATOR` administers the tenant.
     """
 
     def check(
@@ -26,6 +31,10 @@ class OwnerGuard:
     ) -> None:
         """See `GuardPort.check`."""
         me = context.principal.id
+        if namespace == TENANT_ITSELF:
+            if me != ADMINISTRATOR:
+                raise NotFoundError("no such memory")
+            return
         if action is Action.CREATE:
             if namespace == READ_ONLY:
                 raise PermissionDeniedError("nobody creates here", namespace=namespace)

@@ -178,6 +178,16 @@ class Freeze:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Puts a memory under legal hold, so that nothing takes it away, or releases it."""
+
+    cube_id: str
+    held: bool = True
+    expected: int | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class Archive:
     """Puts a memory away: it is kept and can be read, but searches leave it out."""
 
@@ -203,7 +213,7 @@ class Age:
     expected: int
 
 
-Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
+Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Hold | Archive | Age
 
 
 def target_of(operation: Operation) -> int | None:
