@@ -168,8 +168,6 @@ class Model:
             return NotFoundError
         if not _may_change(caller, memory, operation):
             return PermissionDeniedError if _may_read(caller, memory) else NotFoundError
-        if isinstance(operation, Hold) and not operation.held and caller.id != ADMINISTRATOR:
-            return PermissionDeniedError
         if operation.expected not in (None, len(memory.chain)):
             return VersionConflictError
         thaw = isinstance(operation, Freeze) and not operation.frozen
@@ -178,11 +176,9 @@ class Model:
         if thaw and not memory.frozen:
             return IllegalStateError
         if isinstance(operation, Hold):
-            return (
-                IllegalStateError
-                if operation.held == memory.held
-                else self._hold(memory, operation)
-            )
+            if operation.held == memory.held:
+                return IllegalStateError
+            return self._hold(memory, operation)
         if isinstance(operation, Delete) and memory.held:
             return LegalHoldError
         erasing = isinstance(operation, Delete) and operation.hard
@@ -276,6 +272,8 @@ def _may_read(caller: Principal, memory: Memory) -> bool:
 
 
 def _may_change(caller: Principal, memory: Memory, operation: Operation) -> bool:
+    if isinstance(operation, Hold):
+        return caller.id == ADMINISTRATOR
     if memory.owner == caller.id:
         return True
     updates = isinstance(operation, Update | Restore | Rollback | Freeze)
