@@ -269,7 +269,8 @@ class ExtractConsumer:
 
     async def _followed(self, key: CubeKey, gone: set[str]) -> MemosError | None:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
-        for _ in range(_TRIES):
+        tries = 0
+        while tries < _TRIES:
             heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads:
                 return None
@@ -280,8 +281,8 @@ class ExtractConsumer:
             erases = isinstance(operation, Age) and operation.move is Move.ERASE
             if isinstance(heads[key].payload, ArchivedRef) and not erases:
                 return UnavailableError("the archived content cannot be read now", cube_id=key.id)
-            if await self._done(heads[key], operation):
-                return None
+            # One thing may be due behind another.
+            tries += not await self._done(heads[key], operation)
         return VersionConflictError("a memory changes all the time", cube_id=key.id)
 
     async def _sources(self, derived: MemCube) -> Sources:

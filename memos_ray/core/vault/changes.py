@@ -280,6 +280,8 @@ def _update(operation: Update, step: _Step) -> MemCube:
         head.governance,
         lifespan=operation.lifespan or head.governance.lifespan,
         priority=head.governance.priority if operation.priority is None else operation.priority,
+        sensitivity=united(head.governance.sensitivity, operation.sensitivity),
+        compliance=united(head.governance.compliance, operation.compliance),
     )
     payload = updated_payload(operation, head)
     same = (payload, about, rules) == (head.payload, old, head.governance)

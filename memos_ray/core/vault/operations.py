@@ -92,6 +92,8 @@ class Update:
         expected: version that must be current (compare-and-set); any when absent.
         merged_from: further parents, for a version that unites several memories.
         sources: added to those that there are.
+        sensitivity: labels that are added; no update takes one away, whatever its mode.
+        compliance: as `sensitivity`.
     """
 
     cube_id: str
@@ -109,6 +111,8 @@ class Update:
     expected: int | None = None
     merged_from: tuple[tuple[str, int], ...] = ()
     sources: tuple[SourceRef, ...] = ()
+    sensitivity: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
 
 
 @crossing
