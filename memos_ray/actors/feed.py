@@ -90,6 +90,8 @@ class LogFeed:
     ) -> None:
         self.name = name
         self.position = 0
+        self.stalled_by: str | None = None
+        """Code of the error that keeps it from going on; nothing while it does."""
         self._partition = partition
         self._epoch = epoch
         self._cursor = cursor
@@ -107,6 +109,7 @@ class LogFeed:
         self._aside = EntriesAside(partition, epoch, cursor, store, executor)
         self._failed = 0
         self._again_at = 0.0
+        self._behind_since: float | None = asyncio.get_running_loop().time()
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._task = asyncio.create_task(self._run())
@@ -116,6 +119,17 @@ class LogFeed:
         """Up to where every entry has been consumed, none set aside."""
         first = self._aside.first
         return self.position if first is None else min(self.position, first - 1)
+
+    @property
+    def aside(self) -> int:
+        """How many entries are set aside, those of earlier owners included."""
+        return len(self._aside)
+
+    @property
+    def behind_s(self) -> float:
+        """Since when it has not been level with what it may take; 0 while it is."""
+        since = self._behind_since
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def notify(self) -> None:
         """Says that the log has grown, or that what was consumed may be lost."""
@@ -147,7 +161,9 @@ class LogFeed:
                 self._on_fenced(self._partition)
                 return
             except Exception as error:
-                self._on_error(self.name, self._named(error))
+                found = self._named(error)
+                self.stalled_by = found.code
+                self._on_error(self.name, found)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_MAX_S)
 
@@ -184,10 +200,12 @@ class LogFeed:
         if top is not None:
             events = [event for event in events if event.lsn <= top]
         if not events:
+            self.stalled_by = self._behind_since = None
             looks = [s for s in (self._look_s, _AGAIN_S if self._aside else None) if s is not None]
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(looks, default=None)):
                     await self._news.wait()
+                    self._behind_since = loop.time()
             return
         await self._courtesy.turn()
         try:
@@ -199,6 +217,7 @@ class LogFeed:
             await self._one_by_one(events)
         self._failed = 0
         await self._store_position(events[-1].lsn)
+        self.stalled_by = None
 
     async def _one_by_one(self, events: Sequence[Event]) -> None:
         """Hands over entries each by itself, and sets aside those that cannot be taken."""

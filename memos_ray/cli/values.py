@@ -12,6 +12,7 @@ from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.errors import InvalidInputError
 
 _STDIN = "-"
+_DAY_S = 86_400.0
 
 
 def moment(text: str) -> datetime:
@@ -67,6 +68,11 @@ def attributes_of(pairs: list[str] | None) -> dict[str, str | int | float | bool
     return found
 
 
+def seconds_of(days: float | None) -> float | None:
+    """Returns how many seconds days are."""
+    return None if days is None else days * _DAY_S
+
+
 def given(**fields: Any) -> dict[str, Any]:
     """Keeps the fields that a command was given, so that the others keep their defaults."""
     return {name: value for name, value in fields.items() if value is not None}
@@ -117,6 +123,16 @@ ExpiresOption = Annotated[
 ]
 PriorityOption = Annotated[
     int | None, typer.Option("--priority", min=-100, max=100, help="Weight among equals.")
+]
+HalfLifeOption = Annotated[
+    float | None,
+    typer.Option("--half-life-days", help="It cools down by half in, and is then put away."),
+]
+SensitivityOption = Annotated[
+    list[str] | None, typer.Option("--sensitivity", help="Label for policies; may be repeated.")
+]
+ComplianceOption = Annotated[
+    list[str] | None, typer.Option("--compliance", help="Label for policies; may be repeated.")
 ]
 CursorOption = Annotated[
     str | None, typer.Option("--cursor", help="Where the page before has ended.")

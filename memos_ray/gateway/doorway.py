@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.config import LimitSettings
+from memos_ray.core.vault.requests import Follower
 from memos_ray.errors import MemosError
 from memos_ray.gateway.activation.service import ActivationService
 from memos_ray.gateway.admin.service import AdminService
@@ -176,9 +177,11 @@ class Doorway:
                 "extraction_queued": status.extraction_queued,
                 "rss_bytes": status.rss_bytes,
                 "vector_store": status.vector_store,
+                **_followers(status.followers),
                 **status.counters,
             }
-            found.append(Component(name=name, status="ok", detail=detail))
+            well = not any(one.stalled_by for one in status.followers.values())
+            found.append(Component(name=name, status="ok" if well else "degraded", detail=detail))
         return found
 
     async def _policy(self) -> Component:
@@ -194,6 +197,18 @@ class Doorway:
         await self._guard.close()
         for model in self._models.values():
             await model.close()
+
+
+def _followers(followers: Mapping[str, Follower]) -> dict[str, int | str]:
+    """Shows what follows the logs: how far it is behind, and what keeps it."""
+    stalled = {name: one.stalled_by for name, one in followers.items() if one.stalled_by}
+    shown: dict[str, int | str] = {
+        "behind_s": round(max((one.behind_s for one in followers.values()), default=0.0)),
+        "aside": sum(one.aside for one in followers.values()),
+    }
+    if stalled:
+        shown["stalled"] = ", ".join(f"{name} by {code}" for name, code in stalled.items())
+    return shown
 
 
 def _down(name: str, error: MemosError) -> Component:

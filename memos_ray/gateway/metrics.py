@@ -110,6 +110,26 @@ class HttpMetrics:
                 ("rss_bytes", "Resident set size of the shard's process."),
             )
         }
+        self._followers = {
+            name: Gauge(f"memos_shard_{name}", text, labels, registry=self._registry)
+            for name, text, labels in (
+                (
+                    "behind_seconds",
+                    "How long what follows the log has not been level with it.",
+                    ("shard", "feed"),
+                ),
+                (
+                    "aside",
+                    "Log entries that what follows the log could not take.",
+                    ("shard", "feed"),
+                ),
+                (
+                    "stalled",
+                    "Whether an error keeps what follows the log from going on.",
+                    ("shard", "feed", "code"),
+                ),
+            )
+        }
         self._counters = Gauge(
             "memos_shard_count",
             "Counts that a shard keeps of itself since its start.",
@@ -174,6 +194,9 @@ class HttpMetrics:
         self, shards: Mapping[str, ShardStatus | None], pipelines: Mapping[str, int] | None = None
     ) -> bytes:
         """Returns everything in Prometheus' text format."""
+        for gauge in self._followers.values():
+            # What is not so any more is not shown any more.
+            gauge.clear()
         for name, status in shards.items():
             self._shards["up"].labels(name).set(0 if status is None else 1)
             if status is not None:
@@ -203,3 +226,8 @@ class HttpMetrics:
             self._shards[key].labels(name).set(value)
         for key, value in status.counters.items():
             self._counters.labels(name, key).set(value)
+        for feed, follower in status.followers.items():
+            self._followers["behind_seconds"].labels(name, feed).set(follower.behind_s)
+            self._followers["aside"].labels(name, feed).set(follower.aside)
+            if follower.stalled_by is not None:
+                self._followers["stalled"].labels(name, feed, follower.stalled_by).set(1)

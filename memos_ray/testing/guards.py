@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import NotFoundError, PermissionDeniedError
@@ -12,13 +13,17 @@ from memos_ray.errors import NotFoundError, PermissionDeniedError
 READ_ONLY = "archive"
 """A namespace in which nobody creates."""
 
+ADMINISTRATOR = "user:ann"
+"""Who administers the tenant."""
+
 
 class OwnerGuard:
     """Implements `core.vault.planning.GuardPort` by three simple rules.
 
-    Owners may do everything with what is theirs. Named readers, and everyone when the memory is not
-    private, may read; named writers may update what is not read-only. Everyone may create, but not
-    in `READ_ONLY`. That is what the policy says of a pool whose members all callers are.
+    Owners may do everything with what is theirs but administer, which `ADMINISTRATOR` may. Named
+    readers, and everyone when the memory is not private, may read; named writers may update what is
+    not read-only. Everyone may create, but not in `READ_ONLY`. That is what the policy says of a
+    pool whose members all callers are, and whose administrator one of them is.
     """
 
     def check(
@@ -26,17 +31,21 @@ class OwnerGuard:
     ) -> None:
         """See `GuardPort.check`."""
         me = context.principal.id
+        if action is Action.ADMINISTER and me == ADMINISTRATOR:
+            return
+        if namespace == TENANT_ITSELF:
+            raise NotFoundError("no such memory")
         if action is Action.CREATE:
             if namespace == READ_ONLY:
                 raise PermissionDeniedError("nobody creates here", namespace=namespace)
             return
-        if facets["owner"] == me:
+        if facets["owner"] == me and action is not Action.ADMINISTER:
             return
         visibility = facets["visibility"]
         if action is Action.UPDATE and visibility != Visibility.READ_ONLY.value:
             if me in _scope(facets, "writers"):
                 return
-        private = visibility == Visibility.PRIVATE.value
+        private = visibility == Visibility.PRIVATE.value and facets["owner"] != me
         if private and me not in _scope(facets, "readers"):
             raise NotFoundError("no such memory")
         if action is not Action.READ:

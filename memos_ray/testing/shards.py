@@ -14,15 +14,23 @@ from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.cluster.clock import OwnProcess
 from memos_ray.config import VaultSettings
 from memos_ray.core.access import keys
-from memos_ray.core.access.administration import PutNamespace, PutPrincipal
-from memos_ray.core.access.context import CallContext, Principal
-from memos_ray.core.access.model import NamespaceKind, NamespaceMode, PrincipalRecord, default_spec
+from memos_ray.core.access.administration import PutNamespace, PutPrincipal, PutRule
+from memos_ray.core.access.context import Action, CallContext, Principal
+from memos_ray.core.access.model import (
+    Effect,
+    NamespaceKind,
+    NamespaceMode,
+    PrincipalRecord,
+    Rule,
+    default_spec,
+)
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.ports import ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
 from memos_ray.testing.control_store import MemoryControlStore
 from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.guards import ADMINISTRATOR
 
 
 @dataclass
@@ -51,7 +59,8 @@ class ShardBench:
     ) -> None:
         """Makes a tenant with principals, and pools that all of them are members of.
 
-        What says nothing else of itself is private there.
+        What says nothing else of itself is private there. `ADMINISTRATOR`, where it is among
+        them, administers the tenant.
         """
         key = keys.mint(tenant, self._dice.randbytes(keys.KEY_ENTROPY_BYTES))
         await self.governance.bootstrap(tenant, keys.parse(key.secret))
@@ -61,6 +70,9 @@ class ShardBench:
         for principal in principals:
             operation = PutPrincipal(PrincipalRecord(principal))
             await self.governance.change(administrator, operation)
+        if ADMINISTRATOR in principals:
+            rule = Rule("lead", Effect.ALLOW, (Action.ADMINISTER,), ("*",), (ADMINISTRATOR,))
+            await self.governance.change(administrator, PutRule(rule))
         for name, mode in pools.items():
             spec = replace(
                 default_spec(name, NamespaceKind.CONTEXTUAL_POOL, "user:admin"),

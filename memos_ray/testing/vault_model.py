@@ -18,6 +18,7 @@ from memos_ray.core.vault.operations import (
     Create,
     Delete,
     Freeze,
+    Hold,
     Operation,
     Restore,
     Rollback,
@@ -40,7 +41,7 @@ from memos_ray.errors import (
     PermissionDeniedError,
     VersionConflictError,
 )
-from memos_ray.testing.guards import READ_ONLY
+from memos_ray.testing.guards import ADMINISTRATOR, READ_ONLY
 
 NAMESPACE = "notes"
 CALLERS = (
@@ -79,6 +80,7 @@ revisions = st.one_of(
     st.builds(Restore, ids, expected=expected),
     st.builds(Rollback, ids, to=st.integers(0, 4), expected=expected),
     st.builds(Freeze, ids, frozen=st.booleans(), expected=expected),
+    st.builds(Hold, ids, held=st.booleans(), expected=expected),
 )
 writes = st.builds(
     Write,
@@ -173,6 +175,10 @@ class Model:
             return FrozenError
         if thaw and not memory.frozen:
             return IllegalStateError
+        if isinstance(operation, Hold):
+            if operation.held == memory.held:
+                return IllegalStateError
+            return self._hold(memory, operation)
         if isinstance(operation, Delete) and memory.held:
             return LegalHoldError
         erasing = isinstance(operation, Delete) and operation.hard
@@ -201,6 +207,12 @@ class Model:
             writers=list(operation.writers),
         )
         return 1
+
+    @staticmethod
+    def _hold(memory: Memory, operation: Hold) -> int:
+        memory.held = operation.held
+        memory.chain.append(memory.chain[-1])
+        return len(memory.chain)
 
     def _revise(self, memory: Memory, operation: Operation) -> int | type[ClientError]:
         now = memory.chain[-1]
@@ -260,6 +272,8 @@ def _may_read(caller: Principal, memory: Memory) -> bool:
 
 
 def _may_change(caller: Principal, memory: Memory, operation: Operation) -> bool:
+    if isinstance(operation, Hold):
+        return caller.id == ADMINISTRATOR
     if memory.owner == caller.id:
         return True
     updates = isinstance(operation, Update | Restore | Rollback | Freeze)

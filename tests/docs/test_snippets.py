@@ -32,7 +32,9 @@ def test_snippets_compile(path: Path) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["README.md", "docs/sdk.md", "docs/settings.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/sdk.md", "docs/settings.md", "docs/comparison.md"]
+)
 def test_snippets_run(name: str, tmp_path: Path) -> None:
     program = "\n".join(snippets(ROOT / name, runnable=True))
     assert program

@@ -66,6 +66,8 @@ _BODIES: dict[tuple[str, str], list[Any]] = {
     ("PATCH", "/v1/branches/{name}/memories/{id}"): [{"text": "new", "expected_version": 1}],
     ("POST", "/v1/branches/{name}/search"): [{"query": f"where is the {_CANARY}?"}],
     ("POST", "/v1/memories/{id}/archive"): [{"reason": "r", "idempotency_key": "k"}],
+    ("POST", "/v1/memories/{id}/hold"): [{"reason": "r", "idempotency_key": "k"}],
+    ("POST", "/v1/memories/{id}/release"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/restore"): [{"reason": "r", "idempotency_key": "k"}],
     ("POST", "/v1/memories/{id}/rollback"): [{"to": 1, "expected_version": 2, "reason": "r"}],
     ("POST", "/v1/memories/{id}/share"): [

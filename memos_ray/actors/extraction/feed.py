@@ -76,6 +76,7 @@ _MOVING = frozenset(
     )
 )
 _KEPT = (FrozenError, LegalHoldError)
+_FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value))
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
 _REFUSED = (PermissionDeniedError, NotFoundError, IllegalStateError)
@@ -158,8 +159,8 @@ class ExtractConsumer:
         for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
             await self._follow(key, [event for event in done if _key(event) == key])
         for event in done:
-            if event.operation == Change.UNFREEZE.value:
-                await self._thawed(_key(event))
+            if event.operation in _FREED:
+                await self._freed(_key(event))
 
     async def outdated(self) -> bool:
         """Jobs rest with the memories; they do not get lost apart. Those at rest are read here."""
@@ -201,8 +202,8 @@ class ExtractConsumer:
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
 
-    async def _thawed(self, key: CubeKey) -> None:
-        """Has a memory follow what it was made of, which it could not while it was frozen."""
+    async def _freed(self, key: CubeKey) -> None:
+        """Has a memory follow what it was made of, which it could not while frozen or held."""
         heads = await self._run(self._store.heads, self._partition, [key])
         for source in ids_of(heads[key]) if key in heads else ():
             named = CubeKey(key.tenant, source)
@@ -268,7 +269,8 @@ class ExtractConsumer:
 
     async def _followed(self, key: CubeKey, gone: set[str]) -> MemosError | None:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
-        for _ in range(_TRIES):
+        tries = 0
+        while tries < _TRIES:
             heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads or (gone and await self._anew(heads[key])):
                 return None
@@ -279,8 +281,8 @@ class ExtractConsumer:
             erases = isinstance(operation, Age) and operation.move is Move.ERASE
             if isinstance(heads[key].payload, ArchivedRef) and not erases:
                 return UnavailableError("the archived content cannot be read now", cube_id=key.id)
-            if await self._done(heads[key], operation):
-                return None
+            # One thing may be due behind another.
+            tries += not await self._done(heads[key], operation)
         return VersionConflictError("a memory changes all the time", cube_id=key.id)
 
     async def _anew(self, head: MemCube) -> bool:

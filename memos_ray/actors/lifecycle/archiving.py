@@ -37,14 +37,16 @@ from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.ports import BlobStorePort, ClockPort, Derivation, RecordStorePort
 
-# A memory may be frozen while it is put away, or come back to being away, which makes a version
-# that has its content again.
+# A memory may be frozen or held while it is put away, or come back to being away, which makes a
+# version that has its content again.
 _AWAY = frozenset(
     change.value
     for change in (
         Change.ARCHIVE,
         Change.FREEZE,
         Change.UNFREEZE,
+        Change.HOLD,
+        Change.RELEASE,
         Change.RESTORE,
         Change.ROLLBACK,
     )

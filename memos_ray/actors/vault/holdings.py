@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from memos_ray.actors.vault.partition import OwnedPartition
+from memos_ray.core.vault.requests import Follower
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import NotOwnerError
 from memos_ray.ports import RecordStorePort
@@ -52,6 +53,15 @@ class Holdings:
 
     def __iter__(self) -> Iterator[OwnedPartition]:
         return iter(list(self._held.values()))
+
+    def followers(self) -> dict[str, Follower]:
+        """Sums up what follows the logs of all partitions, by name."""
+        found: dict[str, Follower] = {}
+        for held in self:
+            for feed in held.feeds:
+                one = Follower(feed.behind_s, feed.aside, feed.stalled_by)
+                found[feed.name] = found[feed.name].and_of(one) if feed.name in found else one
+        return found
 
     async def of(self, partition: int) -> OwnedPartition:
         """Returns a partition that is held.

@@ -241,6 +241,19 @@ class OwnedPartition:
         """How far the vector store has come, if there is one."""
         return 0 if self.index_feed is None else self.index_feed.position
 
+    @property
+    def feeds(self) -> tuple[LogFeed, ...]:
+        """All that follow the log."""
+        feeds = (
+            self.embed_feed,
+            self.organise_feed,
+            self.index_feed,
+            self.archive_feed,
+            self.branch_feed,
+            self.extract_feed,
+        )
+        return tuple(feed for feed in feeds if feed is not None)
+
     async def unorganised(self) -> int:
         """How many log entries have not been looked at for duplicates and overtaken facts."""
         loop = asyncio.get_running_loop()
@@ -273,15 +286,7 @@ class OwnedPartition:
     async def close(self) -> None:
         """Finishes the writes that wait, then stops following the log."""
         await self.writer.close()
-        feeds = (
-            self.embed_feed,
-            self.organise_feed,
-            self.index_feed,
-            self.archive_feed,
-            self.branch_feed,
-            self.extract_feed,
-        )
-        await asyncio.gather(*(feed.close() for feed in feeds if feed is not None))
+        await asyncio.gather(*(feed.close() for feed in self.feeds))
         self._forget()
 
     def _forget(self) -> None:

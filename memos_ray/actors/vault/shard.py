@@ -319,6 +319,7 @@ class VaultShard(
                 + Counter(self._parts.journals.counters if self._parts.journals else {})
             ),
             extraction_queued=self._extraction.queued,
+            followers=self._holdings.followers(),
         )
 
     async def _submit(

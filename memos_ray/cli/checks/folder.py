@@ -104,11 +104,20 @@ def _health(settings: Settings, cluster: RunningCluster) -> Iterator[Finding]:
     except MemosError as error:
         yield fail("cluster", f"process {cluster.pid} does not answer: {error.message}", advice)
         return
-    ill = [part.name for part in health.components if part.status != "ok"]
+    ill = [part for part in health.components if part.status != "ok"]
     if ill:
-        yield warn("cluster", f"not well: {', '.join(ill)}", advice)
+        named = ", ".join(
+            f"{part.name} ({part.detail['stalled']})" if "stalled" in part.detail else part.name
+            for part in ill
+        )
+        yield warn("cluster", f"not well: {named}", advice)
     else:
         yield ok("cluster", f"process {cluster.pid} is well, at {cluster.url}")
+    aside = sum(int(part.detail.get("aside", 0)) for part in health.components)
+    if aside:
+        log = DataFolder(settings.data).log
+        found = f"{aside} log entries could not be taken by what follows the log"
+        yield warn("log entries", found, f"they are tried again every ten minutes; {log} says why")
 
 
 def _open(path: Path) -> bool:

@@ -217,7 +217,8 @@ def create_namespace(
         list[str] | None, typer.Option("--member", help="Who is let in; repeatable.")
     ] = None,
     quota_bytes: Annotated[
-        int | None, typer.Option("--quota-bytes", min=1, help="Most bytes of text.")
+        int | None,
+        typer.Option("--quota-bytes", min=1, help="Most bytes of text; kept, not enforced yet."),
     ] = None,
 ) -> None:
     """Makes a namespace, or changes it."""

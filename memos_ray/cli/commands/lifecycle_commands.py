@@ -1,4 +1,4 @@
-"""How memories age: `memos-ray lifecycle status|sweep|archive`."""
+"""How memories age: `memos-ray lifecycle status|sweep|archive|hold|release`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from memos_ray.gateway.lifecycle.models import Lifecycle
+    from memos_ray.gateway.memories.models import WriteResult
 
 _IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A memory.")]
+_ReasonOption = Annotated[str | None, typer.Option("--reason", help="Kept with the version.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(no_args_is_help=True, help="How memories age, and what is put away.")
-    for command in (status, sweep, archive):
+    for command in (status, sweep, archive, hold, release):
         group.command()(command)
     app.add_typer(group, name="lifecycle", rich_help_panel="Memories")
 
@@ -44,12 +46,31 @@ def archive(
     call: Call,
     id: _IdArgument,
     namespace: NamespaceOption = None,
-    reason: Annotated[str | None, typer.Option(help="Kept with the version.")] = None,
+    reason: _ReasonOption = None,
 ) -> None:
     """Puts a memory away: it can be read, but searches leave it out."""
+    _wrote(call, call.memos.lifecycle.archive(id, namespace=namespace, reason=reason))
+
+
+@with_service
+def hold(
+    call: Call, id: _IdArgument, namespace: NamespaceOption = None, reason: _ReasonOption = None
+) -> None:
+    """Puts a memory under legal hold: nothing takes it away, whatever its state is."""
+    _wrote(call, call.memos.lifecycle.hold(id, namespace=namespace, reason=reason))
+
+
+@with_service
+def release(
+    call: Call, id: _IdArgument, namespace: NamespaceOption = None, reason: _ReasonOption = None
+) -> None:
+    """Lifts a legal hold; for administrators of the tenant."""
+    _wrote(call, call.memos.lifecycle.release(id, namespace=namespace, reason=reason))
+
+
+def _wrote(call: Call, result: WriteResult) -> None:
     from memos_ray.cli.views import rendering
 
-    result = call.memos.lifecycle.archive(id, namespace=namespace, reason=reason)
     call.out.show(result, lambda console: rendering.wrote(console, result))
 
 

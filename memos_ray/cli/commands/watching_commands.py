@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MIB = float(1 << 20)
 _SIZES = ("rss_bytes", "resident_bytes", "kv_bytes", "kv_rest_bytes")
 _HOLDINGS = ("partitions", "resident_memories", "conversations")
-_QUEUES = ("queued", "lag", "index_lag", "extraction_queued")
+_QUEUES = ("queued", "lag", "index_lag", "behind_s", "aside", "extraction_queued")
 _RATES = ("writes", "reads", "searches", "kv_hits", "kv_misses", "kv_builds", "kv_evictions")
 # Of what was needed, what was at hand.
 _SHARES = {

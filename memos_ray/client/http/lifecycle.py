@@ -33,6 +33,31 @@ class HttpLifecycle:
         key: str | None,
     ) -> WriteReport:
         """Puts a memory away."""
-        path = f"/v1/memories/{quote(memory_id, safe=':')}/archive"
+        return await self._post(caller, memory_id, "archive", namespace, reason, key)
+
+    async def hold(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None,
+        reason: str | None,
+        key: str | None,
+        *,
+        held: bool = True,
+    ) -> WriteReport:
+        """Puts a memory under legal hold, or releases it."""
+        verb = "hold" if held else "release"
+        return await self._post(caller, memory_id, verb, namespace, reason, key)
+
+    async def _post(
+        self,
+        caller: Caller,
+        memory_id: str,
+        verb: str,
+        namespace: str | None,
+        reason: str | None,
+        key: str | None,
+    ) -> WriteReport:
+        path = f"/v1/memories/{quote(memory_id, safe=':')}/{verb}"
         body = {"reason": reason, "idempotency_key": key}
         return await self._link.call(WriteReport, "POST", path, caller, body, namespace=namespace)

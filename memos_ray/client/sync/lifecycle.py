@@ -39,3 +39,33 @@ class LifecycleVerbs(Blocking[AsyncLifecycleVerbs]):
                 id, namespace=namespace, reason=reason, idempotency_key=idempotency_key
             )
         )
+
+    def hold(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Puts a memory under legal hold: nothing takes it away, whatever its state is."""
+        return self._loop.run(
+            self._async.hold(
+                id, namespace=namespace, reason=reason, idempotency_key=idempotency_key
+            )
+        )
+
+    def release(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Lifts a legal hold; for administrators of the tenant."""
+        return self._loop.run(
+            self._async.release(
+                id, namespace=namespace, reason=reason, idempotency_key=idempotency_key
+            )
+        )

@@ -49,3 +49,31 @@ class AsyncLifecycleVerbs:
         caller = self._caller()
         report = await self._api.archive(caller, id, namespace, reason, idempotency_key)
         return self._single(report)
+
+    async def hold(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Puts a memory under legal hold: nothing takes it away, whatever its state is."""
+        check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
+        caller = self._caller()
+        report = await self._api.hold(caller, id, namespace, reason, idempotency_key)
+        return self._single(report)
+
+    async def release(
+        self,
+        id: str,
+        *,
+        namespace: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Lifts a legal hold; for administrators of the tenant."""
+        check(id=id, namespace=namespace, reason=reason, idempotency_key=idempotency_key)
+        caller = self._caller()
+        report = await self._api.hold(caller, id, namespace, reason, idempotency_key, held=False)
+        return self._single(report)

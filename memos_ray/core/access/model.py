@@ -239,7 +239,8 @@ class NamespaceSpec:
         owner: principal that administers it; in a private one, owner of every memory as well.
         default_visibility: of memories that are created without one.
         members: subjects who read what is shared, and create and change memories of their own.
-        quota_bytes: most bytes of text that it holds; unlimited when absent.
+        quota_bytes: most bytes of text that it is to hold; unlimited when absent. Nothing enforces
+            it yet.
         path: prefix of its exported and archived files.
     """
 

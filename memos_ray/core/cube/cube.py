@@ -36,6 +36,8 @@ class Change(StrEnum):
     RESTORE = "restore"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    HOLD = "hold"
+    RELEASE = "release"
     ARCHIVE = "archive"
     EXPIRE = "expire"
 

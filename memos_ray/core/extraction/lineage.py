@@ -42,7 +42,8 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
 
     An erased source takes all with it that was derived from it, a deleted one for as long as it
     is deleted, whatever other sources there are: no word of it is to stay. Of a changed one, what
-    was derived is marked. Of one that is less open than before, nothing stays more open.
+    was derived is marked. Of one that is less open than before, nothing stays more open; the labels
+    of each are on what was derived from it.
     """
     if sources.erased:
         return _follows(derived, Move.ERASE)
@@ -57,15 +58,7 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     narrower = _narrowed(derived, cubes)
     if narrower is not None:
         return narrower
-    stale = sources.changed()
-    if stale == (derived.descriptive.attributes.get(STALE) is True):
-        return None
-    return Update(
-        derived.id,
-        UpdateMode.MERGE,
-        attributes={STALE: stale},
-        expected=derived.version.number,
-    )
+    return _marked(derived, cubes, stale=sources.changed())
 
 
 def deleted(derived: MemCube) -> Age:
@@ -85,6 +78,22 @@ def _follows(derived: MemCube, move: Move) -> Age:
 def _by_lineage(derived: MemCube) -> bool:
     info = derived.version
     return info.change is Change.DELETE and info.reason == Cause.LINEAGE.value
+
+
+def _marked(derived: MemCube, cubes: Sequence[MemCube], *, stale: bool) -> Update | None:
+    rules = derived.governance
+    sensitivity = {label for cube in cubes for label in cube.governance.sensitivity}
+    compliance = {label for cube in cubes for label in cube.governance.compliance}
+    marked = derived.descriptive.attributes.get(STALE) is True
+    update = Update(
+        derived.id,
+        UpdateMode.MERGE,
+        attributes=None if stale == marked else {STALE: stale},
+        expected=derived.version.number,
+        sensitivity=tuple(sorted(sensitivity - {*rules.sensitivity})),
+        compliance=tuple(sorted(compliance - {*rules.compliance})),
+    )
+    return update if update.attributes or update.sensitivity or update.compliance else None
 
 
 def _narrowed(derived: MemCube, cubes: Sequence[MemCube]) -> Share | None:

@@ -16,6 +16,8 @@ class Move(StrEnum):
     RESTORE = "restore"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    HOLD = "hold"
+    RELEASE = "release"
     ERASE = "erase"
     COLLECT = "collect"
 

@@ -14,8 +14,9 @@ A restoration and a rollback may take the state of an earlier version: what was 
 archived again.
 
 Frozen is no state but a condition that a state is held in: nothing but the thaw moves a frozen
-memory, whoever asks. A lifespan ends by the clock: from that moment on a memory counts as expired,
-whether a sweep has recorded it yet or not.
+memory, whoever asks. A legal hold is one, too: nothing takes a held memory away until it is
+released. A lifespan ends by the clock: from that moment on a memory counts as expired, whether a
+sweep has recorded it yet or not.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
     Move.RESTORE: dict.fromkeys((State.ARCHIVED, *GONE), State.ACTIVATED),
     Move.FREEZE: _STAY,
     Move.UNFREEZE: _STAY,
+    Move.HOLD: {state: state for state in State},
+    Move.RELEASE: {state: state for state in State},
     Move.ERASE: dict.fromkeys(State, None),
     Move.COLLECT: dict.fromkeys(GONE, None),
 }
 """Where each move leads from each state; nothing is an erasure, absent states forbid the move."""
 
 _HELD = frozenset((Move.DELETE, Move.ERASE, Move.COLLECT))
+# A sweep records what the clock has done, and these leave that to it: they go from where the record
+# stands.
+_BY_RECORD = frozenset((Move.EXPIRE, Move.UNFREEZE, Move.HOLD, Move.RELEASE))
 
 
 class LivingRules(Protocol):
@@ -115,18 +121,23 @@ def moved(cube: Living, move: Move, now: datetime, cause: Cause = Cause.REQUEST)
     Raises:
         FrozenError: the memory is frozen, and this is no thaw.
         LegalHoldError: it is under legal hold, and this would take it away.
-        IllegalStateError: the table has no such move; names the state, the move and the cause.
+        IllegalStateError: the table has no such move, or it was made already; names the state, the
+            move and the cause.
     """
     if cube.frozen and move is not Move.UNFREEZE:
         raise FrozenError("the memory is frozen", cube_id=cube.id)
     state = state_at(cube, now)
     if move in (Move.FREEZE, Move.UNFREEZE) and cube.frozen == (move is Move.FREEZE):
         raise _illegal("the memory is not frozen", cube, state, move, cause)
-    if cube.governance.legal_hold and move in _HELD:
+    held = cube.governance.legal_hold
+    if move in (Move.HOLD, Move.RELEASE) and held == (move is Move.HOLD):
+        raise _illegal(
+            f"the memory is {'already' if held else 'not'} under legal hold",
+            *(cube, state, move, cause),
+        )
+    if held and move in _HELD:
         raise LegalHoldError("the memory is under legal hold", cube_id=cube.id)
-    # A sweep records what the clock has done, and a thaw leaves that to it: both go from where the
-    # record stands.
-    start = cube.state if move in (Move.EXPIRE, Move.UNFREEZE) else state
+    start = cube.state if move in _BY_RECORD else state
     if start not in MOVES[move] or (move is Move.EXPIRE and not lifespan_over(cube, now)):
         raise _illegal(f"the memory is {start.value}", cube, start, move, cause)
     return MOVES[move][start]

@@ -39,6 +39,10 @@ def written(branch: Branch, write: Write) -> Write:
                 id=None if chosen is None else branch.stored(chosen),
                 minted_id=branch.stored(minted),
             )
+        case Update(sensitivity=sensitivity, compliance=compliance) if sensitivity or compliance:
+            raise InvalidInputError(
+                "labels are put on in the namespace", field="sensitivity, compliance"
+            )
         case (Update() | Delete(hard=False) | Restore()) as change:
             operation = replace(change, cube_id=branch.stored(change.cube_id))
         case _:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -11,7 +10,6 @@ from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, State, VersionInfo
 from memos_ray.core.cube.fingerprint import Fingerprint, simhash
 from memos_ray.core.cube.metadata import (
-    Attribute,
     Descriptive,
     ExpiresAt,
     Forever,
@@ -24,12 +22,14 @@ from memos_ray.core.cube.payload import Payload, Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import Living, again, lifespan_over, moved
 from memos_ray.core.vault.checking import check_expected
+from memos_ray.core.vault.contents import shared, united, updated_attributes, updated_payload
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
     Create,
     Delete,
     Freeze,
+    Hold,
     Restore,
     Rollback,
     Share,
@@ -38,7 +38,7 @@ from memos_ray.core.vault.operations import (
 )
 from memos_ray.errors import InvalidInputError
 
-Revision = Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
+Revision = Update | Share | Delete | Restore | Rollback | Freeze | Hold | Archive | Age
 
 CHANGES = {
     UpdateMode.APPEND: Change.APPEND,
@@ -165,7 +165,7 @@ def revise(
         case Update():
             return _update(operation, step)
         case Share():
-            return _next(step, Change.SHARE, rules=_shared(operation, head))
+            return _next(step, Change.SHARE, rules=shared(operation, head))
         case Delete():
             return _next(step, Change.DELETE)
         case Restore():
@@ -177,6 +177,9 @@ def revise(
         case Freeze(frozen=frozen):
             change = Change.FREEZE if frozen else Change.UNFREEZE
             return _next(step, change, frozen=frozen)
+        case Hold(held=held):
+            change = Change.HOLD if held else Change.RELEASE
+            return _next(step, change, rules=replace(head.governance, legal_hold=held))
         case Archive():
             return _next(step, Change.ARCHIVE)
         case Age(move=move):
@@ -211,6 +214,8 @@ def move_of(operation: Revision) -> Move:
             return Move.RESTORE
         case Freeze(frozen=frozen):
             return Move.FREEZE if frozen else Move.UNFREEZE
+        case Hold(held=held):
+            return Move.HOLD if held else Move.RELEASE
         case Archive():
             return Move.ARCHIVE
         case Age(move=move):
@@ -258,42 +263,14 @@ def _simhash(payload: Payload) -> str:
     return simhash(payload.text if isinstance(payload, Plaintext) else "")
 
 
-def _united(old: Iterable[str], new: Iterable[str] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*old, *(new or ()))))
-
-
-def _payload(operation: Update, head: MemCube) -> Payload:
-    if operation.payload is not None and operation.text is not None:
-        raise InvalidInputError("give either a text or a payload", cube_id=head.id)
-    if operation.mode is UpdateMode.APPEND:
-        if operation.text is None or not isinstance(head.payload, Plaintext):
-            raise InvalidInputError("only text can be appended, to plaintext", cube_id=head.id)
-        return replace(head.payload, text=f"{head.payload.text}\n{operation.text}")
-    if operation.text is not None:
-        if not isinstance(head.payload, Plaintext):
-            raise InvalidInputError("this form of memory has no text", cube_id=head.id)
-        return replace(head.payload, text=operation.text)
-    if operation.payload is not None:
-        return operation.payload
-    if operation.mode is UpdateMode.OVERWRITE:
-        raise InvalidInputError("an overwrite needs a text or a payload", cube_id=head.id)
-    return head.payload
-
-
-def _attributes(operation: Update, old: Mapping[str, Attribute]) -> Mapping[str, Attribute]:
-    if operation.mode is UpdateMode.OVERWRITE:
-        return operation.attributes or {}
-    return {**old, **(operation.attributes or {})}
-
-
 def _update(operation: Update, step: _Step) -> MemCube:
     head, old = step.head, step.head.descriptive
     overwrite = operation.mode is UpdateMode.OVERWRITE
     about = replace(
         old,
         semantic_type=operation.semantic_type or old.semantic_type,
-        tags=tuple(operation.tags or ()) if overwrite else _united(old.tags, operation.tags),
-        attributes=_attributes(operation, old.attributes),
+        tags=tuple(operation.tags or ()) if overwrite else united(old.tags, operation.tags),
+        attributes=updated_attributes(operation, old.attributes),
         event_time=operation.event_time or old.event_time,
         valid_from=operation.valid_from or old.valid_from,
         valid_to=operation.valid_to or old.valid_to,
@@ -303,8 +280,10 @@ def _update(operation: Update, step: _Step) -> MemCube:
         head.governance,
         lifespan=operation.lifespan or head.governance.lifespan,
         priority=head.governance.priority if operation.priority is None else operation.priority,
+        sensitivity=united(head.governance.sensitivity, operation.sensitivity),
+        compliance=united(head.governance.compliance, operation.compliance),
     )
-    payload = _payload(operation, head)
+    payload = updated_payload(operation, head)
     same = (payload, about, rules) == (head.payload, old, head.governance)
     # A merge with an equal memory changes the lineage, if nothing else.
     if same and not operation.merged_from:
@@ -317,24 +296,6 @@ def _update(operation: Update, step: _Step) -> MemCube:
         rules=rules,
         parents=tuple(ParentRef(cube_id, number) for cube_id, number in operation.merged_from),
     )
-
-
-def _shared(operation: Share, head: MemCube) -> Governance:
-    old = head.governance
-
-    def scope(names: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in _united(names, added) if name not in operation.remove)
-
-    rules = replace(
-        old,
-        visibility=operation.visibility or old.visibility,
-        readers=scope(old.readers, operation.readers),
-        writers=scope(old.writers, operation.writers),
-        sharers=scope(old.sharers, operation.sharers),
-    )
-    if rules == old:
-        raise InvalidInputError("the sharing changes nothing", cube_id=head.id)
-    return rules
 
 
 def _rolled_back(to: int, target: MemCube | None, step: _Step) -> MemCube:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from memos_ray.core.access.context import CallContext
+from memos_ray.core.access.context import Action, CallContext
+from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.payload import ArchivedRef
 from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Write
-from memos_ray.errors import InvalidInputError, UnavailableError, VersionConflictError
+from memos_ray.core.vault.operations import Hold, Operation, Write
+from memos_ray.errors import (
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    VersionConflictError,
+)
+
+if TYPE_CHECKING:
+    from memos_ray.core.vault.planning import GuardPort
 
 
 def checked(context: CallContext, write: Write) -> str:
@@ -50,6 +62,27 @@ def check_expected(expected: int | None, cube_id: str, number: int) -> None:
         raise VersionConflictError(
             "the memory has moved on", cube_id=cube_id, expected=expected, current=number
         )
+
+
+def check_release(
+    guard: GuardPort, context: CallContext, operation: Operation, now: datetime
+) -> None:
+    """Sees that a legal hold is lifted by who administers the tenant, and nobody else.
+
+    Whoever administers a namespace, his own home for one, may put memories there under hold; what
+    another has put under hold there is not his to release.
+
+    Raises:
+        PermissionDeniedError: the caller does not administer the tenant.
+    """
+    if not isinstance(operation, Hold) or operation.held:
+        return
+    try:
+        guard.check(context, Action.ADMINISTER, TENANT_ITSELF, {}, now)
+    except (NotFoundError, PermissionDeniedError):
+        raise PermissionDeniedError(
+            "only who administers the tenant lifts a legal hold", action=Action.ADMINISTER.value
+        ) from None
 
 
 def check_content(cube: MemCube | None) -> None:

@@ -13,7 +13,7 @@ from memos_ray.core.cube.identity import digest
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.vault.changes import CHANGES, Revision, cause_of
 from memos_ray.core.vault.log import ERASE, Event, Outcome
-from memos_ray.core.vault.operations import Age, Delete, Freeze, Operation, Update, Write
+from memos_ray.core.vault.operations import Age, Delete, Freeze, Hold, Operation, Update, Write
 
 _MARK_DIGITS = 32
 
@@ -60,6 +60,8 @@ def verb_of(operation: Operation) -> str:
             return ERASE
         case Freeze(frozen=False):
             return Change.UNFREEZE.value
+        case Hold(held=False):
+            return Change.RELEASE.value
         case Age(move=move):
             return ERASE if move in (Move.COLLECT, Move.ERASE) else move.value
         case _:

@@ -92,6 +92,8 @@ class Update:
         expected: version that must be current (compare-and-set); any when absent.
         merged_from: further parents, for a version that unites several memories.
         sources: added to those that there are.
+        sensitivity: labels that are added; no update takes one away, whatever its mode.
+        compliance: as `sensitivity`.
     """
 
     cube_id: str
@@ -109,6 +111,8 @@ class Update:
     expected: int | None = None
     merged_from: tuple[tuple[str, int], ...] = ()
     sources: tuple[SourceRef, ...] = ()
+    sensitivity: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
 
 
 @crossing
@@ -178,6 +182,16 @@ class Freeze:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Puts a memory under legal hold, so that nothing takes it away, or releases it."""
+
+    cube_id: str
+    held: bool = True
+    expected: int | None = None
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class Archive:
     """Puts a memory away: it is kept and can be read, but searches leave it out."""
 
@@ -203,7 +217,7 @@ class Age:
     expected: int
 
 
-Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Archive | Age
+Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Hold | Archive | Age
 
 
 def target_of(operation: Operation) -> int | None:

@@ -24,7 +24,7 @@ from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE, Living
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
-from memos_ray.core.vault.checking import check_content, check_sources, checked
+from memos_ray.core.vault.checking import check_content, check_release, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
     DERIVED,
@@ -45,6 +45,7 @@ from memos_ray.core.vault.operations import (
     Create,
     Delete,
     Freeze,
+    Hold,
     Operation,
     Restore,
     Rollback,
@@ -71,6 +72,7 @@ _ACTIONS: Mapping[type[Operation], Action] = {
     Restore: Action.UPDATE,
     Rollback: Action.UPDATE,
     Freeze: Action.UPDATE,
+    Hold: Action.ADMINISTER,
     Archive: Action.UPDATE,
 }
 
@@ -309,6 +311,7 @@ class Planner:
     ) -> MemCube | None:
         if not isinstance(operation, Age):
             judge(self.guard, context, operation, head, head.namespace, flat, self.now)
+            check_release(self.guard, context, operation, self.now)
         number = target_of(operation)
         target = None if number is None else self._target(number, head)
         if move_of(operation) not in (Move.ERASE, Move.COLLECT):

@@ -29,6 +29,30 @@ class ListRequest:
 
 @crossing
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """How far something that follows the logs of a shard's partitions has come.
+
+    Attributes:
+        behind_s: since when it has not been level with what it may take, where that is longest.
+        aside: entries that it could not take, and has gone on without.
+        stalled_by: code of an error that keeps it from going on, if there is one.
+    """
+
+    behind_s: float = 0.0
+    aside: int = 0
+    stalled_by: str | None = None
+
+    def and_of(self, other: Follower) -> Follower:
+        """Sums up two partitions."""
+        return Follower(
+            max(self.behind_s, other.behind_s),
+            self.aside + other.aside,
+            self.stalled_by or other.stalled_by,
+        )
+
+
+@crossing
+@dataclass(frozen=True, slots=True)
 class ShardStatus:
     """What an operator wants to know of a shard.
 
@@ -40,6 +64,7 @@ class ShardStatus:
         kv_rest_bytes: of KV caches at rest, as files.
         conversations: how many are kept.
         extraction_queued: jobs of extraction that are not done and not parked.
+        followers: what follows the logs, by name.
     """
 
     name: str
@@ -58,6 +83,7 @@ class ShardStatus:
     vector_store: str
     counters: dict[str, int]
     extraction_queued: int = 0
+    followers: dict[str, Follower] = field(default_factory=dict)
 
 
 @crossing

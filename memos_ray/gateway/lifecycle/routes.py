@@ -46,3 +46,33 @@ async def archive_memory(
     return await doorway.lifecycle.archive(
         caller, id, namespace, body.reason, merged_key(key, body.idempotency_key)
     )
+
+
+@router.post("/memories/{id}/hold")
+async def hold_memory(
+    id: Id,
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    body: Plain = _NO_BODY,
+    namespace: Namespace = None,
+    key: IdempotencyKey = None,
+) -> WriteReport:
+    """Puts a memory under legal hold: nothing takes it away, whatever its state is."""
+    return await doorway.lifecycle.hold(
+        caller, id, namespace, body.reason, merged_key(key, body.idempotency_key)
+    )
+
+
+@router.post("/memories/{id}/release")
+async def release_memory(
+    id: Id,
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    body: Plain = _NO_BODY,
+    namespace: Namespace = None,
+    key: IdempotencyKey = None,
+) -> WriteReport:
+    """Lifts a legal hold; for administrators of the tenant."""
+    return await doorway.lifecycle.hold(
+        caller, id, namespace, body.reason, merged_key(key, body.idempotency_key), held=False
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memos_ray.core.access.model import CLUSTER
+from memos_ray.core.vault.operations import Hold
 from memos_ray.errors import PermissionDeniedError
 from memos_ray.gateway.callers import Authenticator, Caller
 from memos_ray.gateway.lifecycle.models import Lifecycle
@@ -56,6 +57,24 @@ class LifecycleService:
         return await self._memories.archive(
             caller, memory_id, namespace, reason=reason, idempotency_key=key
         )
+
+    async def hold(
+        self,
+        caller: Caller,
+        memory_id: str,
+        namespace: str | None,
+        reason: str | None,
+        key: str | None,
+        *,
+        held: bool = True,
+    ) -> WriteReport:
+        """Puts a memory under legal hold, or releases it.
+
+        Raises:
+            PermissionDeniedError: the caller does not administer the namespace; or, to release it,
+                the tenant.
+        """
+        return await self._memories.revise(caller, namespace, Hold(memory_id, held), key, reason)
 
     async def _require_operator(self, caller: Caller) -> None:
         context, policy = await self._authenticator.context(caller)

@@ -108,6 +108,8 @@ def update_of(cube_id: str, change: MemoryChange) -> Update:
         lifespan=_lifespan(change.expires_at, change.half_life_s),
         priority=change.priority,
         expected=change.expected_version,
+        sensitivity=tuple(change.sensitivity),
+        compliance=tuple(change.compliance),
     )
 
 

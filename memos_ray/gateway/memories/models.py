@@ -117,7 +117,10 @@ def _check_lifespan(expires_at: datetime | None, half_life_s: float | None) -> N
 
 
 class MemoryChange(Model):
-    """An update: which fields change, and how (see `mode`)."""
+    """An update: which fields change, and how (see `mode`).
+
+    Labels (`sensitivity`, `compliance`) are added in every mode; no update takes one away.
+    """
 
     mode: UpdateMode = UpdateMode.MERGE
     text: Text | None = None
@@ -130,6 +133,8 @@ class MemoryChange(Model):
     expires_at: Moment | None = None
     half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
+    sensitivity: list[Name] = []
+    compliance: list[Name] = []
     expected_version: Version | None = None
     idempotency_key: Key | None = None
     reason: Reason | None = None

@@ -142,7 +142,7 @@ class MemoryService(Questions):
         operation = mapping.update_of(memory_id, change)
         if change.text is not None:
             self.check_text(change.text)
-        return await self._write(
+        return await self.revise(
             caller, namespace, operation, change.idempotency_key, change.reason
         )
 
@@ -151,7 +151,7 @@ class MemoryService(Questions):
     ) -> WriteReport:
         """Changes who may reach a memory."""
         operation = mapping.share_of(memory_id, sharing)
-        return await self._write(
+        return await self.revise(
             caller, namespace, operation, sharing.idempotency_key, sharing.reason
         )
 
@@ -168,7 +168,7 @@ class MemoryService(Questions):
     ) -> WriteReport:
         """Deletes a memory: soft, so that `restore` undoes it, or hard, which erases it."""
         operation = Delete(memory_id, hard, expected_version)
-        return await self._write(caller, namespace, operation, idempotency_key, reason)
+        return await self.revise(caller, namespace, operation, idempotency_key, reason)
 
     async def restore(
         self,
@@ -180,7 +180,7 @@ class MemoryService(Questions):
         idempotency_key: str | None = None,
     ) -> WriteReport:
         """Undoes a soft delete, an expiry or an archiving."""
-        return await self._write(caller, namespace, Restore(memory_id), idempotency_key, reason)
+        return await self.revise(caller, namespace, Restore(memory_id), idempotency_key, reason)
 
     async def archive(
         self,
@@ -192,7 +192,7 @@ class MemoryService(Questions):
         idempotency_key: str | None = None,
     ) -> WriteReport:
         """Puts a memory away: it can be read, but searches leave it out."""
-        return await self._write(caller, namespace, Archive(memory_id), idempotency_key, reason)
+        return await self.revise(caller, namespace, Archive(memory_id), idempotency_key, reason)
 
     async def rollback(
         self,
@@ -207,7 +207,7 @@ class MemoryService(Questions):
     ) -> WriteReport:
         """Makes a new version with the content of an older one; access stays as it is."""
         operation = Rollback(memory_id, to, expected_version)
-        return await self._write(caller, namespace, operation, idempotency_key, reason)
+        return await self.revise(caller, namespace, operation, idempotency_key, reason)
 
     async def freeze(
         self,
@@ -221,7 +221,7 @@ class MemoryService(Questions):
     ) -> WriteReport:
         """Forbids every change of a memory, or allows changes again."""
         operation = Freeze(memory_id, frozen)
-        return await self._write(caller, namespace, operation, idempotency_key, reason)
+        return await self.revise(caller, namespace, operation, idempotency_key, reason)
 
     async def get(
         self,
@@ -338,7 +338,7 @@ class MemoryService(Questions):
 
         return mapping.diff_of(*await self._placement.find(context, memory_id, namespace, both))
 
-    async def _write(
+    async def revise(
         self,
         caller: Caller,
         namespace: str | None,
@@ -346,6 +346,7 @@ class MemoryService(Questions):
         key: str | None,
         reason: str | None,
     ) -> WriteReport:
+        """Carries out an operation on a memory that is there."""
         context, _ = await self._authenticator.context(caller)
         hop = context.hop()
 

@@ -143,3 +143,26 @@ async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
         await eventually(lambda: len(consumer.taken) == 6)
         assert feed.settled == 6
     assert bench.store.derivations(0, KIND) == []
+
+
+async def test_VAULT_5_a_follower_says_what_keeps_it_and_since_when_it_is_behind() -> None:
+    bench, consumer = Bench(), Picky(UnavailableError("away"))
+    async with bench.following(consumer) as feed:
+        await eventually(lambda: feed.stalled_by == "unavailable")
+        assert feed.behind_s > 0
+        consumer.error = None
+        await feed.reached(6)
+        await eventually(lambda: feed.behind_s == 0)
+        assert (feed.stalled_by, feed.aside) == (None, 0)
+
+
+async def test_VAULT_5_what_an_earlier_owner_has_set_aside_is_counted() -> None:
+    bench = Bench()
+    async with bench.following(Picky(StoreCorruptError("it is damaged"))) as feed:
+        await feed.reached(6)
+        await eventually(lambda: feed.behind_s == 0)
+        assert (feed.stalled_by, feed.aside) == (None, 1), "what goes on is not stalled"
+    async with bench.following(Picky(StoreCorruptError("it is damaged"))) as later:
+        await later.reached(6)
+        await eventually(lambda: later.behind_s == 0)
+        assert later.aside == 1

@@ -17,6 +17,15 @@ def test_LIFE_1_a_memory_is_put_away_and_brought_back(call: Any, memory: str) ->
     assert call("get", memory)["state"] == "activated"
 
 
+def test_CUBE_3_a_memory_is_held_and_released(call: Any, memory: str) -> None:
+    assert call("lifecycle", "hold", memory, "--reason", "case 7")["version"] == 2
+    assert call("get", memory)["legal_hold"] is True
+    problem = call("delete", memory, "--hard", code=ExitCode.CONFLICT)
+    assert problem["code"] == "legal_hold"
+    assert call("lifecycle", "release", memory)["version"] == 3
+    assert call("get", memory)["legal_hold"] is False
+
+
 def test_LIFE_2_sweeps_are_started_and_shown(call: Any, run: Any, memory: str) -> None:
     swept = call("lifecycle", "sweep")
     assert swept["seen"] > 0 and swept["finished_at"]

@@ -37,6 +37,18 @@ def test_what_is_added_is_found(call: Any) -> None:
     assert [one["id"] for one in call("list", "--filter=tags:garden")["memories"]] == [added["id"]]
 
 
+def test_CUBE_3_rules_and_lifespans_are_given_with_a_memory_or_later(call: Any) -> None:
+    id = call("add", "tea", "--legal-hold", "--half-life-days=2", "--sensitivity=health")["id"]
+    found = call("get", id)
+    assert (found["legal_hold"], found["half_life_s"]) == (True, 172_800)
+    call("update", id, "--half-life-days=1", "--sensitivity=home", "--compliance=gdpr")
+    found = call("get", id)
+    assert (found["half_life_s"], found["compliance"]) == (86_400, ["gdpr"])
+    assert found["sensitivity"] == ["health", "home"]
+    call("lifecycle", "release", id)
+    call("delete", id, "--hard")
+
+
 def test_text_is_read_from_standard_input(call: Any) -> None:
     added = call("add", "-", stdin="两只猫\n".encode())
     assert call("get", added["id"])["text"] == "两只猫\n"

@@ -171,6 +171,20 @@ def test_READ_3_CONV_6_stale_while_a_source_says_something_else() -> None:
     assert isinstance(fresh, Update) and fresh.attributes == {"stale": False}
 
 
+def test_CUBE_3_CONV_6_labelled_with_a_source() -> None:
+    one, other = source("c1"), source("c2")
+    derived = made(one, other)
+    rules = replace(one.governance, sensitivity=("health",), compliance=("gdpr",))
+    labelled = replace(one, governance=rules)
+    found = follows(derived, labelled, other)
+    assert isinstance(found, Update) and found.attributes is None
+    assert (found.sensitivity, found.compliance) == (("health",), ("gdpr",))
+    theirs = replace(derived.governance, sensitivity=("health",), compliance=("gdpr",))
+    assert follows(replace(derived, governance=theirs), labelled, other) is None
+    # Labels that it has of its own, or had from before, stay.
+    assert follows(replace(derived, governance=theirs), one, other) is None
+
+
 def test_READ_3_CONV_6_narrowed_with_a_source() -> None:
     wide = source(visibility=Visibility.SHARED, readers=("user:a",))
     derived = made(wide)

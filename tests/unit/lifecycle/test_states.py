@@ -30,7 +30,7 @@ def expiring(cube: MemCube) -> MemCube:
 @pytest.mark.parametrize("move", Move)
 @pytest.mark.parametrize("state", State)
 def test_LIFE_1_a_move_is_made_if_and_only_if_the_table_has_it(state: State, move: Move) -> None:
-    cube = in_state(state, frozen=move is Move.UNFREEZE)
+    cube = in_state(state, frozen=move is Move.UNFREEZE, held=move is Move.RELEASE)
     if move is Move.EXPIRE:
         cube = expiring(cube)
     if state in MOVES[move]:
@@ -84,6 +84,17 @@ def test_LIFE_4_nothing_moves_a_frozen_memory_but_the_thaw(state: State, move: M
 def test_LIFE_2_a_legal_hold_forbids_taking_away_in_every_state(state: State, move: Move) -> None:
     with pytest.raises(LegalHoldError):
         moved(in_state(state, held=True), move, LATER)
+
+
+@pytest.mark.parametrize("state", State)
+def test_LIFE_2_a_hold_is_laid_and_lifted_in_every_state_and_moves_nothing(state: State) -> None:
+    for cube in (in_state(state), expiring(in_state(state))):
+        assert moved(cube, Move.HOLD, LATER) is state
+        with pytest.raises(IllegalStateError, match="not under legal hold"):
+            moved(cube, Move.RELEASE, LATER)
+    assert moved(in_state(state, held=True), Move.RELEASE, LATER) is state
+    with pytest.raises(IllegalStateError, match="already under legal hold"):
+        moved(in_state(state, held=True), Move.HOLD, LATER)
 
 
 def test_LIFE_2_a_lifespan_ends_by_the_clock_and_not_before() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memos_ray.errors import IllegalStateError, PermissionDeniedError
+from memos_ray.errors import IllegalStateError, LegalHoldError, PermissionDeniedError
 from memos_ray.testing.rest_door import RestDoor, problem_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,3 +36,14 @@ async def test_LIFE_2_operators_see_and_start_sweeps(door: RestDoor) -> None:
     stranger = await door.key_of("user:eve")
     for method, path in (("GET", "/v1/lifecycle"), ("POST", "/v1/lifecycle/sweep")):
         problem_in(await door.call(method, path, key=stranger), PermissionDeniedError)
+
+
+async def test_CUBE_3_a_memory_comes_under_hold_and_is_released(door: RestDoor) -> None:
+    added = await door.done("POST", "/v1/memories", {"text": "tea at four"})
+    path = f"/v1/memories/{added['results'][0]['id']}"
+    await door.done("POST", f"{path}/hold", {"reason": "case 7"})
+    assert (await door.done("GET", path))["legal_hold"] is True
+    problem_in(await door.call("DELETE", path, params={"hard": "true"}), LegalHoldError)
+    await door.done("POST", f"{path}/release")
+    assert (await door.done("GET", path))["legal_hold"] is False
+    await door.done("DELETE", path, params={"hard": "true"})

@@ -334,6 +334,8 @@ async def test_another_tenants_ids_do_not_exist(door: RestDoor) -> None:
         ("POST", f"{path}/rollback", {"to": 1}),
         ("POST", f"{path}/share", {"readers": ["user:admin"]}),
         ("POST", f"{path}/freeze", None),
+        ("POST", f"{path}/hold", None),
+        ("POST", f"{path}/release", None),
         ("DELETE", "/v1/admin/keys/" + other["id"], None),
     ):
         problem_in(await door.call(method, url, body), NotFoundError)
@@ -351,6 +353,8 @@ async def test_a_stranger_may_do_nothing(door: RestDoor) -> None:
         ("PATCH", path, {"text": "mine"}),
         ("DELETE", path, None),
         ("POST", f"{path}/share", {"readers": ["agent:else"]}),
+        ("POST", f"{path}/hold", None),
+        ("POST", f"{path}/release", None),
         ("GET", "/v1/admin/documents", None),
         ("GET", "/v1/admin/log", None),
         ("PUT", "/v1/admin/principals/agent:nobody", {"roles": ["admin"]}),

@@ -278,6 +278,36 @@ async def test_READ_3_GOV_9_what_was_frozen_goes_when_it_thaws_whoever_has_the_i
     assert (await bench.settled()).jobs == []
 
 
+async def test_READ_3_GOV_9_what_was_held_goes_when_it_is_released(bench: Bench) -> None:
+    lifecycle = bench.memos.doorway.lifecycle
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await lifecycle.hold(bench.admin, made.id, None, "case 7", None)
+    await bench.memos.service.delete(bench.admin, "taste", hard=True)
+    (job,) = (await bench.settled()).jobs
+    assert (job.id, job.state, job.reason) == (made.id, "aside", "legal_hold")
+    assert await bench.texts() == ["I like jazz."]
+    await lifecycle.hold(bench.admin, made.id, None, "closed", None, held=False)
+    await bench.until([])
+    assert (await bench.settled()).jobs == []
+
+
+async def test_CUBE_3_CONV_6_what_was_extracted_gets_the_labels_that_its_source_gets(
+    bench: Bench,
+) -> None:
+    await bench.add("I like jazz.", id="taste", visibility="shared")
+    await bench.until(["I like jazz."])
+    share = Sharing(visibility=Visibility.PRIVATE)
+    await bench.memos.service.share(bench.admin, "taste", share)
+    change = MemoryChange(sensitivity=["health"], compliance=["gdpr"])
+    await bench.memos.service.update(bench.admin, "taste", change)
+    await bench.settled()
+    (made,) = await bench.made()
+    assert (made.sensitivity, made.compliance) == (["health"], ["gdpr"])
+    assert made.visibility is Visibility.PRIVATE
+
+
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
     async with in_process(tmp_path, settings=VAULT) as memos:
         new = [NewMemory(text="kept"), NewMemory(text="read", extract=True)]

@@ -28,6 +28,7 @@ from memos_ray.core.vault.operations import (
     Create,
     Delete,
     Freeze,
+    Hold,
     Restore,
     Rollback,
     Share,
@@ -106,6 +107,8 @@ OPERATIONS: dict[str, Revision] = {
     "rollback": Rollback("c-1", to=1),
     "freeze": Freeze("c-1"),
     "unfreeze": Freeze("c-1", frozen=False),
+    "hold": Hold("c-1"),
+    "release": Hold("c-1", held=False),
     "archive": Archive("c-1"),
     "unite": update(merged_from=(("c-2", 1),)),
 }
@@ -119,30 +122,35 @@ CHANGING = (
     "rollback",
     "freeze",
     "archive",
+    "hold",
+    "release",
     "unite",
 )
 REFUSED: dict[str, dict[str, type[MemosError]]] = {
-    "live": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
-    "generated": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
-    "merged": {"restore": IllegalStateError, "unfreeze": IllegalStateError},
-    "archived": {"archive": IllegalStateError, "unfreeze": IllegalStateError},
+    "live": dict.fromkeys(("restore", "unfreeze", "release"), IllegalStateError),
+    "generated": dict.fromkeys(("restore", "unfreeze", "release"), IllegalStateError),
+    "merged": dict.fromkeys(("restore", "unfreeze", "release"), IllegalStateError),
+    "archived": dict.fromkeys(("archive", "unfreeze", "release"), IllegalStateError),
     "expired": dict.fromkeys(
-        (name for name in OPERATIONS if name not in ("restore", "erase", "delete")),
+        (name for name in OPERATIONS if name not in ("restore", "erase", "delete", "hold")),
         IllegalStateError,
     ),
     "frozen": dict.fromkeys((*CHANGING, "restore"), FrozenError),
     "deleted": dict.fromkeys(
-        (name for name in OPERATIONS if name not in ("restore", "erase")), IllegalStateError
+        (name for name in OPERATIONS if name not in ("restore", "erase", "hold")), IllegalStateError
     ),
     "held": {
         "restore": IllegalStateError,
         "unfreeze": IllegalStateError,
+        "hold": IllegalStateError,
         "delete": LegalHoldError,
         "erase": LegalHoldError,
     },
     "frozen+held": dict.fromkeys((*CHANGING, "restore"), FrozenError),
     "deleted+held": {
-        **dict.fromkeys((name for name in OPERATIONS if name != "restore"), IllegalStateError),
+        **dict.fromkeys(
+            (name for name in OPERATIONS if name not in ("restore", "release")), IllegalStateError
+        ),
         "delete": LegalHoldError,
         "erase": LegalHoldError,
     },
@@ -186,11 +194,14 @@ def test_every_operation_in_every_state(name: str, state: str) -> None:
         "archive": State.ARCHIVED,
         "unite": State.MERGED,
         "freeze": head.state,
+        "hold": head.state,
+        "release": head.state,
     }
     kept = State.MERGED if head.state is State.MERGED else State.ACTIVATED
     assert cube.state is states.get(name, kept)
     assert cube.frozen is (name == "freeze")
-    assert cube.governance.legal_hold == head.governance.legal_hold
+    held = {"hold": True, "release": False}.get(name, head.governance.legal_hold)
+    assert cube.governance.legal_hold is held
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

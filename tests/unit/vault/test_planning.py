@@ -19,6 +19,7 @@ from memos_ray.core.vault.operations import (
     Create,
     Delete,
     Freeze,
+    Hold,
     Operation,
     Restore,
     Rollback,
@@ -478,6 +479,8 @@ class TestLog:
             (Rollback("c", to=1), "rollback"),
             (Freeze("c"), "freeze"),
             (Freeze("f", frozen=False), "unfreeze"),
+            (Hold("c"), "hold"),
+            (Hold("h", held=False), "release"),
         ],
     )
     def test_a_denied_operation_is_called_as_a_done_one(
@@ -488,6 +491,7 @@ class TestLog:
             next_version(old, text="two"),
             replace(make_cube(id="d", owner="user:ann"), state=State.DELETED),
             make_cube(id="f", owner="user:ann", frozen=True),
+            make_cube(id="h", owner="user:ann", legal_hold=True),
         ]
         _, done = plan(by(ANN, operation), heads=heads, targets=[old])
         place = READ_ONLY if isinstance(operation, Create) else "notes"
