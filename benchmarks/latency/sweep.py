@@ -44,6 +44,7 @@ _BATCH = 1000
 _PAGE = 4096
 _WARM = 20
 _DUE = 10
+_ARCHIVED = "archive/decay"
 _ALONE_S = 10.0
 _ANN = CallContext(Principal("default", "user:admin"))
 
@@ -52,7 +53,8 @@ def measure(memories: int, searched: int, searches: int) -> dict[str, object]:
     """Sweeps a partition and returns the figures.
 
     Args:
-        memories: looked at by the sweep; one in ten is due to be archived.
+        memories: looked at by the sweep; one in ten is due to be archived. Searches are asked one
+            after another until the last one has been, so that all of it is done beside them.
         searched: in the namespace that is searched meanwhile, in the same partition.
     """
     with tempfile.TemporaryDirectory(prefix="memos-bench-") as folder:
@@ -115,11 +117,11 @@ async def _swept(folder: Path, memories: int, searched: int, searches: int) -> d
         await bench.embedded()
         asked = questions(said, searches + _WARM)
         await bench.ask(asked[:_WARM])
-        return await _while_sweeping(memos, bench, asked[_WARM:], memories + searched)
+        return await _while_sweeping(memos, bench, asked[_WARM:], memories + searched, searched)
 
 
 async def _while_sweeping(
-    memos: InProcess, bench: Bench, asked: list[str], memories: int
+    memos: InProcess, bench: Bench, asked: list[str], memories: int, searched: int
 ) -> dict[str, object]:
     # As long as other processes need to show in it as well.
     alone: list[float] = []
@@ -137,12 +139,15 @@ async def _while_sweeping(
         await asyncio.sleep(0)
     report = await sweeping
     took_s = time.perf_counter() - started
-    if report.seen != memories:
-        raise RuntimeError("the sweep has not seen every memory")
+    due = -(-(memories - searched) // _DUE)
+    if report.seen != memories or report.moves != {_ARCHIVED: due}:
+        raise RuntimeError("the sweep has not seen and moved what it should have")
     return {
-        "memories": memories,
-        "memories_per_s": round(memories / took_s),
-        "moves": dict(report.moves),
+        "looked_at_during": report.seen,
+        "moved_during": due,
+        "took_s": round(took_s, 1),
+        "looked_at_per_s": round(memories / took_s),
+        "moved_per_s": round(due / took_s),
         "rss_growth_mib": round((peak - before) / 2**20, 1),
         "search_alone": spread_ms(alone),
         "search_during": spread_ms(during),

@@ -179,9 +179,11 @@ class FaultyRecordStore:
             lambda: self._store.scan(partition, tenant, namespace, predicate, after, limit),
         )
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """See `RecordStorePort.sift`."""
-        return self._call("sift", lambda: self._store.sift(partition, after, limit, sieve))
+        return self._call("sift", lambda: self._store.sift(partition, after, limit, most, sieve))
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -166,16 +166,12 @@ class SqlRecordStore(SqlDerivations):
             found = reads.scan(connection, partition, tenant, namespace, predicate, after, limit)
         return [self._fill(rows.head_of(row)) for row in found]
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """See `RecordStorePort.sift`."""
-        last = after or CubeKey("", "")
-        place = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
         with self._database(partition).read() as connection:
-            statement = ages.sifting(connection.dialect.name)
-            found = connection.execute(statement, place | ages.moments(sieve)).all()
-        end = CubeKey(found[-1].tenant, found[-1].id) if found else None
-        cubes = [rows.head_of(row) for row in found if row.body is not None]
-        return Sifted(len(found), end, cubes)
+            return ages.sift(connection, partition, after, limit, most, sieve)
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -37,7 +37,7 @@ def test_users_are_added_stage_by_stage() -> None:
 
 def test_a_sweep_is_measured_beside_searches() -> None:
     figures = sweep.measure(60, searched=30, searches=5)
-    assert figures["memories"] == 90 and figures["moves"] == {"archive/decay": 6}
+    assert figures["looked_at_during"] == 90 and figures["moved_during"] == 6
     assert {"search_alone", "search_during", "p95_ratio", "rss_growth_mib"} <= set(figures)
 
 
