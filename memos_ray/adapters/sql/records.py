@@ -123,10 +123,12 @@ class SqlRecordStore(SqlDerivations):
         found: list[Resting] = []
         with self._database(partition).read() as connection:
             for tenant, ids in in_chunks(keys):
-                values = {"p": partition, "t": tenant, "ids": ids}
-                for cube_id, *row, body in connection.execute(reads.RESTING, values).all():
-                    key = CubeKey(tenant, cube_id)
-                    found.append(Resting._make((key, *row, self._fill_body(body))))
+                values = {"p": partition, "t": tenant}
+                for row in look_up(connection, reads.RESTING, values, ids):
+                    cube_id, namespace, number, state, frozen, sketch, body = row
+                    key, whole = CubeKey(tenant, cube_id), self._fill_body(body)
+                    here = namespace, number, state, bool(frozen), sketch, whole
+                    found.append(Resting(key, *here))
         return found
 
     def replies(
