@@ -12,7 +12,8 @@ except where a section says so. Every section runs in a process of its own:
     users       searches in one user's memories while more and more users share the shard
     noisy       searches of a tenant alone, and beside another with ten times the load
     sweep       searches while the lifecycle looks at `--swept` memories of the same partition
-    archive     how many memories a second are archived, their texts moved to files, and restored
+    archive     how many memories a second are archived, texts moved to files, restored: by one
+                shard, and by `--shards` at once
     topics      sorting memories into concepts, and showing topics; seconds of CPU
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 
@@ -23,10 +24,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import adds, doors, idle, noisy, resident, shard, sweep, topics, users
+from benchmarks.latency import (
+    adds,
+    archive,
+    doors,
+    idle,
+    noisy,
+    resident,
+    shard,
+    sweep,
+    topics,
+    users,
+)
 from benchmarks.machine import describe
 
 Section = Callable[[argparse.Namespace], object]
@@ -65,7 +78,7 @@ def _sweep(chosen: argparse.Namespace) -> object:
 
 
 def _archive(chosen: argparse.Namespace) -> object:
-    return isolated(sweep.measure_archive, chosen.archived)
+    return isolated(archive.measure, chosen.archived, chosen.shards)
 
 
 def _topics(chosen: argparse.Namespace) -> object:
@@ -113,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--swept", type=int, default=100_000)
     made.add_argument("--beside-sweep", type=int, default=6_000)
     made.add_argument("--archived", type=int, default=20_000)
+    made.add_argument("--shards", type=int, default=os.cpu_count())
     return made
 
 

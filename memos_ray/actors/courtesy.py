@@ -78,9 +78,9 @@ class Courtesy:
         if not self._pressed:
             hold_s = _GRACE_S
         self._pressed = False
-        for _ in range(round(hold_s / _PAUSE_S)):
-            if self._awaited or not self._pressing():
-                break
+        until = now() + hold_s
+        # By the clock: on a busy event loop each pause takes longer than it should.
+        while now() < until and not self._awaited and self._pressing():
             self._pressed = True
             await asyncio.sleep(_PAUSE_S)
         self._resumed_at = now()

@@ -13,7 +13,7 @@ class LifecycleSettings(Section):
     enabled: bool = Field(True, description="Whether memories are swept by themselves.")
     pause_s: Seconds = Field(300.0, description="Pause between two sweeps over all memories.")
     batch: Positive = Field(
-        1024, le=65536, description="Most memories that a shard looks at in one piece of a sweep."
+        16384, le=65536, description="Most memories that a shard looks at in one piece of a sweep."
     )
     cold_heat: float = Field(
         0.05,

@@ -201,12 +201,15 @@ class RecordStorePort(DerivationsPort, Protocol):
         """
         ...
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """Looks at heads of all tenants by tenant and id, soft-deleted ones included.
 
         Args:
             after: the last one that was looked at before.
             limit: most to look at.
+            most: the last that is looked at, when so many have passed.
         """
         ...
 

@@ -181,9 +181,11 @@ class FaultyRecordStore:
             "scan", lambda: self._store.scan(*place, predicate, after, limit, damaged)
         )
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """See `RecordStorePort.sift`."""
-        return self._call("sift", lambda: self._store.sift(partition, after, limit, sieve))
+        return self._call("sift", lambda: self._store.sift(partition, after, limit, most, sieve))
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -147,15 +147,20 @@ class MemoryRecordStore(MemoryDerivations):
         ]
         return [self._fill(cube) for cube in found[:limit]]
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """See `RecordStorePort.sift`."""
         last = ("", "") if after is None else (after.tenant, after.id)
         with self._lock:
             chains = self._part(partition).chains
             keys = sorted((key.tenant, key.id) for key in chains if (key.tenant, key.id) > last)
             page = [chains[CubeKey(*key)].head() for key in keys[:limit]]
+        passed = [place for place, cube in enumerate(page) if sieve.passes(cube)][:most]
+        if len(passed) == most:
+            page = page[: passed[-1] + 1]
         end = CubeKey(page[-1].tenant, page[-1].id) if page else None
-        return Sifted(len(page), end, [cube for cube in page if sieve.passes(cube)])
+        return Sifted(len(page), end, [page[place] for place in passed])
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

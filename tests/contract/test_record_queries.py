@@ -335,12 +335,12 @@ def test_LIFE_2_heads_are_sifted_by_tenant_and_id(records: RecordStorePort, owne
     owner.commit(changed)
     expected = sorted((cube.tenant, cube.id) for cube in made)
     sieve = Sieve.of(SweepRules(deleted_s=9.0), START + timedelta(days=1))
-    whole = records.sift(partition, None, 100, sieve)
+    whole = records.sift(partition, None, 100, 100, sieve)
     assert [(cube.tenant, cube.id) for cube in whole.cubes] == expected
     assert next(c for c in whole.cubes if key_of(c) == key_of(changed)).text == "newer"
     found: list[tuple[str, str]] = []
     after = None
-    while (page := records.sift(partition, after, 2, sieve)).seen:
+    while (page := records.sift(partition, after, 2, 2, sieve)).seen:
         found += [(cube.tenant, cube.id) for cube in page.cubes]
         after = page.last
         assert found[-1:] == [(after.tenant, after.id)] if after else False
@@ -370,12 +370,36 @@ def test_LIFE_2_a_sieve_holds_back_what_is_not_due(records: RecordStorePort, own
         sieve = Sieve.of(rules, START + timedelta(seconds=seconds))
         found: list[MemCube] = []
         after, seen = None, 0
-        while (page := records.sift(owner.partition, after, 7, sieve)).seen:
+        while (page := records.sift(owner.partition, after, 7, 3, sieve)).seen:
+            assert page.seen <= 7 and len(page.cubes) <= 3
             found += page.cubes
             after, seen = page.last, seen + page.seen
         assert seen == len(made)
         assert found == [cube for cube in stored if sieve.passes(cube)]
-    assert records.sift(owner.partition + 1, None, 7, sieve) == Sifted(0, None, [])
-    never = Sieve.of(SweepRules(), START)
-    passed = records.sift(owner.partition, None, 1000, never).cubes
-    assert {type(cube.governance.lifespan) for cube in passed} == {Decay}
+    assert records.sift(owner.partition + 1, None, 7, 7, sieve) == Sifted(0, None, [])
+    never = Sieve.of(SweepRules(cold_heat=0.0), START)
+    assert records.sift(owner.partition, None, 1000, 1000, never).cubes == []
+
+
+def test_LIFE_2_what_decays_is_read_when_it_may_be_cold(
+    records: RecordStorePort, owner: Owner
+) -> None:
+    lives = {"hour": 3600.0, "day": 86_400.0, "blink": 0.001, "ages": 1e300}
+    made = [make_cube(id=name, lifespan=Decay(life)) for name, life in lives.items()]
+    owner.commit(*made, make_cube(id="forever"))
+    owner.commit(replace(next_version(made[1], text="anew"), state=State.ARCHIVED))
+    read_at = START + timedelta(hours=2)
+    records.add_usage(owner.partition, owner.epoch, [UsageDelta(key_of(made[0]), 1, read_at)])
+
+    def passing(hours: float, cold_heat: float = 0.25) -> list[str]:
+        sieve = Sieve.of(SweepRules(cold_heat), START + timedelta(hours=hours))
+        return [cube.id for cube in records.sift(owner.partition, None, 9, 9, sieve).cubes]
+
+    assert passing(3.9) == ["blink"]
+    assert passing(4.0) == ["blink", "hour"]
+    assert passing(4.0, cold_heat=0.05) == ["blink"]
+    assert passing(0.0, cold_heat=2.0) == ["ages", "blink", "hour"]
+    # A version says anew when it was made and how long it lasts; so does a restoration.
+    lasting = replace(made[2].governance, lifespan=Forever())
+    owner.commit(replace(next_version(made[2]), governance=lasting))
+    assert passing(3.9) == []

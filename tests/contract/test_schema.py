@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from memos_ray.adapters.sql.engine import Database, open_file, open_server
 from memos_ray.adapters.sql.predicates import compile_predicate
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.adapters.sql.revisions import HISTORY, History
-from memos_ray.adapters.sql.schema import cube
+from memos_ray.adapters.sql.schema import METADATA, cube
+from memos_ray.core.cube.metadata import Decay, Setting
 from memos_ray.core.cube.predicate import Between, HasAny, Not, Present
+from memos_ray.core.vault.log import UsageDelta
 from memos_ray.errors import StoreCorruptError, StoreError, StoreVersionError
-from memos_ray.ports import RecordStorePort
-from memos_ray.testing.cubes import key_of, make_cube
+from memos_ray.ports import Derivation, RecordStorePort
+from memos_ray.testing.cubes import START, key_of, make_cube, next_version
+from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_backends import Owner
 
 GOOD = """
@@ -162,6 +166,74 @@ def test_an_older_database_is_migrated_once_and_keeps_its_data(
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(open_and_look, range(3))) == [("9999", 1, "calm", 5, 1)] * 3
     assert open_and_look(0) == ("9999", 1, "calm", 5, 1)
+
+
+def test_LIFE_2_what_sweeps_ask_of_is_found_in_what_older_versions_have_stored(site: Site) -> None:
+    place = site.place()
+    records = site.records(place)
+    records.take(3, "shard-0", 1)
+    owner = Owner(records, 3)
+    lived = make_cube("tea", id="lived", setting=Setting(conversation="c-1"))
+    named = make_cube("tea", id="named", attributes={"kind": "decay"})
+    fades = make_cube("cold tea \0", id="fades", lifespan=Decay(9.0))
+    many = [make_cube(id=f"many-{n:04}", lifespan=Decay(float(n + 1))) for n in range(1001)]
+    owner.commit(lived, named, fades, *many)
+    owner.commit(next_version(lived, text="newer tea"))
+    records.add_usage(3, 1, [UsageDelta(key_of(fades), 2, START + timedelta(seconds=7))])
+    heads = every_head(records, 3)
+    records.close()
+    old_place = site.place()
+    today, older = site.open(place), site.open(old_place)
+    _copy_to_revision(today, older, "0003", "made_at", "half_life_s")
+    assert ask(older, "SELECT version_num FROM alembic_version") == "0003"
+    revisions.prepare(older, site.home)
+    assert structure(older) == structure(today)
+    columns = text("SELECT id, made_at, half_life_s, access_count, number FROM cube ORDER BY id")
+    with today.read() as one, older.read() as other:
+        assert other.execute(columns).all() == one.execute(columns).all()
+    older.close()
+    today.close()
+    records = site.records(old_place)
+    assert every_head(records, 3) == heads
+    assert records.check() == []
+    records.close()
+
+
+def test_GOV_9_receipts_of_older_versions_are_gone_on_with(site: Site) -> None:
+    place, old_place = site.place(), site.place()
+    records = site.records(place)
+    records.take(3, "shard-0", 1)
+    bodies = {
+        "pending": (b'{"signature":""}', "receipt_waiting"),
+        "collected:7": (b'{"signature":""}', "receipt_waiting"),
+        "signed": (b'{"signature":"00ff"}', "receipt"),
+        "collected:8": (b'{"signature":"00ff"}', "receipt_collected"),
+    }
+    for name, (body, _) in bodies.items():
+        row = Derivation("default", "receipt", name, "notes", "", 0, body)
+        records.save_derivation(3, 1, row)
+    records.save_derivation(3, 1, Derivation("default", "lesson", "collected:9", "n", "", 0, b"{}"))
+    records.close()
+    today, older = site.open(place), site.open(old_place)
+    _copy_to_revision(today, older, "0004")
+    revisions.prepare(older, site.home)
+    kinds = text("SELECT name, kind FROM derivation ORDER BY name")
+    with older.read() as connection:
+        found = {name: kind for name, kind in connection.execute(kinds)}
+    assert found == {"collected:9": "lesson"} | {name: kind for name, (_, kind) in bodies.items()}
+    older.close()
+    today.close()
+
+
+def _copy_to_revision(today: Database, older: Database, revision: str, *later_columns: str) -> None:
+    """Makes a database as it was at a revision, with the same rows."""
+    with today.read() as source, older.write() as target:
+        revisions.upgrade(target, History(revision, HISTORY.folders))
+        for table in METADATA.sorted_tables:
+            columns = [c for c in table.c if c.name not in later_columns]
+            rows = [dict(row._mapping) for row in source.execute(select(*columns))]
+            if rows:
+                target.execute(table.insert(), rows)
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(

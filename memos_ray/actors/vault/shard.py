@@ -17,7 +17,11 @@ from memos_ray.actors.evolution.promotions import Promotions
 from memos_ray.actors.extraction.doors import ExtractionDoors
 from memos_ray.actors.extraction.extraction import Extraction
 from memos_ray.actors.lifecycle.branches import BranchDoors
-from memos_ray.actors.lifecycle.sweeping import LifecycleDoors, refuse_the_lifecycles_own
+from memos_ray.actors.lifecycle.sweeping import (
+    LifecycleDoors,
+    refuse_the_lifecycles_own,
+    sweeping_courtesy,
+)
 from memos_ray.actors.organising.doors import OrganiseDoors
 from memos_ray.actors.organising.organising import Organiser
 from memos_ray.actors.organising.topic_doors import TopicDoors
@@ -110,6 +114,7 @@ class VaultShard(
         self._usage = UsageLedger()
         self._pressure = Pressure(parts.clock.monotonic)
         self._reading = Pressure(parts.clock.monotonic)
+        self._sweeping = sweeping_courtesy(lambda: self._pressed)
         self._counters: Counter[str] = Counter()
         self._reader = RecordReader(
             store=parts.store,

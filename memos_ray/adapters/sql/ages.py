@@ -1,23 +1,22 @@
 """Leaves out what a sweep need not read: what is surely not due (see `core.lifecycle.sweeping`).
 
-Most memories stay as they are, whenever somebody looks. Their bodies never leave the database.
+Most memories stay as they are, whenever somebody looks. That is told by their heads alone: neither
+do their bodies leave the database, nor does it look at them, nor do their rows come to Python.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    LargeBinary,
-    Select,
+    Connection,
+    Double,
     and_,
     bindparam,
     case,
     func,
-    literal,
     not_,
     null,
     or_,
@@ -25,51 +24,53 @@ from sqlalchemy import (
     tuple_,
 )
 
+from memos_ray.adapters.sql import rows
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS
 from memos_ray.adapters.sql.schema import cube, version
 from memos_ray.core.cube.cube import State
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.lifecycle.states import GONE, LIVE
-from memos_ray.core.lifecycle.sweeping import Sieve
+from memos_ray.core.lifecycle.sweeping import SLACK_US, Sieve
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.ports import Sifted
 
-# Quotes inside of strings are escaped in bodies: this is a lifespan, or an attribute by that name.
-_DECAYS = b'"kind":"decay"'
+
+def sift(
+    connection: Connection,
+    partition: int,
+    after: CubeKey | None,
+    limit: int,
+    most: int,
+    sieve: Sieve,
+) -> Sifted:
+    """See `RecordStorePort.sift`."""
+    last = after or CubeKey("", "")
+    place: dict[str, Any] = {"p": partition, "t": last.tenant, "i": last.id}
+    end = connection.execute(_NTH, place | {"before": limit - 1}).first()
+    seen = limit
+    if end is None:
+        left = connection.execute(_KEYS, place | {"limit": limit}).all()
+        if not left:
+            return Sifted(0, None, [])
+        seen, end = len(left), left[-1]
+    until = place | {"until_t": end.tenant, "until_i": end.id}
+    found = connection.execute(_PASSING, until | _moments(sieve) | {"limit": most}).all()
+    cubes = [rows.head_of(row) for row in found]
+    if len(found) < most:
+        return Sifted(seen, CubeKey(end.tenant, end.id), cubes)
+    cut = CubeKey(found[-1].tenant, found[-1].id)
+    until |= {"until_t": cut.tenant, "until_i": cut.id}
+    return Sifted(connection.execute(_COUNT, until).scalar_one(), cut, cubes)
 
 
-def moments(sieve: Sieve) -> dict[str, int | None]:
-    """Returns what `sifting` takes besides the place."""
+def _moments(sieve: Sieve) -> dict[str, float | None]:
     return {
         "now": sieve.now,
         "unused": sieve.unused,
         "deleted": sieve.deleted,
         "expired": sieve.expired,
+        "cools_us": sieve.cools_us,
     }
-
-
-@cache
-def sifting(dialect: str) -> Select[Any]:
-    """Makes the statement: heads by key, what `rows.head_of` takes; the body of what passes alone.
-
-    It takes `p`, and `t`, `i` of the last one, `limit`, and the moments of a sieve.
-    """
-    body = _of_head("body")
-    return (
-        select(
-            cube.c.tenant,
-            cube.c.id,
-            cube.c.created_at,
-            case((_passes(_holds(body, dialect)), body)).label("body"),
-            null().label("lsn"),
-            cube.c.sketch,
-            *(cube.c[name] for name in USAGE_COLUMNS),
-        )
-        .where(
-            cube.c.partition == bindparam("p"),
-            tuple_(cube.c.tenant, cube.c.id) > tuple_(bindparam("t"), bindparam("i")),
-        )
-        .order_by(cube.c.tenant, cube.c.id)
-        .limit(bindparam("limit"))
-    )
 
 
 def _of_head(name: str) -> ColumnElement[Any]:
@@ -86,17 +87,19 @@ def _of_head(name: str) -> ColumnElement[Any]:
     )
 
 
-def _passes(decays: ColumnElement[bool]) -> ColumnElement[bool]:
+def _passes() -> ColumnElement[bool]:
     """`Sieve.passes` on rows."""
-    made, state = _of_head("created_at"), cube.c.state
+    made, state = cube.c.made_at, cube.c.state
     gone = or_(
         and_(state == State.DELETED.value, made <= _moment("deleted")),
         and_(state == State.EXPIRED.value, made <= _moment("expired")),
     )
     over = and_(state.not_in([one.value for one in GONE]), cube.c.expires_at <= _moment("now"))
-    unread = or_(cube.c.last_access_at.is_(None), cube.c.last_access_at <= _moment("unused"))
+    touched = case((cube.c.last_access_at > made, cube.c.last_access_at), else_=made)
+    cools = cube.c.half_life_s * bindparam("cools_us", type_=Double())
     text = and_(state.in_([one.value for one in LIVE]), cube.c.form == Form.PLAINTEXT.value)
-    idle = and_(text, or_(and_(unread, made <= _moment("unused")), decays))
+    cold = touched - SLACK_US + cools <= _moment("now")
+    idle = and_(text, or_(touched <= _moment("unused"), cold))
     return and_(not_(cube.c.frozen), or_(gone, over, idle))
 
 
@@ -104,8 +107,28 @@ def _moment(name: str) -> ColumnElement[int]:
     return bindparam(name, type_=BigInteger())
 
 
-def _holds(body: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
-    needle = literal(_DECAYS, LargeBinary())
-    if dialect == "postgresql":
-        return func.position(needle.op("IN")(body)) > 0
-    return func.instr(body, needle) > 0
+_key = tuple_(cube.c.tenant, cube.c.id)
+_order = cube.c.tenant, cube.c.id
+_behind = (
+    cube.c.partition == bindparam("p"),
+    _key > tuple_(bindparam("t"), bindparam("i")),
+)
+_within = *_behind, _key <= tuple_(bindparam("until_t"), bindparam("until_i"))
+
+_KEYS = select(*_order).where(*_behind).order_by(*_order).limit(bindparam("limit"))
+_NTH = select(*_order).where(*_behind).order_by(*_order).limit(1).offset(bindparam("before"))
+_COUNT = select(func.count()).select_from(cube).where(*_within)
+# What `rows.head_of` takes.
+_PASSING = (
+    select(
+        *_order,
+        cube.c.created_at,
+        _of_head("body").label("body"),
+        null().label("lsn"),
+        cube.c.sketch,
+        *(cube.c[name] for name in USAGE_COLUMNS),
+    )
+    .where(*_within, _passes())
+    .order_by(*_order)
+    .limit(bindparam("limit"))
+)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from memos_ray.adapters.sql.batching import in_chunks
+from memos_ray.adapters.sql.batching import in_chunks, look_up
 from memos_ray.adapters.sql.predicates import attribute_one_of, compile_predicate, has_any
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS, AnyRow
 from memos_ray.adapters.sql.schema import (
@@ -322,16 +322,15 @@ def bodies(
 ) -> Iterator[StoredVersion]:
     """Reads versions as they rest; see `RecordStorePort.bodies`."""
     for tenant, ids in in_chunks(keys):
-        values: dict[str, Any] = {"p": partition, "t": tenant, "ids": ids}
+        values: dict[str, Any] = {"p": partition, "t": tenant}
         spaces = {
-            row.id: row.namespace
-            for row in connection.execute(_PLACES, values).all()
-            if state is None or row.state == state.value
+            cube_id: namespace
+            for cube_id, namespace, found in look_up(connection, _PLACES, values, ids)
+            if state is None or found == state.value
         }
         if not spaces:
             continue
-        held = connection.execute(_BODIES, values | {"ids": list(spaces)}).all()
-        for cube_id, number, digest, body in held:
+        for cube_id, number, digest, body in look_up(connection, _BODIES, values, list(spaces)):
             yield StoredVersion(tenant, spaces[cube_id], cube_id, number, digest, body)
 
 

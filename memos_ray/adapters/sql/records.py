@@ -124,10 +124,12 @@ class SqlRecordStore(SqlDerivations):
         found: list[Resting] = []
         with self._database(partition).read() as connection:
             for tenant, ids in in_chunks(keys):
-                values = {"p": partition, "t": tenant, "ids": ids}
-                for cube_id, *row, body in connection.execute(reads.RESTING, values).all():
-                    key = CubeKey(tenant, cube_id)
-                    found.append(Resting._make((key, *row, self._fill_body(body))))
+                values = {"p": partition, "t": tenant}
+                for row in look_up(connection, reads.RESTING, values, ids):
+                    cube_id, namespace, number, state, frozen, sketch, body = row
+                    key, whole = CubeKey(tenant, cube_id), self._fill_body(body)
+                    here = namespace, number, state, bool(frozen), sketch, whole
+                    found.append(Resting(key, *here))
         return found
 
     def replies(
@@ -175,16 +177,12 @@ class SqlRecordStore(SqlDerivations):
                 return found
             after = page[-1].created_at, page[-1].id
 
-    def sift(self, partition: int, after: CubeKey | None, limit: int, sieve: Sieve) -> Sifted:
+    def sift(
+        self, partition: int, after: CubeKey | None, limit: int, most: int, sieve: Sieve
+    ) -> Sifted:
         """See `RecordStorePort.sift`."""
-        last = after or CubeKey("", "")
-        place = {"p": partition, "t": last.tenant, "i": last.id, "limit": limit}
         with self._database(partition).read() as connection:
-            statement = ages.sifting(connection.dialect.name)
-            found = connection.execute(statement, place | ages.moments(sieve)).all()
-        end = CubeKey(found[-1].tenant, found[-1].id) if found else None
-        cubes = [rows.head_of(row) for row in found if row.body is not None]
-        return Sifted(len(found), end, cubes)
+            return ages.sift(connection, partition, after, limit, most, sieve)
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""

@@ -43,7 +43,7 @@ class History:
     folders: tuple[Path, ...]
 
 
-HISTORY = History("0003", (_BASE / "versions",))
+HISTORY = History("0005", (_BASE / "versions",))
 
 
 def prepare(database: Database, home: str, history: History = HISTORY) -> Database:

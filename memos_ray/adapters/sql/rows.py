@@ -22,7 +22,7 @@ from memos_ray.core.cube.facets import (
     from_micros,
     to_micros,
 )
-from memos_ray.core.cube.metadata import Attribute, Usage
+from memos_ray.core.cube.metadata import Attribute, Decay, Usage
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey, Moved, Reply
@@ -143,6 +143,9 @@ def cube_row(partition: int, cube: MemCube, facets: Facets) -> Values:
     row["number"] = cube.version.number
     row["text_bytes"] = len(cube.text.encode())
     row["sketch"] = cube.fingerprint.sketch
+    row["made_at"] = to_micros(cube.version.created_at)
+    lifespan = cube.governance.lifespan
+    row["half_life_s"] = lifespan.half_life_s if isinstance(lifespan, Decay) else None
     row.update(usage_values(cube.usage))
     return row
 

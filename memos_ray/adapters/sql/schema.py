@@ -131,8 +131,14 @@ cube = Table(
     _need("usefulness", Double()),
     _need("tasks"),
     _need("agents"),
+    _need("made_at", BigInteger()),
+    _may("half_life_s", Double()),
 )
-"""The head of each cube: what is filtered on, and what changes without a new version."""
+"""The head of each cube: what is filtered on, and what changes without a new version.
+
+`made_at`, when its version was made, and `half_life_s`, of a lifespan that is a decay, are there so
+that a sweep knows without reading a body what may be due.
+"""
 
 # Also covers the sizes of namespaces, so that they are counted without touching the rows.
 Index(

@@ -189,6 +189,7 @@ _MOVE = (
         number=bindparam("n"),
         state=bindparam("s"),
         updated_at=bindparam("at"),
+        made_at=bindparam("at"),
         expires_at=bindparam("until"),
     )
 )

@@ -25,8 +25,6 @@ def new_id(at_ms: int, entropy: bytes) -> str:
 
 def digest(*parts: bytes) -> str:
     """Returns blake2b-256 over length-prefixed parts, hex: no two lists of parts collide."""
-    state = blake2b(digest_size=_DIGEST_BYTES)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "big"))
-        state.update(part)
-    return state.hexdigest()
+    # One call for all parts: each costs as much as a hundred bytes.
+    framed = b"".join([b"%b%b" % (len(part).to_bytes(8, "big"), part) for part in parts])
+    return blake2b(framed, digest_size=_DIGEST_BYTES).hexdigest()

@@ -33,7 +33,7 @@ class SweepRequest:
 
     rules: SweepRules
     after: tuple[str, str] | None = None
-    limit: int = 1024
+    limit: int = 16384
 
 
 @crossing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,9 @@ from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE, LIVE, lifespan_over
 
-_SLACK_US = 1_000
+SLACK_US = 1_000
+"""By so much more passes a sieve than must: `decide` counts otherwise, and has the last word."""
+
 _EARLIEST = -(2**63)
 
 LIFECYCLE = "service:lifecycle"
@@ -50,12 +53,15 @@ class Sieve:
         unused: who was neither read nor changed since then may be due.
         deleted: so may what was deleted up to then.
         expired: so may what was recorded as expired up to then.
+        cools_us: so may what decays and has not been used for so many microseconds, for each
+            second of its half-life; more uses keep it warm for longer.
     """
 
     now: int
     unused: int | None
     deleted: int | None
     expired: int | None
+    cools_us: float | None
 
     @classmethod
     def of(cls, rules: SweepRules, now: datetime) -> Sieve:
@@ -63,11 +69,10 @@ class Sieve:
         at = to_micros(now)
 
         def before(limit_s: float | None) -> int | None:
-            # A little more passes than must: `decide` counts in seconds, and has the last word.
-            return None if limit_s is None else max(at - int(limit_s * 1e6) + _SLACK_US, _EARLIEST)
+            return None if limit_s is None else max(at - int(limit_s * 1e6) + SLACK_US, _EARLIEST)
 
         unused, deleted = before(rules.unused_s), before(rules.deleted_s)
-        return cls(at, unused, deleted, before(rules.expired_s))
+        return cls(at, unused, deleted, before(rules.expired_s), _cools_us(rules.cold_heat))
 
     def passes(self, cube: MemCube) -> bool:
         """Tells whether a memory may be due."""
@@ -82,8 +87,23 @@ class Sieve:
             return True
         if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
             return False
-        unused = self.unused is not None and to_micros(_touched(cube)) <= self.unused
-        return unused or isinstance(lifespan, Decay)
+        touched = to_micros(_touched(cube))
+        if self.unused is not None and touched <= self.unused:
+            return True
+        if self.cools_us is None or not isinstance(lifespan, Decay):
+            return False
+        return touched - SLACK_US + lifespan.half_life_s * self.cools_us <= self.now
+
+
+def _cools_us(cold_heat: float) -> float | None:
+    """Returns how long an unused memory stays warm: microseconds for each second of half-life."""
+    if cold_heat <= 0:
+        return None
+    if cold_heat > 1:
+        # Colder than any new one is: also what was made or read in the future.
+        return -math.inf
+    # By a billionth of a half-life too early, which is more than arithmetic loses.
+    return (-math.log2(cold_heat) - 1e-9) * 1e6
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from memos_ray.core.access.context import Action, CallContext
@@ -36,13 +37,9 @@ def checked(context: CallContext, write: Write) -> str:
         namespace=write.namespace,
         id=write.operation.cube_id,
         idempotency_key=write.idempotency_key or "",
-        request_id=context.request_id,
     )
-    storable.check_texts(
-        reason=write.reason,
-        purpose=context.purpose,
-        role=context.role,
-        application=context.application,
+    _check_circumstances(
+        context.request_id, write.reason, context.purpose, context.role, context.application
     )
     if write.idempotency_key is None:
         return ""
@@ -50,6 +47,15 @@ def checked(context: CallContext, write: Write) -> str:
         return write.digest()
     except TypeError:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
+
+
+@lru_cache(maxsize=64)
+def _check_circumstances(
+    request_id: str, reason: str | None, purpose: str | None, role: str | None, app: str | None
+) -> None:
+    """Checks what the writes of one call have in common: once for all of them."""
+    storable.check_names(request_id=request_id)
+    storable.check_texts(reason=reason, purpose=purpose, role=role, application=app)
 
 
 def check_expected(expected: int | None, cube_id: str, number: int) -> None:

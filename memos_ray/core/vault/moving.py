@@ -104,25 +104,23 @@ class Head(NamedTuple):
         return to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None
 
 
+_NEAR = frozenset(("id", "namespace", "frozen", "expires_at"))
+
+
 class RestingFacets(Mapping[str, FacetValue]):
     """`facets_of` a head: what policies ask of every memory is at hand, the rest is parsed late."""
 
     def __init__(self, head: Head) -> None:
-        owner = head.parts.rules.partition(_VISIBILITY)[0] + b"}"
         self._head = head
-        self._near: dict[str, FacetValue | None] = {
-            "id": head.id,
-            "namespace": head.namespace,
-            "owner": orjson.loads(owner)["owner"],
-            "frozen": head.frozen,
-            "expires_at": head.expires_at,
-        }
         self._whole: Facets | None = None
 
     def __getitem__(self, name: str) -> FacetValue:
-        if name not in self._near:
+        if name == "owner":
+            owner: str = orjson.loads(self._head.parts.rules.partition(_VISIBILITY)[0] + b"}")[name]
+            return owner
+        if name not in _NEAR:
             return self._all()[name]
-        value = self._near[name]
+        value: FacetValue | None = getattr(self._head, name)
         if value is None:
             raise KeyError(name)
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -61,6 +62,17 @@ class TestCourtesy:
         async with asyncio.timeout(60):
             await Courtesy(pressing).turn()
         assert len(asked) > 1
+
+    async def test_a_busy_event_loop_does_not_make_it_wait_for_longer(self) -> None:
+        asked: list[None] = []
+
+        def pressing() -> bool:
+            asked.append(None)
+            time.sleep(0.2)
+            return True
+
+        await Courtesy(pressing).turn()
+        assert len(asked) <= 10
 
     async def test_it_does_not_wait_while_somebody_waits_for_the_work(self) -> None:
         courtesy = Courtesy(lambda: pytest.fail("asked about pressure"))

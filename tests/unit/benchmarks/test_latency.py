@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.isolation import isolated
-from benchmarks.latency import noisy, resident, shard, sweep, topics, users
+from benchmarks.latency import archive, noisy, resident, shard, sweep, topics, users
 from benchmarks.latency.shard import accepted
 from benchmarks.processes import tree_by_name, tree_rss_bytes
 from memos_ray.gateway.memories.models import WriteReport, WriteResult
@@ -37,14 +37,17 @@ def test_users_are_added_stage_by_stage() -> None:
 
 def test_a_sweep_is_measured_beside_searches() -> None:
     figures = sweep.measure(60, searched=30, searches=5)
-    assert figures["memories"] == 90 and figures["moves"] == {"archive/decay": 6}
+    assert figures["looked_at_during"] == 90 and figures["moved_during"] == 6
     assert {"search_alone", "search_during", "p95_ratio", "rss_growth_mib"} <= set(figures)
 
 
 def test_archiving_and_restoring_are_measured() -> None:
-    figures = sweep.measure_archive(30)
-    assert figures["memories"] == 30
-    assert all(isinstance(rate, int) and rate > 0 for rate in figures.values())
+    figures = archive.measure(30, shards=2)
+    alone, machine = figures["one_shard"], figures["machine"]
+    assert isinstance(alone, dict) and isinstance(machine, dict)
+    assert set(alone) == {"archive", "archive_moves", "archive_texts", "restore"}
+    assert set(machine) == {"shards", *alone}
+    assert all(rates["per_s"] > 0 and rates["per_cpu_s"] > 0 for rates in alone.values())
 
 
 def test_every_memory_is_sorted_into_topics() -> None:

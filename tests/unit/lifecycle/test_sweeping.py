@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -120,15 +121,30 @@ def test_LIFE_1_a_verdict_is_always_a_legal_move(
         assert moved(cube, verdict.move, now, verdict.cause) is MOVES[verdict.move][state]
 
 
-@given(cubes(), instants, limits, limits, limits)
+heats = st.floats(0, 3) | st.sampled_from((0.05, 0.5, 1.0, 1.5))
+
+
+@given(cubes(), instants, heats, limits, limits, limits)
 def test_LIFE_2_what_is_due_passes_the_sieve(
     cube: MemCube,
     now: datetime,
+    cold_heat: float,
     unused_s: float | None,
     deleted_s: float | None,
     expired_s: float | None,
 ) -> None:
-    rules = SweepRules(0.5, unused_s=unused_s, deleted_s=deleted_s, expired_s=expired_s)
+    rules = SweepRules(cold_heat, unused_s=unused_s, deleted_s=deleted_s, expired_s=expired_s)
+    if decide(cube, now, rules) is not None:
+        assert Sieve.of(rules, now).passes(cube)
+
+
+@given(st.floats(1e-3, 1e9), st.floats(1e-6, 3), st.integers(-3, 3))
+def test_LIFE_2_what_is_just_cold_passes_the_sieve(
+    half_life_s: float, cold_heat: float, beside_us: int
+) -> None:
+    cold_s = half_life_s * max(-math.log2(cold_heat), 0.0)
+    now = START + timedelta(seconds=cold_s, microseconds=beside_us)
+    rules, cube = SweepRules(cold_heat), living(Decay(half_life_s))
     if decide(cube, now, rules) is not None:
         assert Sieve.of(rules, now).passes(cube)
 
@@ -141,5 +157,7 @@ def test_LIFE_2_the_sieve_holds_back_what_stays() -> None:
     assert not sieve.passes(in_state(State.DELETED))
     assert sieve.passes(living(ExpiresAt(after(DAY_S))))
     assert sieve.passes(living(Decay(HOUR_S)))
+    assert not sieve.passes(living(Decay(6 * HOUR_S)))
+    assert not Sieve.of(SweepRules(0.0), after(DAY_S)).passes(living(Decay(HOUR_S)))
     assert Sieve.of(RULES, after(30 * DAY_S)).passes(CUBE)
     assert Sieve.of(RULES, after(7 * DAY_S)).passes(in_state(State.DELETED))
