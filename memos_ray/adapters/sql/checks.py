@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Select, exists, func, literal, select
+from sqlalchemy import Connection, LargeBinary, Select, exists, func, literal, select, tuple_
 
 from memos_ray.adapters.sql.engine import Database
 from memos_ray.adapters.sql.schema import (
@@ -23,6 +23,7 @@ from memos_ray.errors import StoreCorruptError
 
 _AT_MOST = 20
 _AT_ONCE, _NAMED = 256, 5
+_VERSION_KEY = (version.c.partition, version.c.tenant, version.c.cube_id, version.c.number)
 
 
 def findings(database: Database) -> list[str]:
@@ -50,13 +51,18 @@ def named(ids: Sequence[str]) -> str:
 
 def unreadable(connection: Connection) -> list[str]:
     """Tries to read every version, a few at a time; returns the ids of those that cannot be."""
-    statement = select(version.c.cube_id, version.c.body)
+    page = select(*_VERSION_KEY, version.c.body).order_by(*_VERSION_KEY).limit(_AT_ONCE)
     ids: dict[str, None] = {}
-    for row in connection.execution_options(yield_per=_AT_ONCE).execute(statement):
-        try:
-            decode(row.body)
-        except StoreCorruptError:
-            ids[row.cube_id] = None
+    # By key: a server gives a cursor only within a transaction, which would hold back its vacuum.
+    rows = connection.execute(page).all()
+    while rows:
+        for row in rows:
+            try:
+                decode(row.body)
+            except StoreCorruptError:
+                ids[row.cube_id] = None
+        last = tuple_(*(literal(value) for value in rows[-1][: len(_VERSION_KEY)]))
+        rows = connection.execute(page.where(tuple_(*_VERSION_KEY) > last)).all()
     return list(ids)
 
 
