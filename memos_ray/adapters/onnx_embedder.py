@@ -182,12 +182,15 @@ class OnnxEmbedder:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Lengths differ from text to text: a plan per shape would only cost memory.
+        # Lengths differ from text to text: a plan per shape would only cost memory. The arena is
+        # kept: without it the C library's heaps, one a thread, grow to more (measured).
         options.enable_mem_pattern = False
-        options.enable_cpu_mem_arena = False
+        grows_by_need = {"arena_extend_strategy": "kSameAsRequested"}
         try:
             self._session = onnxruntime.InferenceSession(
-                ensure_model(cache_dir), options, providers=["CPUExecutionProvider"]
+                ensure_model(cache_dir),
+                options,
+                providers=[("CPUExecutionProvider", grows_by_need)],
             )
         except RuntimeError as error:
             raise EmbedderError("the ONNX graph cannot be loaded", reason=str(error)) from error

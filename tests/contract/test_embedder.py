@@ -219,6 +219,18 @@ def test_thread_count_does_not_change_a_vector(onnx: OnnxEmbedder) -> None:
     assert np.allclose(OnnxEmbedder(threads=2).embed(TEXTS), onnx.embed(TEXTS), atol=1e-5)
 
 
+def test_onnx_gives_a_text_the_same_vector_alone_and_in_company(onnx: OnnxEmbedder) -> None:
+    alone = np.concatenate([onnx.embed([text]) for text in TEXTS])
+    assert np.array_equal(onnx.embed(TEXTS), alone)
+
+
+def test_callers_at_the_same_time_get_their_own_vectors(onnx: OnnxEmbedder) -> None:
+    with ThreadPoolExecutor(3) as callers:
+        several = list(callers.map(onnx.embed, [TEXTS[:2], TEXTS[:4], TEXTS]))
+    for vectors in several:
+        assert np.array_equal(vectors, onnx.embed(TEXTS)[: len(vectors)])
+
+
 def test_the_cache_is_filled_once_and_found_again(tmp_path: Path) -> None:
     model = ensure_model(tmp_path)
     stamp = model.stat().st_mtime_ns
