@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from memos_ray.errors import QuotaExceededError
+from memos_ray.gateway.branches.models import MergeWish, NewBranch
+from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.testing.rest_door import RestDoor, problem_in, rest_door
 
 PLACE, QUOTA = "user:admin/small", 20
@@ -66,3 +68,17 @@ async def test_VAULT_1_another_shard_goes_on_counting(door: RestDoor) -> None:
     assert (await add(door, 5)).is_success
     await allow(door, QUOTA + 1)
     assert (await add(door, 1)).is_success
+
+
+async def test_VAULT_1_a_branch_is_merged_when_there_is_room_for_all_of_it(door: RestDoor) -> None:
+    assert (await add(door, 15)).is_success
+    branches, admin = door.memos.doorway.branches, door.memos.administrator
+    await branches.create(admin, NewBranch(name="trial", namespace=PLACE))
+    for size in (3, 3):
+        await branches.add(admin, "trial", NewMemory(text="y" * size), PLACE)
+    report = await branches.merge(admin, "trial", MergeWish(), PLACE)
+    assert (report.merged, list(report.conflicts.values())) == (False, ["quota_exceeded"])
+    assert await held(door) == 15
+    await allow(door, QUOTA + 1)
+    assert (await branches.merge(admin, "trial", MergeWish(), PLACE)).merged
+    assert await held(door) == 21
