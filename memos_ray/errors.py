@@ -18,7 +18,8 @@
     │       ├── IdempotencyConflictError same key, another request
     │       ├── IllegalStateError        the lifecycle forbids this move
     │       ├── FrozenError              the memory is frozen
-    │       └── LegalHoldError           a legal hold forbids deletion
+    │       ├── LegalHoldError           a legal hold forbids deletion
+    │       └── QuotaExceededError       the namespace would hold more than it may
     └── ServerError                      the service failed (5xx)
         ├── UnavailableError             try again soon
         │   ├── OverloadedError          queues are full; back off
@@ -199,6 +200,12 @@ class LegalHoldError(ConflictError):
     """A legal hold forbids the deletion."""
 
     code = "legal_hold"
+
+
+class QuotaExceededError(ConflictError):
+    """The namespace would hold more text than its quota; delete something, or have it raised."""
+
+    code = "quota_exceeded"
 
 
 class ServerError(MemosError):

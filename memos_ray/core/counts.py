@@ -14,6 +14,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "reads": "Memories asked for by id.",
     "searches": "Searches.",
     "writes": "Writes asked for.",
+    "quota_refused": "Writes that a quota has refused.",
     "fenced": "Partitions lost to a newer owner.",
     "errors_*": "Failures of what runs on the side, by its name.",
     "embedded": "Versions that were embedded.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
+from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.facets import Facets
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import NotFoundError, PermissionDeniedError
@@ -18,13 +20,19 @@ ADMINISTRATOR = "user:ann"
 
 
 class OwnerGuard:
-    """Implements `core.vault.planning.GuardPort` by three simple rules.
+    """Implements `core.vault.guarding.GuardPort` by three simple rules.
 
     Owners may do everything with what is theirs but administer, which `ADMINISTRATOR` may. Named
     readers, and everyone when the memory is not private, may read; named writers may update what is
     not read-only. Everyone may create, but not in `READ_ONLY`. That is what the policy says of a
     pool whose members all callers are, and whose administrator one of them is.
+
+    Attributes:
+        quotas: most bytes of namespaces, by name; others have no limit.
     """
+
+    def __init__(self, quotas: Mapping[str, int] | None = None) -> None:
+        self.quotas = dict(quotas or {})
 
     def check(
         self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
@@ -54,6 +62,10 @@ class OwnerGuard:
     def default_visibility(self, tenant: str, namespace: str) -> Visibility:
         """See `GuardPort.default_visibility`."""
         return Visibility.PRIVATE
+
+    def quota_bytes(self, tenant: str, namespace: str) -> int | None:
+        """See `QuotaRulesPort.quota_bytes`."""
+        return self.quotas.get(base_of(namespace))
 
 
 def _scope(facets: Facets, name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memos_ray.adapters.sql import rows
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import FIELDS, facets_of
 from memos_ray.core.cube.payload import ArchivedRef, Form, ParameterRef, Plaintext
@@ -29,6 +30,7 @@ from memos_ray.core.vault.operations import (
     Written,
 )
 from memos_ray.core.vault.planning import Planner, Submission
+from memos_ray.core.vault.quotas import Quotas
 from memos_ray.errors import MemosError, StoreCorruptError
 from memos_ray.testing.cubes import at_rest, key_of, make_cube
 from memos_ray.testing.guards import OwnerGuard
@@ -77,7 +79,7 @@ def operations(cube: MemCube) -> st.SearchStrategy[Operation]:
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> tuple[list[MemCube], list[Submission], datetime]:
+def batches(draw: st.DrawFn) -> tuple[list[MemCube], list[Submission], datetime, int | None]:
     held = [draw(heads(number)) for number in range(draw(st.integers(1, 4)))]
     submissions = []
     for cube in [*held, make_cube(id="nobody", tenant=TENANT)]:
@@ -86,7 +88,11 @@ def batches(draw: st.DrawFn) -> tuple[list[MemCube], list[Submission], datetime]
         space = draw(st.sampled_from(("", "", cube.namespace, "elsewhere")))
         reason = draw(st.sampled_from((None, "tidy", "a\0b")))
         submissions.append(Submission(context, Write(space, draw(operations(cube)), reason=reason)))
-    return held, submissions, draw(instants)
+    return held, submissions, draw(instants), draw(st.none() | st.integers(0, 30))
+
+
+def weighing(guard: OwnerGuard) -> Quotas:
+    return Quotas(guard, lambda tenant, namespace: 5)
 
 
 def told(outcome: Written | MemosError) -> object:
@@ -104,16 +110,15 @@ def labels(cube: MemCube) -> list[rows.Values]:
 @settings(max_examples=60)
 @given(batches())
 def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
-    drawn: tuple[list[MemCube], list[Submission], datetime],
+    drawn: tuple[list[MemCube], list[Submission], datetime, int | None],
 ) -> None:
-    held, submissions, now = drawn
-    guard = OwnerGuard()
-    one_by_one = Planner(
-        PARTITION, EPOCH, LAST, now, guard, {key_of(cube): cube for cube in held}, {}, {}
-    )
+    held, submissions, now, quota = drawn
+    guard = OwnerGuard({base_of(cube.namespace): quota for cube in held if quota is not None})
+    by_key = {key_of(cube): cube for cube in held}
+    one_by_one = Planner(PARTITION, EPOCH, LAST, now, guard, by_key, {}, {}, weighing(guard))
     assert moves(submissions) is not None
     resting = [at_rest(c) for c in held]
-    together = MovePlanner(PARTITION, EPOCH, LAST, now, guard, read(resting) or {})
+    together = MovePlanner(PARTITION, EPOCH, LAST, now, guard, read(resting) or {}, weighing(guard))
     expected = [told(one_by_one.add(one)) for one in submissions]
     assert [told(together.add(one)) for one in submissions] == expected
     single, whole = one_by_one.commit(), together.commit()

@@ -50,6 +50,7 @@ from memos_ray.errors import (
     OverloadedError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    QuotaExceededError,
     VersionConflictError,
 )
 
@@ -57,7 +58,7 @@ Storing = Callable[[int, Sequence[Submission]], Awaitable[list[Written]]]
 """Commits writes, all or none."""
 
 _LOOK_S = 1.0
-_FOR_GOOD = (NotFoundError, PermissionDeniedError, PayloadTooLargeError)
+_FOR_GOOD = (NotFoundError, PermissionDeniedError, PayloadTooLargeError, QuotaExceededError)
 _log = logging.getLogger(__name__)
 
 

@@ -35,6 +35,7 @@ from memos_ray.errors import (
     MemosError,
     NotFoundError,
     PermissionDeniedError,
+    QuotaExceededError,
     StoreCorruptError,
     UnavailableError,
     VersionConflictError,
@@ -358,6 +359,10 @@ class ExtractConsumer:
             return True
         if isinstance(outcome, VersionConflictError):
             return False
+        if isinstance(outcome, QuotaExceededError):
+            # It stays deleted; whoever makes room may restore it.
+            self._counters["extraction_unmarked"] += 1
+            return True
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
             if isinstance(operation, Share):
                 return await self._done(derived, deleted(derived))

@@ -128,7 +128,7 @@ class PolicyGuard:
     def check(
         self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
     ) -> None:
-        """Lets the call pass or raises; see `core.vault.planning.GuardPort`."""
+        """Lets the call pass or raises; see `core.vault.guarding.GuardPort`."""
         self.policy(context.principal.tenant).require(context, action, facets, namespace, now)
 
     def permit(self, context: CallContext, action: Action, namespace: str) -> Predicate:
@@ -142,6 +142,13 @@ class PolicyGuard:
             return self.policy(tenant).namespace(namespace).default_visibility
         except NotFoundError:
             return Visibility.PRIVATE
+
+    def quota_bytes(self, tenant: str, namespace: str) -> int | None:
+        """Returns most bytes of text that a namespace may hold, or nothing."""
+        try:
+            return self.policy(tenant).namespace(namespace).quota_bytes
+        except NotFoundError:
+            return None
 
     async def close(self) -> None:
         """Stops the polls."""

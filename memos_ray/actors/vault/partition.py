@@ -27,8 +27,8 @@ from memos_ray.actors.vault.searching import Searcher
 from memos_ray.actors.vault.writer import PartitionWriter
 from memos_ray.config import VaultSettings
 from memos_ray.core.retrieval.settings import RetrievalSettings
+from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import Commit
-from memos_ray.core.vault.planning import GuardPort
 from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import MemosError
 from memos_ray.ports import BlobStorePort, ClockPort, EmbedderPort, RecordStorePort, VectorStorePort

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.branches import fork
 from memos_ray.core.lifecycle.past import there_at
+from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
 from memos_ray.core.vault.moving import MovePlanner, moves, read
 from memos_ray.core.vault.needing import marks_of, needs, stored_before
 from memos_ray.core.vault.operations import Written
-from memos_ray.core.vault.planning import GuardPort, Planner, Submission
-from memos_ray.errors import MemosError
+from memos_ray.core.vault.planning import Planner, Submission
+from memos_ray.core.vault.quotas import Sizes
+from memos_ray.errors import MemosError, QuotaExceededError
 from memos_ray.ports import ClockPort, RecordStorePort
+
+_log = logging.getLogger(__name__)
 
 Outcomes = list[Written | MemosError]
 
@@ -33,6 +38,10 @@ class Transactions:
     store: RecordStorePort
     guard: GuardPort
     clock: ClockPort
+    _sizes: Sizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_sizes", Sizes(self._measure))
 
     def run(
         self,
@@ -57,8 +66,20 @@ class Transactions:
         failed = whole and any(isinstance(outcome, MemosError) for outcome in outcomes)
         commit = planner.denials() if failed else planner.commit()
         if commit.events:
-            self.store.commit(commit)
+            try:
+                self.store.commit(commit)
+            except BaseException:
+                self._sizes.forget()
+                raise
+            lsn = commit.events[-1].lsn
+            if failed:
+                self._sizes.stand(lsn)
+            else:
+                self._sizes.done(planner.quotas, lsn)
         return commit, outcomes
+
+    def _measure(self, tenant: str, namespace: str) -> int:
+        return self.store.size(self.partition, tenant, namespace).text_bytes
 
     def _mover(self, submissions: Sequence[Submission], last_lsn: int) -> MovePlanner | None:
         """Returns a planner for writes that are nothing but moves of texts."""
@@ -66,9 +87,8 @@ class Transactions:
         heads = read(self.store.resting(self.partition, tuple(keys))) if keys else None
         if heads is None:
             return None
-        return MovePlanner(
-            self.partition, self.epoch, last_lsn, self.clock.now(), self.guard, heads
-        )
+        now, quotas = self.clock.now(), self._sizes.begin(self.guard, last_lsn)
+        return MovePlanner(self.partition, self.epoch, last_lsn, now, self.guard, heads, quotas)
 
     def _planner(
         self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
@@ -76,7 +96,8 @@ class Transactions:
         store, partition = self.store, self.partition
         wanted = needs(submissions, trust_minted=trust_minted)
         heads = store.heads(partition, tuple(wanted.heads)) if wanted.heads else {}
-        heads |= self._forks(submissions, heads)
+        forks = self._forks(submissions, heads)
+        heads |= forks
         replies = self._replies(wanted.replies)
         before = stored_before(submissions, replies)
         if before:
@@ -95,6 +116,7 @@ class Transactions:
                 for key, number in wanted.targets
                 if (cube := store.version(partition, key, number)) is not None
             },
+            quotas=self._sizes.begin(self.guard, last_lsn, forks),
         )
 
     def _replies(
@@ -150,6 +172,15 @@ class Transactions:
         erased = tuple(dict.fromkeys(key for key, operation in done if operation == ERASE))
         cubes = tuple(heads.values())
         return last, Commit(self.partition, self.epoch, cubes, erased, tuple(events))
+
+
+def told_refusals(partition: int, outcomes: Outcomes) -> int:
+    """Logs which namespaces have no room for what was to be written; returns how often."""
+    refused = [one for one in outcomes if isinstance(one, QuotaExceededError)]
+    full = {(one.details["namespace"], one.details["quota_bytes"]) for one in refused}
+    for namespace, quota in sorted(full, key=str):
+        _log.warning("quota: partition %d, %s, of %s bytes: no room", partition, namespace, quota)
+    return len(refused)
 
 
 def settled(outcomes: Outcomes) -> list[Written]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from memos_ray.actors.vault.transactions import Outcomes, Transactions
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.scheduling.fairness import FairQueue, Priority, priority_of
+from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Written
-from memos_ray.core.vault.planning import GuardPort, Submission
+from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     AlreadyExistsError,
     FencedError,

@@ -218,7 +218,7 @@ def create_namespace(
     ] = None,
     quota_bytes: Annotated[
         int | None,
-        typer.Option("--quota-bytes", min=1, help="Most bytes of text; kept, not enforced yet."),
+        typer.Option("--quota-bytes", min=1, help="Most bytes of text that it may hold."),
     ] = None,
 ) -> None:
     """Makes a namespace, or changes it."""
@@ -239,9 +239,12 @@ def create_namespace(
 def list_namespaces(call: Call) -> None:
     """Lists the namespaces of the tenant."""
     found = call.memos.admin.documents().namespaces
-    headings = ("name", "kind", "owner", "mode", "visibility", "members")
+    headings = ("name", "kind", "owner", "mode", "visibility", "members", "quota_bytes")
     rows = [
-        (one.name, one.kind, one.owner, one.mode, one.default_visibility, one.members)
+        (
+            *(one.name, one.kind, one.owner, one.mode, one.default_visibility, one.members),
+            one.quota_bytes,
+        )
         for one in found
     ]
     _show_list(call, "namespaces", found, headings, rows)

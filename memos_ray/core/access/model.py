@@ -239,8 +239,8 @@ class NamespaceSpec:
         owner: principal that administers it; in a private one, owner of every memory as well.
         default_visibility: of memories that are created without one.
         members: subjects who read what is shared, and create and change memories of their own.
-        quota_bytes: most bytes of text that it is to hold; unlimited when absent. Nothing enforces
-            it yet.
+        quota_bytes: most bytes of text that it may hold (`core.vault.quotas`); unlimited when
+            absent. A branch is weighed for itself.
         path: prefix of its exported and archived files.
     """
 

@@ -24,7 +24,7 @@ from memos_ray.errors import (
 )
 
 if TYPE_CHECKING:
-    from memos_ray.core.vault.planning import GuardPort
+    from memos_ray.core.vault.guarding import GuardPort
 
 
 def checked(context: CallContext, write: Write) -> str:

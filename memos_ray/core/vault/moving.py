@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -27,9 +28,11 @@ from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.changes import BY_MOVE, cause_of, move_of
 from memos_ray.core.vault.checking import check_expected, checked, content_away
 from memos_ray.core.vault.entries import PlannedLog, move_told
+from memos_ray.core.vault.guarding import GuardPort, judge
 from memos_ray.core.vault.log import Commit, CubeKey, Moved, Outcome, Resting
 from memos_ray.core.vault.operations import Age, Archive, Delete, Operation, Restore, Write, Written
-from memos_ray.core.vault.planning import GuardPort, Submission, judge
+from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.quotas import Quotas
 from memos_ray.errors import (
     MemosError,
     NotFoundError,
@@ -183,6 +186,7 @@ class MovePlanner:
 
     Attributes:
         heads: of the memories concerned; each is moved once.
+        quotas: what weighs the texts.
     """
 
     partition: int
@@ -191,6 +195,7 @@ class MovePlanner:
     now: datetime
     guard: GuardPort
     heads: Mapping[CubeKey, Head]
+    quotas: Quotas
     _log: PlannedLog = field(init=False)
     _moved: list[Moved] = field(default_factory=list)
     _erased: list[CubeKey] = field(default_factory=list)
@@ -242,6 +247,8 @@ class MovePlanner:
             raise content_away(head.id)
         check_expected(operation.expected, head.id, head.number)
         state = moved(head, move, self.now, cause_of(operation))
+        before, after = partial(_weight, head, head.state), partial(_weight, head, state)
+        self.quotas.weigh(key, head.namespace, before, after)
         number = None if state is None else head.number + 1
         told = move_told(operation, head.state, state)
         lsn = self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)
@@ -251,6 +258,13 @@ class MovePlanner:
             author, reason = context.principal.id, write.reason
             self._moved.append(_next(head, key, move, state, author, reason, self.now, lsn))
         return Written(key.id, number or 0, self.partition, lsn)
+
+
+def _weight(head: Head, state: State | None) -> int | None:
+    """Returns what a text counts for in a state; see `quotas.weight`."""
+    if state in (None, State.DELETED):
+        return 0
+    return None if head.away else len(orjson.loads(head.parts.payload)["text"].encode())
 
 
 def _next(

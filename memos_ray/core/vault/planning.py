@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from functools import partial
 
 import orjson
 
@@ -19,11 +19,10 @@ from memos_ray.core.access.policy import no_memory
 from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
-from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.lifecycle.moves import Move
-from memos_ray.core.lifecycle.states import LIVE, Living
+from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import Revision, comes_back, create, move_of, revise
+from memos_ray.core.vault.changes import Revision, create, move_of, revise
 from memos_ray.core.vault.checking import check_content, check_release, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
@@ -38,23 +37,16 @@ from memos_ray.core.vault.entries import (
     move_told,
     only_moved,
 )
+from memos_ray.core.vault.guarding import GuardPort, judge
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
     Age,
-    Archive,
     Create,
-    Delete,
-    Freeze,
-    Hold,
-    Operation,
-    Restore,
-    Rollback,
-    Share,
-    Update,
     Write,
     Written,
     target_of,
 )
+from memos_ray.core.vault.quotas import Quotas, weight
 from memos_ray.errors import (
     AlreadyExistsError,
     IdempotencyConflictError,
@@ -63,41 +55,6 @@ from memos_ray.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-
-_ACTIONS: Mapping[type[Operation], Action] = {
-    Create: Action.CREATE,
-    Update: Action.UPDATE,
-    Share: Action.SHARE,
-    Delete: Action.DELETE,
-    Restore: Action.UPDATE,
-    Rollback: Action.UPDATE,
-    Freeze: Action.UPDATE,
-    Hold: Action.ADMINISTER,
-    Archive: Action.UPDATE,
-}
-
-
-class GuardPort(Protocol):
-    """The policy of one tenant, as planning needs it."""
-
-    def check(
-        self, context: CallContext, action: Action, namespace: str, facets: Facets, now: datetime
-    ) -> None:
-        """Lets the call pass or raises.
-
-        Args:
-            facets: of the memory concerned; for a creation, of the one about to be made.
-            now: the moment to decide for.
-
-        Raises:
-            PermissionDeniedError: the caller may see the memory, but not do this.
-            NotFoundError: the caller may not even see it.
-        """
-        ...
-
-    def default_visibility(self, tenant: str, namespace: str) -> Visibility:
-        """Returns the visibility of new memories that do not say theirs."""
-        ...
 
 
 @crossing
@@ -117,6 +74,7 @@ class Planner:
         heads: newest versions of the cubes concerned; kept up to date while planning.
         replies: stored answers by (tenant, principal, key).
         targets: older versions that rollbacks go to.
+        quotas: what weighs the texts.
     """
 
     partition: int
@@ -127,6 +85,7 @@ class Planner:
     heads: dict[CubeKey, MemCube]
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
+    quotas: Quotas
     _log: PlannedLog = field(init=False)
     _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
@@ -214,6 +173,7 @@ class Planner:
         cube: MemCube | None
         facets: Facets = {}
         detail: Detail = {}
+        head: MemCube | None = None
         if isinstance(operation, Create):
             namespace = write.namespace
             check_sources(write, context.principal.tenant, self.heads)
@@ -231,6 +191,7 @@ class Planner:
             elif cube is not None:
                 facets = facets_of(cube)
                 storable.check_cube(cube, facets)
+        self.quotas.weigh(key, namespace, partial(weight, head), partial(weight, cube))
         # Nothing below can fail: a write is in the commit as a whole or not at all.
         number = cube.version.number if cube else None
         lsn = self._log.tell(context, write, namespace, Outcome.DONE, number, detail)
@@ -364,37 +325,3 @@ class Planner:
     def _keep_reply(self, reply: Reply) -> None:
         self.replies[reply.tenant, reply.scope, reply.key] = reply
         self._new_replies.append(reply)
-
-
-def judge(
-    guard: GuardPort,
-    context: CallContext,
-    operation: Revision,
-    head: Living,
-    namespace: str,
-    flat: Facets,
-    now: datetime,
-) -> None:
-    """Asks the policy whether a memory may be changed.
-
-    What has expired may be brought back, or thawed, by whoever might change it before; to all
-    others it stays hidden.
-
-    Args:
-        flat: facets of the memory.
-
-    Raises:
-        PermissionDeniedError: the caller may see the memory, but not do this.
-        NotFoundError: the caller may not even see it.
-    """
-    action = _ACTIONS[type(operation)]
-    try:
-        guard.check(context, action, namespace, flat, now)
-    except (NotFoundError, PermissionDeniedError):
-        if "expires_at" not in flat or not comes_back(operation, head):
-            raise
-        facets = {name: value for name, value in flat.items() if name != "expires_at"}
-        with suppress(NotFoundError, PermissionDeniedError):
-            guard.check(context, action, namespace, facets, now)
-            return
-        raise

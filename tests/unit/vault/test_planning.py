@@ -30,6 +30,7 @@ from memos_ray.core.vault.operations import (
     Written,
 )
 from memos_ray.core.vault.planning import Planner, Submission
+from memos_ray.core.vault.quotas import Quotas
 from memos_ray.errors import (
     AlreadyExistsError,
     FrozenError,
@@ -94,6 +95,7 @@ def planner(
         heads={key_of(cube): cube for cube in heads},
         replies={(reply.tenant, reply.scope, reply.key): reply for reply in replies},
         targets={(key_of(cube), cube.version.number): cube for cube in targets},
+        quotas=Quotas(guard or OwnerGuard(), lambda tenant, namespace: 0),
     )
 
 
