@@ -61,6 +61,7 @@ _FOLLOWED = frozenset(
                 Change.RESTORE,
                 Change.EXPIRE,
                 Change.UNFREEZE,
+                Change.RELEASE,
             )
         ),
     )

@@ -293,6 +293,25 @@ async def test_READ_3_GOV_9_what_was_held_goes_when_it_is_released(bench: Bench)
     assert (await bench.settled()).jobs == []
 
 
+async def test_READ_3_LIFE_2_a_release_alone_has_what_was_held_follow(bench: Bench) -> None:
+    lifecycle = bench.memos.doorway.lifecycle
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await lifecycle.hold(bench.admin, made.id, None, "case 7", None)
+    await bench.memos.service.delete(bench.admin, "taste")
+    shard = bench.memos.crew.shard("shard-0")
+    while "extraction_kept" not in (await shard.status()).counters:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    # Nothing is set aside that would be tried again in any case.
+    assert (await bench.settled()).jobs == []
+    await lifecycle.hold(bench.admin, made.id, None, "closed", None, held=False)
+    # Whoever asks how extraction stands wakes it.
+    async with asyncio.timeout(20):
+        while await bench.made():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_CUBE_3_CONV_6_what_was_extracted_gets_the_labels_that_its_source_gets(
     bench: Bench,
 ) -> None:
