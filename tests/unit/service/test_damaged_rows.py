@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from memos_ray.config import VaultSettings
+from memos_ray.config import LifecycleSettings, VaultSettings
+from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
 from memos_ray.errors import StoreCorruptError
 from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 
 VAULT = VaultSettings(partitions=1)
+BY_HAND = LifecycleSettings(enabled=False)
 WORD = "walrus"
 
 
@@ -56,6 +60,28 @@ async def test_VAULT_1_a_damaged_memory_keeps_no_other_out_of_memory(
         assert {record.levelno for record in caplog.records if "cannot be read" in record.message}
     assert WORD not in caplog.text
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+async def test_VAULT_1_LIFE_2_a_damaged_memory_keeps_no_other_from_its_move(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    over = clock.now() + timedelta(days=1)
+    new = [NewMemory(text=f"the {WORD} of Lisbon, {n}", expires_at=over) for n in range(3)]
+    async with in_process(tmp_path, settings=VAULT, clock=clock) as memos:
+        report = await memos.service.add(memos.administrator, new)
+        ids = sorted(result.id or "" for result in report.results)
+    damage(tmp_path, "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?", ids[0])
+    clock.advance(2 * 86_400.0)
+    async with in_process(tmp_path, settings=VAULT, clock=clock, lifecycle=BY_HAND) as memos:
+        swept = await memos.doorway.lifecycle.sweep(memos.administrator)
+        assert (swept.moves, swept.error) == ({"expire/lifespan": 2, "failed": 1}, None)
+        # A page that is cut behind a damaged one is not the last.
+        sieve = Sieve.of(SweepRules(expired_s=0.0), clock.now())
+        page = memos.store.sift(0, None, 100, 2, sieve)
+        assert (len(page.cubes), page.damaged, page.seen < 100) == (1, 1, True)
+    assert WORD not in caplog.text
+    assert any("cannot be read" in record.message for record in caplog.records)
 
 
 async def test_VAULT_1_a_memory_whose_vectors_are_damaged_is_embedded_anew(tmp_path: Path) -> None:
