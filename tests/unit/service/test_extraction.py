@@ -38,6 +38,7 @@ from memos_ray.testing.reading import memory, quoting, reading, remembering, tur
 
 SECRET = "sk-walrus-key"
 CANARY = "walrus"
+ADMIN = ["user:admin"]
 VAULT = VaultSettings(partitions=2)
 QUICK = ExtractionSettings(
     window=2, context=2, attempts=3, retry_min_s=0.001, retry_max_s=0.002, answer_tokens=512
@@ -819,8 +820,11 @@ async def test_READ_3_a_member_sees_counts_and_the_own_jobs(bench: Bench) -> Non
         await service.automate(bob, "team", automatic=True)
 
 
-async def test_READ_3_CONV_6_what_cannot_be_narrowed_is_deleted(bench: Bench) -> None:
-    """In a namespace that its owner has left, nobody narrows what was extracted there."""
+@pytest.mark.parametrize("closed", ["narrowed", "labelled"])
+async def test_READ_3_CONV_6_CUBE_3_what_cannot_be_narrowed_or_labelled_is_deleted(
+    bench: Bench, closed: str
+) -> None:
+    """In a namespace that its owner has left, nobody closes what was extracted there."""
     spec = replace(
         default_spec("team", NamespaceKind.CONTEXTUAL_POOL, "user:admin"),
         members=("user:bob",),
@@ -828,19 +832,24 @@ async def test_READ_3_CONV_6_what_cannot_be_narrowed_is_deleted(bench: Bench) ->
     )
     await bench.memos.admin.change(bench.admin, PutNamespace(spec))
     bob = await bench.memos.caller("user:bob")
-    new = NewMemory(text="I like jazz.", extract=True, sharers=["user:admin"])
+    new = NewMemory(text="I like jazz.", extract=True, sharers=ADMIN, writers=ADMIN)
     report = await bench.memos.service.add(bob, [new], "team")
     id = report.results[0].id or ""
     service = bench.memos.doorway.extraction
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while not (await service.status(bench.admin, "team")).done:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     listed = await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
     (made,) = listed.memories
     assert made.visibility is Visibility.SHARED
     await bench.memos.admin.change(bench.admin, PutNamespace(replace(spec, members=())))
-    await bench.memos.service.share(bench.admin, id, Sharing(visibility=Visibility.PRIVATE), "team")
-    async with asyncio.timeout(60):
+    if closed == "narrowed":
+        share = Sharing(visibility=Visibility.PRIVATE)
+        await bench.memos.service.share(bench.admin, id, share, "team")
+    else:
+        change = MemoryChange(sensitivity=["health"])
+        await bench.memos.service.update(bench.admin, id, change, "team")
+    async with asyncio.timeout(20):
         while (  # noqa: ASYNC110
             await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
         ).memories:
