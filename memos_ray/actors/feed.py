@@ -127,7 +127,7 @@ class LogFeed:
 
     @property
     def behind_s(self) -> float:
-        """Since when it has not been level with what it may take; 0 while it is."""
+        """For how long it has not been level with what it might take; 0 while it is."""
         since = self._behind_since
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
@@ -193,12 +193,13 @@ class LogFeed:
             await self._aside.again(self._consumer.consume)
             self._again_at = loop.time() + _AGAIN_S
         self._news.clear()
+        asked_at = loop.time()
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, self._batch
         )
-        top = self._ceiling()
-        if top is not None:
-            events = [event for event in events if event.lsn <= top]
+        more, top = len(events) == self._batch, self._ceiling()
+        if top is not None and events and events[-1].lsn > top:
+            more, events = False, [event for event in events if event.lsn <= top]
         if not events:
             self.stalled_by = self._behind_since = None
             looks = [s for s in (self._look_s, _AGAIN_S if self._aside else None) if s is not None]
@@ -218,6 +219,9 @@ class LogFeed:
         self._failed = 0
         await self._store_position(events[-1].lsn)
         self.stalled_by = None
+        if not more:
+            # With what has come since, it is no further behind than that.
+            self._behind_since = asked_at
 
     async def _one_by_one(self, events: Sequence[Event]) -> None:
         """Hands over entries each by itself, and sets aside those that cannot be taken."""

@@ -107,14 +107,15 @@ class Sifted:
     """A page of heads by tenant and id, without those that a sieve holds back.
 
     Attributes:
-        seen: how many heads were looked at.
-        last: of these; nothing when there were none.
+        seen: how many heads were looked at, up to `last`; nothing when there were none.
         cubes: those that passed, as stored: archived content is absent.
+        damaged: how many more have passed, which cannot be read.
     """
 
     seen: int
     last: CubeKey | None
     cubes: list[MemCube]
+    damaged: int = 0
 
 
 class ContentsPort(Protocol):

@@ -384,7 +384,7 @@ def test_LIFE_2_a_sieve_holds_back_what_is_not_due(records: RecordStorePort, own
 def test_LIFE_2_what_decays_is_read_when_it_may_be_cold(
     records: RecordStorePort, owner: Owner
 ) -> None:
-    lives = {"hour": 3600.0, "day": 86_400.0, "blink": 0.001, "ages": 1e300}
+    lives = {"hour": 3600.0, "day": 86_400.0, "blink": 0.001, "ages": 1e308, "instant": 5e-324}
     made = [make_cube(id=name, lifespan=Decay(life)) for name, life in lives.items()]
     owner.commit(*made, make_cube(id="forever"))
     owner.commit(replace(next_version(made[1], text="anew"), state=State.ARCHIVED))
@@ -395,11 +395,15 @@ def test_LIFE_2_what_decays_is_read_when_it_may_be_cold(
         sieve = Sieve.of(SweepRules(cold_heat), START + timedelta(hours=hours))
         return [cube.id for cube in records.sift(owner.partition, None, 9, 9, sieve).cubes]
 
-    assert passing(3.9) == ["blink"]
-    assert passing(4.0) == ["blink", "hour"]
-    assert passing(4.0, cold_heat=0.05) == ["blink"]
-    assert passing(0.0, cold_heat=2.0) == ["ages", "blink", "hour"]
+    brief = ["blink", "instant"]
+    assert passing(3.9) == brief
+    assert passing(4.0) == ["blink", "hour", "instant"]
+    assert passing(4.0, cold_heat=0.05) == brief
+    assert passing(0.0, cold_heat=2.0) == ["ages", "blink", "hour", "instant"]
+    # No half-life is too long or too short to be multiplied, by whatever the operator has chosen.
+    for cold_heat in (5e-324, 1e-9, 1.0 - 1e-12, 1.0):
+        assert "instant" in passing(3.9, cold_heat)
     # A version says anew when it was made and how long it lasts; so does a restoration.
     lasting = replace(made[2].governance, lifespan=Forever())
     owner.commit(replace(next_version(made[2]), governance=lasting))
-    assert passing(3.9) == []
+    assert passing(3.9) == ["instant"]

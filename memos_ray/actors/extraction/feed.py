@@ -19,12 +19,21 @@ from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.payload import ArchivedRef, ParameterRef, Plaintext
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.extraction import Marked, Sources, deleted, due, ids_of, jobs_of, set_aside
+from memos_ray.core.extraction import (
+    Marked,
+    Sources,
+    closes,
+    deleted,
+    due,
+    ids_of,
+    jobs_of,
+    set_aside,
+)
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault.entries import EXTRACT, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
-from memos_ray.core.vault.operations import Age, Operation, Share, Write, Written
+from memos_ray.core.vault.operations import Age, Operation, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     ClientError,
@@ -62,6 +71,7 @@ _FOLLOWED = frozenset(
                 Change.RESTORE,
                 Change.EXPIRE,
                 Change.UNFREEZE,
+                Change.RELEASE,
             )
         ),
     )
@@ -342,7 +352,7 @@ class ExtractConsumer:
     async def _done(self, derived: MemCube, operation: Operation) -> bool:
         """Carries an operation out; tells whether nothing is left to do.
 
-        What only marks or narrows is a change with the owner's rights; where these do not suffice,
+        What only marks or closes is a change with the owner's rights; where these do not suffice,
         what would stay too open is deleted.
         """
         context = CallContext(Principal(derived.tenant, EXTRACTION))
@@ -364,7 +374,7 @@ class ExtractConsumer:
             self._counters["extraction_unmarked"] += 1
             return True
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
-            if isinstance(operation, Share):
+            if closes(operation):
                 return await self._done(derived, deleted(derived))
             self._counters["extraction_unmarked"] += 1
             return True

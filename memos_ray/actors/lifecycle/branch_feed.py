@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
@@ -23,10 +24,11 @@ from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
-from memos_ray.errors import MemosError
+from memos_ray.errors import MemosError, StoreCorruptError
 from memos_ray.ports import Derivation, RecordStorePort
 
 _PIECE = 256
+_log = logging.getLogger(__name__)
 
 
 def concerns(commit: Commit) -> bool:
@@ -102,7 +104,11 @@ class BranchConsumer:
         """Ends branches whose end was interrupted."""
         for tenant, branch in await self.rows():
             if branch.closing:
-                await self.end(tenant, branch)
+                try:
+                    await self.end(tenant, branch)
+                except StoreCorruptError as error:
+                    # It is tried again; meanwhile neither other branches nor the sweep wait for it.
+                    _log.error("a branch that has ended cannot be erased: %s", error.code)
 
     async def rows(self) -> list[tuple[str, Branch]]:
         """Returns all branches of the partition with their tenants."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ _DUE = 512
 _DUE_PRESSED = 256
 # A shard answers by then, however much there is to do: whoever asked wants to know.
 _PIECE_S = 5.0
+_log = logging.getLogger(__name__)
 # Under load it takes a twentieth of the time: so few searches meet a piece of it that the 95th
 # percentile of them all is that of those that meet none. It never gets less: a page waits for two
 # seconds at most.
@@ -81,7 +83,11 @@ class LifecycleDoors(ABC):
             )
             seen, after = seen + page.seen, page.last or after
             moves += await self._move(owned, page.cubes, request.rules, now)
-            done = page.seen < limit and len(page.cubes) < most
+            moves[FAILED] += page.damaged
+            if page.damaged:
+                told = "%d memories of partition %d are due and cannot be read"
+                _log.error(told, page.damaged, partition)
+            done = page.seen < limit and len(page.cubes) + page.damaged < most
             if done or seen >= request.limit or loop.time() > until:
                 break
         place = None if done or after is None else (after.tenant, after.id)

@@ -22,6 +22,7 @@ from memos_ray.errors import (
     MemosError,
     NotOwnerError,
     OverloadedError,
+    StoreCorruptError,
 )
 from memos_ray.ports import ClockPort, RecordStorePort
 
@@ -169,27 +170,33 @@ class PartitionWriter:
             while self._waits:
                 group = self._take_group()
                 writes = [write for part in group for write in part.submissions]
-                try:
-                    outcomes = await self._commit(writes, group[0].call.whole)
-                except MemosError as error:
-                    outcomes = [error] * len(writes)
-                    self._failed(error)
-                except Exception as error:
-                    _log.error(
-                        "a transaction failed in partition %d: %s",
-                        self.partition,
-                        describe_defect(error),
-                    )
-                    outcomes = [InternalError("the write failed", kind=type(error).__name__)]
-                    outcomes *= len(writes)
-                    self._last_lsn = None
-                self._answer(group, outcomes)
+                self._answer(group, await self._outcomes(writes, group[0].call.whole))
             if self._last_lsn is None and self._fenced is None:
                 await self._settle_now()
         finally:
             self._running = None
             if self._waits:
                 self._start()
+
+    async def _outcomes(self, writes: Sequence[Submission], whole: bool) -> Outcomes:
+        try:
+            return await self._commit(writes, whole)
+        except StoreCorruptError as error:
+            if whole or len(writes) == 1:
+                return self._failed(error, writes)
+            # Of a memory that one of them is about: the others do not fail with it.
+            self._last_lsn = None
+            return [one for each in writes for one in await self._outcomes([each], whole)]
+        except MemosError as error:
+            return self._failed(error, writes)
+        except Exception as error:
+            _log.error(
+                "a transaction failed in partition %d: %s",
+                self.partition,
+                describe_defect(error),
+            )
+            failure = InternalError("the write failed", kind=type(error).__name__)
+            return self._failed(failure, writes)
 
     def _next(self) -> _Call:
         alone, self._alone = self._alone, None
@@ -294,13 +301,14 @@ class PartitionWriter:
             if len(call.outcomes) == len(call.submissions) and not call.done.done():
                 call.done.set_result(call.outcomes)
 
-    def _failed(self, error: MemosError) -> None:
+    def _failed(self, error: MemosError, writes: Sequence[Submission]) -> Outcomes:
         # What the store knows may differ from what this writer thinks: ask it next time.
         self._last_lsn = None
         if isinstance(error, FencedError) and self._fenced is None:
             self._closed = True
             self._fenced = error
             self._on_fenced(self.partition)
+        return [error] * len(writes)
 
 
 def _newest(outcomes: Outcomes) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal,
     not_,
     null,
     or_,
@@ -33,6 +34,8 @@ from memos_ray.core.lifecycle.states import GONE, LIVE
 from memos_ray.core.lifecycle.sweeping import SLACK_US, Sieve
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.ports import Sifted
+
+_LONGEST_S, _SHORTEST_S = 1e15, 1e-15
 
 
 def sift(
@@ -55,12 +58,14 @@ def sift(
         seen, end = len(left), left[-1]
     until = place | {"until_t": end.tenant, "until_i": end.id}
     found = connection.execute(_PASSING, until | _moments(sieve) | {"limit": most}).all()
-    cubes = [rows.head_of(row) for row in found]
+    damaged: list[CubeKey] = []
+    cubes = [cube for cube, _ in rows.readable(found, damaged.append)]
     if len(found) < most:
-        return Sifted(seen, CubeKey(end.tenant, end.id), cubes)
+        return Sifted(seen, CubeKey(end.tenant, end.id), cubes, len(damaged))
     cut = CubeKey(found[-1].tenant, found[-1].id)
     until |= {"until_t": cut.tenant, "until_i": cut.id}
-    return Sifted(connection.execute(_COUNT, until).scalar_one(), cut, cubes)
+    seen = connection.execute(_COUNT, until).scalar_one()
+    return Sifted(seen, cut, cubes, len(damaged))
 
 
 def _moments(sieve: Sieve) -> dict[str, float | None]:
@@ -96,11 +101,24 @@ def _passes() -> ColumnElement[bool]:
     )
     over = and_(state.not_in([one.value for one in GONE]), cube.c.expires_at <= _moment("now"))
     touched = case((cube.c.last_access_at > made, cube.c.last_access_at), else_=made)
-    cools = cube.c.half_life_s * bindparam("cools_us", type_=Double())
+    cools = _half_life() * bindparam("cools_us", type_=Double())
     text = and_(state.in_([one.value for one in LIVE]), cube.c.form == Form.PLAINTEXT.value)
     cold = touched - SLACK_US + cools <= _moment("now")
     idle = and_(text, or_(touched <= _moment("unused"), cold))
     return and_(not_(cube.c.frozen), or_(gone, over, idle))
+
+
+def _half_life() -> ColumnElement[float]:
+    """Returns a half-life that can be multiplied: PostgreSQL refuses what has no room in a double.
+
+    So long a life does not end before the calendar does, nor so short a one last a microsecond.
+    """
+    stored = cube.c.half_life_s
+    return case(
+        (stored > _LONGEST_S, literal(_LONGEST_S, Double())),
+        (stored < _SHORTEST_S, literal(_SHORTEST_S, Double())),
+        else_=stored,
+    )
 
 
 def _moment(name: str) -> ColumnElement[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,7 @@ from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
-from memos_ray.errors import StoreCorruptError, StoreError
+from memos_ray.errors import StoreError
 from memos_ray.ports import (
     ContentsPort,
     Damaged,
@@ -172,7 +172,7 @@ class SqlRecordStore(SqlDerivations):
             wanted = limit - len(found)
             with self._database(partition).read() as connection:
                 page = reads.scan(connection, *place, after, wanted)
-            found += [self._fill(cube) for cube, _ in _readable(page, damaged)]
+            found += [self._fill(cube) for cube, _ in rows.readable(page, damaged)]
             if len(page) < wanted or len(found) >= limit:
                 return found
             after = page[-1].created_at, page[-1].id
@@ -230,7 +230,7 @@ class SqlRecordStore(SqlDerivations):
         """See `RecordStorePort.load`."""
         values = {"t": tenant, "ns": namespace, "space": space}
         found = self._pages(partition, reads.LOAD, values)
-        for cube, row in _readable(found, damaged):
+        for cube, row in rows.readable(found, damaged):
             yield self._fill(cube), _vectors(row)
 
     def vectors(
@@ -372,19 +372,6 @@ class SqlRecordStore(SqlDerivations):
             .limit(limit)
         )
         return [event_rows.event_of(row) for row in self._rows(partition, statement, {})]
-
-
-def _readable(found: Iterable[AnyRow], damaged: Damaged | None) -> Iterator[tuple[MemCube, AnyRow]]:
-    """Rebuilds heads; tells of those that cannot be read, where somebody wants to hear it."""
-    for row in found:
-        try:
-            cube = rows.head_of(row)
-        except StoreCorruptError:
-            if damaged is None:
-                raise
-            damaged(CubeKey(row.tenant, row.id))
-            continue
-        yield cube, row
 
 
 def _as_stored(cube: MemCube) -> MemCube:

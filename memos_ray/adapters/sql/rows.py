@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -26,8 +26,8 @@ from memos_ray.core.cube.metadata import Attribute, Decay, Usage
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey, Moved, Reply
-from memos_ray.errors import InvalidInputError
-from memos_ray.ports import Derivation, StoredVectors
+from memos_ray.errors import InvalidInputError, StoreCorruptError
+from memos_ray.ports import Damaged, Derivation, StoredVectors
 
 Values = dict[str, Any]
 AnyRow = Row[*tuple[Any, ...]]
@@ -195,6 +195,19 @@ def usage_of(values: Sequence[Any]) -> Usage:
 def head_of(row: Sequence[Any]) -> MemCube:
     """Rebuilds a head: its version's body with live usage and sketch (columns as in `reads`)."""
     return decode(row[3], lsn=row[4], sketch=row[5], usage=usage_of(row[6:13]))
+
+
+def readable(found: Iterable[AnyRow], damaged: Damaged | None) -> Iterator[tuple[MemCube, AnyRow]]:
+    """Rebuilds heads; tells of those that cannot be read, where somebody wants to hear it."""
+    for row in found:
+        try:
+            cube = head_of(row)
+        except StoreCorruptError:
+            if damaged is None:
+                raise
+            damaged(CubeKey(row.tenant, row.id))
+            continue
+        yield cube, row
 
 
 SOURCE = "source"

@@ -8,7 +8,7 @@ from memos_ray.core.extraction.budget import Allowance, Budget, Spent, allow, gi
 from memos_ray.core.extraction.checking import Checked, Taken, check, rests_on
 from memos_ray.core.extraction.drafts import TAG, write_of
 from memos_ray.core.extraction.jobs import Job, Marked, jobs_of, pause_s, retried
-from memos_ray.core.extraction.lineage import STALE, Sources, deleted, due, ids_of
+from memos_ray.core.extraction.lineage import STALE, Sources, closes, deleted, due, ids_of
 from memos_ray.core.extraction.prompts import (
     EXTRACTOR,
     ExtractionAnswer,
@@ -51,6 +51,7 @@ __all__ = [
     "Totals",
     "allow",
     "check",
+    "closes",
     "deleted",
     "due",
     "give_back",

@@ -61,8 +61,14 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     return _marked(derived, cubes, stale=sources.changed())
 
 
+def closes(operation: Operation) -> bool:
+    """Tells whether an operation leaves something less open, rather than only marks it."""
+    labels = isinstance(operation, Update) and (operation.sensitivity or operation.compliance)
+    return isinstance(operation, Share) or bool(labels)
+
+
 def deleted(derived: MemCube) -> Age:
-    """What is done where a narrower derivation cannot be had: it goes with its openness."""
+    """What is done where a derivation cannot be closed as its sources are: it goes."""
     return _follows(derived, Move.DELETE)
 
 

@@ -14,7 +14,7 @@ HELD = "held"
 """Counts what would have been collected, were it not under legal hold."""
 
 FAILED = "failed"
-"""Counts moves that were not made, because a caller was faster or the store refused."""
+"""Counts moves that were not made: a caller was faster, the store refused, or cannot read it."""
 
 
 PRUNED = "receipts_pruned"

@@ -166,3 +166,39 @@ async def test_VAULT_5_what_an_earlier_owner_has_set_aside_is_counted() -> None:
         await later.reached(6)
         await eventually(lambda: later.behind_s == 0)
         assert later.aside == 1
+
+
+class Chased(Picky):
+    """Meets something new whenever it has taken what there was, for a while."""
+
+    def __init__(self, bench: Bench, times: int) -> None:
+        super().__init__(None)
+        self._bench = bench
+        self._times = times
+        self.feed: LogFeed | None = None
+        self.began: list[float] = []
+        self.behind_since: list[float] = []
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Takes them, and has the log grow meanwhile."""
+        await super().consume(events)
+        now = asyncio.get_running_loop().time()
+        self.began.append(now)
+        if self.feed is not None:
+            self.behind_since.append(now - self.feed.behind_s)
+        if len(self.began) < self._times:
+            after = events[-1].lsn
+            cube = make_cube("tea", id=f"more-{after}")
+            self._bench.store.commit(make_commit([cube], after=after, partition=0, epoch=1))
+            await asyncio.sleep(0.01)
+
+
+async def test_VAULT_5_a_follower_that_keeps_up_with_steady_writes_is_not_behind() -> None:
+    bench = Bench()
+    consumer = Chased(bench, 6)
+    async with bench.following(consumer) as feed:
+        consumer.feed = feed
+        await feed.reached(11)
+    assert len(consumer.began) == 6
+    # At the sixth time it is behind since it was level, behind the fourth, and not from the start.
+    assert consumer.behind_since[-1] > consumer.began[3]

@@ -5,16 +5,25 @@ from __future__ import annotations
 import logging
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from memos_ray.config import VaultSettings
+from memos_ray.config import LifecycleSettings, VaultSettings
+from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.access.names import BRANCH_MARK
+from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
+from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
+from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import StoreCorruptError
+from memos_ray.gateway.branches.models import NewBranch
 from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 
 VAULT = VaultSettings(partitions=1)
+BY_HAND = LifecycleSettings(enabled=False)
 WORD = "walrus"
 
 
@@ -56,6 +65,59 @@ async def test_VAULT_1_a_damaged_memory_keeps_no_other_out_of_memory(
         assert {record.levelno for record in caplog.records if "cannot be read" in record.message}
     assert WORD not in caplog.text
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+async def test_VAULT_1_LIFE_2_a_damaged_memory_keeps_no_other_from_its_move(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    over = clock.now() + timedelta(days=1)
+    new = [NewMemory(text=f"the {WORD} of Lisbon, {n}", expires_at=over) for n in range(3)]
+    async with in_process(tmp_path, settings=VAULT, clock=clock) as memos:
+        report = await memos.service.add(memos.administrator, new)
+        ids = sorted(result.id or "" for result in report.results)
+    damage(tmp_path, "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?", ids[0])
+    clock.advance(2 * 86_400.0)
+    async with in_process(tmp_path, settings=VAULT, clock=clock, lifecycle=BY_HAND) as memos:
+        swept = await memos.doorway.lifecycle.sweep(memos.administrator)
+        assert (swept.moves, swept.error) == ({"expire/lifespan": 2, "failed": 1}, None)
+        # A page that is cut behind a damaged one is not the last.
+        sieve = Sieve.of(SweepRules(expired_s=0.0), clock.now())
+        page = memos.store.sift(0, None, 100, 2, sieve)
+        assert (len(page.cubes), page.damaged, page.seen < 100) == (1, 1, True)
+    assert WORD not in caplog.text
+    assert any("cannot be read" in record.message for record in caplog.records)
+
+
+async def test_VAULT_1_a_damaged_memory_fails_its_own_writes_and_no_others(tmp_path: Path) -> None:
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        ids = await filled(memos)
+    damage(tmp_path, "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?", ids[0])
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        context = CallContext(Principal("default", "user:admin"))
+        operations = [Update(id, UpdateMode.APPEND, text="so it is said") for id in reversed(ids)]
+        writes = [Submission(context, Write("", operation)) for operation in operations]
+        *others, own = await memos.crew.shard("shard-0").write(0, writes)
+        assert isinstance(own, StoreCorruptError)
+        assert [one.version for one in others if isinstance(one, Written)] == [2] * 5
+        lsns = [one.lsn for one in others if isinstance(one, Written)]
+        assert lsns == list(range(lsns[0], lsns[0] + 5))
+        report = await memos.service.add(memos.administrator, [NewMemory(text="the tern")])
+        assert not report.failed
+
+
+async def test_VAULT_1_LIFE_3_a_damaged_branch_keeps_no_sweep_from_its_end(tmp_path: Path) -> None:
+    async with in_process(tmp_path, settings=VAULT, lifecycle=BY_HAND) as memos:
+        admin, branches = memos.administrator, memos.doorway.branches
+        await branches.create(admin, NewBranch(name="trial"))
+        report = await branches.add(admin, "trial", NewMemory(text=f"the {WORD}"))
+        stored = f"{report.results[0].id}{BRANCH_MARK}trial"
+        change = "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?"
+        damage(tmp_path, change, stored)
+        with pytest.raises(StoreCorruptError):
+            await branches.discard(admin, "trial", None)
+        swept = await memos.doorway.lifecycle.sweep(admin)
+        assert (swept.partitions_left, swept.error) == (0, None)
 
 
 async def test_VAULT_1_a_memory_whose_vectors_are_damaged_is_embedded_anew(tmp_path: Path) -> None:

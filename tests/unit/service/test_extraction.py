@@ -38,6 +38,7 @@ from memos_ray.testing.reading import memory, quoting, reading, remembering, tur
 
 SECRET = "sk-walrus-key"
 CANARY = "walrus"
+ADMIN = ["user:admin"]
 VAULT = VaultSettings(partitions=2)
 QUICK = ExtractionSettings(
     window=2, context=2, attempts=3, retry_min_s=0.001, retry_max_s=0.002, answer_tokens=512
@@ -291,6 +292,25 @@ async def test_READ_3_GOV_9_what_was_held_goes_when_it_is_released(bench: Bench)
     await lifecycle.hold(bench.admin, made.id, None, "closed", None, held=False)
     await bench.until([])
     assert (await bench.settled()).jobs == []
+
+
+async def test_READ_3_LIFE_2_a_release_alone_has_what_was_held_follow(bench: Bench) -> None:
+    lifecycle = bench.memos.doorway.lifecycle
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await lifecycle.hold(bench.admin, made.id, None, "case 7", None)
+    await bench.memos.service.delete(bench.admin, "taste")
+    shard = bench.memos.crew.shard("shard-0")
+    while "extraction_kept" not in (await shard.status()).counters:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    # Nothing is set aside that would be tried again in any case.
+    assert (await bench.settled()).jobs == []
+    await lifecycle.hold(bench.admin, made.id, None, "closed", None, held=False)
+    # Whoever asks how extraction stands wakes it.
+    async with asyncio.timeout(20):
+        while await bench.made():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_CUBE_3_CONV_6_what_was_extracted_gets_the_labels_that_its_source_gets(
@@ -800,8 +820,11 @@ async def test_READ_3_a_member_sees_counts_and_the_own_jobs(bench: Bench) -> Non
         await service.automate(bob, "team", automatic=True)
 
 
-async def test_READ_3_CONV_6_what_cannot_be_narrowed_is_deleted(bench: Bench) -> None:
-    """In a namespace that its owner has left, nobody narrows what was extracted there."""
+@pytest.mark.parametrize("closed", ["narrowed", "labelled"])
+async def test_READ_3_CONV_6_CUBE_3_what_cannot_be_narrowed_or_labelled_is_deleted(
+    bench: Bench, closed: str
+) -> None:
+    """In a namespace that its owner has left, nobody closes what was extracted there."""
     spec = replace(
         default_spec("team", NamespaceKind.CONTEXTUAL_POOL, "user:admin"),
         members=("user:bob",),
@@ -809,19 +832,24 @@ async def test_READ_3_CONV_6_what_cannot_be_narrowed_is_deleted(bench: Bench) ->
     )
     await bench.memos.admin.change(bench.admin, PutNamespace(spec))
     bob = await bench.memos.caller("user:bob")
-    new = NewMemory(text="I like jazz.", extract=True, sharers=["user:admin"])
+    new = NewMemory(text="I like jazz.", extract=True, sharers=ADMIN, writers=ADMIN)
     report = await bench.memos.service.add(bob, [new], "team")
     id = report.results[0].id or ""
     service = bench.memos.doorway.extraction
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while not (await service.status(bench.admin, "team")).done:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     listed = await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
     (made,) = listed.memories
     assert made.visibility is Visibility.SHARED
     await bench.memos.admin.change(bench.admin, PutNamespace(replace(spec, members=())))
-    await bench.memos.service.share(bench.admin, id, Sharing(visibility=Visibility.PRIVATE), "team")
-    async with asyncio.timeout(60):
+    if closed == "narrowed":
+        share = Sharing(visibility=Visibility.PRIVATE)
+        await bench.memos.service.share(bench.admin, id, share, "team")
+    else:
+        change = MemoryChange(sensitivity=["health"])
+        await bench.memos.service.update(bench.admin, id, change, "team")
+    async with asyncio.timeout(20):
         while (  # noqa: ASYNC110
             await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
         ).memories:
