@@ -757,7 +757,7 @@ class TestArchived:
         owner.commit(next_version(first, text="more"))
         (old, new) = records.histories(owner.partition, [key_of(first)])[key_of(first)]
         kept = resting(old).stub("ab" * 32, 7)
-        wrong = replace(resting(new), digest="00").stub("cd" * 32, 1)
+        wrong = resting(new)._replace(digest="00").stub("cd" * 32, 1)
         absent = resting(make_cube("x", id="nobody")).stub("ef" * 32, 1)
         records.stow(owner.partition, owner.epoch, [kept, wrong, absent])
         expected = replace(old, payload=ArchivedRef("ab" * 32, 7, old.payload.form))

@@ -8,12 +8,13 @@ thousands. Arrow is loaded by who makes or reads a file.
 
 from __future__ import annotations
 
-import io
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -22,6 +23,9 @@ from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.decoding import payload_of
 from memos_ray.core.cube.payload import ArchivedRef, Form
 from memos_ray.errors import StoreCorruptError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KIND = "archive"
 """The kind of derivation that an archive file is recorded as."""
@@ -37,9 +41,11 @@ _VERSION, _DIGEST = b',"version":{', b',"digest":"'
 _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
-    """A version as it rests: `body` is `wire.to_json` of the memory."""
+class StoredVersion(NamedTuple):
+    """A version as it rests: `body` is `wire.to_json` of the memory.
+
+    A tuple: thousands are read and rewritten at once.
+    """
 
     tenant: str
     namespace: str
@@ -82,7 +88,7 @@ class StoredVersion:
         return self._with(refilled(self.body, body))
 
     def _with(self, body: bytes) -> StoredVersion:
-        return StoredVersion(self.tenant, self.namespace, self.id, self.number, self.digest, body)
+        return StoredVersion(*self[:-1], body)
 
 
 def encode(versions: Sequence[StoredVersion]) -> bytes:
@@ -90,16 +96,17 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = (
-        [one.tenant for one in versions],
-        [one.namespace for one in versions],
-        [one.id for one in versions],
-        [one.number for one in versions],
-        [one.digest for one in versions],
-        [one.body for one in versions],
+    tenants, namespaces, ids, numbers, digests, held = zip(*versions, strict=True)
+    columns = (
+        _text_column(tenants),
+        _text_column(namespaces),
+        _text_column(ids),
+        pa.Array.from_buffers(pa.int64(), len(versions), [None, pa.py_buffer(array("q", numbers))]),
+        _text_column(digests),
+        _column(pa.binary(), held),
     )
     sink = pa.BufferOutputStream()
-    table = pa.table(dict(zip(_COLUMNS, rows, strict=True)))
+    table = pa.table(dict(zip(_COLUMNS, columns, strict=True)))
     # Nobody looks for a body by its range, which statistics would keep a copy of.
     pq.write_table(
         table,
@@ -112,6 +119,21 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
     return written
 
 
+def _text_column(texts: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    return _column(pa.string(), [text.encode() for text in texts])
+
+
+def _column(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:
+    """Lays values out as Arrow does; `pa.array` of a list would load pandas to look for its own."""
+    import pyarrow as pa
+
+    ends = array("i", accumulate(map(len, values), initial=0))
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
 def bodies(file: bytes) -> list[bytes]:
     """Returns the encoded versions of a file, in order.
 
@@ -122,7 +144,8 @@ def bodies(file: bytes) -> list[bytes]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(file), columns=["body"])
+        # `read_table` would load pandas, and Arrow's data sets.
+        table = pq.ParquetFile(pa.BufferReader(file)).read(columns=["body"])
         found: list[bytes] = table.column("body").to_pylist()
     except (pa.ArrowException, OSError, KeyError):
         raise StoreCorruptError("an archive file cannot be read") from None

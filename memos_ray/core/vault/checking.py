@@ -38,9 +38,7 @@ def checked(context: CallContext, write: Write) -> str:
         id=write.operation.cube_id,
         idempotency_key=write.idempotency_key or "",
     )
-    _check_circumstances(
-        context.request_id, write.reason, context.purpose, context.role, context.application
-    )
+    check_circumstances(context, write.reason)
     if write.idempotency_key is None:
         return ""
     try:
@@ -49,8 +47,17 @@ def checked(context: CallContext, write: Write) -> str:
         raise InvalidInputError("the write holds a value that cannot be encoded") from None
 
 
+def check_circumstances(context: CallContext, reason: str | None) -> None:
+    """Sees that the log can hold what a call says of itself.
+
+    Raises:
+        InvalidInputError: it cannot.
+    """
+    _check_texts(context.request_id, reason, context.purpose, context.role, context.application)
+
+
 @lru_cache(maxsize=64)
-def _check_circumstances(
+def _check_texts(
     request_id: str, reason: str | None, purpose: str | None, role: str | None, app: str | None
 ) -> None:
     """Checks what the writes of one call have in common: once for all of them."""

@@ -26,7 +26,12 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.changes import BY_MOVE, cause_of, move_of
-from memos_ray.core.vault.checking import check_expected, checked, content_away
+from memos_ray.core.vault.checking import (
+    check_circumstances,
+    check_expected,
+    checked,
+    content_away,
+)
 from memos_ray.core.vault.entries import PlannedLog, move_told
 from memos_ray.core.vault.guarding import GuardPort, judge
 from memos_ray.core.vault.log import Commit, CubeKey, Moved, Outcome, Resting
@@ -209,7 +214,11 @@ class MovePlanner:
         key = CubeKey(context.principal.tenant, write.operation.cube_id)
         head = self.heads.get(key)
         try:
-            checked(context, write)
+            if head is not None and write.namespace in ("", head.namespace):
+                # What is stored has names that can be.
+                check_circumstances(context, write.reason)
+            else:
+                checked(context, write)
             return self._plan(context, write, key, head)
         except (PermissionDeniedError, NotFoundError, UnauthenticatedError) as error:
             namespace = write.namespace or (head.namespace if head else "")

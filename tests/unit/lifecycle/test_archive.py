@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -241,7 +243,19 @@ def test_VAULT_4_damaged_files_and_foreign_rows_are_refused() -> None:
     with pytest.raises(StoreCorruptError):
         resting(one).filled(resting(other).body)
     with pytest.raises(StoreCorruptError):
-        replace(resting(one), body=b"[]").stub("ab" * 32, 0)
+        resting(one)._replace(body=b"[]").stub("ab" * 32, 0)
+
+
+def test_VAULT_4_making_and_reading_a_file_loads_no_pandas() -> None:
+    code = (
+        "import sys\n"
+        "from memos_ray.core.lifecycle.archive import bodies, encode\n"
+        "from memos_ray.testing.cubes import make_cube, resting\n"
+        "row = resting(make_cube('one', id='a'))\n"
+        "print(bodies(encode([row])) == [row.body], 'pandas' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "False"]
 
 
 async def test_VAULT_4_content_moves_and_every_read_is_as_before(bench: Bench) -> None:
