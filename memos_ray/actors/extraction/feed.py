@@ -280,20 +280,24 @@ class ExtractConsumer:
 
     async def _followed(self, key: CubeKey, gone: set[str]) -> MemosError | None:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
-        tries = 0
+        tries, done = 0, None
         while tries < _TRIES:
             heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads or (gone and await self._anew(heads[key])):
                 return None
             sources = Sources({}, {}, erased=True) if gone else await self._sources(heads[key])
             operation = due(heads[key], sources)
-            if operation is None:
+            # What was refused for good is still due, and is not asked for for ever.
+            if operation is None or operation == done:
                 return None
             erases = isinstance(operation, Age) and operation.move is Move.ERASE
             if isinstance(heads[key].payload, ArchivedRef) and not erases:
                 return UnavailableError("the archived content cannot be read now", cube_id=key.id)
             # One thing may be due behind another.
-            tries += not await self._done(heads[key], operation)
+            if await self._done(heads[key], operation):
+                done = operation
+            else:
+                tries += 1
         return VersionConflictError("a memory changes all the time", cube_id=key.id)
 
     async def _anew(self, head: MemCube) -> bool:

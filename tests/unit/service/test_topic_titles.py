@@ -113,7 +113,8 @@ async def test_OPER_1_no_question_for_titles_is_longer_than_it_may_be(
         assert len(json.loads(whole[-1]["messages"][-1]["content"])) > 1
     server[1].reset()
     server[1].script = [of_all]
-    most = tokens_of(whole[-1]) - 1
+    # How the memories fall into groups is not the same each time.
+    most = tokens_of(whole[-1]) - estimated_tokens(whole[-1]["messages"][-1]["content"]) // 2
     settings = QUICK.model_copy(update={"prompt_tokens": most})
     async with opened(tmp_path / "parts", server, settings) as bench:
         await add(bench.memos, [*MUSIC, *GARDEN])
