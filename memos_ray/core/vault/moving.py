@@ -257,7 +257,8 @@ class MovePlanner:
         check_expected(operation.expected, head.id, head.number)
         state = moved(head, move, self.now, cause_of(operation))
         before, after = partial(_weight, head, head.state), partial(_weight, head, state)
-        self.quotas.weigh(key, head.namespace, before, after)
+        by_age = isinstance(operation, Age)
+        self.quotas.weigh(key, head.namespace, before, after, by_age=by_age)
         number = None if state is None else head.number + 1
         told = move_told(operation, head.state, state)
         lsn = self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)

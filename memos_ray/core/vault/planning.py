@@ -191,7 +191,8 @@ class Planner:
             elif cube is not None:
                 facets = facets_of(cube)
                 storable.check_cube(cube, facets)
-        self.quotas.weigh(key, namespace, partial(weight, head), partial(weight, cube))
+        before, after = partial(weight, head), partial(weight, cube)
+        self.quotas.weigh(key, namespace, before, after, by_age=isinstance(operation, Age))
         # Nothing below can fail: a write is in the commit as a whole or not at all.
         number = cube.version.number if cube else None
         lsn = self._log.tell(context, write, namespace, Outcome.DONE, number, detail)

@@ -49,19 +49,23 @@ class Quotas:
     grown: dict[Place, int] = field(default_factory=dict)
     doubtful: set[Place] = field(default_factory=set)
 
-    def weigh(self, key: CubeKey, namespace: str, before: Weight, after: Weight) -> None:
+    def weigh(
+        self, key: CubeKey, namespace: str, before: Weight, after: Weight, *, by_age: bool = False
+    ) -> None:
         """Takes a new version into account, or refuses it.
 
         Args:
             before: of the version that there is.
             after: of the one that takes its place.
+            by_age: it comes of age alone, which makes no namespace grow: no policy is asked, since
+                memories age while there is none.
 
         Raises:
             QuotaExceededError: the namespace would grow, and hold more than it may.
         """
         place = (key.tenant, namespace)
-        quota = self.rules.quota_bytes(*place)
-        if quota is None:
+        quota = None if by_age else self.rules.quota_bytes(*place)
+        if quota is None and not (by_age and place in self.known):
             # Nobody counts here; a limit that is set later begins with a look.
             self.doubtful.add(place)
             return
@@ -72,7 +76,7 @@ class Quotas:
             self.doubtful.add(place)
             return
         growth = new - was
-        if growth > 0:
+        if growth > 0 and quota is not None:
             used = self._used(place)
             if used + growth > quota:
                 raise QuotaExceededError(
