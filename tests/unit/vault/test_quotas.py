@@ -7,7 +7,9 @@ import pytest
 from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.payload import Plaintext
+from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.operations import (
+    Age,
     Archive,
     Create,
     Delete,
@@ -21,7 +23,7 @@ from memos_ray.core.vault.operations import (
     Written,
 )
 from memos_ray.core.vault.planning import Submission
-from memos_ray.errors import MemosError, QuotaExceededError, StoreError
+from memos_ray.errors import MemosError, PolicyUnavailableError, QuotaExceededError, StoreError
 from memos_ray.ports import NamespaceSize
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
@@ -215,3 +217,26 @@ def test_VAULT_1_a_replayed_write_is_answered_when_there_is_no_room(bench: Bench
         last = bench.store.last_lsn(PARTITION)
         (outcome,) = bench.transactions.run([given], last, True)[1]
         assert isinstance(outcome, Written) and outcome.replayed is replayed
+
+
+def test_VAULT_1_LIFE_2_memories_age_while_there_is_no_policy_and_make_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write(new("a", 6), new("b", 4), Delete("a"))
+    passed(bench.write(new("c", 1), Delete("c")))
+
+    def away(tenant: str, namespace: str) -> int | None:
+        raise PolicyUnavailableError("the policy is out of lease")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.guard, "quota_bytes", away)
+        (error,) = bench.write(new("d", 1))
+        assert isinstance(error, PolicyUnavailableError)
+        aged = [
+            Age("a", Move.COLLECT, Cause.RETENTION, 2),
+            Age("b", Move.ERASE, Cause.RETENTION, 1),
+        ]
+        assert passed(bench.write(*aged)) == [True, True]
+    assert passed(bench.write(new("d", QUOTA + 1))) == [False]
+    assert passed(bench.write(new("d", QUOTA))) == [True]
+    assert bench.used == QUOTA
