@@ -8,6 +8,7 @@ pooler in front has to pool sessions, not transactions, for the connection to st
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -46,8 +47,12 @@ class ClusterClaim:
                 self._session = self._claimed_session()
 
     def release(self) -> None:
-        """Gives the claim up."""
+        """Gives the claim up; another cluster has it for the asking when this returns."""
         with self._lock:
+            if self._session is not None:
+                # The server ends a closed session only some time later.
+                with suppress(SQLAlchemyError):
+                    self._session.execute(text("SELECT pg_advisory_unlock_all()"))
             self._let_go()
 
     def _claimed_session(self) -> Connection:
