@@ -27,7 +27,7 @@ from memos_ray.core.vault.lineage import LIFECYCLE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.errors import PermissionDeniedError
+from memos_ray.errors import MemosError, PermissionDeniedError
 
 # What is not due costs about a microsecond, outside of Python; what is due, a hundred times that.
 _PAGE = 4096
@@ -128,6 +128,10 @@ class LifecycleDoors(ABC):
             for (_, verdict), outcome in zip(ones, outcomes, strict=True):
                 done = isinstance(outcome, Written)
                 moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
+            kept = Counter(one.code for one in outcomes if isinstance(one, MemosError))
+            for code, count in kept.items():
+                told = "%d memories of partition %d are due and cannot be moved: %s"
+                _log.warning(told, count, owned.number, code)
         return moves
 
 
