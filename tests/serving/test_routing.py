@@ -77,9 +77,10 @@ async def test_one_replica_loads_a_memory_and_answers_for_it(model: ModelHandle)
     reference = await model.build_kv(shared, salt="acme")
     name = (await reference).manifest.name
     uses = [await used(model.chat(asking(shared, name), [reference])) for _ in range(12)]
-    # The builder has it computed; wherever the first request went, the others follow.
+    # Wherever the first request went, the others follow; the builder, which has it computed, is as
+    # good to a router that has not heard from the first one in time. Nobody else ever loads it.
     assert [use.at_holder for use in uses[1:]] == [True] * 11
-    assert sum(use.loaded_tokens > 0 for use in uses) == 1
+    assert 1 <= sum(use.loaded_tokens > 0 for use in uses) <= 2
     assert all(use.cached_tokens > 0 for use in uses)
 
 

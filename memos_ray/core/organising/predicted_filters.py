@@ -43,7 +43,7 @@ class PredictedColumns:
 
     def read(self, store: MemoryStore, most: int) -> bool:
         """Reads up to `most` texts that are new or changed; tells whether some are left."""
-        keys = store.own_keys()[: store.frame.high]
+        keys = store.text_keys()[: store.frame.high]
         more = len(keys) - len(self._keys)
         if more > 0:
             self._keys = np.concatenate((self._keys, np.zeros(more, np.uint64)))
@@ -62,7 +62,7 @@ class PredictedColumns:
     ) -> Iterator[str]:
         """Ids of the memories, among those of a mask by slot, of which a value is predicted.
 
-        A memory of which nothing has been read yet, for it waits for its vector, is none.
+        A memory of which nothing has been read yet is none.
         """
         wanted, judged = frozenset(values), dict[tuple[object, ...], str]()
         columns = [store.frame.coded(name) for name in _RULED]

@@ -162,6 +162,10 @@ class MemoryStore:
         """What the own vectors were computed from, by slot; 0 where none is held. A copy."""
         return np.array(self._own_held, np.uint64)
 
+    def text_keys(self) -> npt.NDArray[np.uint64]:
+        """What the own vectors are to be computed from, by slot; 0 where no text is. A copy."""
+        return np.array(self._own_wanted, np.uint64)
+
     def language_of(self, slot: int) -> str:
         """The language that a text was analysed in."""
         return str(self.languages.value(int(self.languages.codes[slot])) or "en")

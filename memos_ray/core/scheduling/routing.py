@@ -58,22 +58,22 @@ class Candidate:
 def preferred(candidates: Sequence[Candidate], policy: RoutingPolicy) -> list[str]:
     """Returns the replicas, best first; none when no replica holds anything.
 
-    Holders come first among equals, then the earlier in `candidates`. Full ones come last, the
-    least busy first, whatever they hold.
+    Holders come first among equals, then the one that had the last such request, then the earlier
+    in `candidates`. Full ones come last, the least busy first, whatever they hold.
     """
     if not policy.holder_requests or not any(one.held_tokens for one in candidates):
         return []
     return [one.id for one in sorted(candidates, key=lambda one: _rank(one, policy))]
 
 
-def _rank(one: Candidate, policy: RoutingPolicy) -> tuple[bool, float, bool]:
+def _rank(one: Candidate, policy: RoutingPolicy) -> tuple[bool, float, bool, bool]:
     ongoing = one.ongoing or 0
     full = ongoing >= one.capacity
     worth = 0.0
     if one.held_tokens and not full:
         worth = min(one.held_tokens / policy.request_tokens, policy.holder_requests)
         worth += policy.margin_requests if one.recent else 0
-    return full, ongoing - worth, not one.held_tokens
+    return full, ongoing - worth, not one.held_tokens, not one.recent
 
 
 class Recent(Generic[_Value]):

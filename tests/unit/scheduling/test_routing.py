@@ -48,10 +48,11 @@ class TestPreferred:
 
     def test_of_two_holders_the_recent_one_stays_until_the_other_is_less_busy_by_more(self) -> None:
         other = replica("a", 2, held=512)
-        assert preferred([other, replica("b", 3, held=512, recent=True)], POLICY)[0] == "a"
-        assert preferred([replica("b", 2, held=512, recent=True), other], POLICY)[0] == "b"
-        wide = replace(POLICY, margin_requests=2)
-        assert preferred([other, replica("b", 3, held=512, recent=True)], wide)[0] == "b"
+        for margin, ongoing, first in ((1, 3, "b"), (1, 4, "a"), (2, 4, "b"), (2, 5, "a")):
+            policy = replace(POLICY, margin_requests=margin)
+            recent = replica("b", ongoing, held=512, recent=True)
+            for candidates in ([other, recent], [recent, other]):
+                assert preferred(candidates, policy)[0] == first, (margin, ongoing)
 
     def test_it_can_be_turned_off(self) -> None:
         off = replace(POLICY, holder_requests=0)

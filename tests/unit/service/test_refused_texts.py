@@ -53,6 +53,29 @@ async def test_a_refused_text_holds_up_no_other(tmp_path: Path) -> None:
         await eventually(lambda: not memos.store.derivations(0, "feed_aside"))
 
 
+async def test_OPER_1_tags_are_predicted_of_texts_without_vectors(tmp_path: Path) -> None:
+    settings = VaultSettings(partitions=1)
+    said = {
+        "glad": "A wonderful walrus.",
+        "sad": "A terrible walrus.",
+        "read": "A wonderful heron.",
+    }
+    async with in_process(tmp_path, embedder=Refusing(), settings=settings) as memos:
+
+        async def found(archived: bool) -> set[str]:
+            positive = "predicted.sentiment:positive"
+            query = SearchQuery(query="", filter=positive, include_archived=archived)
+            hits = (await memos.service.search(memos.administrator, query)).hits
+            return {hit.memory.id for hit in hits}
+
+        new = [NewMemory(id=id, text=text) for id, text in said.items()]
+        await memos.service.add(memos.administrator, new)
+        assert await found(archived=False) == {"glad", "read"}
+        await memos.service.archive(memos.administrator, "glad")
+        assert await found(archived=False) == {"read"}
+        assert await found(archived=True) == {"glad", "read"}
+
+
 async def test_texts_that_are_all_refused_hold_up_no_later_ones(tmp_path: Path) -> None:
     settings = VaultSettings(partitions=1)
     model = Refusing()
