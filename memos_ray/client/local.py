@@ -8,7 +8,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from memos_ray import __version__
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
-from memos_ray.gateway.admin.models import Change, Documents, Who, documents_of
+from memos_ray.gateway.admin.models import (
+    Change,
+    Documents,
+    NamespaceUsage,
+    Who,
+    documents_of,
+)
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
 from memos_ray.gateway.doorway import Doorway
@@ -68,6 +74,10 @@ class LocalTransport:
     async def documents(self, caller: Caller, namespace: str | None) -> Documents:
         """Lists policy documents."""
         return documents_of(await self._doorway.admin.documents(caller, namespace or ""))
+
+    async def usage(self, caller: Caller, namespace: str | None) -> NamespaceUsage:
+        """Says how much a namespace holds."""
+        return await self._doorway.admin.usage(caller, namespace)
 
     async def whoami(self, caller: Caller) -> Who:
         """Says who the caller is."""

@@ -138,7 +138,7 @@ class Doorway:
             authenticator, self.memories, self.activation, backend.models, clock
         )
         self.embeddings = EmbeddingService(authenticator, backend.embedder)
-        self.admin = AdminService(authenticator, self._guard, backend.governance)
+        self.admin = AdminService(authenticator, self._guard, backend.governance, router, clock)
         self.personas = PersonaService(authenticator, self.admin, clock)
 
     async def warm(self) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from memos_ray.core.access.context import CallContext
+from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
 from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
@@ -92,6 +93,7 @@ class LogPiece:
     after: int | None
 
 
+@crossing
 @dataclass(frozen=True, slots=True)
 class NamespaceSize:
     """How much a namespace holds in one partition; soft-deleted cubes are not counted."""

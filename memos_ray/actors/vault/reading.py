@@ -21,7 +21,7 @@ from memos_ray.core.cube.predicate import Everything, Not, OneOf, all_of
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.core.vault.requests import ListRequest
 from memos_ray.errors import NotFoundError, PermissionDeniedError
-from memos_ray.ports import ClockPort, LogPiece, LogRequest, RecordStorePort
+from memos_ray.ports import ClockPort, LogPiece, LogRequest, NamespaceSize, RecordStorePort
 
 _WINDOW, _WINDOWS = 10_000, 4
 _ALL = 2**62
@@ -101,6 +101,21 @@ class RecordReader:
         )
         self._usage.read(partition, context, "list", request.namespace, cubes, now)
         return cubes
+
+    async def size(self, partition: int, context: CallContext, namespace: str) -> NamespaceSize:
+        """Returns how much a namespace holds; see `ShardPort`."""
+        policy = await self._guard.ensure_for(context)
+        now = self._clock.now()
+        policy.require_namespace(context, Action.ADMINISTER, namespace, now)
+        if not policy.may_administer(context, namespace, now):
+            # What may be read of it tells nothing of the rest.
+            raise PermissionDeniedError(
+                "only administrators of a namespace see how much it holds", namespace=namespace
+            )
+        tenant = context.principal.tenant
+        found: NamespaceSize = await self._ask(self._store.size, partition, tenant, namespace)
+        self._usage.read(partition, context, "size", namespace, [], now)
+        return found
 
     async def versions(
         self, partition: int, context: CallContext, cube_id: str, before: int, limit: int

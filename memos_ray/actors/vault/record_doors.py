@@ -14,14 +14,14 @@ from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.actors.vault.usage import UsageLedger
-from memos_ray.core.access.context import Action
+from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.access.names import BRANCH_MARK
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.vault.lineage import Lineage, LineageAnswer, LineageRequest, lineage_of
 from memos_ray.core.vault.log import CubeKey, Event
-from memos_ray.ports import LogPiece, LogRequest
+from memos_ray.ports import LogPiece, LogRequest, NamespaceSize
 
 _CHAIN = 64
 """Longer chains are looked at by their ends alone."""
@@ -42,6 +42,11 @@ class RecordDoors(ABC):
     @abstractmethod
     async def _serve(self, partition: int) -> OwnedPartition:
         """Returns a partition that this shard owns."""
+
+    async def size(self, partition: int, context: CallContext, namespace: str) -> NamespaceSize:
+        """Returns how much a namespace holds; see `ShardPort`."""
+        await self._serve(partition)
+        return await self._reader.size(partition, context, namespace)
 
     async def log(self, partition: int, request: LogRequest) -> LogPiece:
         """Returns log entries of the caller's tenant; see `ShardPort`."""

@@ -14,7 +14,7 @@ from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
 
 if TYPE_CHECKING:
-    from memos_ray.gateway.admin.models import Change
+    from memos_ray.gateway.admin.models import Change, NamespaceUsage
 
 _PANEL = "Who may do what"
 
@@ -79,7 +79,7 @@ def create_key(
         not_before=not_before,
         expires_at=expires_at,
     )
-    _show_change(call, change)
+    _show_fields(call, change)
 
 
 @key_app.command("list")
@@ -107,7 +107,7 @@ def list_keys(call: Call) -> None:
 @with_service
 def revoke_key(call: Call, id: KeyArgument) -> None:
     """Ends a key at once and for good."""
-    _show_change(call, call.memos.admin.revoke_key(id))
+    _show_fields(call, call.memos.admin.revoke_key(id))
 
 
 @key_app.command("rotate")
@@ -120,7 +120,7 @@ def rotate_key(
     ] = 0.0,
 ) -> None:
     """Issues a successor with the same limits; its secret is shown this once."""
-    _show_change(call, call.memos.admin.rotate_key(id, overlap_s))
+    _show_fields(call, call.memos.admin.rotate_key(id, overlap_s))
 
 
 @key_app.command("expire")
@@ -131,7 +131,7 @@ def expire_key(
     at: Annotated[datetime, moment_option("--at", "From when it is no longer accepted.")],
 ) -> None:
     """Sets the moment at which a key ends."""
-    _show_change(call, call.memos.admin.expire_key(id, at))
+    _show_fields(call, call.memos.admin.expire_key(id, at))
 
 
 @principal_app.command("create")
@@ -146,7 +146,7 @@ def create_principal(
 ) -> None:
     """Records a principal, or changes it."""
     change = call.memos.admin.create_principal(principal, role or (), disabled=disabled)
-    _show_change(call, change)
+    _show_fields(call, change)
 
 
 @principal_app.command("list")
@@ -172,7 +172,7 @@ def create_grant(
 ) -> None:
     """Grants actions in a namespace."""
     change = call.memos.admin.grant(subject, action, namespace, reach=reach, expires_at=expires_at)
-    _show_change(call, change)
+    _show_fields(call, change)
 
 
 @grant_app.command("list")
@@ -199,7 +199,7 @@ def revoke_grant(
     call: Call, id: Annotated[str, typer.Argument(metavar="GRANT_ID", help="Id of the grant.")]
 ) -> None:
     """Takes a grant back."""
-    _show_change(call, call.memos.admin.revoke_grant(id))
+    _show_fields(call, call.memos.admin.revoke_grant(id))
 
 
 @namespace_app.command("create")
@@ -231,7 +231,7 @@ def create_namespace(
         members=member or (),
         quota_bytes=quota_bytes,
     )
-    _show_change(call, change)
+    _show_fields(call, change)
 
 
 @namespace_app.command("list")
@@ -250,13 +250,23 @@ def list_namespaces(call: Call) -> None:
     _show_list(call, "namespaces", found, headings, rows)
 
 
+@namespace_app.command("usage")
+@with_service
+def namespace_usage(
+    call: Call,
+    name: Annotated[str | None, typer.Argument(help="Yours when absent.")] = None,
+) -> None:
+    """Says how much a namespace holds, and what its quota is."""
+    _show_fields(call, call.memos.admin.usage(name))
+
+
 @tenant_app.command("create")
 @with_service
 def create_tenant(
     call: Call, tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Its name.")]
 ) -> None:
     """Makes a tenant; the key of its first administrator is shown this once."""
-    _show_change(call, call.memos.admin.create_tenant(tenant))
+    _show_fields(call, call.memos.admin.create_tenant(tenant))
 
 
 @tenant_app.command("disable")
@@ -265,7 +275,7 @@ def disable_tenant(
     call: Call, tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Its name.")]
 ) -> None:
     """Stops every call of a tenant."""
-    _show_change(call, call.memos.admin.set_tenant(tenant, disabled=True))
+    _show_fields(call, call.memos.admin.set_tenant(tenant, disabled=True))
 
 
 @tenant_app.command("enable")
@@ -274,14 +284,14 @@ def enable_tenant(
     call: Call, tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Its name.")]
 ) -> None:
     """Lets a disabled tenant call again."""
-    _show_change(call, call.memos.admin.set_tenant(tenant, disabled=False))
+    _show_fields(call, call.memos.admin.set_tenant(tenant, disabled=False))
 
 
-def _show_change(call: Call, change: Change) -> None:
+def _show_fields(call: Call, answer: Change | NamespaceUsage) -> None:
     from memos_ray.cli.views import rendering
 
-    rows = [(name, value) for name, value in change.model_dump().items() if value is not None]
-    call.out.show(change, lambda console: rendering.rows(console, ("", ""), rows))
+    rows = [(name, value) for name, value in answer.model_dump().items() if value is not None]
+    call.out.show(answer, lambda console: rendering.rows(console, ("", ""), rows))
 
 
 def _show_list(

@@ -30,7 +30,7 @@ from memos_ray.client.http.sources import HttpSources
 from memos_ray.client.transport import Item
 from memos_ray.core.access.administration import AdminOperation
 from memos_ray.errors import UnavailableError
-from memos_ray.gateway.admin.models import Change, Documents, Who
+from memos_ray.gateway.admin.models import Change, Documents, NamespaceUsage, Who
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.chat.models import ChatEvent, ChatQuery
 from memos_ray.gateway.chat.openai_models import ModelKind, ModelList
@@ -121,6 +121,12 @@ class HttpTransport:
         """Lists policy documents."""
         return await self._link.call(
             Documents, "GET", "/v1/admin/documents", caller, namespace=namespace
+        )
+
+    async def usage(self, caller: Caller, namespace: str | None) -> NamespaceUsage:
+        """Says how much a namespace holds."""
+        return await self._link.call(
+            NamespaceUsage, "GET", "/v1/admin/usage", caller, namespace=namespace
         )
 
     async def whoami(self, caller: Caller) -> Who:

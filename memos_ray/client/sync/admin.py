@@ -16,7 +16,7 @@ from memos_ray.core.access.administration import (
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
 from memos_ray.core.cube.metadata import Visibility
-from memos_ray.gateway.admin.models import Change, Documents
+from memos_ray.gateway.admin.models import Change, Documents, NamespaceUsage
 
 
 class Admin(Blocking[AsyncAdmin]):
@@ -32,6 +32,10 @@ class Admin(Blocking[AsyncAdmin]):
     def documents(self, namespace: str | None = None) -> Documents:
         """Lists the tenant's policy documents, or those of one namespace."""
         return self._loop.run(self._async.documents(namespace))
+
+    def usage(self, namespace: str | None = None) -> NamespaceUsage:
+        """Says how much a namespace holds, and what its quota is; for those who administer it."""
+        return self._loop.run(self._async.usage(namespace))
 
     def create_principal(
         self, id: str, roles: Sequence[str] = (), *, disabled: bool = False

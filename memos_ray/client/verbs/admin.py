@@ -30,7 +30,7 @@ from memos_ray.core.access.model import (
 )
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.errors import InvalidInputError
-from memos_ray.gateway.admin.models import Change, Documents, NamespaceBody
+from memos_ray.gateway.admin.models import Change, Documents, NamespaceBody, NamespaceUsage
 from memos_ray.gateway.callers import Caller
 
 E = TypeVar("E", bound=StrEnum)
@@ -50,6 +50,10 @@ class AsyncAdmin:
     async def documents(self, namespace: str | None = None) -> Documents:
         """Lists the tenant's policy documents, or those of one namespace."""
         return await self._transport.documents(self._caller, namespace)
+
+    async def usage(self, namespace: str | None = None) -> NamespaceUsage:
+        """Says how much a namespace holds, and what its quota is; for those who administer it."""
+        return await self._transport.usage(self._caller, namespace)
 
     async def create_principal(
         self, id: str, roles: Sequence[str] = (), *, disabled: bool = False

@@ -26,7 +26,7 @@ from memos_ray.core.vault.requests import (
     ShardStatus,
 )
 from memos_ray.errors import MemosError
-from memos_ray.ports import LogPiece, LogRequest
+from memos_ray.ports import LogPiece, LogRequest, NamespaceSize
 
 _BOOT_TIMEOUT_S = 120.0
 _BUILD_TIMEOUT_S = 300.0
@@ -77,6 +77,11 @@ class ShardHandle(ModelMemoryCalls, OrderCalls, PastCalls, BranchCalls, SourceCa
         """Returns one version."""
         cube: MemCube = await self._call("version", partition, context, cube_id, number)
         return cube
+
+    async def size(self, partition: int, context: CallContext, namespace: str) -> NamespaceSize:
+        """Returns how much a namespace holds."""
+        found: NamespaceSize = await self._call("size", partition, context, namespace)
+        return found
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:
         """Searches."""

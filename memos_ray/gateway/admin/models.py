@@ -215,6 +215,19 @@ class TenantState(Model):
     disabled: bool
 
 
+class NamespaceUsage(Model):
+    """How much a namespace holds.
+
+    `memories` that are not deleted, archived and expired ones included; `text_bytes` is the UTF-8
+    length of their newest versions, which is what `quota_bytes` limits.
+    """
+
+    namespace: str
+    memories: int
+    text_bytes: int
+    quota_bytes: int | None = None
+
+
 class Change(Model):
     """The answer to a change of policy that is durable.
 

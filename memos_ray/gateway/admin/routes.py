@@ -33,6 +33,7 @@ from memos_ray.gateway.admin.models import (
     IssuerBody,
     KeyBody,
     NamespaceBody,
+    NamespaceUsage,
     PrincipalBody,
     PrincipalId,
     RoleBody,
@@ -79,6 +80,16 @@ async def policy_documents(
 ) -> Documents:
     """Lists the tenant's policy documents, or those of one namespace."""
     return documents_of(await doorway.admin.documents(caller, namespace or ""))
+
+
+@router.get("/admin/usage")
+async def namespace_usage(
+    caller: CallerDep,
+    doorway: DoorwayDep,
+    namespace: Annotated[NamespaceName | None, Query()] = None,
+) -> NamespaceUsage:
+    """Says how much a namespace holds, and what its quota is; for those who administer it."""
+    return await doorway.admin.usage(caller, namespace)
 
 
 @router.get("/admin/log")

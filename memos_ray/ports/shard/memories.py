@@ -16,7 +16,7 @@ from memos_ray.core.vault.requests import (
     ListRequest,
 )
 from memos_ray.errors import MemosError
-from memos_ray.ports.records import LogPiece, LogRequest
+from memos_ray.ports.records import LogPiece, LogRequest, NamespaceSize
 
 
 class MemoriesPort(Protocol):
@@ -52,6 +52,10 @@ class MemoriesPort(Protocol):
         self, partition: int, context: CallContext, cube_id: str, number: int
     ) -> MemCube:
         """Returns one version of a memory."""
+        ...
+
+    async def size(self, partition: int, context: CallContext, namespace: str) -> NamespaceSize:
+        """Returns how much a namespace holds, for those who administer it."""
         ...
 
     async def search(self, partition: int, request: SearchRequest) -> SearchReply:

@@ -72,6 +72,9 @@ def test_lists_show_what_there_is(run: Any, call: Any) -> None:
     assert "pool" in run("namespace", "list").stdout
     assert "user:admin" in run("whoami").stdout
     assert "pool" in [one["name"] for one in call("namespace", "list")["namespaces"]]
+    usage = {"namespace": "pool", "memories": 0, "text_bytes": 0, "quota_bytes": None}
+    assert call("namespace", "usage", "pool") == usage
+    assert "text_bytes" in run("namespace", "usage").stdout
     assert "grants" in call("grant", "list", "-n", "pool")
 
 

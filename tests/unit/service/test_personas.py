@@ -148,6 +148,7 @@ LEAKS: dict[str, Callable[[InProcess, Caller, str, str], Awaitable[object]]] = {
     "reuse": lambda m, c, id, ns: m.doorway.reuse.find(c, ReuseQuery(task="x", namespaces=[ns])),
     "snapshots": lambda m, c, id, ns: m.doorway.past.snapshots(c, ns),
     "export of the policy": lambda m, c, id, ns: m.admin.documents(c, ns),
+    "usage": lambda m, c, id, ns: m.admin.usage(c, ns),
     "chat": lambda m, c, id, ns: m.doorway.chats.chat(c, _asking(ns)),
     "pipelines": lambda m, c, id, ns: m.doorway.pipelines.templates(c, ns),
 }

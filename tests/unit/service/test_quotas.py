@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memos_ray.errors import QuotaExceededError
+from memos_ray.errors import NotFoundError, PermissionDeniedError, QuotaExceededError
 from memos_ray.gateway.branches.models import MergeWish, NewBranch
 from memos_ray.gateway.memories.models import NewMemory
 from memos_ray.testing.rest_door import RestDoor, problem_in, rest_door
@@ -82,3 +82,28 @@ async def test_VAULT_1_a_branch_is_merged_when_there_is_room_for_all_of_it(door:
     await allow(door, QUOTA + 1)
     assert (await branches.merge(admin, "trial", MergeWish(), PLACE)).merged
     assert await held(door) == 21
+
+
+async def test_VAULT_1_what_is_used_is_told_to_those_who_administer_it(door: RestDoor) -> None:
+    assert (await add(door, 12)).is_success
+    kept = (await add(door, 3)).json()["results"][0]["id"]
+    gone = (await add(door, 4)).json()["results"][0]["id"]
+    await door.done("DELETE", f"/v1/memories/{gone}", **IN_PLACE)
+    await door.done("POST", f"/v1/memories/{kept}/archive", **IN_PLACE)
+
+    async def used(namespace: str, **more: Any) -> Any:
+        asked = {"namespace": namespace}
+        return await door.call("GET", "/v1/admin/usage", params=asked, **more)
+
+    expected = {"namespace": PLACE, "memories": 2, "text_bytes": 15, "quota_bytes": QUOTA}
+    assert (await used(PLACE)).json() == expected
+    home = (await door.done("GET", "/v1/admin/usage"))["namespace"]
+    assert home == "user:admin"
+    problem_in(await used("user:admin/nothing"), NotFoundError)
+    # Who may read some of it learns nothing of the rest; a stranger not even that it is there.
+    stranger, reader = await door.key_of("user:ann"), await door.key_of("user:ben")
+    grant = {"subject": "user:ben", "actions": ["read", "create"], "namespace": PLACE}
+    await door.done("POST", "/v1/admin/grants", {**grant, "reach": "private"})
+    problem_in(await used(PLACE, key=stranger), NotFoundError)
+    problem_in(await used(PLACE, key=reader), PermissionDeniedError)
+    assert (await door.call("GET", "/v1/admin/usage", key=reader)).json()["memories"] == 0
