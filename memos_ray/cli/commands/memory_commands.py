@@ -73,6 +73,9 @@ def add(
     priority: PriorityOption = None,
     sensitivity: SensitivityOption = None,
     compliance: ComplianceOption = None,
+    watermark: Annotated[
+        str | None, typer.Option(help="Whose content it is; texts made of it bear it, too.")
+    ] = None,
     visibility: VisibilityOption = None,
     reader: ReadersOption = None,
     writer: WritersOption = None,
@@ -100,6 +103,7 @@ def add(
         priority=priority,
         sensitivity=sensitivity,
         compliance=compliance,
+        watermark=watermark,
         visibility=visibility,
         readers=reader,
         writers=writer,

@@ -273,6 +273,7 @@ def _created(
         priority=rules.priority,
         sensitivity=rules.sensitivity,
         compliance=rules.compliance,
+        watermark=next((mark for one in heads if (mark := one.governance.watermark)), None),
         legal_hold=rules.legal_hold,
     )
 

@@ -89,6 +89,7 @@ def create_of(new: NewMemory, minted_id: str) -> Create:
         priority=new.priority,
         sensitivity=tuple(dict.fromkeys(new.sensitivity)),
         compliance=tuple(dict.fromkeys(new.compliance)),
+        watermark=new.watermark,
         legal_hold=new.legal_hold,
     )
 
@@ -184,6 +185,7 @@ def memory_of(cube: MemCube) -> Memory:
         priority=rules.priority,
         sensitivity=list(rules.sensitivity),
         compliance=list(rules.compliance),
+        watermark=rules.watermark,
         legal_hold=rules.legal_hold,
         simhash=cube.fingerprint.simhash,
         usage=UsageStats.model_construct(

@@ -67,8 +67,9 @@ class NewMemory(Model):
 
     `conversation`, `session` and `position` place it among its neighbours, whose words help to find
     it; `event_time` is when it was said or happened. Who may see it follows from `visibility`, the
-    named scopes and the policy of the namespace. With `extract`, a model reads it for facts, behind
-    the answer; see `docs/extraction.md`.
+    named scopes and the policy of the namespace; `watermark` names whose content it is, and texts
+    made of it bear it, too. With `extract`, a model reads it for facts, behind the answer; see
+    `docs/extraction.md`.
     """
 
     text: Text
@@ -101,6 +102,7 @@ class NewMemory(Model):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     sensitivity: list[Name] = []
     compliance: list[Name] = []
+    watermark: Name | None = None
     legal_hold: bool = False
     reason: Reason | None = None
     extract: bool = False
@@ -210,6 +212,7 @@ class Memory(Model):
     priority: int
     sensitivity: list[str]
     compliance: list[str]
+    watermark: str | None
     legal_hold: bool
     simhash: str
     usage: UsageStats

@@ -38,9 +38,11 @@ def test_what_is_added_is_found(call: Any) -> None:
 
 
 def test_CUBE_3_rules_and_lifespans_are_given_with_a_memory_or_later(call: Any) -> None:
-    id = call("add", "tea", "--legal-hold", "--half-life-days=2", "--sensitivity=health")["id"]
+    rules = ("--legal-hold", "--half-life-days=2", "--sensitivity=health", "--watermark=press")
+    id = call("add", "tea", *rules)["id"]
     found = call("get", id)
     assert (found["legal_hold"], found["half_life_s"]) == (True, 172_800)
+    assert found["watermark"] == "press"
     call("update", id, "--half-life-days=1", "--sensitivity=home", "--compliance=gdpr")
     found = call("get", id)
     assert (found["half_life_s"], found["compliance"]) == (86_400, ["gdpr"])

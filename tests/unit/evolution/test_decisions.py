@@ -108,6 +108,7 @@ def test_EVO_1_a_memory_whose_parts_are_used_apart_is_split() -> None:
 
 def test_EVO_1_a_split_keeps_everything_and_can_be_undone() -> None:
     memory = cube(LONG, tags=("diary",), origin=Origin.USER_INPUT)
+    memory = replace(memory, governance=replace(memory.governance, watermark="press"))
     found = split_of(memory, {0: 4, 3: 3}, NOW)
     assert found is not None
     ids = [f"new-{number}" for number in range(9)]
@@ -118,6 +119,7 @@ def test_EVO_1_a_split_keeps_everything_and_can_be_undone() -> None:
         assert isinstance(create, Create)
         assert [one.cube_id for one in create.sources] == ["m"]
         assert (create.visibility, create.tags) == (memory.governance.visibility, ("diary",))
+        assert create.watermark == "press"
     done = replace(found, made=(("new-0", 1),), put_away=(7,))
     undone = [write.operation for write in undoing(done)]
     assert undone == [Delete("new-0", expected=1), Restore("m", expected=7)]
