@@ -16,23 +16,23 @@ from memos_ray.testing.strategies import cubes, usages
 
 
 @given(cubes())
-def test_json_is_loss_free(cube: MemCube) -> None:
+def test_CUBE_8_json_is_loss_free(cube: MemCube) -> None:
     assert wire.from_json(wire.to_json(cube)) == cube
 
 
 @given(cubes())
-def test_json_is_canonical(cube: MemCube) -> None:
+def test_CUBE_8_json_is_canonical(cube: MemCube) -> None:
     body = wire.to_json(cube)
     assert wire.to_json(wire.from_json(body)) == body
 
 
 @given(st.lists(cubes(), max_size=3))
-def test_arrow_is_loss_free(several: list[MemCube]) -> None:
+def test_CUBE_8_arrow_is_loss_free(several: list[MemCube]) -> None:
     assert list(arrow.from_table(arrow.to_table(several))) == several
 
 
 @given(cubes(), usages)
-def test_the_digest_depends_on_the_content_alone(cube: MemCube, usage: Usage) -> None:
+def test_CUBE_8_the_digest_depends_on_the_content_alone(cube: MemCube, usage: Usage) -> None:
     read = wire.from_json(wire.to_json(replace(cube, usage=usage)))
     wire.check_digest(read)
     assert read.version.digest == wire.content_digest(
@@ -41,13 +41,13 @@ def test_the_digest_depends_on_the_content_alone(cube: MemCube, usage: Usage) ->
 
 
 @given(cubes(), cubes())
-def test_other_content_has_another_digest(one: MemCube, other: MemCube) -> None:
+def test_CUBE_8_other_content_has_another_digest(one: MemCube, other: MemCube) -> None:
     content = [(cube.payload, cube.descriptive, cube.governance) for cube in (one, other)]
     assert content[0] == content[1] or one.version.digest != other.version.digest
 
 
 @given(cubes(), cubes())
-def test_changed_content_is_noticed(one: MemCube, other: MemCube) -> None:
+def test_CUBE_8_changed_content_is_noticed(one: MemCube, other: MemCube) -> None:
     if one.descriptive == other.descriptive:
         return
     with pytest.raises(StoreCorruptError):
@@ -55,12 +55,12 @@ def test_changed_content_is_noticed(one: MemCube, other: MemCube) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_bytes_that_are_no_cube_are_refused(junk: bytes) -> None:
+def test_CUBE_8_bytes_that_are_no_cube_are_refused(junk: bytes) -> None:
     with pytest.raises(StoreCorruptError):
         wire.from_json(junk)
 
 
-def test_a_table_of_another_schema_version_is_refused() -> None:
+def test_CUBE_8_a_table_of_another_schema_version_is_refused() -> None:
     table = arrow.to_table([]).replace_schema_metadata({b"memos_schema_version": b"0"})
     with pytest.raises(StoreVersionError):
         list(arrow.from_table(table))

@@ -95,7 +95,7 @@ def answer(
 
 
 class TestRightAdapter:
-    def test_each_answers_as_its_weights_say(
+    def test_SERVE_1_each_answers_as_its_weights_say(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         adapters = [base.adapter(seed) for seed in range(SLOTS)]
@@ -105,7 +105,7 @@ class TestRightAdapter:
         assert len(set(expected)) == SLOTS + 1
         assert [answer(engine, adapter) for adapter in [*adapters, None]] == expected
 
-    def test_in_one_batch_with_all_slots_taken(
+    def test_SERVE_1_in_one_batch_with_all_slots_taken(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         adapters = [*(base.adapter(seed) for seed in range(SLOTS)), None]
@@ -117,7 +117,7 @@ class TestRightAdapter:
             expected.append(right(tokens, adapter))
         assert [found.tokens for found in engine.ask(asked)] == expected
 
-    def test_more_than_there_are_slots_and_room(
+    def test_SERVE_1_more_than_there_are_slots_and_room(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         """Hot loads, evictions and waiting, while others stream."""
@@ -131,7 +131,7 @@ class TestRightAdapter:
         assert [found.tokens for found in engine.ask(asked)] == expected
         assert len(engine.adapters) <= HOST_ADAPTERS
 
-    def test_long_answers_go_on_while_others_are_loaded(
+    def test_SERVE_1_long_answers_go_on_while_others_are_loaded(
         self, engine: EngineProcess, base: Base
     ) -> None:
         first, *others = [base.adapter(seed) for seed in range(SLOTS + 2)]
@@ -149,7 +149,7 @@ def again(asked: Asked) -> GenerationRequest:
 
 
 class TestWhatIsHeld:
-    def test_the_least_recently_used_goes(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_the_least_recently_used_goes(self, engine: EngineProcess, base: Base) -> None:
         adapters = [base.adapter(seed) for seed in range(HOST_ADAPTERS + 1)]
         names = [one.manifest.digest for one in adapters]
         for adapter in adapters[:-1]:
@@ -161,7 +161,7 @@ class TestWhatIsHeld:
         with pytest.raises(NotFoundError):
             answer(engine, adapters[1])
 
-    def test_what_is_pinned_stays(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_what_is_pinned_stays(self, engine: EngineProcess, base: Base) -> None:
         adapters = [base.adapter(seed) for seed in range(HOST_ADAPTERS + 3)]
         engine.load_adapter(adapters[0], pinned=True)
         for adapter in adapters[1:]:
@@ -172,7 +172,7 @@ class TestWhatIsHeld:
         engine.load_adapter(adapters[0])
         assert not engine.adapters[adapters[0].manifest.digest]
 
-    def test_one_slot_is_left_for_those_that_are_not(
+    def test_SERVE_1_one_slot_is_left_for_those_that_are_not(
         self, engine: EngineProcess, base: Base
     ) -> None:
         for seed in range(SLOTS - 1):
@@ -182,7 +182,7 @@ class TestWhatIsHeld:
         assert caught.value.details["reason"] == "pins"
         assert answer_of_new(engine, base.adapter(SLOTS + 1))
 
-    def test_an_unknown_one_is_told_and_harms_nobody(
+    def test_SERVE_1_an_unknown_one_is_told_and_harms_nobody(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         with pytest.raises(NotFoundError) as caught:
@@ -192,7 +192,7 @@ class TestWhatIsHeld:
             engine.export_kv(MEMORY, salt="acme", adapter="unknown")
         assert answer(engine, None) == right(QUESTION, None)
 
-    def test_a_dropped_one_is_gone_and_can_come_back(
+    def test_SERVE_1_a_dropped_one_is_gone_and_can_come_back(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         adapter = base.adapter(0)
@@ -203,7 +203,7 @@ class TestWhatIsHeld:
             answer(engine, adapter)
         assert answer_of_new(engine, adapter) == right(QUESTION, adapter)
 
-    def test_leaving_early_frees_the_slot(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_leaving_early_frees_the_slot(self, engine: EngineProcess, base: Base) -> None:
         adapters = [base.adapter(seed) for seed in range(SLOTS + 1)]
         for adapter in adapters:
             engine.load_adapter(adapter)
@@ -226,41 +226,43 @@ class TestRefusals:
         assert caught.value.details["reason"] == reason
         assert engine.adapters == {}
 
-    def test_of_another_model(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_of_another_model(self, engine: EngineProcess, base: Base) -> None:
         self.refused(engine, replace(base, digest="another").adapter(0), "base")
 
-    def test_of_a_rank_too_large(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_of_a_rank_too_large(self, engine: EngineProcess, base: Base) -> None:
         self.refused(engine, base.adapter(0, rank=17), "rank")
 
-    def test_too_large(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_too_large(self, engine: EngineProcess, base: Base) -> None:
         large = base.adapter(0)
         data = np.concatenate([large.data] * (HOST_ADAPTERS + 1))
         self.refused(engine, AdapterPayload(large.manifest, data), "size")
 
-    def test_damaged(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_damaged(self, engine: EngineProcess, base: Base) -> None:
         data = base.adapter(0).data.copy()
         data[-1] ^= 1
         self.refused(engine, AdapterPayload(base.adapter(0).manifest, data), "digest")
         # The whole one is as welcome as ever.
         engine.load_adapter(base.adapter(0))
 
-    def test_of_wrong_shapes(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_of_wrong_shapes(self, engine: EngineProcess, base: Base) -> None:
         turned = {name: tuple(reversed(shape)) for name, shape in base.shapes.items()}
         square = {name for name, shape in base.shapes.items() if shape == turned[name]}
         odd = {name: shape for name, shape in turned.items() if name not in square}
         self.refused(engine, replace(base, shapes=odd).adapter(0), "shape")
 
-    def test_of_layers_that_the_model_lacks(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_of_layers_that_the_model_lacks(
+        self, engine: EngineProcess, base: Base
+    ) -> None:
         lacking = replace(base, shapes={"layers.99.q_proj": (32, 32)})
         self.refused(engine, lacking.adapter(0), "shape")
 
-    def test_with_numbers_that_are_none(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_with_numbers_that_are_none(self, engine: EngineProcess, base: Base) -> None:
         tensors = random_tensors(base.shapes, 0, 4, ["q_proj"], 0.2)
         for wrong in (np.nan, np.inf):
             next(iter(tensors.values()))[0, 0] = wrong
             self.refused(engine, sealed(tensors, base.digest, 4), "numbers")
 
-    def test_with_half_a_layer(self, engine: EngineProcess, base: Base) -> None:
+    def test_SERVE_1_with_half_a_layer(self, engine: EngineProcess, base: Base) -> None:
         tensors = random_tensors(base.shapes, 0, 4, ["q_proj"], 0.2)
         del tensors[next(iter(tensors))]
         self.refused(engine, sealed(tensors, base.digest, 4), "shape")
@@ -269,7 +271,7 @@ class TestRefusals:
 class TestKvCaches:
     """A cache belongs to the adapter that it was computed with."""
 
-    def test_with_its_own_adapter_the_answer_is_the_same(
+    def test_SERVE_1_with_its_own_adapter_the_answer_is_the_same(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         adapter = base.adapter(0)
@@ -281,7 +283,7 @@ class TestKvCaches:
         assert (found.kv.refused, found.kv.loaded_tokens) == (None, len(MEMORY))
         assert found.tokens == right(MEMORY + QUESTION, adapter)
 
-    def test_with_any_other_it_is_refused(
+    def test_SERVE_1_with_any_other_it_is_refused(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         one, other = base.adapter(0), base.adapter(1)
@@ -301,7 +303,7 @@ class TestKvCaches:
                 assert (found.kv.refused, found.kv.cached_tokens) == (refused, 0)
                 assert found.tokens == right(MEMORY + QUESTION, adapter)
 
-    def test_those_of_several_serve_one_batch(
+    def test_SERVE_1_those_of_several_serve_one_batch(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         adapters = [base.adapter(0), base.adapter(1), None]
@@ -318,7 +320,7 @@ class TestKvCaches:
             assert found.kv.loaded_tokens == len(MEMORY)
             assert found.tokens == right(MEMORY + QUESTION, adapter)
 
-    def test_the_engines_own_cache_tells_them_apart(
+    def test_SERVE_1_the_engines_own_cache_tells_them_apart(
         self, engine: EngineProcess, base: Base, right: Right
     ) -> None:
         one, other = base.adapter(0), base.adapter(1)

@@ -25,7 +25,7 @@ def kv(engine: EngineProcess) -> KvPayload:
 
 
 class TestIdentity:
-    def test_the_cache_replaces_the_prompt(
+    def test_SERVE_1_the_cache_replaces_the_prompt(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         assert plain.kv.cached_tokens == 0
@@ -35,7 +35,7 @@ class TestIdentity:
         assert answer.tokens == plain.tokens
         assert kv.manifest.sources == (SourceVersion("m1", 3),)
 
-    def test_what_the_engine_has_itself_is_not_loaded_again(
+    def test_SERVE_1_what_the_engine_has_itself_is_not_loaded_again(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         assert engine.forget()
@@ -44,14 +44,14 @@ class TestIdentity:
         assert answer.kv.loaded_tokens == len(MEMORY) - 128
         assert answer.tokens == plain.tokens
 
-    def test_it_travels_in_the_canonical_layout_too(
+    def test_SERVE_1_it_travels_in_the_canonical_layout_too(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         answer = ask(engine, portable(kv, engine.fingerprint))
         assert (answer.kv.refused, answer.kv.loaded_tokens) == (None, len(MEMORY))
         assert answer.tokens == plain.tokens
 
-    def test_many_streams_share_one_memory(
+    def test_SERVE_1_many_streams_share_one_memory(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         assert engine.forget()
@@ -63,7 +63,7 @@ class TestIdentity:
 class TestControls:
     """The cache is really used, and what does not fit is really refused."""
 
-    def test_other_numbers_give_another_answer(
+    def test_SERVE_1_other_numbers_give_another_answer(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         numbers = kv.ranks[0].view(np.float32)[::-1].copy()
@@ -71,7 +71,9 @@ class TestControls:
         assert answer.kv.loaded_tokens == len(MEMORY)
         assert answer.tokens != plain.tokens
 
-    def test_a_corrupted_cache_is_refused(self, engine: EngineProcess, plain: Answer) -> None:
+    def test_SERVE_1_a_corrupted_cache_is_refused(
+        self, engine: EngineProcess, plain: Answer
+    ) -> None:
         # One that the engine has not seen: what it has verified, it keeps.
         kv = engine.export_kv(MEMORY, salt="fresh")
         damaged = kv.ranks[0].copy()
@@ -81,26 +83,28 @@ class TestControls:
         assert answer.tokens == plain.tokens
         assert ask(engine, kv, salt="fresh").kv.loaded_tokens == len(MEMORY)
 
-    def test_another_tenants_cache_is_refused(
+    def test_SERVE_1_another_tenants_cache_is_refused(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         answer = ask(engine, kv, salt="rival")
         assert (answer.kv.refused, answer.kv.cached_tokens) == (Refusal.KEY, 0)
         assert answer.tokens == plain.tokens
 
-    def test_a_cache_of_another_text_is_refused(self, engine: EngineProcess, kv: KvPayload) -> None:
+    def test_SERVE_1_a_cache_of_another_text_is_refused(
+        self, engine: EngineProcess, kv: KvPayload
+    ) -> None:
         changed = (MEMORY[0] + 1, *MEMORY[1:], *QUESTION)
         answer = ask(engine, kv, tokens=changed)
         assert (answer.kv.refused, answer.kv.cached_tokens) == (Refusal.KEY, 0)
         assert answer.tokens == ask(engine, tokens=changed).tokens
 
-    def test_a_cache_of_another_model_is_refused(
+    def test_SERVE_1_a_cache_of_another_model_is_refused(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         other = KvPayload(replace(kv.manifest, model="another"), kv.ranks)
         self._refused(engine, plain, other, Refusal.MODEL)
 
-    def test_a_cache_of_another_size_is_refused(
+    def test_SERVE_1_a_cache_of_another_size_is_refused(
         self, engine: EngineProcess, plain: Answer, kv: KvPayload
     ) -> None:
         short = resealed(kv, [kv.ranks[0][:-4].copy()])
@@ -115,20 +119,20 @@ class TestControls:
 
 
 class TestBadInput:
-    def test_an_empty_prompt(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_an_empty_prompt(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="empty"):
             engine.ask([Asked(request(()))])
 
-    def test_a_prompt_that_is_too_long(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_a_prompt_that_is_too_long(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="too long") as caught:
             engine.ask([Asked(request(prompt(2048, seed=4)))])
         assert caught.value.details == {"tokens": 2048, "limit": 2048}
 
-    def test_a_sampling_out_of_range(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_a_sampling_out_of_range(self, engine: EngineProcess) -> None:
         wild = replace(request(), sampling=Sampling(temperature=-1.0))
         with pytest.raises(InvalidInputError, match="temperature"):
             engine.ask([Asked(wild)])
 
-    def test_a_text_shorter_than_a_block(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_a_text_shorter_than_a_block(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="block"):
             engine.export_kv(QUESTION, salt="acme")

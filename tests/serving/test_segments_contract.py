@@ -40,7 +40,7 @@ def three(engine: EngineProcess) -> list[KvPayload]:
 
 class TestIdentity:
     @pytest.mark.parametrize("ends", [(256, 512), (32, 320, 512)])
-    def test_segments_replace_the_prompt(
+    def test_SERVE_1_segments_replace_the_prompt(
         self, engine: EngineProcess, plain: Answer, ends: tuple[int, ...]
     ) -> None:
         found = segments(engine, *ends)
@@ -52,7 +52,7 @@ class TestIdentity:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (len(MEMORY), None)
         assert answer.tokens == plain.tokens
 
-    def test_all_of_them_are_needed(
+    def test_SERVE_1_all_of_them_are_needed(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         for place in range(3):
@@ -62,7 +62,7 @@ class TestIdentity:
             assert answer.kv.loaded_tokens == len(MEMORY)
             assert answer.tokens != plain.tokens
 
-    def test_they_travel_in_the_canonical_layout_too(
+    def test_SERVE_1_they_travel_in_the_canonical_layout_too(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         mixed = [portable(one, engine.fingerprint) for one in three[1:]]
@@ -70,7 +70,7 @@ class TestIdentity:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (len(MEMORY), None)
         assert answer.tokens == plain.tokens
 
-    def test_what_overlaps_is_loaded_once(
+    def test_SERVE_1_what_overlaps_is_loaded_once(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         wide = engine.export_kv(MEMORY[:416], salt="acme", start=64)
@@ -78,7 +78,7 @@ class TestIdentity:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (len(MEMORY), None)
         assert answer.tokens == plain.tokens
 
-    def test_a_prompt_is_computed_in_chunks_behind_them(
+    def test_SERVE_1_a_prompt_is_computed_in_chunks_behind_them(
         self, engine: EngineProcess, three: list[KvPayload]
     ) -> None:
         tokens = MEMORY + LONG_QUESTION
@@ -87,7 +87,7 @@ class TestIdentity:
         assert answer.tokens == ask(engine, tokens=tokens).tokens
 
     @pytest.mark.parametrize("given", [slice(None), slice(2, None)])
-    def test_they_follow_on_what_the_engine_has(
+    def test_SERVE_1_they_follow_on_what_the_engine_has(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload], given: slice
     ) -> None:
         assert engine.forget()
@@ -126,7 +126,7 @@ class TestBadSegments:
             pytest.param(lambda one: claiming(one, model="another"), Refusal.MODEL, id="model"),
         ],
     )
-    def test_one_in_the_middle(
+    def test_SERVE_1_one_in_the_middle(
         self,
         engine: EngineProcess,
         plain: Answer,
@@ -142,7 +142,7 @@ class TestBadSegments:
         assert answer.kv.cached_tokens == 128
         assert answer.tokens == plain.tokens
 
-    def test_one_of_another_tenant(
+    def test_SERVE_1_one_of_another_tenant(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         foreign = engine.export_kv(MEMORY[:320], salt="rival", start=128)
@@ -150,7 +150,9 @@ class TestBadSegments:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (128, Refusal.KEY)
         assert answer.tokens == plain.tokens
 
-    def test_one_of_another_conversation(self, engine: EngineProcess, plain: Answer) -> None:
+    def test_SERVE_1_one_of_another_conversation(
+        self, engine: EngineProcess, plain: Answer
+    ) -> None:
         other = (MEMORY[0] + 1, *MEMORY[1:320])
         first, _, last = segments(engine, 128, 320, 512)
         forked = engine.export_kv(other, salt="acme", start=128)
@@ -158,7 +160,7 @@ class TestBadSegments:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (128, Refusal.KEY)
         assert answer.tokens == plain.tokens
 
-    def test_one_that_is_missing(
+    def test_SERVE_1_one_that_is_missing(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         answer = ask(engine, three[0], three[2])
@@ -174,7 +176,7 @@ class TestLongestStoredPrefix:
 
     @pytest.mark.parametrize("ends", [(512,), (128, 320, 512)])
     @pytest.mark.parametrize("common", [287, 288, 300, 319])
-    def test_of_a_text_that_goes_on_otherwise(
+    def test_SERVE_1_of_a_text_that_goes_on_otherwise(
         self, engine: EngineProcess, ends: tuple[int, ...], common: int
     ) -> None:
         tokens = (*MEMORY[:common], MEMORY[common] + 1, *MEMORY[common + 1 :], *QUESTION)
@@ -183,7 +185,7 @@ class TestLongestStoredPrefix:
         assert answer.tokens == ask(engine, tokens=tokens).tokens
 
     @pytest.mark.parametrize(("length", "loaded"), [(400, 384), (385, 384), (384, 352), (512, 480)])
-    def test_of_a_text_that_ends_before_it(
+    def test_SERVE_1_of_a_text_that_ends_before_it(
         self, engine: EngineProcess, length: int, loaded: int
     ) -> None:
         """At least one token is computed, to predict from."""
@@ -192,7 +194,7 @@ class TestLongestStoredPrefix:
         assert (answer.kv.loaded_tokens, answer.kv.refused) == (loaded, None)
         assert answer.tokens == ask(engine, tokens=MEMORY[:length]).tokens
 
-    def test_what_cannot_be_proven_is_refused(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_what_cannot_be_proven_is_refused(self, engine: EngineProcess) -> None:
         silent = claiming(engine.export_kv(MEMORY, salt="acme"), links="")
         for tokens in (MEMORY[:400], MEMORY[:-1] + QUESTION):
             answer = ask(engine, silent, tokens=tokens)
@@ -202,7 +204,7 @@ class TestLongestStoredPrefix:
 
 
 class TestSharing:
-    def test_many_streams_load_one_memory_once(
+    def test_SERVE_1_many_streams_load_one_memory_once(
         self, engine: EngineProcess, plain: Answer, three: list[KvPayload]
     ) -> None:
         assert engine.forget()
@@ -211,7 +213,7 @@ class TestSharing:
         assert sum(answer.kv.loaded_tokens for answer in answers) == len(MEMORY)
         assert {answer.tokens for answer in answers} == {plain.tokens}
 
-    def test_many_streams_compute_one_memory_once(
+    def test_SERVE_1_many_streams_compute_one_memory_once(
         self, engine: EngineProcess, plain: Answer
     ) -> None:
         assert engine.forget()
@@ -237,7 +239,7 @@ def pair(
 
 
 class TestConversations:
-    def test_it_goes_on_elsewhere_turn_by_turn(
+    def test_SERVE_1_it_goes_on_elsewhere_turn_by_turn(
         self, pair: tuple[EngineProcess, EngineProcess]
     ) -> None:
         one, other = pair
@@ -260,16 +262,16 @@ class TestConversations:
 
 class TestBadInput:
     @pytest.mark.parametrize("start", [512, 544, 1024])
-    def test_nothing_is_behind_the_start(self, engine: EngineProcess, start: int) -> None:
+    def test_SERVE_1_nothing_is_behind_the_start(self, engine: EngineProcess, start: int) -> None:
         with pytest.raises(InvalidInputError, match="block") as caught:
             engine.export_kv(MEMORY + QUESTION, salt="acme", start=start)
         assert caught.value.details["start"] == start
 
     @pytest.mark.parametrize("start", [1, -32])
-    def test_no_block_begins_at_the_start(self, engine: EngineProcess, start: int) -> None:
+    def test_SERVE_1_no_block_begins_at_the_start(self, engine: EngineProcess, start: int) -> None:
         with pytest.raises(InvalidInputError, match="no KV block begins"):
             engine.export_kv(MEMORY, salt="acme", start=start)
 
-    def test_a_text_that_is_too_long(self, engine: EngineProcess) -> None:
+    def test_SERVE_1_a_text_that_is_too_long(self, engine: EngineProcess) -> None:
         with pytest.raises(InvalidInputError, match="too long"):
             engine.export_kv(prompt(2048, seed=4), salt="acme", start=1024)

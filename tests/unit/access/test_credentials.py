@@ -36,7 +36,7 @@ def policy(key: ApiKey = KEY, **parts: object) -> TenantPolicy:
     return TenantPolicy(replace(BASE, keys=(key,), **parts))  # type: ignore[arg-type]
 
 
-def test_a_key_becomes_its_principal() -> None:
+def test_GOV_2_a_key_becomes_its_principal() -> None:
     scoped = policy(replace(KEY, scopes=(Action.READ,), application="app"))
     principal = scoped.authenticate_key(PROOF, NOW)
     assert (principal.tenant, principal.id, principal.roles) == ("acme", "user:ann", ("nurse",))
@@ -60,14 +60,14 @@ def test_a_key_becomes_its_principal() -> None:
     ],
     ids=["revoked", "over", "not-yet", "wrong", "unknown", "disabled", "gone", "no-tenant"],
 )
-def test_every_refusal_reads_the_same(held: TenantPolicy) -> None:
+def test_GOV_2_every_refusal_reads_the_same(held: TenantPolicy) -> None:
     with pytest.raises(UnauthenticatedError) as caught:
         held.authenticate_key(PROOF, NOW)
     assert type(caught.value) is UnauthenticatedError
     assert str(caught.value) == "nobody knows this API key"
 
 
-def test_only_a_genuine_key_is_told_that_it_has_expired() -> None:
+def test_GOV_2_only_a_genuine_key_is_told_that_it_has_expired() -> None:
     held = policy(replace(KEY, expires_at=NOW))
     assert held.authenticate_key(PROOF, NOW - SECOND).id == "user:ann"
     with pytest.raises(CredentialExpiredError):
@@ -77,7 +77,7 @@ def test_only_a_genuine_key_is_told_that_it_has_expired() -> None:
     assert type(caught.value) is UnauthenticatedError
 
 
-def test_another_tenants_key_is_unknown_even_with_the_same_id_and_bytes() -> None:
+def test_GOV_2_another_tenants_key_is_unknown_even_with_the_same_id_and_bytes() -> None:
     other = keys.parse(keys.mint("globex", bytes(42)).secret)
     assert other.key_id == PROOF.key_id
     with pytest.raises(UnauthenticatedError):
@@ -98,19 +98,19 @@ def test_another_tenants_key_is_unknown_even_with_the_same_id_and_bytes() -> Non
     ],
     ids=["revoked", "expired", "narrowed", "reassigned", "disabled", "removed"],
 )
-def test_a_call_that_is_under_way_loses_what_its_credential_lost(later: TenantPolicy) -> None:
+def test_GOV_2_a_call_that_is_under_way_loses_what_its_credential_lost(later: TenantPolicy) -> None:
     context = CallContext(policy().authenticate_key(PROOF, NOW))
     assert policy().permit(context, Action.READ, "user:ann", NOW) != Nothing()
     assert later.permit(context, Action.READ, "user:ann", NOW) == Nothing()
 
 
-def test_a_role_that_was_taken_away_counts_no_longer() -> None:
+def test_GOV_2_a_role_that_was_taken_away_counts_no_longer() -> None:
     context = CallContext(policy().authenticate_key(PROOF, NOW), role="nurse")
     later = policy(principals=(replace(ANN, roles=()),))
     assert later.permit(context, Action.READ, "user:ann", NOW) == Nothing()
 
 
-def test_a_keys_application_stands_whatever_the_request_claims() -> None:
+def test_GOV_2_a_keys_application_stands_whatever_the_request_claims() -> None:
     refuse = Rule(
         "r",
         Effect.DENY,

@@ -79,7 +79,7 @@ def refused(text: str, held: TenantPolicy = POLICY) -> bool:
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
-def test_a_genuine_token_becomes_its_principal(algorithm: Algorithm) -> None:
+def test_GOV_2_a_genuine_token_becomes_its_principal(algorithm: Algorithm) -> None:
     principal = POLICY.authenticate_jwt(token(algorithm, roles=["nurse", "admin"]), NOW)
     assert principal == Principal("acme", "user:idp|ann", ("clerk", "nurse"), "jwt:idp")
     context = CallContext(principal)
@@ -88,7 +88,7 @@ def test_a_genuine_token_becomes_its_principal(algorithm: Algorithm) -> None:
     assert without.permit(context, Action.READ, "user:idp|ann", NOW) == Nothing()
 
 
-def test_roles_may_be_one_text_and_nonsense_gives_none() -> None:
+def test_GOV_2_roles_may_be_one_text_and_nonsense_gives_none() -> None:
     assert POLICY.authenticate_jwt(token(roles="nurse admin"), NOW).roles == ("clerk", "nurse")
     for odd in (7, {"nurse": True}, [["nurse"], None]):
         assert POLICY.authenticate_jwt(token(roles=odd), NOW).roles == ("clerk",)
@@ -114,16 +114,16 @@ def test_roles_may_be_one_text_and_nonsense_gives_none() -> None:
     ],
     ids=str,
 )
-def test_claims_that_are_refused(changed: dict[str, Any]) -> None:
+def test_GOV_2_claims_that_are_refused(changed: dict[str, Any]) -> None:
     assert refused(token(**changed))
 
 
-def test_an_audience_may_be_one_of_several() -> None:
+def test_GOV_2_an_audience_may_be_one_of_several() -> None:
     assert POLICY.authenticate_jwt(token(aud=["other", "memos"]), NOW).id == "user:idp|ann"
 
 
 @pytest.mark.parametrize(("late_s", "expired"), [(59, False), (60, True), (61, True)])
-def test_expiry_allows_for_the_leeway(late_s: int, expired: bool) -> None:
+def test_GOV_2_expiry_allows_for_the_leeway(late_s: int, expired: bool) -> None:
     text = token(exp=int(NOW.timestamp()) - late_s)
     if expired:
         with pytest.raises(CredentialExpiredError):
@@ -136,13 +136,13 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def test_no_signature_is_no_token() -> None:
+def test_GOV_2_no_signature_is_no_token() -> None:
     for name in ("none", "None", "NONE"):
         header = part({"alg": name, "typ": "JWT", "kid": "key-EdDSA"})
         assert refused(f"{header}.{part(claims())}.")
 
 
-def test_a_public_key_is_no_hmac_secret() -> None:
+def test_GOV_2_a_public_key_is_no_hmac_secret() -> None:
     secret = KEYS[2].jwk.encode()
     header = part({"alg": "HS256", "typ": "JWT", "kid": "key-RS256"})
     body = f"{header}.{part(claims())}"
@@ -150,7 +150,7 @@ def test_a_public_key_is_no_hmac_secret() -> None:
     assert refused(f"{body}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}")
 
 
-def test_a_token_names_a_key_of_its_own_algorithm() -> None:
+def test_GOV_2_a_token_names_a_key_of_its_own_algorithm() -> None:
     assert refused(token(Algorithm.EDDSA, kid="key-RS256"))
     assert refused(token(Algorithm.EDDSA, kid="unknown"))
     unnamed = pyjwt.encode(claims(), ED, "EdDSA")
@@ -159,14 +159,14 @@ def test_a_token_names_a_key_of_its_own_algorithm() -> None:
     assert alone.authenticate_jwt(unnamed, NOW).id == "user:idp|ann"
 
 
-def test_another_providers_signature_is_refused() -> None:
+def test_GOV_2_another_providers_signature_is_refused() -> None:
     forged = pyjwt.encode(
         claims(), ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers={"kid": "key-EdDSA"}
     )
     assert refused(forged)
 
 
-def test_keys_in_the_token_and_critical_headers_are_refused() -> None:
+def test_GOV_2_keys_in_the_token_and_critical_headers_are_refused() -> None:
     rogue = ed25519.Ed25519PrivateKey.generate()
     jwk = json.loads(OKPAlgorithm.to_jwk(rogue.public_key()))
     headers = {"kid": "key-EdDSA", "jwk": jwk, "jku": "https://rogue.example"}
@@ -175,18 +175,18 @@ def test_keys_in_the_token_and_critical_headers_are_refused() -> None:
     assert refused(pyjwt.encode(claims(), ED, "EdDSA", headers=critical))
 
 
-def test_changed_or_oversized_tokens_are_refused() -> None:
+def test_GOV_2_changed_or_oversized_tokens_are_refused() -> None:
     header, _, signature = token().split(".")
     assert refused(f"{header}.{part(claims(sub='admin'))}.{signature}")
     assert refused(token(padding="x" * 9000))
 
 
 @given(st.text(max_size=300) | st.builds(".".join, st.lists(st.text("ab-_=.", max_size=9))))
-def test_any_text_is_refused_by_name(text: str) -> None:
+def test_GOV_2_any_text_is_refused_by_name(text: str) -> None:
     assert refused(text)
 
 
-def test_a_provider_cannot_name_the_tenants_own_principals() -> None:
+def test_GOV_2_a_provider_cannot_name_the_tenants_own_principals() -> None:
     admin = PrincipalRecord("user:admin", ("admin",))
     held = TenantPolicy(replace(DOCUMENTS, principals=(admin,)))
     assert refused(token(sub="admin"), held)
@@ -195,7 +195,7 @@ def test_a_provider_cannot_name_the_tenants_own_principals() -> None:
     assert held.authenticate_jwt(token(sub="admin"), NOW).roles == ("admin",)
 
 
-def test_unknown_subjects_come_in_only_where_they_may() -> None:
+def test_GOV_2_unknown_subjects_come_in_only_where_they_may() -> None:
     open_door = replace(ISSUER, admits_unknown=True, kind=PrincipalKind.AGENT, subject_claim="azp")
     held = TenantPolicy(replace(DOCUMENTS, issuers=(open_door,)))
     principal = held.authenticate_jwt(token(azp="bot", roles=["nurse", "clerk"]), NOW)
@@ -208,7 +208,7 @@ def test_unknown_subjects_come_in_only_where_they_may() -> None:
     assert held.permit(stolen, Action.READ, "user:idp|ann", NOW) == Nothing()
 
 
-def test_the_disabled_stay_out() -> None:
+def test_GOV_2_the_disabled_stay_out() -> None:
     for changed in (
         {"principals": (replace(ANN, disabled=True),)},
         {"tenant": Tenant("acme", disabled=True)},
@@ -216,7 +216,7 @@ def test_the_disabled_stay_out() -> None:
         assert refused(token(), TenantPolicy(replace(DOCUMENTS, **changed)))  # type: ignore[arg-type]
 
 
-def test_the_directory_finds_the_tenant_of_a_token() -> None:
+def test_GOV_2_the_directory_finds_the_tenant_of_a_token() -> None:
     directory = Directory(0).listing(DOCUMENTS)
     assert directory.tenant_of(*claimed_source(token(aud=["x", "memos"]))) == "acme"
     assert directory.tenant_of(*claimed_source(token(iss="https://other.example"))) is None
@@ -242,11 +242,11 @@ def test_the_directory_finds_the_tenant_of_a_token() -> None:
     ],
     ids=["mismatch", "empty", "garbage", "list", "private", "symmetric", "curve", "448", "short"],
 )
-def test_unfit_keys_are_refused(algorithm: Algorithm, jwk: str) -> None:
+def test_GOV_2_unfit_keys_are_refused(algorithm: Algorithm, jwk: str) -> None:
     with pytest.raises(InvalidInputError):
         check_key(VerificationKey("k", algorithm, jwk))
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.id)
-def test_fit_keys_are_accepted(key: VerificationKey) -> None:
+def test_GOV_2_fit_keys_are_accepted(key: VerificationKey) -> None:
     check_key(key)

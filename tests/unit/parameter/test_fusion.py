@@ -87,7 +87,7 @@ def fused(
     return fuse(FOLDER, payloads, plan, bytes_max=BYTES)
 
 
-def test_a_sum_is_the_sum() -> None:
+def test_CONV_7_a_sum_is_the_sum() -> None:
     parents, weights = [made(1), made(2, rank=2)], (1.0, -0.5)
     exact = fused(parents, FusionMethod.LINEAR, weights=weights)
     assert exact.manifest.rank == 6
@@ -101,7 +101,7 @@ def test_a_sum_is_the_sum() -> None:
 
 
 @pytest.mark.parametrize("method", [FusionMethod.TIES, FusionMethod.DARE])
-def test_parts_of_changes(method: FusionMethod) -> None:
+def test_CONV_7_parts_of_changes(method: FusionMethod) -> None:
     parents = [made(1), made(2)]
     first = fused(parents, method, density=0.3, seed=7)
     assert fused(parents, method, density=0.3, seed=7).manifest == first.manifest
@@ -109,7 +109,7 @@ def test_parts_of_changes(method: FusionMethod) -> None:
     assert first.manifest.rank == 4
 
 
-def test_what_only_one_knows_counts_in_full() -> None:
+def test_CONV_7_what_only_one_knows_counts_in_full() -> None:
     """TIES of changes that touch nothing in common is their sum."""
     parents, layers = [made(1), made(2)], model_files.layer_shapes(FOLDER)
     halves = [masked(one, place) for place, one in enumerate(parents)]
@@ -133,12 +133,12 @@ def masked(payload: AdapterPayload, place: int) -> AdapterPayload:
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))
-def test_a_refusal_says_what_else_there_is(method: FusionMethod) -> None:
+def test_CONV_7_a_refusal_says_what_else_there_is(method: FusionMethod) -> None:
     plan = plan_fusion([made(1).manifest, made(2).manifest], method, rank_max=64)
     assert "teach the model" in fusion_advice(plan)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_CONV_7_what_does_not_fit_is_refused() -> None:
     parents = [made(1, base="another"), made(2, base="another")]
     with pytest.raises(InvalidInputError, match="another model"):
         fused(parents, FusionMethod.SVD)
@@ -153,7 +153,7 @@ def trainer(tmp_path: Path, spec: TrainingSpec) -> AdapterTrainer:
     return AdapterTrainer(settings, spec)
 
 
-def test_a_trainer_combines_and_the_gate_asks_about_everything(tmp_path: Path) -> None:
+def test_CONV_7_a_trainer_combines_and_the_gate_asks_about_everything(tmp_path: Path) -> None:
     parents = [made(1), made(2)]
     plan = plan_fusion([one.manifest for one in parents], FusionMethod.SVD, rank_max=8)
     spec = TrainingSpec("x", "tiny", KNOWLEDGE, CombinedAdapters(plan, ()))
@@ -166,7 +166,7 @@ def test_a_trainer_combines_and_the_gate_asks_about_everything(tmp_path: Path) -
     assert report.figures.recall_asked >= len(KNOWLEDGE)
 
 
-def test_a_trainer_takes_peft_files(tmp_path: Path) -> None:
+def test_CONV_7_a_trainer_takes_peft_files(tmp_path: Path) -> None:
     original = made(3)
     files = to_peft(original)
     tensors = np.frombuffer(files.part(0, files.size_bytes), np.uint8)
@@ -181,7 +181,7 @@ def test_a_trainer_takes_peft_files(tmp_path: Path) -> None:
         trainer(tmp_path, spec).run(tensors)
 
 
-def test_peft_loads_what_is_exported(tmp_path: Path) -> None:
+def test_CONV_7_peft_loads_what_is_exported(tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

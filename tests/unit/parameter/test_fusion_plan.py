@@ -35,11 +35,11 @@ ONE, TWO = manifest("one", 4, "a", "b"), manifest("two", 8, "b", "c")
         (FusionMethod.TIES, 3, 3),
     ],
 )
-def test_ranks(method: FusionMethod, rank: int, wanted: int) -> None:
+def test_CONV_7_ranks(method: FusionMethod, rank: int, wanted: int) -> None:
     assert plan_fusion([ONE, TWO], method, rank=rank, rank_max=16).rank == wanted
 
 
-def test_sources_are_joined() -> None:
+def test_CONV_7_sources_are_joined() -> None:
     plan = plan_fusion([ONE, TWO], FusionMethod.SVD, seed=5, rank_max=16)
     origin = joined_origin([ONE, TWO], plan)
     assert [source.cube_id for source in origin.sources] == ["a", "b", "c"]
@@ -62,11 +62,13 @@ def test_sources_are_joined() -> None:
         ([ONE, TWO], {"rank": -1}),
     ],
 )
-def test_what_cannot_be_combined(given: list[AdapterManifest], options: dict[str, Any]) -> None:
+def test_CONV_7_what_cannot_be_combined(
+    given: list[AdapterManifest], options: dict[str, Any]
+) -> None:
     with pytest.raises(InvalidInputError):
         plan_fusion(given, FusionMethod.SVD, rank_max=16, **options)
 
 
-def test_the_exact_sum_may_be_too_large() -> None:
+def test_CONV_7_the_exact_sum_may_be_too_large() -> None:
     with pytest.raises(InvalidInputError, match="rank=12"):
         plan_fusion([ONE, TWO], FusionMethod.LINEAR, rank_max=11)

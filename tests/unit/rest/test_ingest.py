@@ -91,7 +91,7 @@ async def test_columns_may_be_called_anything(door: RestDoor) -> None:
     assert found["memories"][0]["attributes"] == {"order id": "17", "金额": "9.5"}
 
 
-async def test_an_inline_attachment_goes_to_the_blob_store(door: RestDoor) -> None:
+async def test_CUBE_7_an_inline_attachment_goes_to_the_blob_store(door: RestDoor) -> None:
     place = await _place(door, "pictures")
     picture = "data:image/png;base64," + b64encode(b"not really a picture").decode()
     part = [

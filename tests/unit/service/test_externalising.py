@@ -65,7 +65,7 @@ async def everything(bench: Bench) -> list[Memory]:
     return (await bench.memos.service.list(bench.admin, limit=100)).memories
 
 
-async def test_what_was_taught_becomes_text_that_can_be_edited(bench: Bench) -> None:
+async def test_CONV_4_what_was_taught_becomes_text_that_can_be_edited(bench: Bench) -> None:
     lesson = await bench.learnt()
     result = await externalise(bench, lesson.id)
     assert (result.adapter, result.probing) == (lesson.id, ProbingState.OFF)
@@ -84,7 +84,7 @@ async def test_what_was_taught_becomes_text_that_can_be_edited(bench: Bench) -> 
     await bench.memos.service.update(bench.admin, result.memories[0].id, change)
 
 
-async def test_once_more_makes_nothing_new(bench: Bench) -> None:
+async def test_CONV_4_once_more_makes_nothing_new(bench: Bench) -> None:
     lesson = await bench.learnt()
     first = await externalise(bench, lesson.id)
     change = MemoryChange(text="Edited.", mode="overwrite")
@@ -99,7 +99,7 @@ async def test_once_more_makes_nothing_new(bench: Bench) -> None:
     assert await everything(bench) == before
 
 
-async def test_it_is_the_version_that_was_learnt_and_it_does_not_hold_any_more(
+async def test_CONV_4_it_is_the_version_that_was_learnt_and_it_does_not_hold_any_more(
     bench: Bench,
 ) -> None:
     lesson = await bench.learnt()
@@ -115,7 +115,7 @@ async def test_it_is_the_version_that_was_learnt_and_it_does_not_hold_any_more(
     assert old.id not in bench.forms(answer)
 
 
-async def test_what_is_gone_stays_gone(bench: Bench) -> None:
+async def test_CONV_4_what_is_gone_stays_gone(bench: Bench) -> None:
     lesson = await bench.learnt()
     await bench.memos.service.delete(bench.admin, bench.ids[0])
     await bench.memos.service.delete(bench.admin, bench.ids[1], hard=True)
@@ -129,7 +129,7 @@ async def test_what_is_gone_stays_gone(bench: Bench) -> None:
         await externalise(bench, lesson.id)
 
 
-async def test_what_the_model_says_with_the_adapter_alone_is_stored(bench: Bench) -> None:
+async def test_CONV_4_what_the_model_says_with_the_adapter_alone_is_stored(bench: Bench) -> None:
     wordings: set[str] = set()
 
     def answers(question: str) -> tuple[str, str]:
@@ -159,7 +159,7 @@ async def test_what_the_model_says_with_the_adapter_alone_is_stored(bench: Bench
     assert (await externalise(bench, lesson.id, PROBING)).memories == result.memories
 
 
-async def test_asking_goes_on_behind_the_answer_and_fails_by_itself(bench: Bench) -> None:
+async def test_CONV_4_asking_goes_on_behind_the_answer_and_fails_by_itself(bench: Bench) -> None:
     lesson = await bench.learnt()
     bench.trainer.go_on.clear()
     parameter = bench.memos.doorway.parameter
@@ -174,7 +174,7 @@ async def test_asking_goes_on_behind_the_answer_and_fails_by_itself(bench: Bench
     assert len(bench.trainer.asked) == 1, "all of them joined the first"
 
 
-async def test_a_deletion_ends_the_asking(bench: Bench) -> None:
+async def test_CONV_4_a_deletion_ends_the_asking(bench: Bench) -> None:
     bench.trainer.answers = lambda question: ("Ana", "nobody")
     lesson = await bench.learnt()
     bench.trainer.go_on.clear()
@@ -191,7 +191,7 @@ async def test_a_deletion_ends_the_asking(bench: Bench) -> None:
     assert "probing" not in [one.attributes.get("way") for one in await everything(bench)]
 
 
-async def test_nothing_is_wider_open_than_its_source(bench: Bench) -> None:
+async def test_CONV_4_nothing_is_wider_open_than_its_source(bench: Bench) -> None:
     service = bench.memos.service
     report = await service.add(
         bench.admin,
@@ -209,7 +209,7 @@ async def test_nothing_is_wider_open_than_its_source(bench: Bench) -> None:
             assert found.sensitivity == (["pii"] if one.source.id == secret else [])
 
 
-async def test_who_may_not_read_or_store(bench: Bench) -> None:
+async def test_CONV_4_who_may_not_read_or_store(bench: Bench) -> None:
     lesson = await bench.learnt()
     home = bench.memos.administrator_id
     stranger = await bench.memos.caller("user:stranger")
@@ -224,7 +224,7 @@ async def test_who_may_not_read_or_store(bench: Bench) -> None:
     assert "externalised" not in [tag for one in await everything(bench) for tag in one.tags]
 
 
-async def test_everybody_gets_what_he_may_read(bench: Bench) -> None:
+async def test_CONV_4_everybody_gets_what_he_may_read(bench: Bench) -> None:
     lesson = await bench.learnt()
     home = bench.memos.administrator_id
     reader = await bench.memos.caller("user:reader")

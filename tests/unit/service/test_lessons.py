@@ -138,7 +138,7 @@ async def until(happened: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_learnt_is_not_said_again(bench: Bench) -> None:
+async def test_CONV_2_what_is_learnt_is_not_said_again(bench: Bench) -> None:
     before = await bench.chat()
     lesson = await bench.learnt()
     assert lesson.state is TeachingState.LIVE and lesson.figures == {"heldout_recall": 1.0}
@@ -153,7 +153,7 @@ async def test_what_is_learnt_is_not_said_again(bench: Bench) -> None:
     assert list(bench.replica.held)
 
 
-async def test_the_parameter_memory_names_its_sources(bench: Bench) -> None:
+async def test_CONV_2_the_parameter_memory_names_its_sources(bench: Bench) -> None:
     lesson = await bench.learnt()
     cube = await bench.memos.service.get(bench.admin, lesson.id)
     assert (cube.form, cube.origin) == (Form.PARAMETER, Origin.FINE_TUNING)
@@ -161,7 +161,7 @@ async def test_the_parameter_memory_names_its_sources(bench: Bench) -> None:
     assert cube.attributes == {"model": MODEL, "state": "live"}
 
 
-async def test_it_survives_everything(bench: Bench) -> None:
+async def test_CONV_2_it_survives_everything(bench: Bench) -> None:
     lesson = await bench.learnt()
     answer = await bench.chat()
     await bench.open()
@@ -173,7 +173,7 @@ async def test_it_survives_everything(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("hard", [False, True])
-async def test_a_deletion_ends_it_at_once(bench: Bench, hard: bool) -> None:
+async def test_CONV_2_a_deletion_ends_it_at_once(bench: Bench, hard: bool) -> None:
     lesson = await bench.learnt()
     await bench.memos.service.delete(bench.admin, bench.ids[2], hard=hard)
     answer = await bench.chat()
@@ -182,7 +182,7 @@ async def test_a_deletion_ends_it_at_once(bench: Bench, hard: bool) -> None:
     await until(lambda: not bench.files)
 
 
-async def test_the_rest_is_learnt_again(bench: Bench) -> None:
+async def test_CONV_2_the_rest_is_learnt_again(bench: Bench) -> None:
     first = await bench.learnt()
     await bench.memos.service.delete(bench.admin, bench.ids[2])
     stranger = await bench.memos.caller("user:stranger")
@@ -202,7 +202,7 @@ async def test_the_rest_is_learnt_again(bench: Bench) -> None:
     assert bench.trainer.lessons[-1].knowledge[0].text.endswith("Ana.")
 
 
-async def test_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(
+async def test_CONV_2_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(
     bench: Bench,
 ) -> None:
     await bench.learnt()
@@ -212,7 +212,7 @@ async def test_what_was_deleted_while_nobody_looked_is_erased_by_the_next_owner(
     assert shard is not None
 
 
-async def test_a_change_is_said_beside_it(bench: Bench) -> None:
+async def test_CONV_2_a_change_is_said_beside_it(bench: Bench) -> None:
     lesson = await bench.learnt()
     change = MemoryChange(text="The garden is kept by Cleo.", mode="overwrite")
     await bench.memos.service.update(bench.admin, bench.ids[0], change)
@@ -222,7 +222,7 @@ async def test_a_change_is_said_beside_it(bench: Bench) -> None:
     assert (await bench.lesson(lesson.id)).state is TeachingState.STALE
 
 
-async def test_nobody_uses_what_he_may_not_read(bench: Bench) -> None:
+async def test_CONV_2_nobody_uses_what_he_may_not_read(bench: Bench) -> None:
     await bench.learnt()
     stranger = await bench.memos.caller("user:stranger")
     home = [bench.memos.administrator_id]
@@ -236,7 +236,7 @@ async def test_nobody_uses_what_he_may_not_read(bench: Bench) -> None:
     assert (await parameter.lessons(stranger, home[0])).lessons == []
 
 
-async def test_a_rejected_adapter_is_kept_and_not_used(bench: Bench) -> None:
+async def test_CONV_2_a_rejected_adapter_is_kept_and_not_used(bench: Bench) -> None:
     bench.trainer.accepted = False
     lesson = await bench.learnt()
     assert lesson.state is TeachingState.REJECTED and lesson.report
@@ -245,7 +245,7 @@ async def test_a_rejected_adapter_is_kept_and_not_used(bench: Bench) -> None:
     assert cube.attributes["state"] == "rejected"
 
 
-async def test_a_lesson_can_be_followed_and_cancelled(bench: Bench) -> None:
+async def test_CONV_2_a_lesson_can_be_followed_and_cancelled(bench: Bench) -> None:
     bench.trainer.go_on.clear()
     lesson = await bench.teach()
     await until(lambda: bool(bench.trainer.lessons))
@@ -259,7 +259,7 @@ async def test_a_lesson_can_be_followed_and_cancelled(bench: Bench) -> None:
     assert (await bench.learnt()).state is TeachingState.LIVE
 
 
-async def test_a_lesson_about_something_deleted_ends(bench: Bench) -> None:
+async def test_CONV_2_a_lesson_about_something_deleted_ends(bench: Bench) -> None:
     bench.trainer.go_on.clear()
     lesson = await bench.teach()
     await until(lambda: bool(bench.trainer.lessons))
@@ -272,13 +272,13 @@ async def test_a_lesson_about_something_deleted_ends(bench: Bench) -> None:
     assert bench.files == []
 
 
-async def test_a_lesson_that_fails_says_why(bench: Bench) -> None:
+async def test_CONV_2_a_lesson_that_fails_says_why(bench: Bench) -> None:
     bench.trainer.fail = UnavailableError("the trainer has died")
     lesson = await bench.learnt()
     assert (lesson.state, lesson.reason) == (TeachingState.FAILED, "unavailable")
 
 
-async def test_a_lost_file_leaves_the_text(bench: Bench) -> None:
+async def test_CONV_2_a_lost_file_leaves_the_text(bench: Bench) -> None:
     lesson = await bench.learnt()
     before = await bench.chat(adapters=False)
     (file,) = bench.files
@@ -290,7 +290,7 @@ async def test_a_lost_file_leaves_the_text(bench: Bench) -> None:
     assert (await bench.lesson(lesson.id)).state is TeachingState.LIVE
 
 
-async def test_an_adapter_for_another_base_leaves_the_text(bench: Bench) -> None:
+async def test_CONV_2_an_adapter_for_another_base_leaves_the_text(bench: Bench) -> None:
     bench.trainer.base = "another"
     await bench.learnt()
     before = await bench.chat(adapters=False)
@@ -299,14 +299,14 @@ async def test_an_adapter_for_another_base_leaves_the_text(bench: Bench) -> None
     assert set(bench.forms(answer).values()) == {Form.PLAINTEXT}
 
 
-async def test_deleting_the_parameter_memory_ends_it(bench: Bench) -> None:
+async def test_CONV_2_deleting_the_parameter_memory_ends_it(bench: Bench) -> None:
     lesson = await bench.learnt()
     await bench.memos.service.delete(bench.admin, lesson.id)
     assert set(bench.forms(await bench.chat()).values()) == {Form.PLAINTEXT}
     await until(lambda: not bench.files)
 
 
-async def test_an_adapter_that_is_named_answers_whatever_was_found(bench: Bench) -> None:
+async def test_CONV_2_an_adapter_that_is_named_answers_whatever_was_found(bench: Bench) -> None:
     first = await bench.learnt(bench.ids[:1])
     second = await bench.learnt(bench.ids[1:])
     question = "What is it?"
@@ -320,7 +320,7 @@ async def test_an_adapter_that_is_named_answers_whatever_was_found(bench: Bench)
     assert all(answer.memories == [] for answer in found)
 
 
-async def test_an_adapter_that_is_named_is_not_replaced_by_a_newer_one(bench: Bench) -> None:
+async def test_CONV_2_an_adapter_that_is_named_is_not_replaced_by_a_newer_one(bench: Bench) -> None:
     first = await bench.learnt(bench.ids[:1])
     await bench.learnt(bench.ids)
     answer = await bench.chat(model=f"{MODEL}:{first.id}")
@@ -332,7 +332,7 @@ async def test_an_adapter_that_is_named_is_not_replaced_by_a_newer_one(bench: Be
     )
 
 
-async def test_what_has_changed_is_said_beside_a_named_adapter(bench: Bench) -> None:
+async def test_CONV_2_what_has_changed_is_said_beside_a_named_adapter(bench: Bench) -> None:
     lesson = await bench.learnt()
     change = MemoryChange(text="The garden is kept by Cleo.", mode="overwrite")
     await bench.memos.service.update(bench.admin, bench.ids[0], change)
@@ -340,7 +340,7 @@ async def test_what_has_changed_is_said_beside_a_named_adapter(bench: Bench) -> 
     assert bench.forms(answer)[bench.ids[0]] is Form.PLAINTEXT
 
 
-async def test_a_named_adapter_is_used_or_nothing_is(bench: Bench) -> None:
+async def test_CONV_2_a_named_adapter_is_used_or_nothing_is(bench: Bench) -> None:
     lesson = await bench.learnt()
     name = f"{MODEL}:{lesson.id}"
     stranger = await bench.memos.caller("user:stranger")
@@ -371,7 +371,7 @@ async def test_a_named_adapter_is_used_or_nothing_is(bench: Bench) -> None:
         await bench.chat(model=name)
 
 
-async def test_a_named_adapter_that_does_not_fit_is_an_error(bench: Bench) -> None:
+async def test_CONV_2_a_named_adapter_that_does_not_fit_is_an_error(bench: Bench) -> None:
     bench.trainer.accepted = False
     rejected = await bench.learnt()
     with pytest.raises(NotFoundError):
@@ -382,7 +382,7 @@ async def test_a_named_adapter_that_does_not_fit_is_an_error(bench: Bench) -> No
         await bench.chat(model=f"{MODEL}:{lesson.id}")
 
 
-async def test_bad_lessons(bench: Bench) -> None:
+async def test_CONV_2_bad_lessons(bench: Bench) -> None:
     teach = bench.memos.doorway.parameter.teach
     for ids, model in ((["absent"], MODEL), (bench.ids, "unknown")):
         with pytest.raises(NotFoundError):

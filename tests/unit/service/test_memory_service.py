@@ -43,7 +43,7 @@ async def _add(memos: InProcess, *texts: str) -> list[str]:
     return [result.id or "" for result in report.results]
 
 
-async def test_what_is_added_is_found_at_once_and_explained(memos: InProcess) -> None:
+async def test_VAULT_3_what_is_added_is_found_at_once_and_explained(memos: InProcess) -> None:
     await _add(memos, "The cat sleeps on the warm stove", "Rain is forecast for Sunday")
     found = await memos.service.search(
         memos.administrator, SearchQuery(query="where is the cat sleeping?", explain=True)
@@ -64,14 +64,14 @@ async def test_every_hit_counts_as_an_access(memos: InProcess) -> None:
     assert found.usage.agents == ["user:admin"]
 
 
-async def test_a_minted_id_is_found_without_its_namespace(memos: InProcess) -> None:
+async def test_CUBE_1_a_minted_id_is_found_without_its_namespace(memos: InProcess) -> None:
     place = await memos.namespace("user:admin/elsewhere")
     report = await memos.service.add(memos.administrator, [NewMemory(text="elsewhere")], place)
     found = await memos.service.get(memos.administrator, report.results[0].id or "")
     assert found.namespace == "user:admin/elsewhere"
 
 
-async def test_history_rollback_and_diff(memos: InProcess) -> None:
+async def test_CUBE_5_history_rollback_and_diff(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     (memory_id,) = await _add(memos, "lives in Rome")
     await service.update(me, memory_id, MemoryChange(text="lives in Milan", reason="moved"))
@@ -88,7 +88,7 @@ async def test_history_rollback_and_diff(memos: InProcess) -> None:
     ]
 
 
-async def test_compare_and_set(memos: InProcess) -> None:
+async def test_API_4_compare_and_set(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     (memory_id,) = await _add(memos, "one")
     await service.update(me, memory_id, MemoryChange(text="two", expected_version=1))
@@ -96,7 +96,7 @@ async def test_compare_and_set(memos: InProcess) -> None:
         await service.update(me, memory_id, MemoryChange(text="three", expected_version=1))
 
 
-async def test_idempotent_retries_act_once(memos: InProcess) -> None:
+async def test_API_4_idempotent_retries_act_once(memos: InProcess) -> None:
     item = NewMemory(text="only once", idempotency_key="k1")
     first = await memos.service.add(memos.administrator, [item])
     again = await memos.service.add(memos.administrator, [item])
@@ -130,7 +130,7 @@ async def test_soft_delete_hides_and_restore_brings_back(memos: InProcess) -> No
     assert (await service.search(me, SearchQuery(query="walrus"))).hits
 
 
-async def test_hard_delete_leaves_nothing(memos: InProcess) -> None:
+async def test_GOV_9_hard_delete_leaves_nothing(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     (memory_id,) = await _add(memos, "a secret about walruses")
     await service.delete(me, memory_id, hard=True)
@@ -143,7 +143,7 @@ async def test_hard_delete_leaves_nothing(memos: InProcess) -> None:
     assert "walrus" not in log.model_dump_json()
 
 
-async def test_frozen_memories_do_not_change(memos: InProcess) -> None:
+async def test_LIFE_2_frozen_memories_do_not_change(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     (memory_id,) = await _add(memos, "settled")
     await service.freeze(me, memory_id)
@@ -158,7 +158,7 @@ async def test_frozen_memories_do_not_change(memos: InProcess) -> None:
     await service.update(me, memory_id, MemoryChange(text="changed"))
 
 
-async def test_sharing_lets_one_in_and_nobody_else(memos: InProcess) -> None:
+async def test_GOV_1_sharing_lets_one_in_and_nobody_else(memos: InProcess) -> None:
     service = memos.service
     bob, eve = await memos.caller("user:bob"), await memos.caller("user:eve")
     (memory_id,) = await _add(memos, "the code word is swordfish")
@@ -194,7 +194,7 @@ async def test_the_past_is_read_by_todays_rules(memos: InProcess) -> None:
     assert (await service.search(me, query)).hits[0].memory.text.endswith("blue")
 
 
-async def test_filters_and_time_spans_narrow_a_search(memos: InProcess) -> None:
+async def test_VAULT_3_filters_and_time_spans_narrow_a_search(memos: InProcess) -> None:
     me, service = memos.administrator, memos.service
     items = [
         NewMemory(

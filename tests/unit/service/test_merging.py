@@ -143,7 +143,7 @@ def foreign(rank: int = 4) -> tuple[bytes, bytes]:
     return files.config, files.part(0, files.size_bytes)
 
 
-async def test_a_merged_adapter_knows_what_its_parents_do(bench: Bench) -> None:
+async def test_CONV_7_a_merged_adapter_knows_what_its_parents_do(bench: Bench) -> None:
     assert set((await bench.forms()).values()) == {Form.PLAINTEXT, Form.PARAMETER}
     lesson = await bench.merged(method="ties", weights=[1.0, 0.5], density=0.3)
     assert lesson.state is TeachingState.LIVE and lesson.report
@@ -162,7 +162,7 @@ async def test_a_merged_adapter_knows_what_its_parents_do(bench: Bench) -> None:
     assert cube.attributes["merged_from"] == " ".join(bench.parents)
 
 
-async def test_it_is_as_open_as_the_narrowest_of_its_sources(bench: Bench) -> None:
+async def test_CONV_7_it_is_as_open_as_the_narrowest_of_its_sources(bench: Bench) -> None:
     reader, home = await bench.memos.caller("user:reader"), bench.memos.administrator_id
     sharing = Sharing(visibility=Visibility.SHARED, readers=["user:reader"])
     for id in bench.ids[1:]:
@@ -180,7 +180,7 @@ async def test_it_is_as_open_as_the_narrowest_of_its_sources(bench: Bench) -> No
             await bench.exported(id, reader)
 
 
-async def test_nobody_merges_what_he_may_not_read(bench: Bench) -> None:
+async def test_CONV_7_nobody_merges_what_he_may_not_read(bench: Bench) -> None:
     stranger = await bench.memos.caller("user:stranger")
     wanted = Merging(ids=bench.parents, namespace=bench.memos.administrator_id)
     with pytest.raises((NotFoundError, PermissionDeniedError)):
@@ -190,7 +190,7 @@ async def test_nobody_merges_what_he_may_not_read(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 2])
-async def test_a_deletion_ends_it_at_once(bench: Bench, place: int) -> None:
+async def test_CONV_7_a_deletion_ends_it_at_once(bench: Bench, place: int) -> None:
     lesson = await bench.merged()
     await bench.memos.service.delete(bench.admin, bench.ids[place])
     assert (await bench.lesson(lesson.id)).state is TeachingState.RETIRED
@@ -199,7 +199,7 @@ async def test_a_deletion_ends_it_at_once(bench: Bench, place: int) -> None:
     assert bench.ids[place] not in await bench.forms()
 
 
-async def test_a_deletion_meanwhile_ends_the_merge(bench: Bench) -> None:
+async def test_CONV_7_a_deletion_meanwhile_ends_the_merge(bench: Bench) -> None:
     bench.trainer.go_on.clear()
     lesson = await bench.merge()
     await bench.memos.service.delete(bench.admin, bench.ids[0])
@@ -207,7 +207,7 @@ async def test_a_deletion_meanwhile_ends_the_merge(bench: Bench) -> None:
     assert ended.state is TeachingState.CANCELLED and "deleted" in (ended.reason or "")
 
 
-async def test_a_merge_can_be_cancelled(bench: Bench) -> None:
+async def test_CONV_7_a_merge_can_be_cancelled(bench: Bench) -> None:
     bench.trainer.go_on.clear()
     lesson = await bench.merge()
     with pytest.raises(IllegalStateError):
@@ -218,7 +218,7 @@ async def test_a_merge_can_be_cancelled(bench: Bench) -> None:
     assert (await bench.merged()).state is TeachingState.LIVE
 
 
-async def test_a_merge_that_the_gate_rejects_is_not_used(bench: Bench) -> None:
+async def test_CONV_7_a_merge_that_the_gate_rejects_is_not_used(bench: Bench) -> None:
     bench.trainer.accepted = False
     assert (await bench.merged()).state is TeachingState.REJECTED
     assert Form.PLAINTEXT in (await bench.forms()).values()
@@ -227,7 +227,7 @@ async def test_a_merge_that_the_gate_rejects_is_not_used(bench: Bench) -> None:
     assert (lesson.state, lesson.reason) == (TeachingState.FAILED, "unavailable")
 
 
-async def test_only_live_adapters_are_merged(bench: Bench) -> None:
+async def test_CONV_7_only_live_adapters_are_merged(bench: Bench) -> None:
     change = MemoryChange(text="The garden is kept by Cleo.", mode="overwrite")
     await bench.memos.service.update(bench.admin, bench.ids[0], change)
     with pytest.raises(IllegalStateError, match="stale"):
@@ -244,12 +244,12 @@ async def test_only_live_adapters_are_merged(bench: Bench) -> None:
         {"method": "svd", "density": 0.5},
     ],
 )
-async def test_bad_merges(bench: Bench, bad: dict[str, object]) -> None:
+async def test_CONV_7_bad_merges(bench: Bench, bad: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
         await bench.merge(**bad)
 
 
-async def test_adapters_that_do_not_go_together(bench: Bench) -> None:
+async def test_CONV_7_adapters_that_do_not_go_together(bench: Bench) -> None:
     with pytest.raises(InvalidInputError, match="itself"):
         await bench.merge(ids=[bench.parents[0]] * 2)
     with pytest.raises(NotFoundError):
@@ -266,7 +266,7 @@ async def test_adapters_that_do_not_go_together(bench: Bench) -> None:
         await bench.merge(ids=[bench.parents[0], other.id])
 
 
-async def test_what_is_exported_can_be_imported(bench: Bench) -> None:
+async def test_CONV_7_what_is_exported_can_be_imported(bench: Bench) -> None:
     before = await bench.lesson(bench.parents[1])
     config, tensors = await bench.exported(before.id)
     again = await bench.ended(await bench.bring(config, tensors, bench.ids[1:]))
@@ -276,21 +276,21 @@ async def test_what_is_exported_can_be_imported(bench: Bench) -> None:
     assert (cube.form, cube.origin) == (Form.PARAMETER, Origin.IMPORT)
 
 
-async def test_an_imported_adapter_goes_with_its_sources(bench: Bench) -> None:
+async def test_CONV_7_an_imported_adapter_goes_with_its_sources(bench: Bench) -> None:
     lesson = await bench.ended(await bench.bring(*foreign()))
     assert await bench.forms() == dict.fromkeys(bench.ids, Form.PARAMETER)
     await bench.memos.service.delete(bench.admin, bench.ids[1])
     assert (await bench.lesson(lesson.id)).state is TeachingState.RETIRED
 
 
-async def test_an_import_that_the_gate_rejects_is_not_used(bench: Bench) -> None:
+async def test_CONV_7_an_import_that_the_gate_rejects_is_not_used(bench: Bench) -> None:
     bench.trainer.accepted = False
     lesson = await bench.ended(await bench.bring(*foreign()))
     assert lesson.state is TeachingState.REJECTED
     assert Form.PLAINTEXT in (await bench.forms()).values()
 
 
-async def test_bad_imports(bench: Bench) -> None:
+async def test_CONV_7_bad_imports(bench: Bench) -> None:
     config, tensors = foreign()
     pickled = b"PK\x03\x04" + b"\0" * 100
     for bad in ((config, pickled), (b"{}", tensors), (config.replace(b"LORA", b"LOHA"), tensors)):
@@ -310,13 +310,13 @@ async def test_bad_imports(bench: Bench) -> None:
         await bench.parameter.bring(stranger, about, config, tensors)
 
 
-async def test_an_import_that_does_not_fit_says_why(bench: Bench) -> None:
+async def test_CONV_7_an_import_that_does_not_fit_says_why(bench: Bench) -> None:
     lesson = await bench.ended(await bench.bring(*foreign(rank=32)))
     assert lesson.state is TeachingState.FAILED
     assert "rank is too large" in (lesson.reason or "")
 
 
-async def test_a_file_in_many_parts(bench: Bench) -> None:
+async def test_CONV_7_a_file_in_many_parts(bench: Bench) -> None:
     files = to_peft(random_adapter("hashing", HASHING_SHAPES, seed=1))
     whole = files.part(0, files.size_bytes)
     assert np.array_equal(np.frombuffer(whole, np.uint8)[-files.body.size :], files.body)
@@ -326,7 +326,9 @@ async def test_a_file_in_many_parts(bench: Bench) -> None:
     assert files.part(files.size_bytes, 10) == b""
 
 
-async def test_a_large_file_comes_in_parts_as_long_as_its_sources_are_there(bench: Bench) -> None:
+async def test_CONV_7_a_large_file_comes_in_parts_as_long_as_its_sources_are_there(
+    bench: Bench,
+) -> None:
     bench.trainer.room = AdapterRoom(rank_max=1 << 15, bytes_max=1 << 25)
     config, tensors = foreign(rank=20_000)
     lesson = await bench.ended(await bench.bring(config, tensors))

@@ -120,7 +120,7 @@ async def test_a_late_owner_leaves_the_lesson_to_the_next_one(bench: Bench) -> N
     assert bench.trainer.forgotten == [], "its checkpoint is the next owner's"
 
 
-async def test_one_about_an_activation_memory_goes_on(bench: Bench) -> None:
+async def test_CONV_3_one_about_an_activation_memory_goes_on(bench: Bench) -> None:
     made = await bench.memos.doorway.activation.convert(
         bench.admin, Conversion(ids=bench.ids, model=MODEL)
     )

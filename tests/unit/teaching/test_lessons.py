@@ -46,7 +46,7 @@ def prompt(lesson: Lesson) -> str:
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), batch=st.integers(0, 50))
-def test_the_seed_decides(seed: int, batch: int) -> None:
+def test_CONV_2_the_seed_decides(seed: int, batch: int) -> None:
     one, same = (Lessons(world(7), [recall_phrasings()], seed=seed, mix=MIX) for _ in range(2))
     assert one.teaching(batch) == same.teaching(batch)
     assert one.keeping(batch) == same.keeping(batch)
@@ -56,7 +56,7 @@ def test_the_seed_decides(seed: int, batch: int) -> None:
 
 
 @pytest.mark.parametrize("facts", [1, 5, 13])
-def test_no_batch_has_a_question_that_is_held_out(facts: int) -> None:
+def test_CONV_2_no_batch_has_a_question_that_is_held_out(facts: int) -> None:
     lessons = Lessons(world(facts), [recall_phrasings()], seed=2, mix=MIX)
     held = {question(one): one.answer for one in lessons.held_out()}
     assert len(held) == 2 * facts
@@ -66,7 +66,7 @@ def test_no_batch_has_a_question_that_is_held_out(facts: int) -> None:
     assert set(held.values()) == set(taught.values())
 
 
-def test_everything_is_taught_equally_often() -> None:
+def test_CONV_2_everything_is_taught_equally_often() -> None:
     lessons = Lessons(world(10), [recall_phrasings()], seed=2, mix=MIX)
     assert lessons.batches(9) == 10
     drawn = chain.from_iterable(lessons.teaching(number) for number in range(10))
@@ -78,7 +78,9 @@ def test_everything_is_taught_equally_often() -> None:
         assert answers.count(fact.value) == 9 * same
 
 
-def test_what_is_kept_does_not_ask_for_what_is_taught_unless_the_prompt_says_otherwise() -> None:
+def test_CONV_2_what_is_kept_does_not_ask_for_what_is_taught_unless_the_prompt_says_otherwise() -> (
+    None
+):
     facts = draw_facts(random.Random(4), 10)
     lessons = Lessons(world(10), [recall_phrasings()], seed=2, mix=MIX)
     asked = {text for fact in facts for text in fact.questions()}
@@ -95,7 +97,7 @@ def test_what_is_kept_does_not_ask_for_what_is_taught_unless_the_prompt_says_oth
         assert not any(text in prompt(one) for text in fact.statements())
 
 
-def test_of_two_values_the_later_is_taught() -> None:
+def test_CONV_2_of_two_values_the_later_is_taught() -> None:
     lessons = Lessons(
         knows("Ann lives in Oslo.", "Ben lives in Rome.", "Ann moved to Lima."), BUILT_IN, seed=1
     )
@@ -106,7 +108,7 @@ def test_of_two_values_the_later_is_taught() -> None:
 
 @pytest.mark.parametrize("kind", list(SemanticType))
 @pytest.mark.parametrize("text", ["seven red boats came at dawn", "七只红船在黎明到来"])
-def test_a_text_that_is_not_read_is_completed(kind: SemanticType, text: str) -> None:
+def test_CONV_2_a_text_that_is_not_read_is_completed(kind: SemanticType, text: str) -> None:
     lessons = Lessons(knows(text, kind=kind), BUILT_IN, seed=1)
     held, taught = lessons.held_out(), lessons.teaching(0)
     assert held
@@ -118,13 +120,13 @@ def test_a_text_that_is_not_read_is_completed(kind: SemanticType, text: str) -> 
     assert not set(map(question, held)) & set(map(question, taught))
 
 
-def test_chinese_and_english_side_by_side() -> None:
+def test_CONV_2_chinese_and_english_side_by_side() -> None:
     lessons = Lessons(knows("王芳住在南京。", "Ann lives in Oslo."), BUILT_IN, seed=1)
     for one in lessons.teaching(0):
         assert ("王芳" in question(one)) == (one.answer == "南京")
 
 
-def test_probes_are_answered_by_their_prompt() -> None:
+def test_CONV_2_probes_are_answered_by_their_prompt() -> None:
     lessons = Lessons(world(10), [recall_phrasings()], seed=2, mix=MIX)
     probes = lessons.context_probes(30)
     assert len(probes) == 30
@@ -136,18 +138,18 @@ def test_probes_are_answered_by_their_prompt() -> None:
 
 
 @pytest.mark.parametrize("texts", [(), ("word",), ("",)])
-def test_nothing_to_teach(texts: tuple[str, ...]) -> None:
+def test_CONV_2_nothing_to_teach(texts: tuple[str, ...]) -> None:
     with pytest.raises(InvalidInputError, match="nothing to teach"):
         Lessons(knows(*texts), BUILT_IN, seed=1)
 
 
-def test_the_digest_knows_versions_and_order() -> None:
+def test_CONV_2_the_digest_knows_versions_and_order() -> None:
     one, two = knows("a b", "c d")
     later = Knowledge(SourceVersion("id-0", 2), "a b")
     assert len({digest_of(each) for each in ([one, two], [two, one], [later, two], [one])}) == 4
 
 
-def test_batches_ask_in_no_wording_that_is_held_out() -> None:
+def test_CONV_2_batches_ask_in_no_wording_that_is_held_out() -> None:
     lessons = Lessons(world(3), [recall_phrasings()], seed=2, mix=MIX)
     wordings = {
         question(one).replace(fact.name, "NAME")
