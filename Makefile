@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check soak bench bench-retrieval bench-followups bench-precision bench-latency bench-peers bench-ttft bench-lora bench-scheduler docs lock clean
+.PHONY: help setup demo serve test fuzz check soak bench bench-retrieval bench-followups bench-precision bench-latency bench-peers bench-ttft bench-lora bench-scheduler docs lock clean
 PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -17,6 +17,9 @@ serve: setup  ## Runs a cluster and its REST door on ./memos-data until Ctrl-C
 
 test: setup  ## Runs all tests: WORKERS=2
 	@$(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --durations 30
+
+fuzz: setup  ## Runs the tests that make up their examples with others than `test`: SEED=7
+	@$(PY) -m pytest -n $(or $(WORKERS),2) --hypothesis-profile random $(if $(SEED),--hypothesis-seed $(SEED)) tests/property tests/contract tests/unit
 
 check: setup  ## Lints, types, architecture
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

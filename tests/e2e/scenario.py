@@ -190,6 +190,8 @@ class Teller:
         )
         self.note("list", memos.list(place, limit=3))
         self.note("iterate", [memory.text for memory in memos.iterate(place, limit=3)])
+        # The order of hits follows from what is embedded of them.
+        memos.search("lighthouse", namespace=place, limit=1, wait_indexed=True)
         hits: list[str] = []
         cursor = None
         for _ in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -250,7 +251,7 @@ def test_the_limits_are_inclusive() -> None:
 def test_hostile_input_costs_little() -> None:
     """Every one of these is as long as a filter may be; each is refused, or read, at once."""
     size = EXPRESSION_BYTES_MAX - 64
-    started = datetime.now(UTC)
+    started = time.process_time()
     for text in (
         "(" * size,
         "not " * (size // 4),
@@ -265,7 +266,7 @@ def test_hostile_input_costs_little() -> None:
             parse(text, NOW)
         except InvalidFilterError as error:
             assert len(error.message) < 400
-    assert datetime.now(UTC) - started < timedelta(seconds=2)
+    assert time.process_time() - started < 2
 
 
 def leaf(field: str, op: str, value: object) -> dict[str, object]:

@@ -136,8 +136,8 @@ class BranchDoors(PastDoors, ABC):
         owned, branch = await self._branch(partition, context, namespace, request.branch)
         now = self._parts.clock.now()
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(owned, context, branch, visible)
-        held = await owned.branches.room.all(context.principal.tenant, branch)
+        # Read once: what is erased behind a first reading is no orphan to a second one.
+        held, there = await self._own(owned, context, branch)
         covered, orphans = covers(held, there)
         page = PastPage(
             context,
@@ -149,8 +149,10 @@ class BranchDoors(PastDoors, ABC):
         )
         own = [
             shown(cube)
-            for cube in cubes
-            if cube.id not in orphans and state_at(cube, now) not in GONE
+            for cube in held
+            if cube.id not in orphans
+            and _seen(visible, cube, there)
+            and state_at(cube, now) not in GONE
         ]
         found: list[MemCube] = await self._ask(
             self._page, partition, page, visible, frozenset(covered), own

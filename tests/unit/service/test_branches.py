@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from memos_ray.actors.lifecycle.branch_feed import BranchConsumer
+from memos_ray.actors.lifecycle.branch_room import BranchRoom
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.names import BRANCH_MARK
+from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.predicate import Everything
-from memos_ray.core.lifecycle.branches import KIND
+from memos_ray.core.lifecycle.branches import KIND, Branch
+from memos_ray.core.vault.log import Event
 from memos_ray.errors import (
     AlreadyExistsError,
     InvalidInputError,
@@ -270,6 +274,28 @@ async def test_GOV_9_what_is_erased_in_the_namespace_vanishes_from_branches(
     assert receipt.verified() and "branch" in {item.kind.value for item in receipt.items}
     report = await branches.merge(admin, "trial", MergeWish())
     assert report.merged and first not in report.changed
+
+
+async def test_GOV_9_a_page_shows_nothing_that_is_erased_while_it_is_read(
+    memos: InProcess, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased, read, follow = asyncio.Event(), BranchRoom.all, BranchConsumer.consume
+
+    async def waits(self: BranchConsumer, events: Sequence[Event]) -> None:
+        await erased.wait()
+        await follow(self, events)
+
+    async def meanwhile(self: BranchRoom, tenant: str, branch: Branch) -> list[MemCube]:
+        found = await read(self, tenant, branch)
+        erased.set()
+        await eventually(lambda: not any(one.startswith(first) for one in held(memos)))
+        return found
+
+    monkeypatch.setattr(BranchConsumer, "consume", waits)
+    first, *_ = await changed(memos, clock)
+    await memos.service.delete(memos.administrator, first, hard=True)
+    monkeypatch.setattr(BranchRoom, "all", meanwhile)
+    assert await texts(memos) == ["a train to Faro", "a walrus on Monday"]
 
 
 async def test_LIFE_3_a_branch_has_the_policy_of_its_namespace(

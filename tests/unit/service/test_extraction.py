@@ -308,7 +308,7 @@ async def test_READ_3_LIFE_2_a_release_alone_has_what_was_held_follow(bench: Ben
     assert (await bench.settled()).jobs == []
     await lifecycle.hold(bench.admin, made.id, None, "closed", None, held=False)
     # Whoever asks how extraction stands wakes it.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await bench.made():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -836,7 +836,7 @@ async def test_READ_3_CONV_6_CUBE_3_what_cannot_be_narrowed_or_labelled_is_delet
     report = await bench.memos.service.add(bob, [new], "team")
     id = report.results[0].id or ""
     service = bench.memos.doorway.extraction
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await service.status(bench.admin, "team")).done:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     listed = await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
@@ -849,7 +849,7 @@ async def test_READ_3_CONV_6_CUBE_3_what_cannot_be_narrowed_or_labelled_is_delet
     else:
         change = MemoryChange(sensitivity=["health"])
         await bench.memos.service.update(bench.admin, id, change, "team")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (  # noqa: ASYNC110
             await bench.memos.service.list(bench.admin, "team", filter="origin = inference")
         ).memories:

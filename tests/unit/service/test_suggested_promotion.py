@@ -182,7 +182,7 @@ async def test_EVO_1_who_may_not_have_what_was_learnt_does_not_leave_it_behind(
         (one,) = await looked(bench)
         (made,) = (await settled(bench, one, Verdict.ACCEPT)).made
         parameter = bench.memos.doorway.parameter
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await parameter.lesson(bench.admin, made.id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         service, place = bench.memos.doorway.evolution, bench.memos.administrator_id
