@@ -16,6 +16,7 @@ from memos_ray.ports.actors import (
     SupervisorPort,
 )
 from memos_ray.ports.arrays import Vectors
+from memos_ray.ports.control import ControlStorePort
 from memos_ray.ports.derivations import Among, Derivation, DerivationsPort
 from memos_ray.ports.derived import BlobStorePort, VectorRecord, VectorStorePort
 from memos_ray.ports.environment import ClockPort, ProcessProbePort
@@ -32,7 +33,6 @@ from memos_ray.ports.objects import ObjectsPort
 from memos_ray.ports.pipelines import HookPort, PipelinesPort, RunJournalsPort
 from memos_ray.ports.records import (
     ContentsPort,
-    ControlStorePort,
     Damaged,
     EventQuery,
     LogPiece,
