@@ -14,7 +14,7 @@ _PART_BYTES = 130
 
 
 class BodyCache:
-    """Least-recently-used cache of heads.
+    """Least-recently-used cache of heads. What was just written is in it where there is room.
 
     Invariant: an entry is the newest version as of the last commit seen by `apply`; a head that was
     read before a commit but put after it is refused, by the partition's commit count.
@@ -69,16 +69,28 @@ class BodyCache:
         return size
 
     def apply(self, commit: Commit) -> None:
-        """Drops what a commit has changed."""
+        """Takes what a commit has written, and drops what it has changed otherwise."""
         self._commits[commit.partition] = self.generation(commit.partition) + 1
         for key in commit.touched:
             self._discard((commit.partition, key))
+        for cube in commit.cubes:
+            if isinstance(cube.payload, Plaintext):
+                self._offer((commit.partition, CubeKey(cube.tenant, cube.id)), cube)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition."""
         self._commits[partition] = self.generation(partition) + 1
         for entry in [entry for entry in self._heads if entry[0] == partition]:
             self._discard(entry)
+
+    def _offer(self, entry: tuple[int, CubeKey], cube: MemCube) -> None:
+        """Keeps a head that nobody has asked for yet, as long as no other has to go for it."""
+        self._discard(entry)
+        size = _size(cube)
+        if self._bytes + size <= self._budget:
+            self._heads[entry] = cube
+            self._heads.move_to_end(entry, last=False)
+            self._bytes += size
 
     def _discard(self, entry: tuple[int, CubeKey]) -> None:
         head = self._heads.pop(entry, None)

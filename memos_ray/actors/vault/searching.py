@@ -176,10 +176,11 @@ class Searcher:
             return Found((), 0, False, frozenset(), partial=True)
         if index is None:
             return await self._search_stored(place, query, indexed_lsn)
+        since = self._bodies.generation(place.partition)
         async with self._turns.turn(place.tenant, priority_of(request.context)):
             scored = index.search(query)
         unembedded = index.unembedded_among(visible)
-        cubes, cached = await self._fetch(place, [one.id for one in scored], visible)
+        cubes, cached = await self._fetch(place, [one.id for one in scored], visible, since)
         hits = tuple(Hit(cubes[one.id], one) for one in scored if one.id in cubes)
         return Found(hits, unembedded, True, cached)
 
@@ -210,25 +211,33 @@ class Searcher:
                 one.outdated = True
 
     async def _fetch(
-        self, place: Place, ids: Sequence[str], visible: Predicate
+        self, place: Place, ids: Sequence[str], visible: Predicate, since: int
     ) -> tuple[dict[str, MemCube], frozenset[str]]:
+        """Returns memories that the index has found, and which of them were in the cache.
+
+        Args:
+            since: the generation of the cache that the index was as new as.
+        """
         cubes: dict[str, MemCube] = {}
         missing: list[CubeKey] = []
+        every = isinstance(visible, Everything)
+        generation = self._bodies.generation(place.partition)
         for cube_id in ids:
             key = CubeKey(place.tenant, cube_id)
             cube = self._bodies.get(place.partition, key)
             if cube is None:
                 missing.append(key)
-            else:
+            elif generation == since or (
+                # It may have been deleted, or closed, since the index was brought up to date.
+                place.holds(cube) and (every or evaluate(visible, facets_of(cube)))
+            ):
                 cubes[cube_id] = cube
         cached = frozenset(cubes)
         if missing:
-            generation = self._bodies.generation(place.partition)
             loop = asyncio.get_running_loop()
             heads = await loop.run_in_executor(
                 self._executor, self._store.heads, place.partition, missing
             )
-            every = isinstance(visible, Everything)
             for head in heads.values():
                 # It may have been deleted, or closed, while the store was asked.
                 if place.holds(head):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from memos_ray.actors.turns import FairGate
 from memos_ray.config import VaultSettings
 from memos_ray.core.access.administration import PutRule
 from memos_ray.core.access.context import Action
@@ -122,8 +125,11 @@ async def test_what_is_closed_during_a_search_is_not_in_its_answer(
     memory_id = await shared(memos, "a word for bob", "user:bob")
     query = SearchQuery(namespaces=[HOME])
     assert await texts(memos, me, query) == ["a word for bob"]
-    # The text in the cache is outdated by this, so that the next search asks the store.
-    await memos.service.update(me, memory_id, MemoryChange(tags=["seen"]))
+    # The next owner has an index, and no text in its cache, so that a search asks the store.
+    for name in list(memos.crew.shards):
+        memos.crew.cut_off(name)
+    await memos.supervisor.boot()
+    await memos.doorway.browsing.entities(me, HOME)
 
     async def close_and_change() -> None:
         await memos.service.share(me, memory_id, Sharing(remove=["user:bob"]))
@@ -131,6 +137,33 @@ async def test_what_is_closed_during_a_search_is_not_in_its_answer(
 
     store.before = _elsewhere(close_and_change)
     assert await texts(memos, bob, query) == []
+
+
+async def test_what_is_closed_while_a_search_waits_for_its_turn_is_not_in_its_answer(
+    memos: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, bob = memos.administrator, await memos.caller("user:bob")
+    memory_id = await shared(memos, "a word for bob", "user:bob")
+    query = SearchQuery(namespaces=[HOME])
+    assert await texts(memos, bob, query) == ["a word for bob"]
+    closing = [Sharing(remove=["user:bob"])]
+
+    def interrupt(gate: FairGate) -> None:
+        turn = gate.turn
+
+        @asynccontextmanager
+        async def turn_behind_a_change(*args: Any) -> AsyncIterator[None]:
+            if closing:
+                await memos.service.share(me, memory_id, closing.pop())
+            async with turn(*args):
+                yield
+
+        monkeypatch.setattr(gate, "turn", turn_behind_a_change)
+
+    for shard in memos.crew.shards.values():
+        interrupt(shard._turns)
+    assert await texts(memos, bob, query) == []
+    assert not closing
 
 
 async def test_what_is_closed_while_the_past_is_read_stays_closed(

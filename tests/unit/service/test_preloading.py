@@ -38,6 +38,10 @@ class Bench:
         ]
         report = await self.memos.service.add(self.memos.administrator, said)
         self.ids = {what: one.id or "" for what, one in zip(WHAT, report.results, strict=True)}
+        # Whoever has written them holds them in memory; the next owner does not.
+        for name in list(self.memos.crew.shards):
+            self.memos.crew.cut_off(name)
+        await self.memos.supervisor.boot()
 
     async def ask(self, what: str, session: str = "s", **changes: object) -> ChatAnswer:
         """Asks about a room; returns when the shard has learnt from it."""
