@@ -47,6 +47,7 @@ from memos_ray.core.vault.operations import (
     target_of,
 )
 from memos_ray.core.vault.quotas import Quotas, weight
+from memos_ray.core.vault.remnants import Remnant, erasable
 from memos_ray.errors import (
     AlreadyExistsError,
     IdempotencyConflictError,
@@ -75,6 +76,7 @@ class Planner:
         replies: stored answers by (tenant, principal, key).
         targets: older versions that rollbacks go to.
         quotas: what weighs the texts.
+        remnants: of the heads, those that cannot be read; they are only ever erased.
     """
 
     partition: int
@@ -86,6 +88,7 @@ class Planner:
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
     quotas: Quotas
+    remnants: Mapping[CubeKey, Remnant] = field(default_factory=dict)
     _log: PlannedLog = field(init=False)
     _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
@@ -271,7 +274,10 @@ class Planner:
         head: MemCube,
         flat: Facets,
     ) -> MemCube | None:
-        if not isinstance(operation, Age):
+        left = self.remnants.get(CubeKey(head.tenant, head.id))
+        if left is not None:
+            head = erasable(self.guard, context, operation, left, self.now)
+        elif not isinstance(operation, Age):
             judge(self.guard, context, operation, head, head.namespace, flat, self.now)
             check_release(self.guard, context, operation, self.now)
         number = target_of(operation)
