@@ -206,7 +206,7 @@ class Age:
 
     Attributes:
         move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`; for
-            `Cause.LINEAGE` `DELETE`, `RESTORE` or `ERASE`.
+            `Cause.LINEAGE` `DELETE`, `RESTORE`, `ARCHIVE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
