@@ -29,7 +29,7 @@ from memos_ray.core.extraction import (
 )
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.vault.entries import EXTRACT, extraction_wanted
+from memos_ray.core.vault.entries import EXTRACT, LABELLED, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age
 from memos_ray.errors import (
@@ -201,7 +201,7 @@ class ExtractConsumer:
             events: about the memory; behind its erasure, its id may have been given anew.
         """
         erased = max((event.lsn for event in events if event.operation == ERASE), default=0)
-        moving = any(event.operation in _MOVING for event in events)
+        moving = any(event.operation in _MOVING or LABELLED in event.detail for event in events)
         for child in await self._descent.children(self._partition, key, by_adapters=moving):
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)

@@ -260,7 +260,7 @@ class Write:
         derived_from: memories that the new one says something of, by id and version. Unless each is
             at that version still, nothing is written; of each the log has an entry about it.
         learnt: unless all that it names is there, nothing is written; the log tells each of the
-            parameter memory, once in a transaction.
+            parameter memory, once in a transaction. The new memory gets the labels of all of it.
     """
 
     namespace: str

@@ -22,7 +22,7 @@ from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import Revision, create, move_of, revise
+from memos_ray.core.vault.changes import Revision, create, labelled, move_of, revise
 from memos_ray.core.vault.checking import check_content, check_release, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
@@ -33,6 +33,7 @@ from memos_ray.core.vault.entries import (
     Detail,
     PlannedLog,
     extraction_told,
+    labels_told,
     mark_of,
     move_told,
     only_moved,
@@ -187,7 +188,8 @@ class Planner:
             head = self._head(write, key)
             flat = facets_of(head)
             namespace, cube = head.namespace, self._revise(context, write, operation, head, flat)
-            detail = move_told(operation, head.state, cube.state if cube else None)
+            told = move_told(operation, head.state, cube.state if cube else None)
+            detail = {**told, **labels_told(head, cube)}
             if cube is not None and only_moved(cube, head):
                 # What the store holds already, it can hold in another state.
                 facets = moved_facets(flat, cube)
@@ -218,7 +220,7 @@ class Planner:
     ) -> tuple[MemCube, Facets]:
         tenant = context.principal.tenant
         cube = create(
-            operation,
+            labelled(operation, self._learnt_by(write, tenant)),
             tenant=tenant,
             namespace=write.namespace,
             author=context.principal.id,
@@ -233,6 +235,10 @@ class Planner:
         if key in self.heads:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
         return cube, facets
+
+    def _learnt_by(self, write: Write, tenant: str) -> list[MemCube]:
+        ids = write.learnt.ids if write.learnt else ()
+        return [self.heads[CubeKey(tenant, cube_id)] for cube_id in ids]
 
     def _tell_sources(self, write: Write, derived: str) -> None:
         made, learnt = self._log.entries[-1], write.learnt
