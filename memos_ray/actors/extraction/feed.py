@@ -15,6 +15,7 @@ from memos_ray.actors.extraction.following import Following
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.descent import Descent
 from memos_ray.actors.vault.residency import Place
+from memos_ray.actors.vault.salvaging import whole_or_remnants
 from memos_ray.actors.vault.submitting import SubmittingPort
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.payload import ArchivedRef, ParameterRef, Plaintext
@@ -275,7 +276,11 @@ class ExtractConsumer:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
         tries, done = 0, None
         while tries < _TRIES:
-            heads = await self._run(self._store.heads, self._partition, [key])
+            if gone:
+                # To be erased, it need not be one that can be read.
+                heads, _ = await self._run(whole_or_remnants, self._store, self._partition, [key])
+            else:
+                heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads or (gone and await self._anew(heads[key])):
                 return None
             sources = Sources({}, {}, erased=True) if gone else await self._sources(heads[key])

@@ -42,6 +42,7 @@ from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint, said
 from memos_ray.testing.reading import memory, quoting, reading, remembering, turns_in
+from tests.unit.service.test_damaged_erasures import GARBLED, damage
 
 SECRET = "sk-walrus-key"
 CANARY = "walrus"
@@ -374,6 +375,21 @@ async def test_CONV_6_LIFE_1_what_is_put_away_stays_so_when_it_follows_its_sourc
     query = SearchQuery(query="jazz", wait_indexed=True)
     hits = (await service.search(me, query)).hits
     assert made.id not in [hit.memory.id for hit in hits]
+
+
+async def test_GOV_9_CONV_6_what_cannot_be_read_goes_with_its_source(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    damage(tmp_path, GARBLED, made.id)
+    await bench.memos.service.delete(bench.admin, "taste", hard=True)
+    async with asyncio.timeout(60):
+        while (await receipt_of(bench, "taste")).state != "done":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(NotFoundError):
+        await bench.memos.service.get(bench.admin, made.id)
 
 
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:
