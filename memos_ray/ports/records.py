@@ -22,6 +22,7 @@ from memos_ray.core.vault.log import (
     Resting,
     UsageDelta,
 )
+from memos_ray.core.vault.remnants import Remnant
 from memos_ray.ports.derivations import DerivationsPort
 
 Damaged = Callable[[CubeKey], None]
@@ -168,6 +169,14 @@ class RecordStorePort(DerivationsPort, Protocol):
 
     def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
         """Returns the heads of those cubes that exist, as they rest, with archived content."""
+        ...
+
+    def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:
+        """Returns what is known of those cubes that exist, without their newest versions.
+
+        Raises:
+            StoreCorruptError: what is kept beside the version of one cannot be read either.
+        """
         ...
 
     def replies(

@@ -21,6 +21,7 @@ from memos_ray.core.cube.predicate import Predicate
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
+from memos_ray.core.vault.remnants import Remnant
 from memos_ray.errors import MemosError
 from memos_ray.ports import (
     Among,
@@ -150,6 +151,10 @@ class FaultyRecordStore:
     def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
         """See `RecordStorePort.resting`."""
         return self._call("resting", lambda: self._store.resting(partition, keys))
+
+    def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:
+        """See `RecordStorePort.remnants`."""
+        return self._call("remnants", lambda: self._store.remnants(partition, keys))
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]

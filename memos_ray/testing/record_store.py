@@ -16,6 +16,7 @@ from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
+from memos_ray.core.vault.remnants import Remnant, remnant
 from memos_ray.errors import FencedError
 from memos_ray.ports import (
     ContentsPort,
@@ -104,6 +105,16 @@ class MemoryRecordStore(MemoryDerivations):
     def resting(self, partition: int, keys: Sequence[CubeKey]) -> list[Resting]:
         """See `RecordStorePort.resting`."""
         return [at_rest(cube) for cube in self.heads(partition, keys).values()]
+
+    def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:
+        """See `RecordStorePort.remnants`."""
+        with self._lock:
+            chains = self._part(partition).chains
+            heads = {key: chains[key].head() for key in keys if key in chains}
+        return {
+            key: remnant(key, facets_of(head), head.version, head.governance.legal_hold)
+            for key, head in heads.items()
+        }
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]

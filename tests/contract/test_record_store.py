@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.decoding import decode
+from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.metadata import ExpiresAt, Forever, Setting, Usage
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.cube.predicate import AllOf, HasAny, Not, OneOf, Present
@@ -227,6 +228,26 @@ class TestCommit:
         past = records.version(owner.partition, key_of(cube), cube.version.number)
         assert past is not None
         assert replace(past, usage=cube.usage) == placed
+
+    @given(cubes())
+    @settings(
+        max_examples=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+    def test_GOV_9_what_policies_ask_is_known_without_the_version(
+        self, records: RecordStorePort, cube: MemCube
+    ) -> None:
+        owner = Owner(records, next(_lanes))
+        records.take(owner.partition, "shard-0", 1)
+        # Labels of a later version may be those of the one before it.
+        (placed,) = owner.commit(replace(cube, version=replace(cube.version, number=1))).cubes
+        found = records.remnants(owner.partition, [key_of(cube), CubeKey("acme", "of-nobody")])
+        left = found.pop(key_of(cube))
+        assert found == {}
+        assert facets_of(left.cube) == facets_of(placed)
+        assert left.held == cube.governance.legal_hold == left.cube.governance.legal_hold
+        assert (left.cube.version, left.cube.frozen) == (placed.version, placed.frozen)
 
     @pytest.mark.parametrize(
         ("spoil", "error"),

@@ -72,6 +72,11 @@ class EvolutionBook:
         self._unsure[place.partition].update(_keys(one))
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
         await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
+        if any(one.id not in about.get(key, {}) for key in _keys(one)):
+            # One of its memories was erased while this was written.
+            forget, names = self._store.forget_derivations, [one.id]
+            epoch = self._epoch(place)
+            await self._run(forget, place.partition, epoch, one.tenant, PROPOSAL, names)
 
     async def want_words(self, place: Place, id: str, attempts: int) -> None:
         """Writes down that a summary is to be in a model's words, and how often that was tried."""

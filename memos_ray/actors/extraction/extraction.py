@@ -13,12 +13,13 @@ from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.extraction.asking import Asking
 from memos_ray.actors.extraction.book import FEED, ExtractionBook
 from memos_ray.actors.extraction.extracting import Extracting, Storing
-from memos_ray.actors.extraction.feed import ExtractConsumer, Submitting, concerns
+from memos_ray.actors.extraction.feed import ExtractConsumer, concerns
 from memos_ray.actors.extraction.paid_model import PaidModel
 from memos_ray.actors.extraction.sources import ExtractionSources
 from memos_ray.actors.feed import LOG_BATCH, LogFeed
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.residency import Place
+from memos_ray.actors.vault.submitting import SubmittingPort
 from memos_ray.actors.vault.usage import UsageLedger
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.access.context import CallContext
@@ -139,7 +140,7 @@ class Extraction:
         self,
         partition: int,
         epoch: int,
-        submit: Submitting,
+        submit: SubmittingPort,
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
     ) -> LogFeed:

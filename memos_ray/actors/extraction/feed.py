@@ -5,56 +5,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from memos_ray.actors.extraction.book import ExtractionBook
+from memos_ray.actors.extraction.following import Following
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.descent import Descent
 from memos_ray.actors.vault.residency import Place
-from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.actors.vault.salvaging import whole_or_remnants
+from memos_ray.actors.vault.submitting import SubmittingPort
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.payload import ArchivedRef, ParameterRef, Plaintext
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.extraction import (
     Marked,
     Sources,
-    closes,
-    deleted,
     due,
     ids_of,
     jobs_of,
     set_aside,
 )
-from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.vault.entries import EXTRACT, extraction_wanted
+from memos_ray.core.vault.entries import EXTRACT, LABELLED, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
-from memos_ray.core.vault.operations import Age, Operation, Write, Written
-from memos_ray.core.vault.planning import Submission
+from memos_ray.core.vault.operations import Age
 from memos_ray.errors import (
     ClientError,
     FrozenError,
-    IllegalStateError,
     InternalError,
     LegalHoldError,
     MemosError,
-    NotFoundError,
-    PermissionDeniedError,
-    QuotaExceededError,
     StoreCorruptError,
     UnavailableError,
     VersionConflictError,
 )
 from memos_ray.ports import EventQuery, RecordStorePort
-
-EXTRACTION = "service:extraction"
-"""Who the log says has had memories follow what they were extracted from."""
-
-Submitting = Callable[[Sequence[Submission]], Awaitable[list[Written | MemosError]]]
 
 _FOLLOWED = frozenset(
     (
@@ -90,7 +79,6 @@ _KEPT = (FrozenError, LegalHoldError)
 _FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value))
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
-_REFUSED = (PermissionDeniedError, NotFoundError, IllegalStateError)
 _TRIES = 3
 _AGAIN_MOST = 256
 _log = logging.getLogger(__name__)
@@ -130,7 +118,7 @@ class ExtractConsumer:
         book: ExtractionBook,
         store: RecordStorePort,
         executor: Executor,
-        submit: Submitting,
+        submit: SubmittingPort,
         guard: PolicyGuard,
         now: Callable[[], datetime],
         position: Callable[[], int],
@@ -142,14 +130,20 @@ class ExtractConsumer:
         self._book = book
         self._store = store
         self._executor = executor
-        self._submit = submit
-        self._guard = guard
         self._now = now
         self._position = position
         self._window = window
         self._tokens = tokens
         self._counters = counters
         self._descent = Descent(store, executor)
+        self._following = Following(
+            partition,
+            store=store,
+            executor=executor,
+            submit=submit,
+            guard=guard,
+            counters=counters,
+        )
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Does what the events ask for; a second time it does nothing more."""
@@ -208,7 +202,7 @@ class ExtractConsumer:
             events: about the memory; behind its erasure, its id may have been given anew.
         """
         erased = max((event.lsn for event in events if event.operation == ERASE), default=0)
-        moving = any(event.operation in _MOVING for event in events)
+        moving = any(event.operation in _MOVING or LABELLED in event.detail for event in events)
         for child in await self._descent.children(self._partition, key, by_adapters=moving):
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
@@ -282,7 +276,11 @@ class ExtractConsumer:
         """Does what is due about a memory; returns what keeps it from that, if something does."""
         tries, done = 0, None
         while tries < _TRIES:
-            heads = await self._run(self._store.heads, self._partition, [key])
+            if gone:
+                # To be erased, it need not be one that can be read.
+                heads, _ = await self._run(whole_or_remnants, self._store, self._partition, [key])
+            else:
+                heads = await self._run(self._store.heads, self._partition, [key])
             if key not in heads or (gone and await self._anew(heads[key])):
                 return None
             sources = Sources({}, {}, erased=True) if gone else await self._sources(heads[key])
@@ -294,7 +292,7 @@ class ExtractConsumer:
             if isinstance(heads[key].payload, ArchivedRef) and not erases:
                 return UnavailableError("the archived content cannot be read now", cube_id=key.id)
             # One thing may be due behind another.
-            if await self._done(heads[key], operation):
+            if await self._following.done(heads[key], operation):
                 done = operation
             else:
                 tries += 1
@@ -352,37 +350,6 @@ class ExtractConsumer:
         keys = [CubeKey(tenant, id) for id in ids]
         found: dict[CubeKey, MemCube] = await self._run(self._store.heads, self._partition, keys)
         return {key.id: found.get(key) for key in keys}
-
-    async def _done(self, derived: MemCube, operation: Operation) -> bool:
-        """Carries an operation out; tells whether nothing is left to do.
-
-        What only marks or closes is a change with the owner's rights; where these do not suffice,
-        what would stay too open is deleted.
-        """
-        context = CallContext(Principal(derived.tenant, EXTRACTION))
-        if not isinstance(operation, Age):
-            # Nobody's call may have brought it yet.
-            policy = await self._guard.ensure(derived.tenant)
-            context = policy.acting(derived.governance.owner, derived.namespace)
-        context = replace(context, application="extraction").aside()
-        write = Write(derived.namespace, operation, reason=Cause.LINEAGE.value)
-        (outcome,) = await self._submit([Submission(context, write)])
-        if isinstance(outcome, Written):
-            name = operation.move.value if isinstance(operation, Age) else "marked"
-            self._counters[f"extraction_{name}"] += 1
-            return True
-        if isinstance(outcome, VersionConflictError):
-            return False
-        if isinstance(outcome, QuotaExceededError):
-            # It stays deleted; whoever makes room may restore it.
-            self._counters["extraction_unmarked"] += 1
-            return True
-        if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
-            if closes(operation):
-                return await self._done(derived, deleted(derived))
-            self._counters["extraction_unmarked"] += 1
-            return True
-        raise outcome
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

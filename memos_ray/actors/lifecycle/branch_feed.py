@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from memos_ray.actors.lifecycle.branch_room import BranchRoom
+from memos_ray.actors.vault.salvaging import whole_or_remnants
 from memos_ray.actors.vault.writer import PartitionWriter
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.names import BRANCH_MARK
@@ -82,7 +83,7 @@ class BranchConsumer:
             for tenant, branch in rows
             if (tenant, branch.namespace) == (event.tenant, event.namespace)
         ]
-        heads = await self._ask(self._store.heads, self._partition, keys) if keys else {}
+        heads, _ = await self._ask(whole_or_remnants, self._store, self._partition, keys)
         await self._erase(list(heads.values()))
 
     async def begin(self) -> int:
@@ -140,18 +141,14 @@ class BranchConsumer:
         """
         await self.save(tenant, replace(branch, closing=True))
         while True:
-            cubes = await self._ask(
-                self._store.scan,
-                self._partition,
-                tenant,
-                branch.space,
-                Everything(),
-                None,
-                _PIECE,
-            )
-            if not cubes:
+            # What cannot be read goes as well.
+            damaged: list[CubeKey] = []
+            place = self._partition, tenant, branch.space, Everything(), None, _PIECE
+            cubes = await self._ask(self._store.scan, *place, damaged.append)
+            left = await self._ask(self._store.remnants, self._partition, damaged)
+            if not (cubes or left):
                 break
-            await self._erase(cubes)
+            await self._erase([*cubes, *(one.cube for one in left.values())])
         forget = self._store.forget_derivations
         await self._ask(forget, self._partition, self._epoch, tenant, KIND, [branch.space])
         self.room.forget(tenant, branch)

@@ -14,7 +14,7 @@ from memos_ray.core.cube.predicate import Everything
 from memos_ray.core.lifecycle.branches import Branch
 from memos_ray.core.vault.log import ERASE, CubeKey
 from memos_ray.errors import MemosError, PayloadTooLargeError
-from memos_ray.ports import EventQuery, RecordStorePort
+from memos_ray.ports import Damaged, EventQuery, RecordStorePort
 
 CHANGES_MAX = 10_000
 """A branch takes over, or adds, at most so many memories."""
@@ -47,14 +47,20 @@ class BranchRoom:
         self._executor = executor
         self._held: dict[tuple[str, str], _Count] = {}
 
-    async def all(self, tenant: str, branch: Branch) -> list[MemCube]:
-        """Returns the memories that a branch holds, deleted ones included."""
+    async def all(
+        self, tenant: str, branch: Branch, damaged: Damaged | None = None
+    ) -> list[MemCube]:
+        """Returns the memories that a branch holds, deleted ones included.
+
+        Args:
+            damaged: told of what cannot be read, which is left out; without it that is an error.
+        """
         found: list[MemCube] = []
         after: tuple[int, str] | None = None
         while True:
             place = (self._partition, tenant, branch.space)
             page: list[MemCube] = await self._ask(
-                self._store.scan, *place, Everything(), after, _PAGE
+                self._store.scan, *place, Everything(), after, _PAGE, damaged
             )
             found += page
             if len(page) < _PAGE:
@@ -98,7 +104,9 @@ class BranchRoom:
             place = (self._partition, before.lsn, 1, erasures)
             if not await self._ask(self._store.events, *place):
                 return _Count(before.memories, lsn)
-        return _Count(len(await self.all(tenant, branch)), lsn)
+        damaged: list[CubeKey] = []
+        held = await self.all(tenant, branch, damaged.append)
+        return _Count(len(held) + len(damaged), lsn)
 
     async def _ask(self, method: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)

@@ -41,6 +41,7 @@ from memos_ray.errors import (
     NotFoundError,
     PermissionDeniedError,
     ServerError,
+    StoreCorruptError,
 )
 
 _COUNTED = {"branch": "made", "merge_branch": "merged", "discard_branch": "discarded"}
@@ -104,9 +105,11 @@ class BranchDoors(PastDoors, ABC):
         """Says how a branch covers its namespace; see `ShardPort`."""
         owned, branch = await self._branch(partition, context, namespace, name)
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(owned, context, branch)
+        cubes, there, damaged = await self._own(owned, context, branch)
         covered, orphans = covers(cubes, there)
         hidden = {cube.id for cube in cubes if not _seen(visible, cube, there)}
+        # What cannot be read does not let through what it stands for.
+        covered |= damaged
         return BranchView(branch, tuple(sorted(covered)), tuple(sorted(orphans | hidden)))
 
     async def branch_get(
@@ -137,8 +140,9 @@ class BranchDoors(PastDoors, ABC):
         now = self._parts.clock.now()
         visible = await self._admitted(context, Action.READ, namespace)
         # Read once: what is erased behind a first reading is no orphan to a second one.
-        held, there = await self._own(owned, context, branch)
+        held, there, damaged = await self._own(owned, context, branch)
         covered, orphans = covers(held, there)
+        covered |= damaged
         page = PastPage(
             context,
             namespace,
@@ -188,7 +192,8 @@ class BranchDoors(PastDoors, ABC):
         owned, branch = await self._branch(partition, context, namespace, name)
         now = self._parts.clock.now()
         visible = await self._admitted(context, Action.READ, namespace)
-        cubes, there = await self._own(owned, context, branch, visible)
+        held, there, _ = await self._own(owned, context, branch)
+        cubes = [cube for cube in held if _seen(visible, cube, there)]
         _, orphans = covers(cubes, there)
         kept = [cube for cube in cubes if cube.id not in orphans]
         then = await self._then(partition, context, branch, kept)
@@ -204,9 +209,13 @@ class BranchDoors(PastDoors, ABC):
             owned, branch = await self._branch(partition, context, namespace, name)
             now = self._parts.clock.now()
             visible = await self._admitted(context, Action.READ, namespace)
-            cubes, there = await self._own(owned, context, branch)
+            cubes, there, damaged = await self._own(owned, context, branch)
             if not all(_readable(visible, cube) for cube in cubes):
                 raise PermissionDeniedError("the branch holds what you may not read", name=name)
+            if damaged:
+                # Whoever discards the branch instead ends it without them.
+                code = StoreCorruptError.code
+                return Merged(conflicts=tuple((cube_id, code) for cube_id in sorted(damaged)))
             _, orphans = covers(cubes, there)
             kept = [cube for cube in cubes if cube.id not in orphans]
             then = await self._then(partition, context, branch, kept)
@@ -283,19 +292,16 @@ class BranchDoors(PastDoors, ABC):
         return found
 
     async def _own(
-        self,
-        owned: OwnedPartition,
-        context: CallContext,
-        branch: Branch,
-        visible: Predicate | None = None,
-    ) -> tuple[list[MemCube], dict[str, MemCube]]:
-        """Returns what a branch holds and the caller may see, and what it was taken over from."""
-        cubes = await owned.branches.room.all(context.principal.tenant, branch)
+        self, owned: OwnedPartition, context: CallContext, branch: Branch
+    ) -> tuple[list[MemCube], dict[str, MemCube], set[str]]:
+        """Returns what a branch holds, what it was taken over from, and what cannot be read."""
+        damaged: list[CubeKey] = []
+        tenant = context.principal.tenant
+        cubes = await owned.branches.room.all(tenant, branch, damaged.append)
         keys = [CubeKey(cube.tenant, base_of(cube.id)) for cube in cubes if taken_over(cube)]
         heads = await self._ask(self._parts.store.heads, owned.number, keys) if keys else {}
         there = {key.id: head for key, head in heads.items()}
-        seen = [cube for cube in cubes if visible is None or _seen(visible, cube, there)]
-        return seen, there
+        return cubes, there, {base_of(key.id) for key in damaged}
 
     async def _then(
         self, partition: int, context: CallContext, branch: Branch, cubes: Sequence[MemCube]

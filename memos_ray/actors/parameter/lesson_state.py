@@ -15,6 +15,7 @@ from memos_ray.core.cube.metadata import Attribute, Origin, SourceRef, Visibilit
 from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.parameter import TeachingReport, TeachingState
 from memos_ray.core.teaching import Knowledge
+from memos_ray.core.vault.changes import labelled
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import ClientError, MemosError
@@ -159,9 +160,12 @@ def adapter_of(lesson: Lesson, trained: Trained) -> Adapter:
 
 
 def memory_of(lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> Create:
-    """Makes the parameter memory of an adapter: never wider open than the narrowest source."""
+    """Makes the parameter memory of an adapter: never wider open than the narrowest source.
+
+    It has the labels of all of them.
+    """
     private = any(head.governance.visibility is Visibility.PRIVATE for head in heads)
-    return Create(
+    made = Create(
         payload=ParameterRef(adapter.digest, adapter.base, adapter.rank, adapter.size_bytes),
         minted_id=adapter.id,
         origin=lesson.making.origin,
@@ -176,3 +180,4 @@ def memory_of(lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> Cre
         },
         visibility=Visibility.PRIVATE if private else None,
     )
+    return labelled(made, heads)

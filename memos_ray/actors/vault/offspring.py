@@ -10,6 +10,7 @@ from functools import partial
 from typing import Self
 
 from memos_ray.actors.vault.descent import Descent
+from memos_ray.actors.vault.salvaging import whole_or_remnants
 from memos_ray.core.access.names import BRANCH_MARK, base_of
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.receipts import Derived, Receipt, text_name
@@ -149,7 +150,9 @@ class Offspring:
             return []
         keys = [CubeKey(receipt.tenant, id) for id in ids]
         loop = asyncio.get_running_loop()
-        heads = await loop.run_in_executor(self._executor, self._store.heads, partition, keys)
+        heads, _ = await loop.run_in_executor(
+            self._executor, whole_or_remnants, self._store, partition, keys
+        )
         # An id may have been given anew.
         return [
             key.id

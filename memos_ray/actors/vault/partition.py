@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -74,6 +75,7 @@ class OwnedPartition:
         busy: Callable[[], bool],
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
+        counters: Counter[str],
     ) -> None:
         self.number = number
         self.epoch = epoch
@@ -107,6 +109,7 @@ class OwnedPartition:
             queue_max=settings.queue_max,
             on_commit=self._on_commit,
             on_fenced=on_fenced,
+            counters=counters,
         )
         courtesy = Courtesy(pressing)
         self.embed_feed = LogFeed(

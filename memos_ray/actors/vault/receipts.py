@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -17,6 +19,15 @@ from memos_ray.actors.parameter.parameter import ParameterMemory
 from memos_ray.actors.patience import patiently
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.offspring import Offspring, Pending
+from memos_ray.actors.vault.receipt_pace import LookPace
+from memos_ray.actors.vault.receipt_parts import (
+    is_collected,
+    is_erasure,
+    listing,
+    newest_about,
+    together,
+    with_rows,
+)
 from memos_ray.actors.vault.receipt_rows import (
     COLLECTED,
     KIND,
@@ -25,12 +36,11 @@ from memos_ray.actors.vault.receipt_rows import (
     receipt_of,
     row_of,
 )
-from memos_ray.actors.vault.remains import Naming, Remains, RowLeft
+from memos_ray.actors.vault.remains import Naming, Remains
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.model import TENANT_ITSELF
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.lifecycle.moves import Cause
-from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
+from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event
 from memos_ray.core.vault.receipts import Derived, ErasedThing, Receipt, done
 from memos_ray.errors import FencedError, MemosError, NotFoundError
 from memos_ray.ports import (
@@ -43,11 +53,12 @@ from memos_ray.ports import (
     RunJournalsPort,
 )
 
-_LOOK_MIN_S = 0.1
-_LOOK_MAX_S = 10.0
 _SAVE_S = 5.0
 _LOG_PAGE = 1000
 _log = logging.getLogger(__name__)
+
+_Name = tuple[str, str]
+"""The tenant of a receipt, and how its row is named."""
 
 
 class Receipts:
@@ -91,9 +102,12 @@ class Receipts:
         self._executor = executor
         self._epochs: dict[int, int] = {}
         self._followers: dict[int, Mapping[Derived, Callable[[], int]]] = {}
-        self._pending: dict[int, dict[CubeKey, Receipt]] = {}
+        # As their rows are named, so that what replaces a receipt here does so at rest.
+        self._pending: dict[int, dict[_Name, Receipt]] = {}
+        self._begun: dict[int, asyncio.Event] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._saving: set[asyncio.Task[None]] = set()
+        # The first writes of receipts, by partition and name.
+        self._saving: dict[tuple[int, _Name], asyncio.Task[None]] = {}
         # Of sweeps: when they were complete, by tenant and name.
         self._collected: dict[int, dict[tuple[str, str], datetime]] = {}
         self._offspring = Offspring(store, executor)
@@ -110,6 +124,7 @@ class Receipts:
         self._epochs[partition] = epoch
         self._followers[partition] = followers
         self._pending[partition] = {}
+        self._begun[partition] = asyncio.Event()
         self._tasks[partition] = asyncio.create_task(self._follow(partition, known=False))
 
     def drop(self, partition: int) -> None:
@@ -117,6 +132,7 @@ class Receipts:
         self._epochs.pop(partition, None)
         self._pending.pop(partition, None)
         self._followers.pop(partition, None)
+        self._begun.pop(partition, None)
         self._collected.pop(partition, None)
         self._offspring.drop(partition)
         task = self._tasks.pop(partition, None)
@@ -125,13 +141,13 @@ class Receipts:
 
     def note(self, commit: Commit) -> None:
         """Begins the receipts of what a commit erases; called before anything of it is retired."""
-        for events in _together([event for event in commit.events if _erasure(event)]):
+        for events in together([event for event in commit.events if is_erasure(event)]):
             self._begin(commit.partition, events)
 
     async def written(self) -> None:
         """Returns when the receipts that were begun are at rest, or this takes too long."""
         if self._saving:
-            await asyncio.wait(list(self._saving), timeout=_SAVE_S)
+            await asyncio.wait(list(self._saving.values()), timeout=_SAVE_S)
 
     async def show(self, partition: int, context: CallContext, cube_id: str) -> Receipt:
         """Returns a receipt to who has erased the memory, and to who may read the tenant's log.
@@ -143,12 +159,12 @@ class Receipts:
         tenant = context.principal.tenant
         key = CubeKey(tenant, cube_id)
         pending = self._pending.get(partition, {}).values()
-        receipt = _about(pending, key)
+        receipt = newest_about(pending, key)
         audits = policy.may_administer(context, TENANT_ITSELF, self._clock.now())
         query = EventQuery(tenant=tenant, cube_id=cube_id, operation=ERASE)
         if receipt is None:
             events = await self._run(self._store.events, partition, 0, _LOG_PAGE, query)
-            erasures = [event for event in events if _erasure(event)][-1:]
+            erasures = [event for event in events if is_erasure(event)][-1:]
             for erasure in erasures:
                 receipt = await self._at_rest(partition, key, erasure)
             own = erasures and erasures[0].principal == context.principal.id
@@ -181,7 +197,7 @@ class Receipts:
 
     async def close(self) -> None:
         """Leaves what is pending to the next owner."""
-        tasks = [*self._tasks.values(), *self._saving]
+        tasks = [*self._tasks.values(), *self._saving.values()]
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -209,87 +225,115 @@ class Receipts:
             event.lsn,
             event.at,
             tuple(dict.fromkeys(things)),
-            memory_ids=tuple(ids) if _collected(event) else (),
+            memory_ids=tuple(ids) if is_collected(event) else (),
         )
         pending = self._pending.get(partition)
         if pending is not None:
-            pending[key] = receipt
-            saving = asyncio.create_task(self._save_first(receipt))
-            self._saving.add(saving)
-            saving.add_done_callback(self._saving.discard)
+            name = _name(receipt)
+            pending[name] = receipt
+            place = partition, name
+            saving = asyncio.create_task(self._save_first(receipt, self._saving.get(place)))
+            self._saving[place] = saving
+            saving.add_done_callback(partial(self._saved, place))
+            self._begun[partition].set()
             if self._tasks[partition].done():
                 self._tasks[partition] = asyncio.create_task(self._follow(partition))
         return receipt
 
-    async def _save_first(self, receipt: Receipt) -> None:
+    async def _save_first(self, receipt: Receipt, before: asyncio.Task[None] | None) -> None:
+        """Writes a new receipt, behind the one before it that has the same name."""
+        if before is not None:
+            await asyncio.wait([before])
         try:
             await self._save(receipt)
         except MemosError as error:
             # It is written when it is complete, or made anew from the log.
             _log.warning("a receipt is not yet written: %s", error.code)
 
+    def _saved(self, place: tuple[int, _Name], saving: asyncio.Task[None]) -> None:
+        if self._saving.get(place) is saving:
+            del self._saving[place]
+
     async def _follow(self, partition: int, known: bool = True) -> None:
         """Completes what is pending, until nothing is."""
         try:
             if not known:
                 for receipt in await patiently(lambda: self._left(partition), "receipts"):
-                    key = CubeKey(receipt.tenant, receipt.memory_id)
-                    self._pending[partition].setdefault(key, receipt)
-            pause_s = _LOOK_MIN_S
+                    self._pending[partition].setdefault(_name(receipt), receipt)
+            pace = LookPace()
             while self._pending.get(partition):
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LOOK_MAX_S)
+                if await self._begun_within(partition, pace.pause_s):
+                    pace.begun()
+                    await asyncio.sleep(pace.pause_s)
+                started = self._clock.monotonic()
                 try:
                     await self._look(partition)
                 except FencedError:
                     return
                 except MemosError as error:
                     _log.warning("receipts are not yet complete: %s", error.code)
+                pace.looked(self._clock.monotonic() - started)
         except Exception as error:
             _log.error("receipts cannot be completed: %s", describe_defect(error))
+
+    async def _begun_within(self, partition: int, pause_s: float) -> bool:
+        """Waits, but no longer than until a receipt is begun; tells whether one was."""
+        begun = self._begun[partition]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await begun.wait()
+        new = begun.is_set()
+        begun.clear()
+        return new
 
     async def _look(self, partition: int) -> None:
         waiting = dict(self._pending[partition])
         rows = await self._remains.of(partition, waiting.values())
         # By tenant: memories of two may have one id.
-        left: dict[str, set[tuple[Derived, str]]] = {key.tenant: set() for key in waiting}
+        left: dict[str, set[tuple[Derived, str]]] = {tenant: set() for tenant, _ in waiting}
         for row in rows:
             left[row.tenant].add((row.thing.kind, row.thing.name))
         if self._journals is not None:
             erased = [(one.tenant, one.erased) for one in waiting.values()]
             held = await self._run(self._journals.holding, erased)
-            for key in compress(waiting, held):
-                left[key.tenant].add((Derived.JOURNAL, key.id))
+            for receipt in compress(waiting.values(), held):
+                left[receipt.tenant].add((Derived.JOURNAL, receipt.memory_id))
         pending = Pending.of(waiting.values())
-        for key, receipt in waiting.items():
+        for name, receipt in waiting.items():
             own = {
-                (kind, key.id)
+                (kind, receipt.memory_id)
                 for kind, position in self._followers[partition].items()
                 if position() < receipt.lsn
             }
             made = await self._offspring.look(partition, receipt, pending)
-            listed = _listing(_with(receipt, rows), made.texts)
-            still = own.union(left[key.tenant], made.left)
+            listed = listing(with_rows(receipt, rows), made.texts)
+            still = own.union(left[receipt.tenant], made.left)
             found = done(listed, frozenset(still), self._clock.now())
             if found.completed_at is not None:
                 signature = await self._governance.attest(receipt.tenant, found.digest)
                 found = replace(found, signature=signature)
             if found.things != receipt.things or found.signature:
+                first = self._saving.get((partition, name))
+                if first is not None:
+                    # What it was at first is not to be written behind this.
+                    await asyncio.wait([first])
+                if self._pending[partition].get(name) is not receipt:
+                    continue
                 await self._save(found)
-            if self._pending[partition].get(key) is receipt:
+            if self._pending[partition].get(name) is receipt:
                 if found.signature:
-                    del self._pending[partition][key]
+                    del self._pending[partition][name]
                     self._offspring.forget(partition, found)
                 else:
-                    self._pending[partition][key] = found
+                    self._pending[partition][name] = found
 
     async def _at_rest(self, partition: int, key: CubeKey, erasure: Event) -> Receipt | None:
         """Returns the receipt of an erasure, of the memory alone or with others of a sweep."""
         kind, among = KIND, Among(key.tenant, names=(key.id,))
-        if _collected(erasure):
+        if is_collected(erasure):
             kind, among = COLLECTED, Among(key.tenant, erasure.namespace)
         rows = await self._rows(partition, kind, among)
-        found = _about([*rows, *await self._rows(partition, WAITING, among)], key)
+        found = newest_about([*rows, *await self._rows(partition, WAITING, among)], key)
         return found if found is not None and found.lsn >= erasure.lsn else None
 
     async def _left(self, partition: int) -> list[Receipt]:
@@ -349,48 +393,5 @@ class Receipts:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
 
 
-def _erasure(event: Event) -> bool:
-    return event.operation == ERASE and event.outcome is Outcome.DONE and event.cube_id is not None
-
-
-def _collected(event: Event) -> bool:
-    return event.detail.get("cause") in (Cause.RETENTION.value, Cause.BRANCH.value)
-
-
-def _together(erasures: Iterable[Event]) -> Iterator[list[Event]]:
-    """Groups what a sweep has collected, by tenant and namespace; all else stays alone."""
-    swept: dict[tuple[str, str], list[Event]] = {}
-    for event in erasures:
-        if _collected(event):
-            swept.setdefault((event.tenant, event.namespace), []).append(event)
-        else:
-            yield [event]
-    yield from swept.values()
-
-
-def _about(receipts: Iterable[Receipt], key: CubeKey) -> Receipt | None:
-    """Returns the newest receipt of a memory, which may have been erased more than once."""
-    found = [one for one in receipts if one.tenant == key.tenant and key.id in one.erased]
-    return max(found, key=lambda one: one.lsn, default=None)
-
-
-def _with(receipt: Receipt, rows: Iterable[RowLeft]) -> Receipt:
-    """Adds what has a row that names the memory."""
-    known = {(thing.kind, thing.name) for thing in receipt.things}
-    erased = frozenset(receipt.erased)
-    more = [
-        row.thing
-        for row in rows
-        if row.tenant == receipt.tenant
-        and not erased.isdisjoint(row.ids)
-        and (row.thing.kind, row.thing.name) not in known
-    ]
-    return replace(receipt, things=(*receipt.things, *more))
-
-
-def _listing(receipt: Receipt, texts: Iterable[str]) -> Receipt:
-    """Adds what adapters that had learnt the memory were turned back into."""
-    things = (ErasedThing(Derived.EXTERNALISED, id) for id in texts)
-    known = {(thing.kind, thing.name) for thing in receipt.things}
-    more = [thing for thing in things if (thing.kind, thing.name) not in known]
-    return replace(receipt, things=(*receipt.things, *more))
+def _name(receipt: Receipt) -> _Name:
+    return receipt.tenant, name_of(receipt)

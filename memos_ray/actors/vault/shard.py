@@ -46,7 +46,7 @@ from memos_ray.actors.vault.shard_parts import (
     activation_memory,
     parameter_memory,
 )
-from memos_ray.actors.vault.transactions import settled, told_refusals
+from memos_ray.actors.vault.transactions import settled
 from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.actors.vault.usage import UsageLedger
 from memos_ray.core.access.context import CallContext
@@ -341,7 +341,6 @@ class VaultShard(
                 self._counters[f"automatic_{one.context.application}"] += 1
         self._pressure.note(len(submissions))
         outcomes = await owned.writer.submit(submissions, whole=whole)
-        self._counters["quota_refused"] += told_refusals(partition, outcomes)
         if any(_erases(one) for one in submissions):
             await self._receipts.written()
         return outcomes
@@ -382,6 +381,7 @@ class VaultShard(
             busy=lambda: self._pressed,
             on_fenced=self._on_fenced,
             on_error=self._on_error,
+            counters=self._counters,
         )
 
     def _on_fenced(self, partition: int) -> None:

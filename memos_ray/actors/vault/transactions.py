@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from memos_ray.actors.vault.salvaging import whole_or_remnants
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.branches import fork
@@ -17,7 +19,8 @@ from memos_ray.core.vault.needing import marks_of, needs, stored_before
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.core.vault.quotas import Sizes
-from memos_ray.errors import MemosError, QuotaExceededError
+from memos_ray.core.vault.remnants import Remnant, erases
+from memos_ray.errors import MemosError, QuotaExceededError, StoreCorruptError
 from memos_ray.ports import ClockPort, RecordStorePort
 
 _log = logging.getLogger(__name__)
@@ -59,10 +62,7 @@ class Transactions:
             AlreadyExistsError: `last_lsn` is not the newest, or a minted id is taken.
             MemosError: the store failed; see `RecordStorePort.commit`.
         """
-        planner: MovePlanner | Planner | None = self._mover(submissions, last_lsn)
-        if planner is None:
-            planner = self._planner(submissions, last_lsn, trust_minted)
-        outcomes = [planner.add(submission) for submission in submissions]
+        planner, outcomes = self._planned(submissions, last_lsn, trust_minted)
         failed = whole and any(isinstance(outcome, MemosError) for outcome in outcomes)
         commit = planner.denials() if failed else planner.commit()
         if commit.events:
@@ -81,6 +81,17 @@ class Transactions:
     def _measure(self, tenant: str, namespace: str) -> int:
         return self.store.size(self.partition, tenant, namespace).text_bytes
 
+    def _planned(
+        self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
+    ) -> tuple[MovePlanner | Planner, Outcomes]:
+        # What is damaged is met by the other planner as well, which knows how to erase it.
+        with suppress(StoreCorruptError):
+            mover = self._mover(submissions, last_lsn)
+            if mover is not None:
+                return mover, [mover.add(one) for one in submissions]
+        planner = self._planner(submissions, last_lsn, trust_minted)
+        return planner, [planner.add(one) for one in submissions]
+
     def _mover(self, submissions: Sequence[Submission], last_lsn: int) -> MovePlanner | None:
         """Returns a planner for writes that are nothing but moves of texts."""
         keys = moves(submissions)
@@ -95,7 +106,12 @@ class Transactions:
     ) -> Planner:
         store, partition = self.store, self.partition
         wanted = needs(submissions, trust_minted=trust_minted)
-        heads = store.heads(partition, tuple(wanted.heads)) if wanted.heads else {}
+        keys = tuple(wanted.heads)
+        left: dict[CubeKey, Remnant] = {}
+        if all(erases(one.write.operation) for one in submissions):
+            heads, left = whole_or_remnants(store, partition, keys)
+        else:
+            heads = store.heads(partition, keys) if keys else {}
         forks = self._forks(submissions, heads)
         heads |= forks
         replies = self._replies(wanted.replies)
@@ -117,6 +133,7 @@ class Transactions:
                 if (cube := store.version(partition, key, number)) is not None
             },
             quotas=self._sizes.begin(self.guard, last_lsn, forks),
+            remnants=left,
         )
 
     def _replies(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from memos_ray.actors.vault.transactions import Outcomes, Transactions
+from memos_ray.actors.vault.transactions import Outcomes, Transactions, told_refusals
 from memos_ray.core.defects import describe_defect
 from memos_ray.core.scheduling.fairness import FairQueue, Priority, priority_of
 from memos_ray.core.vault.guarding import GuardPort
@@ -86,7 +87,9 @@ class PartitionWriter:
         queue_max: int,
         on_commit: Callable[[Commit], None],
         on_fenced: Callable[[int], None],
+        counters: Counter[str],
     ) -> None:
+        """Takes what it works with; `counters` are the shard's, of what quotas have refused."""
         self.partition = partition
         self.epoch = epoch
         self._transactions = Transactions(partition, epoch, store, guard, clock)
@@ -95,6 +98,7 @@ class PartitionWriter:
         self._queue_max = queue_max
         self._on_commit = on_commit
         self._on_fenced = on_fenced
+        self._counters = counters
         self._waiting: FairQueue[_Call] = FairQueue()
         # Its turn has come, in another transaction than those before it.
         self._alone: _Call | None = None
@@ -150,7 +154,9 @@ class PartitionWriter:
         self._wait(call)
         self._queued += len(submissions)
         self._start()
-        return await call.done
+        outcomes = await call.done
+        self._counters["quota_refused"] += told_refusals(self.partition, outcomes)
+        return outcomes
 
     async def close(self) -> None:
         """Commits what waits and refuses the rest."""

@@ -15,6 +15,7 @@ from memos_ray.adapters.sql.derivations import SqlDerivations
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
 from memos_ray.adapters.sql.predicates import value_hash
+from memos_ray.adapters.sql.remnants import left_of
 from memos_ray.adapters.sql.rows import AnyRow
 from memos_ray.adapters.sql.schema import access, event
 from memos_ray.core.cube.cube import MemCube, State, VersionInfo
@@ -25,6 +26,7 @@ from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
+from memos_ray.core.vault.remnants import Remnant
 from memos_ray.errors import StoreError
 from memos_ray.ports import (
     ContentsPort,
@@ -131,6 +133,11 @@ class SqlRecordStore(SqlDerivations):
                     here = namespace, number, state, bool(frozen), sketch, whole
                     found.append(Resting(key, *here))
         return found
+
+    def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:
+        """See `RecordStorePort.remnants`."""
+        with self._database(partition).read() as connection:
+            return left_of(connection, partition, keys)
 
     def replies(
         self, partition: int, tenant: str, scope: str, keys: Sequence[str]

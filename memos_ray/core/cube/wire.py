@@ -95,6 +95,21 @@ def cut(body: bytes) -> Parts:
     return Parts(start, payload, about, b"{" + rules, b"{" + version, b"{" + fingerprint)
 
 
+_HOLDS = {b'"legal_hold":%b},"version":{' % word: word == b"true" for word in (b"true", b"false")}
+
+
+def hold_in(body: bytes) -> bool | None:
+    """Tells whether a version is under legal hold, though its bytes may be damaged elsewhere.
+
+    What callers say can hold no such bytes: quotes inside of strings are escaped, and behind their
+    attributes comes the governance.
+
+    Returns:
+        Nothing when they do not tell.
+    """
+    return next((held for mark, held in _HOLDS.items() if mark in body), None)
+
+
 def join(parts: Parts, state: State, *, frozen: bool) -> bytes:
     """Returns what `to_json` would write of the pieces as a version that nobody has used yet."""
     return (

@@ -8,7 +8,15 @@ from memos_ray.core.extraction.budget import Allowance, Budget, Spent, allow, gi
 from memos_ray.core.extraction.checking import Checked, Taken, check, rests_on
 from memos_ray.core.extraction.drafts import TAG, write_of
 from memos_ray.core.extraction.jobs import Job, Marked, jobs_of, pause_s, retried
-from memos_ray.core.extraction.lineage import STALE, Sources, closes, deleted, due, ids_of
+from memos_ray.core.extraction.lineage import (
+    STALE,
+    Sources,
+    away_again,
+    closes,
+    deleted,
+    due,
+    ids_of,
+)
 from memos_ray.core.extraction.prompts import (
     EXTRACTOR,
     ExtractionAnswer,
@@ -50,6 +58,7 @@ __all__ = [
     "Taken",
     "Totals",
     "allow",
+    "away_again",
     "check",
     "closes",
     "deleted",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memos_ray.core.cube.cube import Change, MemCube
+from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.metadata import Visibility
 from memos_ray.core.extraction.drafts import readers_of, visibility_of
 from memos_ray.core.lifecycle.moves import Cause, Move
@@ -43,7 +43,7 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     An erased source takes all with it that was derived from it, a deleted one for as long as it
     is deleted, whatever other sources there are: no word of it is to stay. Of a changed one, what
     was derived is marked. Of one that is less open than before, nothing stays more open; the labels
-    of each are on what was derived from it.
+    of each are on what was derived from it. What is archived stays so, see `away_again`.
     """
     if sources.erased:
         return _follows(derived, Move.ERASE)
@@ -70,6 +70,19 @@ def closes(operation: Operation) -> bool:
 def deleted(derived: MemCube) -> Age:
     """What is done where a derivation cannot be closed as its sources are: it goes."""
     return _follows(derived, Move.DELETE)
+
+
+def away_again(derived: MemCube, operation: Operation, before: MemCube | None) -> Age | None:
+    """Returns what puts something away again that following its sources brings back into use.
+
+    Args:
+        before: the version before `derived`, if there is one.
+    """
+    kept = before if isinstance(operation, Age) else derived
+    brings = not isinstance(operation, Age) or operation.move is Move.RESTORE
+    if not brings or kept is None or kept.state is not State.ARCHIVED:
+        return None
+    return Age(derived.id, Move.ARCHIVE, Cause.LINEAGE, derived.version.number + 1)
 
 
 def ids_of(derived: MemCube) -> tuple[str, ...]:

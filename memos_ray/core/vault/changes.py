@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -126,6 +127,21 @@ def create(
         version=version,
         fingerprint=Fingerprint(_simhash(payload)),
         state=State.GENERATED if operation.origin in _MACHINE_MADE else State.ACTIVATED,
+    )
+
+
+def labelled(operation: Create, learnt: Sequence[MemCube]) -> Create:
+    """Puts on a new memory all labels of what it may say anything of, as these are now."""
+    rules = [cube.governance for cube in learnt]
+    sensitivity = {*operation.sensitivity, *(one for rule in rules for one in rule.sensitivity)}
+    compliance = {*operation.compliance, *(one for rule in rules for one in rule.compliance)}
+    if (len(sensitivity), len(compliance)) == (
+        len(operation.sensitivity),
+        len(operation.compliance),
+    ):
+        return operation
+    return replace(
+        operation, sensitivity=tuple(sorted(sensitivity)), compliance=tuple(sorted(compliance))
     )
 
 

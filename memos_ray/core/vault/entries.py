@@ -34,6 +34,9 @@ It is told when something is made of the adapter that could say again what it ha
 THROUGH = "through"
 """In the entry of `DERIVE`: the parameter memory that what was made comes from, if it does."""
 
+LABELLED = "labelled"
+"""In the entry of a change: whether the memory has got labels by it."""
+
 TOLD = frozenset((DERIVE, LEARN))
 """Operations that change nothing of the memory that they tell of."""
 
@@ -74,6 +77,15 @@ def move_told(operation: Revision, before: State, to: State | None) -> Detail:
         return {}
     cause = cause_of(operation).value
     return {"from": before.value, "to": to.value if to else None, "cause": cause}
+
+
+def labels_told(before: MemCube, now: MemCube | None) -> Detail:
+    """Tells the log that a memory has got labels; empty when it has not."""
+    if now is None:
+        return {}
+    one, other = before.governance, now.governance
+    same = (one.sensitivity, one.compliance) == (other.sensitivity, other.compliance)
+    return {} if same else {LABELLED: True}
 
 
 @dataclass(slots=True)

@@ -124,7 +124,7 @@ class RestingFacets(Mapping[str, FacetValue]):
 
     def __getitem__(self, name: str) -> FacetValue:
         if name == "owner":
-            owner: str = orjson.loads(self._head.parts.rules.partition(_VISIBILITY)[0] + b"}")[name]
+            owner: str = _parsed(self._head.parts.rules.partition(_VISIBILITY)[0] + b"}")[name]
             return owner
         if name not in _NEAR:
             return self._all()[name]
@@ -142,16 +142,23 @@ class RestingFacets(Mapping[str, FacetValue]):
     def _all(self) -> Facets:
         if self._whole is None:
             head, parts = self._head, self._head.parts
-            self._whole = flattened(
-                head.id,
-                head.namespace,
-                head.state,
-                head.frozen,
-                Form.PLAINTEXT,
-                descriptive_of(orjson.loads(parts.about)),
-                governance_of(orjson.loads(parts.rules)),
-            )
+            try:
+                about = descriptive_of(orjson.loads(parts.about))
+                rules = governance_of(orjson.loads(parts.rules))
+            except (KeyError, TypeError, ValueError):
+                raise StoreCorruptError("stored bytes are no cube") from None
+            where = head.id, head.namespace, head.state, head.frozen
+            self._whole = flattened(*where, Form.PLAINTEXT, about, rules)
         return self._whole
+
+
+def _parsed(part: bytes) -> dict[str, str]:
+    try:
+        held: dict[str, str] = orjson.loads(part)
+    except ValueError:
+        # `from None`: the parser's message would quote the memory.
+        raise StoreCorruptError("stored bytes are no cube") from None
+    return held
 
 
 def read(resting: Iterable[Resting]) -> dict[CubeKey, Head] | None:
@@ -209,7 +216,11 @@ class MovePlanner:
         self._log = PlannedLog(self.last_lsn, self.now)
 
     def add(self, submission: Submission) -> Written | MemosError:
-        """Plans one move and returns its outcome, valid once the commit is durable."""
+        """Plans one move and returns its outcome, valid once the commit is durable.
+
+        Raises:
+            StoreCorruptError: what its memory says of itself cannot be read.
+        """
         context, write = submission.context, submission.write
         key = CubeKey(context.principal.tenant, write.operation.cube_id)
         head = self.heads.get(key)
@@ -224,6 +235,8 @@ class MovePlanner:
             namespace = write.namespace or (head.namespace if head else "")
             self._log.tell(context, write, namespace, Outcome.DENIED, None, {"code": error.code})
             return error
+        except StoreCorruptError:
+            raise
         except MemosError as error:
             return error
 
@@ -274,7 +287,7 @@ def _weight(head: Head, state: State | None) -> int | None:
     """Returns what a text counts for in a state; see `quotas.weight`."""
     if state in (None, State.DELETED):
         return 0
-    return None if head.away else len(orjson.loads(head.parts.payload)["text"].encode())
+    return None if head.away else len(_parsed(head.parts.payload)["text"].encode())
 
 
 def _next(

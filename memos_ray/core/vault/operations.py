@@ -206,7 +206,7 @@ class Age:
 
     Attributes:
         move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`; for
-            `Cause.LINEAGE` `DELETE`, `RESTORE` or `ERASE`.
+            `Cause.LINEAGE` `DELETE`, `RESTORE`, `ARCHIVE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
     """
@@ -260,7 +260,7 @@ class Write:
         derived_from: memories that the new one says something of, by id and version. Unless each is
             at that version still, nothing is written; of each the log has an entry about it.
         learnt: unless all that it names is there, nothing is written; the log tells each of the
-            parameter memory, once in a transaction.
+            parameter memory, once in a transaction. The new memory gets the labels of all of it.
     """
 
     namespace: str

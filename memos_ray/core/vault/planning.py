@@ -22,7 +22,7 @@ from memos_ray.core.cube.facets import Facets, facets_of, moved_facets
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
 from memos_ray.core.vault import storable
-from memos_ray.core.vault.changes import Revision, create, move_of, revise
+from memos_ray.core.vault.changes import Revision, create, labelled, move_of, revise
 from memos_ray.core.vault.checking import check_content, check_release, check_sources, checked
 from memos_ray.core.vault.entries import (
     DERIVE,
@@ -33,6 +33,7 @@ from memos_ray.core.vault.entries import (
     Detail,
     PlannedLog,
     extraction_told,
+    labels_told,
     mark_of,
     move_told,
     only_moved,
@@ -47,6 +48,7 @@ from memos_ray.core.vault.operations import (
     target_of,
 )
 from memos_ray.core.vault.quotas import Quotas, weight
+from memos_ray.core.vault.remnants import Remnant, erasable
 from memos_ray.errors import (
     AlreadyExistsError,
     IdempotencyConflictError,
@@ -75,6 +77,7 @@ class Planner:
         replies: stored answers by (tenant, principal, key).
         targets: older versions that rollbacks go to.
         quotas: what weighs the texts.
+        remnants: of the heads, those that cannot be read; they are only ever erased.
     """
 
     partition: int
@@ -86,6 +89,7 @@ class Planner:
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
     quotas: Quotas
+    remnants: Mapping[CubeKey, Remnant] = field(default_factory=dict)
     _log: PlannedLog = field(init=False)
     _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
@@ -184,7 +188,8 @@ class Planner:
             head = self._head(write, key)
             flat = facets_of(head)
             namespace, cube = head.namespace, self._revise(context, write, operation, head, flat)
-            detail = move_told(operation, head.state, cube.state if cube else None)
+            told = move_told(operation, head.state, cube.state if cube else None)
+            detail = {**told, **labels_told(head, cube)}
             if cube is not None and only_moved(cube, head):
                 # What the store holds already, it can hold in another state.
                 facets = moved_facets(flat, cube)
@@ -215,7 +220,7 @@ class Planner:
     ) -> tuple[MemCube, Facets]:
         tenant = context.principal.tenant
         cube = create(
-            operation,
+            labelled(operation, self._learnt_by(write, tenant)),
             tenant=tenant,
             namespace=write.namespace,
             author=context.principal.id,
@@ -230,6 +235,10 @@ class Planner:
         if key in self.heads:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
         return cube, facets
+
+    def _learnt_by(self, write: Write, tenant: str) -> list[MemCube]:
+        ids = write.learnt.ids if write.learnt else ()
+        return [self.heads[CubeKey(tenant, cube_id)] for cube_id in ids]
 
     def _tell_sources(self, write: Write, derived: str) -> None:
         made, learnt = self._log.entries[-1], write.learnt
@@ -271,7 +280,10 @@ class Planner:
         head: MemCube,
         flat: Facets,
     ) -> MemCube | None:
-        if not isinstance(operation, Age):
+        left = self.remnants.get(CubeKey(head.tenant, head.id))
+        if left is not None:
+            head = erasable(self.guard, context, operation, left, self.now)
+        elif not isinstance(operation, Age):
             judge(self.guard, context, operation, head, head.namespace, flat, self.now)
             check_release(self.guard, context, operation, self.now)
         number = target_of(operation)

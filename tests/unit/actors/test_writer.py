@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from memos_ray.errors import (
     MemosError,
     NotOwnerError,
     OverloadedError,
+    QuotaExceededError,
     StoreError,
     UnavailableError,
 )
@@ -33,7 +35,7 @@ from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
 
 CALLER = CallContext(Principal("acme", "user:ann"))
-PARTITION, EPOCH, BATCH, QUEUE = 3, 1, 4, 50
+PARTITION, EPOCH, BATCH, QUEUE, QUOTA = 3, 1, 4, 50, 10
 AWAY = UnavailableError("the store is away")
 
 
@@ -62,17 +64,19 @@ class Bench:
         self.seen: list[Commit] = []
         self.fenced: list[int] = []
         self.executor = ThreadPoolExecutor(2)
+        self.counters: Counter[str] = Counter()
         self.writer = PartitionWriter(
             PARTITION,
             EPOCH,
             store=store,
-            guard=OwnerGuard(),
+            guard=OwnerGuard({"small": QUOTA}),
             clock=ManualClock(),
             executor=self.executor,
             batch=BATCH,
             queue_max=QUEUE,
             on_commit=self.seen.append,
             on_fenced=self.fenced.append,
+            counters=self.counters,
         )
 
     def shown(self) -> list[str]:
@@ -124,6 +128,17 @@ async def test_writes_that_arrive_during_a_commit_share_the_next(
     store.gate.set()
     await asyncio.gather(first, *rest)
     assert store.sizes == [1, BATCH]
+
+
+async def test_VAULT_1_whoever_writes_what_a_quota_refuses_is_counted(bench: Bench) -> None:
+    """A caller, a sweep, and what follows the log all write by the one writer."""
+    large = Write("small", Create(Plaintext("x" * (QUOTA + 1)), id="a"))
+    for context in (CALLER, CALLER.aside()):
+        (outcome,) = await bench.writer.submit([Submission(context, large)])
+        assert isinstance(outcome, QuotaExceededError)
+    outcomes = await bench.writer.submit([Submission(CALLER, large)] * 2, whole=True)
+    assert [type(one) for one in outcomes] == [QuotaExceededError] * 2
+    assert bench.counters["quota_refused"] == 4
 
 
 async def test_SCHED_5_background_writes_come_behind_those_that_somebody_waits_for(

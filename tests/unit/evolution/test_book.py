@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -14,6 +17,7 @@ from memos_ray.core.vault.log import CubeKey
 from memos_ray.errors import UnavailableError
 from memos_ray.ports import Among, Derivation
 from memos_ray.testing.record_store import MemoryRecordStore
+from memos_ray.testing.waiting import eventually
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 PLACE = Place(0, "acme", "notes")
@@ -41,6 +45,27 @@ class Watched(MemoryRecordStore):
             self.armed = False
             raise UnavailableError("the store is away")
         super().forget_derivations(partition, epoch, tenant, kind, names)  # type: ignore[arg-type]
+
+
+class Held(MemoryRecordStore):
+    """Holds the writing of a row back until rows have been removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.removed = threading.Event(), threading.Event()
+
+    def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
+        """See `RecordStorePort.save_derivation`."""
+        self.writing.set()
+        self.removed.wait()
+        super().save_derivation(partition, epoch, row)
+
+    def forget_derivations(
+        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
+    ) -> None:
+        """See `RecordStorePort.forget_derivations`."""
+        super().forget_derivations(partition, epoch, tenant, kind, names)
+        self.removed.set()
 
 
 def proposal(number: int) -> Evolved:
@@ -91,3 +116,19 @@ async def test_EVO_1_GOV_9_what_was_cut_off_goes_with_the_next_look() -> None:
         await book.put(PLACE, proposal(2))
         await book.tidy(0)
         assert names(store) == set()
+
+
+async def test_EVO_1_GOV_9_no_row_is_written_behind_the_erasure_of_its_memory() -> None:
+    store = Held()
+    store.take(0, "one", 1)
+    with ThreadPoolExecutor(2) as executor:
+        book = EvolutionBook(store, executor)
+        book.open(0, 1)
+        putting = asyncio.create_task(book.put(PLACE, proposal(4)))
+        await eventually(store.writing.is_set)
+        await book.forget(0, [CubeKey("acme", "m5")])
+        await putting
+        assert names(store) == set()
+        # What is proposed anew, of what is there, stays.
+        await book.put(PLACE, proposal(6))
+        assert names(store) == {"p6"}

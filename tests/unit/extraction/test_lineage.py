@@ -21,10 +21,19 @@ from memos_ray.core.cube.metadata import (
     SemanticType,
     Visibility,
 )
-from memos_ray.core.extraction import Sources, check, deleted, due, ids_of, turns_of, write_of
+from memos_ray.core.extraction import (
+    Sources,
+    away_again,
+    check,
+    deleted,
+    due,
+    ids_of,
+    turns_of,
+    write_of,
+)
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.vault.changes import create
-from memos_ray.core.vault.operations import Age, Create, Share, Update, Write
+from memos_ray.core.vault.operations import Age, Create, Share, Update, UpdateMode, Write
 from memos_ray.testing.cubes import START, next_version
 from memos_ray.testing.reading import memory
 from tests.unit.extraction.test_checking import cube, said
@@ -69,6 +78,19 @@ def test_READ_3_the_same_item_of_the_same_sources_has_one_id() -> None:
     assert one.id != operation(next_version(source())).id
     assert one.id != operation(source(), kind="preference").id
     assert one.id != operation(source(), source("c2")).id
+
+
+def test_CONV_6_LIFE_1_only_what_was_put_away_is_put_away_again() -> None:
+    one = made(source())
+    away, gone = (replace(one, state=state) for state in (State.ARCHIVED, State.DELETED))
+    label = Update(one.id, UpdateMode.MERGE, sensitivity=("health",))
+    back, delete = (Age(one.id, move, Cause.LINEAGE, 1) for move in (Move.RESTORE, Move.DELETE))
+    again = Age(one.id, Move.ARCHIVE, Cause.LINEAGE, one.version.number + 1)
+    assert away_again(away, label, None) == again
+    assert away_again(one, label, away) is None
+    assert away_again(gone, back, away) == again
+    assert away_again(gone, back, one) is None
+    assert away_again(away, delete, away) is None
 
 
 def test_READ_3_kinds_become_types() -> None:

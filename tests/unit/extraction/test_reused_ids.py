@@ -27,7 +27,9 @@ async def followed(names_its_source: bool, position: int) -> list[str]:
     store.commit(make_commit(after=1, erased=[made]))
     store.commit(make_commit([anew], after=2))
 
-    async def submit(wanted: Sequence[Submission]) -> list[Written | MemosError]:
+    async def submit(
+        wanted: Sequence[Submission], *, whole: bool = False
+    ) -> list[Written | MemosError]:
         for one in wanted:
             assert isinstance(one.write.operation, Age)
             asked.append(one.write.operation.cube_id)

@@ -12,12 +12,10 @@ import pytest
 
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
-from memos_ray.core.access.names import BRANCH_MARK
 from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
 from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import StoreCorruptError
-from memos_ray.gateway.branches.models import NewBranch
 from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
@@ -104,20 +102,6 @@ async def test_VAULT_1_a_damaged_memory_fails_its_own_writes_and_no_others(tmp_p
         assert lsns == list(range(lsns[0], lsns[0] + 5))
         report = await memos.service.add(memos.administrator, [NewMemory(text="the tern")])
         assert not report.failed
-
-
-async def test_VAULT_1_LIFE_3_a_damaged_branch_keeps_no_sweep_from_its_end(tmp_path: Path) -> None:
-    async with in_process(tmp_path, settings=VAULT, lifecycle=BY_HAND) as memos:
-        admin, branches = memos.administrator, memos.doorway.branches
-        await branches.create(admin, NewBranch(name="trial"))
-        report = await branches.add(admin, "trial", NewMemory(text=f"the {WORD}"))
-        stored = f"{report.results[0].id}{BRANCH_MARK}trial"
-        change = "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?"
-        damage(tmp_path, change, stored)
-        with pytest.raises(StoreCorruptError):
-            await branches.discard(admin, "trial", None)
-        swept = await memos.doorway.lifecycle.sweep(admin)
-        assert (swept.partitions_left, swept.error) == (0, None)
 
 
 async def test_VAULT_1_a_memory_whose_vectors_are_damaged_is_embedded_anew(tmp_path: Path) -> None:

@@ -173,6 +173,25 @@ async def test_CONV_6_it_is_marked_when_its_source_says_something_else(bench: Be
     assert "stale" not in other.attributes
 
 
+async def test_CONV_6_CUBE_3_what_was_said_gets_the_labels_of_all_that_was_learnt(
+    bench: Bench,
+) -> None:
+    service = bench.memos.service
+    change = MemoryChange(sensitivity=["home"])
+    await service.update(bench.admin, bench.ids[2], change)
+    adapter, lineage, said = await turned_back(bench)
+    assert (await service.get(bench.admin, adapter)).sensitivity == ["home"]
+    assert (await service.get(bench.admin, said)).sensitivity == ["home"]
+    change = MemoryChange(sensitivity=["health"], compliance=["gdpr"])
+    await service.update(bench.admin, bench.ids[1], change)
+    async with asyncio.timeout(60):
+        while not (found := await service.get(bench.admin, said)).compliance:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (sorted(found.sensitivity), found.compliance) == (["health", "home"], ["gdpr"])
+    # The text of another memory says nothing of that one.
+    assert (await service.get(bench.admin, lineage[bench.ids[0]])).compliance == []
+
+
 async def test_GOV_9_the_log_tells_of_it_once(bench: Bench) -> None:
     adapter, lineage, said = await turned_back(bench)
     page = await bench.memos.doorway.logs.log(bench.admin, wanted=LogFilter(memory_id=bench.ids[1]))

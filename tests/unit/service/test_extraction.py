@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,11 +30,19 @@ from memos_ray.errors import InvalidInputError, NotFoundError, PermissionDeniedE
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.extraction.models import ExtractionStatus
 from memos_ray.gateway.memories.ingestion import Ingestion, IngestOptions, drafts_of
-from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, Sharing, WriteReport
+from memos_ray.gateway.memories.models import (
+    Memory,
+    MemoryChange,
+    NewMemory,
+    SearchQuery,
+    Sharing,
+    WriteReport,
+)
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.openai_endpoint import Endpoint, Reply, answer, openai_endpoint, said
 from memos_ray.testing.reading import memory, quoting, reading, remembering, turns_in
+from tests.unit.service.test_damaged_erasures import GARBLED, damage
 
 SECRET = "sk-walrus-key"
 CANARY = "walrus"
@@ -326,6 +334,62 @@ async def test_CUBE_3_CONV_6_what_was_extracted_gets_the_labels_that_its_source_
     (made,) = await bench.made()
     assert (made.sensitivity, made.compliance) == (["health"], ["gdpr"])
     assert made.visibility is Visibility.PRIVATE
+
+
+async def test_CONV_6_LIFE_1_what_is_put_away_stays_so_when_it_follows_its_source(
+    bench: Bench,
+) -> None:
+    service, me = bench.memos.service, bench.admin
+    await bench.add("I like jazz.", id="taste", visibility="shared")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    await bench.memos.doorway.lifecycle.archive(me, made.id, None, None, None)
+
+    async def until(change: Awaitable[object], holds: Callable[[Memory], bool]) -> Memory:
+        await change
+        async with asyncio.timeout(60):
+            while True:
+                found = await service.get(me, made.id)
+                if holds(found):
+                    return found
+                await asyncio.sleep(0.01)
+
+    found = await until(
+        service.update(me, "taste", MemoryChange(sensitivity=["health"])),
+        lambda one: "health" in one.sensitivity,
+    )
+    assert found.state is State.ARCHIVED
+    found = await until(
+        service.update(me, "taste", MemoryChange(text="I like tea.")),
+        lambda one: bool(one.attributes.get("stale")),
+    )
+    assert found.state is State.ARCHIVED
+    found = await until(
+        service.share(me, "taste", Sharing(visibility=Visibility.PRIVATE)),
+        lambda one: one.visibility is Visibility.PRIVATE,
+    )
+    assert (found.state, found.text) == (State.ARCHIVED, "I like jazz.")
+    found = await until(service.delete(me, "taste"), lambda one: one.state is State.DELETED)
+    found = await until(service.restore(me, "taste"), lambda one: one.state is not State.DELETED)
+    assert found.state is State.ARCHIVED
+    query = SearchQuery(query="jazz", wait_indexed=True)
+    hits = (await service.search(me, query)).hits
+    assert made.id not in [hit.memory.id for hit in hits]
+
+
+async def test_GOV_9_CONV_6_what_cannot_be_read_goes_with_its_source(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    damage(tmp_path, GARBLED, made.id)
+    await bench.memos.service.delete(bench.admin, "taste", hard=True)
+    async with asyncio.timeout(60):
+        while (await receipt_of(bench, "taste")).state != "done":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(NotFoundError):
+        await bench.memos.service.get(bench.admin, made.id)
 
 
 async def test_READ_3_without_a_model_nothing_is_written(tmp_path: Path) -> None:

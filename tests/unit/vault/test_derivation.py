@@ -14,7 +14,7 @@ from memos_ray.core.vault.changes import revise
 from memos_ray.core.vault.entries import DERIVE, LEARN, extraction_wanted, verb_of
 from memos_ray.core.vault.log import ERASE, CubeKey
 from memos_ray.core.vault.needing import needs
-from memos_ray.core.vault.operations import Age, Create, Learnt, Write, Written
+from memos_ray.core.vault.operations import Age, Create, Learnt, Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import VersionConflictError
 from memos_ray.testing.cubes import START, make_cube, next_version
@@ -131,6 +131,34 @@ def test_GOV_9_the_log_tells_what_an_adapter_had_learnt_once() -> None:
         (source, made) for source in ("c-1", "p-1") for made in ("d-1", "d-2")
     }
     assert all(one.detail["through"] == "p-1" for one in events if one.operation == DERIVE)
+
+
+def test_CONV_6_CUBE_3_what_an_adapter_says_has_the_labels_of_all_it_had_learnt() -> None:
+    other = make_cube(id="c-2")
+    rules = replace(other.governance, sensitivity=("health",), compliance=("gdpr",))
+    # As these are when it is made, whatever they were when they were read.
+    heads = [SOURCE, replace(other, governance=rules), make_cube(id="p-1")]
+    plan = planner(heads)
+    submission = said("d-1", "c-1", "c-2")
+    made = Create(Plaintext("x"), id="d-1", sensitivity=("home",))
+    submission = replace(submission, write=replace(submission.write, operation=made))
+    assert isinstance(plan.add(submission), Written)
+    (cube,) = plan.commit().cubes
+    assert (cube.governance.sensitivity, cube.governance.compliance) == (
+        ("health", "home"),
+        ("gdpr",),
+    )
+
+
+@pytest.mark.parametrize(("labels", "told"), [((), {}), (("health",), {"labelled": True})])
+def test_CUBE_3_the_log_tells_that_a_memory_has_got_labels(
+    labels: tuple[str, ...], told: dict[str, bool]
+) -> None:
+    plan = planner([SOURCE])
+    change = Update("c-1", UpdateMode.MERGE, text="y", sensitivity=labels)
+    assert isinstance(plan.add(Submission(ANN, Write("notes", change))), Written)
+    (event,) = plan.commit().events
+    assert event.detail == told
 
 
 @pytest.mark.parametrize("gone", [None, replace(make_cube(id="c-2"), state=State.DELETED)])
