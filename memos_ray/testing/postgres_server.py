@@ -135,7 +135,7 @@ class PostgresServer:
             user=_USER,
             password=self._password,
             dbname=database.rpartition("/")[2],
-            connect_timeout=5,
+            connect_timeout=30,
             autocommit=True,
         )
 

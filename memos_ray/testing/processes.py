@@ -17,6 +17,7 @@ import psutil
 
 # Below those of outgoing connections, above those of Ray's workers.
 _PORTS = (20_000, 32_768)
+_GIVEN: set[int] = set()
 
 # Changing the user unties a process, so that comes first.
 _TIE = (
@@ -68,11 +69,17 @@ def _become(user: pwd.struct_passwd | None) -> str:
 
 
 def free_port() -> int:
-    """Returns a loopback port that is free now, and that the kernel gives to nobody meanwhile."""
+    """Returns a loopback port that is free now, and that the kernel gives to nobody meanwhile.
+
+    Each one once: a server takes a dozen before it listens on the first.
+    """
     while True:
         port = random.SystemRandom().randrange(*_PORTS)
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _GIVEN.add(port)
             return port
 
 

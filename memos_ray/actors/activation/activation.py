@@ -207,6 +207,10 @@ class ActivationMemory:
         self.promoter.drop(partition)
         self._preloader.drop(partition)
 
+    async def settle(self) -> None:
+        """Returns when the caches that were to be written are there; others may follow."""
+        await self._caches.close()
+
     async def close(self) -> None:
         """Ends what is under way, and returns when what was to be written is there."""
         await self._preloader.close()

@@ -226,6 +226,8 @@ class VaultShard(
 
     async def close(self) -> None:
         """Flushes and gives everything up; the stores belong to whoever injected them."""
+        # What is to rest is written as long as the partitions are this shard's.
+        await self._activation.settle()
         await self._holdings.give_up()
         self._upkeep.stop()
         await self._evolution.close()

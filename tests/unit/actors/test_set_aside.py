@@ -140,8 +140,8 @@ async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
         await asyncio.wait_for(feed.reached(6), 60)
         consumer.error, consumer.lost = None, True
         feed.notify()
-        await eventually(lambda: len(consumer.taken) == 6)
-        assert feed.settled == 6
+        await eventually(lambda: feed.settled == 6)
+        assert len(consumer.taken) == 6
     assert bench.store.derivations(0, KIND) == []
 
 

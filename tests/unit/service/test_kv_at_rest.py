@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("transformers")
 
+from memos_ray.actors.activation.kv_rest import KvRest
 from memos_ray.config import VaultSettings
 from memos_ray.core.activation import CacheState
 from memos_ray.core.cube.metadata import Visibility
@@ -133,6 +135,27 @@ async def test_a_cache_survives_everything(bench: Bench) -> None:
     assert answer.usage.cached_tokens == before.usage.cached_tokens > 0
     assert answer.text == before.text
     assert bench.model.built == 1
+
+
+async def test_what_is_to_rest_is_there_when_its_shard_has_closed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, save, settle = asyncio.Event(), KvRest._save, KvRest.settle
+
+    async def late(self: KvRest, *given: Any) -> None:
+        await closing.wait()
+        await save(self, *given)
+
+    async def settled(self: KvRest) -> None:
+        closing.set()
+        await settle(self)
+
+    monkeypatch.setattr(KvRest, "_save", late)
+    monkeypatch.setattr(KvRest, "settle", settled)
+    await bench.convert("team", await bench.team("team"))
+    assert bench.files == []
+    await bench.open()
+    assert len(bench.files) == 1
 
 
 async def until_state(bench: Bench, block: str, state: CacheState) -> None:
