@@ -85,22 +85,35 @@ def cut(body: bytes) -> Parts:
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    start, payload, behind = split(body)
-    about, _, behind = behind[len(_BEHIND) - 1 :].partition(_RULES)
-    rules, _, behind = behind.partition(_VERSION)
-    version, _, behind = behind.partition(_FINGERPRINT)
-    fingerprint, mark, _ = behind.partition(_STATE)
-    if not mark:
+    before = body.find(_PAYLOAD) + len(_PAYLOAD)
+    behind = body.find(_BEHIND, before)
+    rules = body.find(_RULES, behind)
+    version = body.find(_VERSION, rules)
+    fingerprint = body.find(_FINGERPRINT, version)
+    state = body.find(_STATE, fingerprint)
+    if not len(_PAYLOAD) <= before <= behind <= rules <= version <= fingerprint <= state:
         raise StoreCorruptError("stored bytes are no cube")
-    return Parts(start, payload, about, b"{" + rules, b"{" + version, b"{" + fingerprint)
+    return Parts(
+        body[:before],
+        body[before:behind],
+        body[behind + len(_BEHIND) - 1 : rules],
+        body[rules + len(_RULES) - 1 : version],
+        body[version + len(_VERSION) - 1 : fingerprint],
+        body[fingerprint + len(_FINGERPRINT) - 1 : state],
+    )
 
 
 def join(parts: Parts, state: State, *, frozen: bool) -> bytes:
     """Returns what `to_json` would write of the pieces as a version that nobody has used yet."""
-    return (
-        b'%b%b,"descriptive":%b,"governance":%b,"version":%b,"fingerprint":%b,'
-        b'"state":"%b","frozen":%b,"usage":%b}'
-    ) % (*parts, state.encode(), b"true" if frozen else b"false", _UNUSED)
+    start, payload, about, rules, version, fingerprint = parts
+    return b"".join(
+        (
+            *(start, payload, b',"descriptive":', about, b',"governance":', rules),
+            *(b',"version":', version, b',"fingerprint":', fingerprint),
+            *(b',"state":"', state.encode(), b'","frozen":', b"true" if frozen else b"false"),
+            *(b',"usage":', _UNUSED, b"}"),
+        )
+    )
 
 
 def updated(about: bytes, moment: bytes) -> bytes:
