@@ -101,12 +101,17 @@ def look_up(
             statement.params(values | {"ids": padded}), connection, render_postcompile=True
         )
     sql, _, ordered = _compiled[key]
-    given = values | {f"ids_{place}": one for place, one in enumerate(padded, 1)}
+    given = values | dict(zip(_names(length), padded, strict=True))
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection) and ordered is not None:
         found: list[tuple[Any, ...]] = driver.execute(sql, ordered(given)).fetchall()
         return found
     return connection.exec_driver_sql(sql, ordered(given) if ordered else given).all()
+
+
+@cache
+def _names(length: int) -> tuple[str, ...]:
+    return tuple(f"ids_{place}" for place in range(1, length + 1))
 
 
 def _written(statement: Any, connection: Connection, **how: bool) -> _Compiled:

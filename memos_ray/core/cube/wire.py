@@ -33,19 +33,19 @@ def to_json(cube: MemCube) -> bytes:
 _PAYLOAD, _BEHIND = b',"payload":', b',"descriptive":{'
 
 
-def split(body: bytes) -> tuple[bytes, bytes, bytes]:
-    """Cuts what `to_json` wrote into what comes before the payload, the payload, and the rest.
+def payload_at(body: bytes) -> tuple[int, int]:
+    """Returns where the payload begins and ends in what `to_json` wrote.
 
     Quotes inside of strings are escaped, so that the names of fields are found by looking for them.
 
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    before, mark, after = body.partition(_PAYLOAD)
-    payload, behind, rest = after.partition(_BEHIND)
-    if not (mark and behind):
+    start = body.find(_PAYLOAD) + len(_PAYLOAD)
+    end = body.find(_BEHIND, start)
+    if not len(_PAYLOAD) <= start <= end:
         raise StoreCorruptError("stored bytes are no cube")
-    return before + mark, payload, behind + rest
+    return start, end
 
 
 _RULES, _VERSION = b',"governance":{', b',"version":{'
@@ -78,20 +78,19 @@ class Parts(NamedTuple):
 
 
 def cut(body: bytes) -> Parts:
-    """Cuts what `to_json` wrote; as `split`, by the names of fields that hold objects.
+    """Cuts what `to_json` wrote; as `payload_at`, by the names of fields that hold objects.
 
     Attributes are the caller's, but no objects, so that no name of theirs is mistaken.
 
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    before = body.find(_PAYLOAD) + len(_PAYLOAD)
-    behind = body.find(_BEHIND, before)
+    before, behind = payload_at(body)
     rules = body.find(_RULES, behind)
     version = body.find(_VERSION, rules)
     fingerprint = body.find(_FINGERPRINT, version)
     state = body.find(_STATE, fingerprint)
-    if not len(_PAYLOAD) <= before <= behind <= rules <= version <= fingerprint <= state:
+    if not behind <= rules <= version <= fingerprint <= state:
         raise StoreCorruptError("stored bytes are no cube")
     return Parts(
         body[:before],
