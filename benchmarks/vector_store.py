@@ -14,7 +14,6 @@ import json
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ def records(vectors: Vectors, partitions: int) -> list[VectorRecord]:
     return [
         VectorRecord(
             partition=number % partitions,
-            key=replace(key, id=f"{number:08}"),
+            key=key._replace(id=f"{number:08}"),
             namespace="notes",
             version=1,
             facets={**facets, "id": f"{number:08}", "attributes.size": number},

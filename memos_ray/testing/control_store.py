@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import ControlChange, ControlRecord, Event
@@ -71,7 +70,7 @@ class MemoryControlStore:
             self._records = records
             first = len(self._events) + 1
             self._events.extend(
-                replace(event, lsn=lsn) for lsn, event in enumerate(events, start=first)
+                event._replace(lsn=lsn) for lsn, event in enumerate(events, start=first)
             )
 
     def events(self, after: int, limit: int, query: EventQuery | None = None) -> list[Event]:

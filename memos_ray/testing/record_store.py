@@ -322,7 +322,7 @@ class MemoryRecordStore(MemoryDerivations):
         with self._lock:
             rows = self._part(partition).accesses
             start = len(rows) + 1
-            rows.extend(replace(access, lsn=start + i) for i, access in enumerate(accesses))
+            rows.extend(access._replace(lsn=start + i) for i, access in enumerate(accesses))
 
     def accesses(
         self, partition: int, after: int, limit: int, query: EventQuery | None = None

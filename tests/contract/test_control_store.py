@@ -150,7 +150,7 @@ def test_names_that_no_store_holds_are_refused(
         with pytest.raises(InvalidInputError):
             control.commit([put(tenant, "good"), bad], [make_event(tenant)])
     with pytest.raises(InvalidInputError):
-        control.commit([put(tenant, "good")], [replace(make_event(tenant), principal="nul\0")])
+        control.commit([put(tenant, "good")], [make_event(tenant)._replace(principal="nul\0")])
     assert (control.load(tenant), log(control, tenant)) == ([], [])
     longest = replace(put(tenant, "a"), **{place: "n" * 512})  # type: ignore[arg-type]
     control.commit([longest], [])
@@ -162,7 +162,7 @@ def test_events_are_numbered_in_commit_order(control: ControlStorePort, tenant: 
     control.commit([], events[2:])
     found = log(control, tenant)
     first = found[0].lsn
-    assert found == [replace(event, lsn=first + n) for n, event in enumerate(events)]
+    assert found == [event._replace(lsn=first + n) for n, event in enumerate(events)]
     assert control.events(first, 2, EventQuery(tenant=tenant)) == found[1:3]
 
 
@@ -170,8 +170,8 @@ def test_events_are_found_by_what_a_query_names(control: ControlStorePort, tenan
     later = START + timedelta(seconds=1)
     events = [
         make_event(tenant, "grant"),
-        replace(make_event(tenant, "key"), principal="user:bob", at=later, request_id="r-1"),
-        replace(make_event(tenant, "revoke"), namespace="", at=later, cube_id="c"),
+        make_event(tenant, "key")._replace(principal="user:bob", at=later, request_id="r-1"),
+        make_event(tenant, "revoke")._replace(namespace="", at=later, cube_id="c"),
     ]
     control.commit([], events)
 

@@ -82,12 +82,11 @@ def test_API_2_ids_that_no_index_holds_stop_no_commit(
 def test_API_3_reads_are_found_by_each_memory_that_they_name(
     records: RecordStorePort, owner: Owner
 ) -> None:
-    many = replace(
-        make_event(make_cube(id="x"), 0),
+    many = make_event(make_cube(id="x"), 0)._replace(
         cube_id=None,
         detail={"count": 3, "memories": 'a b_1 c%"d'},
     )
-    one = replace(make_event(make_cube(id="a"), 0), operation="get", detail={"memories": "a"})
+    one = make_event(make_cube(id="a"), 0)._replace(operation="get", detail={"memories": "a"})
     records.add_accesses(owner.partition, [many, one])
 
     def found(id: str) -> list[str]:
@@ -108,8 +107,8 @@ def test_API_3_outcome_form_and_the_end_of_what_is_looked_at(
     records.add_accesses(
         partition,
         [
-            replace(make_event(make_cube(id="a"), 0), outcome=Outcome.DENIED),
-            replace(make_event(make_cube(id="gone"), 0), outcome=Outcome.DONE),
+            make_event(make_cube(id="a"), 0)._replace(outcome=Outcome.DENIED),
+            make_event(make_cube(id="gone"), 0)._replace(outcome=Outcome.DONE),
         ],
     )
 
@@ -128,7 +127,7 @@ def test_API_3_a_log_is_entered_at_a_moment(records: RecordStorePort, owner: Own
     partition = owner.partition
     assert records.log_position(partition, START, reads=True) == 0
     entries = [
-        replace(make_event(make_cube(id=f"c{n}"), 0), at=START + timedelta(hours=n))
+        make_event(make_cube(id=f"c{n}"), 0)._replace(at=START + timedelta(hours=n))
         for n in range(5)
     ]
     records.add_accesses(partition, entries)

@@ -268,7 +268,7 @@ class TestCommit:
             ),
             (
                 lambda c, old: replace(
-                    c, events=(*c.events, replace(make_event(old, 5), principal="nul\0"))
+                    c, events=(*c.events, make_event(old, 5)._replace(principal="nul\0"))
                 ),
                 InvalidInputError,
             ),
@@ -586,8 +586,9 @@ class TestLog:
         self, records: RecordStorePort, query: EventQuery
     ) -> None:
         written = [
-            replace(
-                make_event(make_cube(id=f"c{n % 3}", at=START + timedelta(seconds=n % 4)), n + 1),
+            make_event(
+                make_cube(id=f"c{n % 3}", at=START + timedelta(seconds=n % 4)), n + 1
+            )._replace(
                 tenant=("acme", "umbrella")[n % 2],
                 namespace=("notes", "diary")[n // 2 % 2],
                 principal=("user:ann", "user:bob")[n // 3 % 2],

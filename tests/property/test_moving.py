@@ -129,7 +129,8 @@ def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
     for one, cube, facets in zip(whole.moved, single.cubes, single.facets, strict=True):
         stored = rows.version_row(PARTITION, cube, cube.version.lsn)
         assert rows.moved_version_row(PARTITION, one) == stored
-        head, changed = rows.cube_row(PARTITION, cube, facets), rows.moved_values(PARTITION, one)
+        head = rows.cube_row(PARTITION, cube, facets)
+        changed = dict(zip(rows.MOVED, rows.moved_values(PARTITION, one), strict=True))
         names = {"p": "partition", "t": "tenant", "i": "id", "n": "number", "s": "state"}
         names |= {"at": "updated_at", "until": "expires_at"}
         assert {names[name]: value for name, value in changed.items()} == {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from memos_ray.core.access.context import CallContext
@@ -70,7 +70,7 @@ class UsageLedger:
         entry = access_event(context, operation, namespace, at, Outcome.DONE, facts)
         if only is not None:
             # An index finds it.
-            entry = replace(entry, cube_id=only.id, version=only.version.number)
+            entry = entry._replace(cube_id=only.id, version=only.version.number)
         self._accesses.setdefault(partition, []).append(entry)
 
     def used(
@@ -91,7 +91,7 @@ class UsageLedger:
             count.tasks[context.purpose] = None
         self._last_at[partition] = at
         entry = access_event(context, operation, namespace, at, Outcome.DONE, {"count": 1})
-        self._accesses.setdefault(partition, []).append(replace(entry, cube_id=cube_id))
+        self._accesses.setdefault(partition, []).append(entry._replace(cube_id=cube_id))
 
     def found(self, partition: int, key: CubeKey, useful: float, at: datetime) -> None:
         """Adds to what is known of a memory's usefulness."""
@@ -109,7 +109,7 @@ class UsageLedger:
     ) -> None:
         """Notes that a caller has said something of a memory."""
         entry = access_event(context, "feedback", cube.namespace, at, Outcome.DONE, facts)
-        about = replace(entry, cube_id=cube.id, version=cube.version.number)
+        about = entry._replace(cube_id=cube.id, version=cube.version.number)
         self._accesses.setdefault(partition, []).append(about)
 
     def answered(self, partition: int, answered: AnsweredPrompt, at: datetime) -> None:
@@ -127,8 +127,7 @@ class UsageLedger:
                 answered.context, ANSWER, answered.namespace, at, Outcome.DONE, facts
             )
             entries.append(
-                replace(
-                    entry,
+                entry._replace(
                     request_id=answered.response,
                     cube_id=given.cube_id,
                     version=given.version,

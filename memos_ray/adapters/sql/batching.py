@@ -15,7 +15,7 @@ from memos_ray.core.vault.log import CubeKey
 
 _KEYS_AT_ONCE = 400
 _LENGTHS = (1, 4, 16, 64, _KEYS_AT_ONCE)
-_Compiled = tuple[str, Callable[[Any], Any] | None]
+_Compiled = tuple[str, tuple[str, ...] | None, Callable[[Any], Any] | None]
 _compiled: dict[tuple[str, Executable, int], _Compiled] = {}
 
 
@@ -57,11 +57,30 @@ def bulk(connection: Connection, statement: Any, values: Sequence[dict[str, Any]
     """
     if not values:
         return
+    sql, _, ordered = _constant(connection, statement)
+    connection.exec_driver_sql(sql, list(map(ordered, values)) if ordered else list(values))
+
+
+def bulk_rows(
+    connection: Connection, statement: Any, names: tuple[str, ...], rows: list[tuple[Any, ...]]
+) -> None:
+    """Does the same with values that come in the order of `names`, which costs a third less."""
+    if not rows:
+        return
+    sql, order, _ = _constant(connection, statement)
+    values: list[Any] = rows
+    if order is None:
+        values = [dict(zip(names, row, strict=True)) for row in rows]
+    elif order != names:
+        values = list(map(itemgetter(*map(names.index, order)), rows))
+    connection.exec_driver_sql(sql, values)
+
+
+def _constant(connection: Connection, statement: Any) -> _Compiled:
     key = connection.dialect.name, statement, 0
     if key not in _compiled:
         _compiled[key] = _written(statement, connection)
-    sql, ordered = _compiled[key]
-    connection.exec_driver_sql(sql, list(map(ordered, values)) if ordered else list(values))
+    return _compiled[key]
 
 
 def look_up(
@@ -81,8 +100,8 @@ def look_up(
         _compiled[key] = _written(
             statement.params(values | {"ids": padded}), connection, render_postcompile=True
         )
-    sql, ordered = _compiled[key]
-    given = values | {f"ids_{place}": one for place, one in enumerate(padded, 1)}
+    sql, _, ordered = _compiled[key]
+    given = values | dict(zip(_names(length), padded, strict=True))
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection) and ordered is not None:
         found: list[tuple[Any, ...]] = driver.execute(sql, ordered(given)).fetchall()
@@ -90,8 +109,15 @@ def look_up(
     return connection.exec_driver_sql(sql, ordered(given) if ordered else given).all()
 
 
+@cache
+def _names(length: int) -> tuple[str, ...]:
+    return tuple(f"ids_{place}" for place in range(1, length + 1))
+
+
 def _written(statement: Any, connection: Connection, **how: bool) -> _Compiled:
     """Writes a statement for the driver, with what puts values in order where it wants them so."""
     compiled = statement.compile(dialect=connection.dialect, compile_kwargs=how)
     order = getattr(compiled, "positiontup", None)
-    return str(compiled), itemgetter(*order) if order else None
+    if not order:
+        return str(compiled), None, None
+    return str(compiled), tuple(order), itemgetter(*order)

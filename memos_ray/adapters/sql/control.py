@@ -9,6 +9,7 @@ from typing import Self
 from sqlalchemy import Connection, delete, select, update
 
 from memos_ray.adapters.sql import event_rows, revisions, writes
+from memos_ray.adapters.sql.batching import bulk_rows
 from memos_ray.adapters.sql.claim import ClusterClaim
 from memos_ray.adapters.sql.engine import Database, open_server
 from memos_ray.adapters.sql.files import open_home
@@ -19,6 +20,7 @@ from memos_ray.errors import AlreadyExistsError, VersionConflictError
 from memos_ray.ports import EventQuery
 
 _EVENTS = "events"
+_ADD_EVENTS = control_event.insert()
 
 
 class SqlControlStore:
@@ -98,10 +100,8 @@ class SqlControlStore:
             for change in changes:
                 _apply(connection, change)
             if events:
-                connection.execute(
-                    control_event.insert(),
-                    [event_rows.event_row(None, one, first + i) for i, one in enumerate(events)],
-                )
+                told = event_rows.event_rows(None, enumerate(events, first))
+                bulk_rows(connection, _ADD_EVENTS, tuple(control_event.c.keys()), told)
 
         try:
             self._database.transact(apply)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from sqlalchemy import false, literal, or_, select
 
-from memos_ray.adapters.sql.rows import AnyRow, Values
+from memos_ray.adapters.sql.rows import AnyRow, InOrder, micros
 from memos_ray.adapters.sql.schema import access, cube
 from memos_ray.core.cube.facets import from_micros, to_micros
 from memos_ray.core.vault import storable
@@ -16,36 +17,38 @@ from memos_ray.core.vault.log import Event, Outcome
 from memos_ray.ports import EventQuery
 
 _NO_DETAIL = "{}"
+# What one call did, is of one moment.
+_moment = lru_cache(maxsize=16)(from_micros)
 _OUTCOMES: Mapping[str, Outcome] = {outcome.value: outcome for outcome in Outcome}
 
 
-def event_row(partition: int | None, event: Event, lsn: int) -> Values:
-    """Builds the row of `event`, `access` or, without a partition, `control_event`.
+def event_rows(partition: int | None, told: Iterable[tuple[int, Event]]) -> list[InOrder]:
+    """Builds rows of `event`, `access` or, without a partition, `control_event`: all columns.
+
+    Args:
+        told: entries with their LSNs.
 
     Raises:
         InvalidInputError: when a field holds text that a store cannot.
     """
-    storable.check_event(event)
-    row: Values = {
-        "lsn": lsn,
-        "at": to_micros(event.at),
-        "tenant": event.tenant,
-        "namespace": event.namespace,
-        "principal": event.principal,
-        "operation": event.operation,
-        "cube_id": event.cube_id,
-        "version": event.version,
-        "outcome": event.outcome.value,
-        "purpose": event.purpose,
-        "role": event.role,
-        "application": event.application,
-        "credential": event.credential,
-        "request_id": event.request_id,
-        "detail": orjson.dumps(dict(event.detail)).decode() if event.detail else _NO_DETAIL,
-    }
-    if partition is not None:
-        row["partition"] = partition
-    return row
+    place = () if partition is None else (partition,)
+    details: dict[int, str] = {}
+    rows: list[InOrder] = []
+    for lsn, event in told:
+        storable.check_event(event)
+        detail = _NO_DETAIL
+        if event.detail:
+            # Entries of one commit share what they tell.
+            known = details.get(id(event.detail))
+            if known is None:
+                known = details[id(event.detail)] = orjson.dumps(dict(event.detail)).decode()
+            detail = known
+        who = event.tenant, event.namespace, event.principal, event.operation
+        what = event.cube_id, event.version, event.outcome.value
+        how = event.purpose, event.role, event.application
+        call = event.credential, event.request_id, detail
+        rows.append((*place, lsn, micros(event.at), *who, *what, *how, *call))
+    return rows
 
 
 def event_of(row: AnyRow) -> Event:
@@ -69,7 +72,7 @@ def event_of(row: AnyRow) -> Event:
     ) = row[-15:]
     return Event(
         lsn,
-        from_micros(at),
+        _moment(at),
         tenant,
         namespace,
         principal,

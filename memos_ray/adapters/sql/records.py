@@ -130,8 +130,8 @@ class SqlRecordStore(SqlDerivations):
                 for row in look_up(connection, reads.RESTING, values, ids):
                     cube_id, namespace, number, state, frozen, sketch, body = row
                     key, whole = CubeKey(tenant, cube_id), self._fill_body(body)
-                    here = namespace, number, state, bool(frozen), sketch, whole
-                    found.append(Resting(key, *here))
+                    one = Resting(key, namespace, number, state, bool(frozen), sketch, whole)
+                    found.append(one)
         return found
 
     def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:

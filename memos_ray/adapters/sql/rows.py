@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from sqlalchemy import Row
 
 from memos_ray.adapters.sql.predicates import value_hash
-from memos_ray.adapters.sql.schema import SCALARS
+from memos_ray.adapters.sql.schema import SCALARS, version
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, ParentRef, VersionInfo
 from memos_ray.core.cube.decoding import decode
@@ -23,17 +24,22 @@ from memos_ray.core.cube.facets import (
     to_micros,
 )
 from memos_ray.core.cube.metadata import Attribute, Decay, Usage
-from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import CubeKey, Moved, Reply
 from memos_ray.errors import InvalidInputError, StoreCorruptError
 from memos_ray.ports import Damaged, Derivation, StoredVectors
 
 Values = dict[str, Any]
+InOrder = tuple[Any, ...]
+"""A row's values, in an order that is told beside."""
 AnyRow = Row[*tuple[Any, ...]]
 
 _SETS = tuple(name for name, kind in FIELDS.items() if kind is Kind.SET)
 _NONE = "[]"
+
+
+# The rows of one commit are of one moment.
+micros = lru_cache(maxsize=16)(to_micros)
 
 
 def checked_facets(cube: MemCube) -> Facets:
@@ -47,68 +53,45 @@ def checked_facets(cube: MemCube) -> Facets:
     return facets
 
 
-def version_row(partition: int, cube: MemCube, lsn: int) -> Values:
+VERSION = tuple(version.c.keys())
+"""What `version_row` and `moved_version_row` tell, in their order."""
+
+
+def version_row(partition: int, cube: MemCube, lsn: int) -> InOrder:
     """Builds the row of `version`."""
     info = cube.version
-    return {
-        "partition": partition,
-        "tenant": cube.tenant,
-        "cube_id": cube.id,
-        "number": info.number,
-        "lsn": lsn,
-        "created_at": to_micros(info.created_at),
-        "state": cube.state.value,
-        "change": info.change.value,
-        "author": info.author,
-        "digest": info.digest,
-        "parents": orjson.dumps(info.parents).decode() if info.parents else _NONE,
-        "reason": info.reason,
-        "body": _body(cube),
-    }
+    return (
+        partition,
+        cube.tenant,
+        cube.id,
+        info.number,
+        lsn,
+        micros(info.created_at),
+        cube.state.value,
+        info.change.value,
+        info.author,
+        info.digest,
+        orjson.dumps(info.parents).decode() if info.parents else _NONE,
+        info.reason,
+        _body(cube),
+    )
 
 
-def moved_version_row(partition: int, one: Moved) -> Values:
+def moved_version_row(partition: int, one: Moved) -> InOrder:
     """Builds the row of `version` for a move."""
-    return {
-        "partition": partition,
-        "tenant": one.key.tenant,
-        "cube_id": one.key.id,
-        "number": one.number,
-        "lsn": one.lsn,
-        "created_at": to_micros(one.created_at),
-        "state": one.state.value,
-        "change": one.change.value,
-        "author": one.author,
-        "digest": one.digest,
-        "parents": one.parents.decode(),
-        "reason": one.reason,
-        "body": one.body,
-    }
+    key, _, number, change, state, author, reason, at, _, digest, parents, lsn, body = one
+    made = number, lsn, micros(at), state.value, change.value
+    return (partition, *key, *made, author, digest, parents.decode(), reason, body)
 
 
-def moved_values(partition: int, one: Moved) -> Values:
+MOVED = ("p", "t", "i", "n", "s", "at", "until")
+"""What `moved_values` tell, in their order."""
+
+
+def moved_values(partition: int, one: Moved) -> InOrder:
     """Builds what changes in the row of `cube` by a move."""
-    return {
-        "p": partition,
-        "t": one.key.tenant,
-        "i": one.key.id,
-        "n": one.number,
-        "s": one.state.value,
-        "at": to_micros(one.created_at),
-        "until": one.expires_at,
-    }
-
-
-def stowed(partition: int, one: StoredVersion) -> Values:
-    """Builds what replaces the body of a version."""
-    return {
-        "p": partition,
-        "t": one.tenant,
-        "i": one.id,
-        "n": one.number,
-        "d": one.digest,
-        "b": one.body,
-    }
+    at = micros(one.created_at)
+    return (partition, *one.key, one.number, one.state.value, at, one.expires_at)
 
 
 def _body(cube: MemCube) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memos_ray.adapters.sql import event_rows, rows
-from memos_ray.adapters.sql.batching import bulk, in_chunks, upsert
+from memos_ray.adapters.sql.batching import bulk, bulk_rows, in_chunks, upsert
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS
 from memos_ray.adapters.sql.schema import (
     access,
@@ -39,6 +39,7 @@ _ACCESSES = "accesses"
 _ADD_EVENTS = event.insert()
 _ADD_ACCESSES = access.insert()
 _ADD_VERSIONS = version.insert()
+_LOG = tuple(event.c.keys())
 _ADD_LABELS = label.insert()
 _ADD_REPLIES = reply.insert()
 
@@ -89,14 +90,12 @@ def apply(connection: Connection, commit: Commit) -> None:
         _add_cubes(connection, commit)
     if commit.moved:
         partition, moved = commit.partition, commit.moved
-        bulk(connection, _ADD_VERSIONS, [rows.moved_version_row(partition, m) for m in moved])
-        bulk(connection, _MOVE, [rows.moved_values(partition, one) for one in moved])
-    if commit.events:
-        bulk(
-            connection,
-            _ADD_EVENTS,
-            [event_rows.event_row(commit.partition, entry, entry.lsn) for entry in commit.events],
-        )
+        made = [rows.moved_version_row(partition, one) for one in moved]
+        bulk_rows(connection, _ADD_VERSIONS, rows.VERSION, made)
+        changed = [rows.moved_values(partition, one) for one in moved]
+        bulk_rows(connection, _MOVE, rows.MOVED, changed)
+    told = event_rows.event_rows(commit.partition, ((one.lsn, one) for one in commit.events))
+    bulk_rows(connection, _ADD_EVENTS, _LOG, told)
     if commit.replies:
         bulk(
             connection,
@@ -160,7 +159,7 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
         if not moved:
             relabelled.add(key)
         heads[key] = one, commit.facets[place] if commit.facets else rows.checked_facets(one)
-    bulk(connection, _ADD_VERSIONS, versions)
+    bulk_rows(connection, _ADD_VERSIONS, rows.VERSION, versions)
     for tenant, ids in in_chunks(known & relabelled):
         connection.execute(
             delete(label).where(
@@ -205,11 +204,14 @@ _STOW = (
     )
     .values(body=bindparam("b"))
 )
+# A `StoredVersion` behind its partition; nothing asks for the namespace.
+_STOWED = ("p", "t", "ns", "i", "n", "d", "b")
 
 
 def stow(connection: Connection, partition: int, versions: Sequence[StoredVersion]) -> None:
     """Replaces the bodies of versions."""
-    bulk(connection, _STOW, [rows.stowed(partition, one) for one in versions])
+    stowed = [(partition, *one) for one in versions]
+    bulk_rows(connection, _STOW, _STOWED, stowed)
 
 
 def save_vectors(connection: Connection, partition: int, saved: Sequence[StoredVectors]) -> None:
@@ -334,11 +336,8 @@ def next_numbers(connection: Connection, partition: int, name: str, count: int) 
 def add_accesses(connection: Connection, partition: int, accesses: Sequence[Event]) -> None:
     """Appends to the access log."""
     first = next_numbers(connection, partition, _ACCESSES, len(accesses))
-    bulk(
-        connection,
-        _ADD_ACCESSES,
-        [event_rows.event_row(partition, entry, first + i) for i, entry in enumerate(accesses)],
-    )
+    told = event_rows.event_rows(partition, enumerate(accesses, first))
+    bulk_rows(connection, _ADD_ACCESSES, _LOG, told)
 
 
 def forget_replies(connection: Connection, partition: int, before: datetime) -> int:

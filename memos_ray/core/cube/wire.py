@@ -33,19 +33,19 @@ def to_json(cube: MemCube) -> bytes:
 _PAYLOAD, _BEHIND = b',"payload":', b',"descriptive":{'
 
 
-def split(body: bytes) -> tuple[bytes, bytes, bytes]:
-    """Cuts what `to_json` wrote into what comes before the payload, the payload, and the rest.
+def payload_at(body: bytes) -> tuple[int, int]:
+    """Returns where the payload begins and ends in what `to_json` wrote.
 
     Quotes inside of strings are escaped, so that the names of fields are found by looking for them.
 
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    before, mark, after = body.partition(_PAYLOAD)
-    payload, behind, rest = after.partition(_BEHIND)
-    if not (mark and behind):
+    start = body.find(_PAYLOAD) + len(_PAYLOAD)
+    end = body.find(_BEHIND, start)
+    if not len(_PAYLOAD) <= start <= end:
         raise StoreCorruptError("stored bytes are no cube")
-    return before + mark, payload, behind + rest
+    return start, end
 
 
 _RULES, _VERSION = b',"governance":{', b',"version":{'
@@ -78,21 +78,28 @@ class Parts(NamedTuple):
 
 
 def cut(body: bytes) -> Parts:
-    """Cuts what `to_json` wrote; as `split`, by the names of fields that hold objects.
+    """Cuts what `to_json` wrote; as `payload_at`, by the names of fields that hold objects.
 
     Attributes are the caller's, but no objects, so that no name of theirs is mistaken.
 
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    start, payload, behind = split(body)
-    about, _, behind = behind[len(_BEHIND) - 1 :].partition(_RULES)
-    rules, _, behind = behind.partition(_VERSION)
-    version, _, behind = behind.partition(_FINGERPRINT)
-    fingerprint, mark, _ = behind.partition(_STATE)
-    if not mark:
+    before, behind = payload_at(body)
+    rules = body.find(_RULES, behind)
+    version = body.find(_VERSION, rules)
+    fingerprint = body.find(_FINGERPRINT, version)
+    state = body.find(_STATE, fingerprint)
+    if not behind <= rules <= version <= fingerprint <= state:
         raise StoreCorruptError("stored bytes are no cube")
-    return Parts(start, payload, about, b"{" + rules, b"{" + version, b"{" + fingerprint)
+    return Parts(
+        body[:before],
+        body[before:behind],
+        body[behind + len(_BEHIND) - 1 : rules],
+        body[rules + len(_RULES) - 1 : version],
+        body[version + len(_VERSION) - 1 : fingerprint],
+        body[fingerprint + len(_FINGERPRINT) - 1 : state],
+    )
 
 
 _HOLDS = {b'"legal_hold":%b},"version":{' % word: word == b"true" for word in (b"true", b"false")}
@@ -112,10 +119,15 @@ def hold_in(body: bytes) -> bool | None:
 
 def join(parts: Parts, state: State, *, frozen: bool) -> bytes:
     """Returns what `to_json` would write of the pieces as a version that nobody has used yet."""
-    return (
-        b'%b%b,"descriptive":%b,"governance":%b,"version":%b,"fingerprint":%b,'
-        b'"state":"%b","frozen":%b,"usage":%b}'
-    ) % (*parts, state.encode(), b"true" if frozen else b"false", _UNUSED)
+    start, payload, about, rules, version, fingerprint = parts
+    return b"".join(
+        (
+            *(start, payload, b',"descriptive":', about, b',"governance":', rules),
+            *(b',"version":', version, b',"fingerprint":', fingerprint),
+            *(b',"state":"', state.encode(), b'","frozen":', b"true" if frozen else b"false"),
+            *(b',"usage":', _UNUSED, b"}"),
+        )
+    )
 
 
 def updated(about: bytes, moment: bytes) -> bytes:

@@ -65,7 +65,8 @@ class StoredVersion(NamedTuple):
         Raises:
             StoreCorruptError: when the body is no cube.
         """
-        payload = orjson.loads(wire.split(self.body)[1])
+        start, end = wire.payload_at(self.body)
+        payload = orjson.loads(self.body[start:end])
         row: int | None = payload["row"] if payload.get("blob") == blob else None
         return row
 
@@ -75,9 +76,9 @@ class StoredVersion(NamedTuple):
         Raises:
             StoreCorruptError: when the body is no cube.
         """
-        before, _, behind = wire.split(self.body)
+        start, end = wire.payload_at(self.body)
         place = b'{"blob":"%b","row":%d,"form":"plaintext"}' % (blob.encode(), row)
-        return self._with(before + place + behind)
+        return self._with(b"".join((self.body[:start], place, self.body[end:])))
 
     def filled(self, body: bytes) -> StoredVersion:
         """Puts the content back that a file holds.
@@ -122,16 +123,22 @@ def encode(versions: Sequence[StoredVersion]) -> bytes:
 def _text_column(texts: Sequence[str]) -> pa.Array:
     import pyarrow as pa
 
+    whole = "".join(texts)
+    if whole.isascii():
+        return _laid_out(pa.string(), map(len, texts), whole.encode())
     return _column(pa.string(), [text.encode() for text in texts])
 
 
 def _column(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:
+    return _laid_out(kind, map(len, values), b"".join(values))
+
+
+def _laid_out(kind: pa.DataType, lengths: Iterable[int], whole: bytes) -> pa.Array:
     """Lays values out as Arrow does; `pa.array` of a list would load pandas to look for its own."""
     import pyarrow as pa
 
-    ends = array("i", accumulate(map(len, values), initial=0))
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(kind, len(values), buffers)
+    ends = array("i", accumulate(lengths, initial=0))
+    return pa.Array.from_buffers(kind, len(ends) - 1, [None, *map(pa.py_buffer, (ends, whole))])
 
 
 def bodies(file: bytes) -> list[bytes]:
@@ -184,7 +191,8 @@ def reference_in(body: bytes) -> ArchivedRef | None:
     """
     if _REFERENCE not in body:
         return None
-    flat = orjson.loads(wire.split(body)[1])
+    start, end = wire.payload_at(body)
+    flat = orjson.loads(body[start:end])
     return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
 
 
@@ -194,16 +202,18 @@ def refilled(body: bytes, held: bytes) -> bytes:
     Raises:
         StoreCorruptError: what the file holds is of another version.
     """
-    before, _, behind = wire.split(body)
-    theirs, payload, rest = wire.split(held)
-    if (before, _digest_in(behind)) != (theirs, _digest_in(rest)):
+    start, end = wire.payload_at(body)
+    their_start, their_end = wire.payload_at(held)
+    before = body[:start]
+    same = before == held[:their_start]
+    if not same or _digest_in(body, end) != _digest_in(held, their_end):
         raise _another(orjson.loads(before + b"0}")["id"])
-    return before + payload + behind
+    return b"".join((before, held[their_start:their_end], body[end:]))
 
 
-def _digest_in(behind: bytes) -> bytes:
-    start = behind.find(_DIGEST, behind.find(_VERSION)) + len(_DIGEST)
-    return behind[start : behind.find(b'"', start)]
+def _digest_in(body: bytes, after: int) -> bytes:
+    start = body.find(_DIGEST, body.find(_VERSION, after)) + len(_DIGEST)
+    return body[start : body.find(b'"', start)]
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:
@@ -211,14 +221,15 @@ def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]
     files: dict[tuple[str, str], list[StoredVersion]] = {}
     sizes: dict[tuple[str, str], int] = {}
     for one in versions:
-        place = one.tenant, one.namespace
-        held = files.setdefault(place, [])
-        size = sizes.get(place, 0) + len(one.body)
-        if held and (len(held) >= ROWS_MAX or size > BYTES_MAX):
-            yield files.pop(place)
-            held, size = files.setdefault(place, []), len(one.body)
+        place, size = (one.tenant, one.namespace), len(one.body)
+        held = files.get(place)
+        if held is None or len(held) >= ROWS_MAX or sizes[place] + size > BYTES_MAX:
+            if held:
+                yield held
+            held = files[place] = []
+            sizes[place] = 0
         held.append(one)
-        sizes[place] = size
+        sizes[place] += size
     yield from files.values()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
@@ -115,26 +115,28 @@ class PlannedLog:
         detail: Detail,
     ) -> int:
         """Adds an entry about a write and returns its LSN."""
-        lsn = self.next_lsn
         operation = write.operation
+        named = verb_of(operation), operation.cube_id, namespace
+        return self.add(context, *named, outcome, version, detail)
+
+    def add(
+        self,
+        context: CallContext,
+        verb: str,
+        cube_id: str,
+        namespace: str,
+        outcome: Outcome,
+        version: int | None,
+        detail: Detail,
+    ) -> int:
+        """Adds an entry about an operation of the name `verb` and returns its LSN."""
+        lsn, principal = self.next_lsn, context.principal
+        who = principal.tenant, namespace, principal.id
+        how = context.purpose, context.role, context.application
+        call = principal.credential, context.request_id, detail
+        # By place: thousands are made at once.
         self.entries.append(
-            Event(
-                lsn=lsn,
-                at=self.now,
-                tenant=context.principal.tenant,
-                namespace=namespace,
-                principal=context.principal.id,
-                operation=verb_of(operation),
-                cube_id=operation.cube_id,
-                version=version,
-                outcome=outcome,
-                purpose=context.purpose,
-                role=context.role,
-                application=context.application,
-                credential=context.principal.credential,
-                request_id=context.request_id,
-                detail=detail,
-            )
+            Event(lsn, self.now, *who, verb, cube_id, version, outcome, *how, *call)
         )
         return lsn
 
@@ -142,7 +144,7 @@ class PlannedLog:
         """Returns the entries of what was denied, as if nothing else had been planned."""
         denied = [event for event in self.entries if event.outcome is Outcome.DENIED]
         numbered = enumerate(denied, start=self.last_lsn + 1)
-        return tuple(replace(event, lsn=lsn) for lsn, event in numbered)
+        return tuple(event._replace(lsn=lsn) for lsn, event in numbered)
 
 
 def extraction_told(context: CallContext) -> Detail:

@@ -7,12 +7,11 @@ vector store, lifecycle sweeps, audit and feeds are cursors on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from memos_ray.core.crossing import crossing
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import Facets
@@ -36,10 +35,13 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-@crossing
-@dataclass(frozen=True, slots=True)
-class Event:
+_NOTHING: Mapping[str, str | int | float | bool | None] = {}
+
+
+class Event(NamedTuple):
     """One entry of the log: who did what to which memory, under which circumstances.
+
+    A tuple: each write makes one, and each reader of the log.
 
     Attributes:
         lsn: 1 for the first event of the partition, without gaps; 0 before it is committed.
@@ -61,7 +63,7 @@ class Event:
     application: str | None = None
     credential: str = ""
     request_id: str = ""
-    detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    detail: Mapping[str, str | int | float | bool | None] = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,8 @@ class Reply:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class CubeKey:
-    """Names one cube inside its partition."""
+class CubeKey(NamedTuple):
+    """Names one cube inside its partition. A tuple: it is looked up more often than anything."""
 
     tenant: str
     id: str

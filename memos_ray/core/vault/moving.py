@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import orjson
@@ -23,7 +23,7 @@ from memos_ray.core.cube.decoding import descriptive_of, governance_of, lifespan
 from memos_ray.core.cube.facets import Facets, FacetValue, flattened, to_micros
 from memos_ray.core.cube.metadata import ExpiresAt, Forever, Lifespan
 from memos_ray.core.cube.payload import Form
-from memos_ray.core.lifecycle.moves import Move
+from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.changes import BY_MOVE, cause_of, move_of
 from memos_ray.core.vault.checking import (
@@ -32,10 +32,10 @@ from memos_ray.core.vault.checking import (
     checked,
     content_away,
 )
-from memos_ray.core.vault.entries import PlannedLog, move_told
+from memos_ray.core.vault.entries import Detail, PlannedLog, move_told, verb_of
 from memos_ray.core.vault.guarding import GuardPort, judge
 from memos_ray.core.vault.log import Commit, CubeKey, Moved, Outcome, Resting
-from memos_ray.core.vault.operations import Age, Archive, Delete, Operation, Restore, Write, Written
+from memos_ray.core.vault.operations import Age, Archive, Delete, Operation, Restore, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.quotas import Quotas
 from memos_ray.errors import (
@@ -50,6 +50,8 @@ Moving = Archive | Restore | Delete | Age
 
 _TEXT, _AWAY = b'{"text":', b'{"blob":'
 _ERASURES = (Move.ERASE, Move.COLLECT)
+# Most memories of a namespace are governed alike.
+_SAME = 64
 _VISIBILITY = b',"visibility":'
 _LIFESPAN, _HELD, _SKETCH = b',"lifespan":', b',"legal_hold":true}', b',"sketch":'
 _STATES = {state.value: state for state in State}
@@ -115,6 +117,11 @@ class Head(NamedTuple):
 _NEAR = frozenset(("id", "namespace", "frozen", "expires_at"))
 
 
+@lru_cache(maxsize=_SAME)
+def _owner(start: bytes) -> str:
+    return _parsed(start + b"}")["owner"]
+
+
 class RestingFacets(Mapping[str, FacetValue]):
     """`facets_of` a head: what policies ask of every memory is at hand, the rest is parsed late."""
 
@@ -124,8 +131,7 @@ class RestingFacets(Mapping[str, FacetValue]):
 
     def __getitem__(self, name: str) -> FacetValue:
         if name == "owner":
-            owner: str = _parsed(self._head.parts.rules.partition(_VISIBILITY)[0] + b"}")[name]
-            return owner
+            return _owner(self._head.parts.rules.partition(_VISIBILITY)[0])
         if name not in _NEAR:
             return self._all()[name]
         value: FacetValue | None = getattr(self._head, name)
@@ -184,12 +190,35 @@ def read(resting: Iterable[Resting]) -> dict[CubeKey, Head] | None:
     return heads
 
 
+@lru_cache(maxsize=_SAME)
 def _rules(rules: bytes) -> Rules:
     lifespan = rules.partition(_LIFESPAN)[2].partition(b"}")[0] + b"}"
     return Rules(
         _ALWAYS if lifespan == _FOREVER else lifespan_of(orjson.loads(lifespan)),
         rules.endswith(_HELD),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What moves of one call have in common: worked out once, not for each memory.
+
+    Attributes:
+        move: what the state machine calls it.
+        verb: what the log calls it.
+        author, reason, moment: JSON of who moves, why, and when.
+        told: what the log tells of a move between two states.
+    """
+
+    context: CallContext
+    move: Move
+    cause: Cause
+    verb: str
+    by_age: bool
+    author: bytes
+    reason: bytes
+    moment: bytes
+    told: dict[tuple[State, State | None], Detail] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -211,6 +240,7 @@ class MovePlanner:
     _log: PlannedLog = field(init=False)
     _moved: list[Moved] = field(default_factory=list)
     _erased: list[CubeKey] = field(default_factory=list)
+    _ways: dict[tuple[int | str | None, ...], _Way] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._log = PlannedLog(self.last_lsn, self.now)
@@ -225,12 +255,16 @@ class MovePlanner:
         key = CubeKey(context.principal.tenant, write.operation.cube_id)
         head = self.heads.get(key)
         try:
-            if head is not None and write.namespace in ("", head.namespace):
-                # What is stored has names that can be.
-                check_circumstances(context, write.reason)
-            else:
+            if head is None or write.namespace not in ("", head.namespace):
                 checked(context, write)
-            return self._plan(context, write, key, head)
+                # In the words that a hidden memory is denied with.
+                raise no_memory()
+            operation, reason = write.operation, write.reason
+            if not isinstance(operation, Moving):
+                raise TypeError(type(operation).__name__)
+            # What is stored has names that can be.
+            way = self._way(context, operation, reason)
+            return self._plan(way, operation, reason, key, head)
         except (PermissionDeniedError, NotFoundError, UnauthenticatedError) as error:
             namespace = write.namespace or (head.namespace if head else "")
             self._log.tell(context, write, namespace, Outcome.DENIED, None, {"code": error.code})
@@ -254,32 +288,56 @@ class MovePlanner:
         """Returns nothing of what was planned but the log entries of what was denied."""
         return Commit(self.partition, self.epoch, events=self._log.denied())
 
-    def _plan(self, context: CallContext, write: Write, key: CubeKey, head: Head | None) -> Written:
-        operation = write.operation
-        if not isinstance(operation, Moving):
-            raise TypeError(type(operation).__name__)
-        if head is None or write.namespace not in ("", head.namespace):
-            # In the words that a hidden memory is denied with.
-            raise no_memory()
-        if not isinstance(operation, Age):
+    def _way(self, context: CallContext, operation: Moving, reason: str | None) -> _Way:
+        # An object is itself for as long as a way holds it.
+        named: tuple[int | str | None, ...]
+        if isinstance(operation, Age):
+            named = id(context), reason, operation.move, operation.cause
+        elif isinstance(operation, Delete):
+            named = id(context), reason, "delete", operation.hard
+        else:
+            named = id(context), reason, type(operation).__name__
+        way = self._ways.get(named)
+        if way is not None:
+            return way
+        check_circumstances(context, reason)
+        way = self._ways[named] = _Way(
+            context,
+            move_of(operation),
+            cause_of(operation),
+            verb_of(operation),
+            isinstance(operation, Age),
+            orjson.dumps(context.principal.id),
+            orjson.dumps(reason),
+            orjson.dumps(self.now),
+        )
+        return way
+
+    def _plan(
+        self, way: _Way, operation: Moving, reason: str | None, key: CubeKey, head: Head
+    ) -> Written:
+        context, move, by_age = way.context, way.move, way.by_age
+        if not by_age:
             facets = RestingFacets(head)
             judge(self.guard, context, operation, head, head.namespace, facets, self.now)
-        move = move_of(operation)
         if head.away and move not in _ERASURES:
             raise content_away(head.id)
-        check_expected(operation.expected, head.id, head.number)
-        state = moved(head, move, self.now, cause_of(operation))
+        expected = operation.expected
+        if expected is not None:
+            check_expected(expected, head.id, head.number)
+        state = moved(head, move, self.now, way.cause)
         before, after = partial(_weight, head, head.state), partial(_weight, head, state)
-        by_age = isinstance(operation, Age)
         self.quotas.weigh(key, head.namespace, before, after, by_age=by_age)
         number = None if state is None else head.number + 1
-        told = move_told(operation, head.state, state)
-        lsn = self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)
+        change = head.state, state
+        told = way.told.get(change)
+        if told is None:
+            told = way.told[change] = move_told(operation, *change)
+        lsn = self._log.add(context, way.verb, key.id, head.namespace, Outcome.DONE, number, told)
         if state is None:
             self._erased.append(key)
         else:
-            author, reason = context.principal.id, write.reason
-            self._moved.append(_next(head, key, move, state, author, reason, self.now, lsn))
+            self._moved.append(_next(head, key, way, state, reason, self.now, lsn))
         return Written(key.id, number or 0, self.partition, lsn)
 
 
@@ -291,23 +349,17 @@ def _weight(head: Head, state: State | None) -> int | None:
 
 
 def _next(
-    head: Head,
-    key: CubeKey,
-    move: Move,
-    state: State,
-    author: str,
-    reason: str | None,
-    now: datetime,
-    lsn: int,
+    head: Head, key: CubeKey, way: _Way, state: State, reason: str | None, now: datetime, lsn: int
 ) -> Moved:
     """Makes the next version of a text, in another state."""
     start, payload, about, rules, version, fingerprint = head.parts
-    number, change, until = head.number + 1, BY_MOVE[move], head.expires_at
+    number, change, until = head.number + 1, BY_MOVE[way.move], head.expires_at
     # A restoration ends a lifespan that is over.
-    if move is Move.RESTORE and lifespan_over(head, now):
+    if way.move is Move.RESTORE and lifespan_over(head, now):
         until, rules = None, _forever(rules)
-    at = max(now, head.made_at)
-    moment = orjson.dumps(at)
+    at, moment = now, way.moment
+    if head.made_at > now:
+        at, moment = head.made_at, orjson.dumps(head.made_at)
     about = wire.updated(about, moment)
     digest = wire.digest_of(payload, about, rules)
     parents = b'[{"cube_id":%b,"version":%d}]' % (orjson.dumps(key.id), head.number)
@@ -315,14 +367,8 @@ def _next(
         b'{"number":%d,"digest":"%b","change":"%b","author":%b,"created_at":%b,"parents":%b,'
         b'"reason":%b,"lsn":%d}'
     ) % (
-        number,
-        digest.encode(),
-        change.encode(),
-        orjson.dumps(author),
-        moment,
-        parents,
-        orjson.dumps(reason),
-        lsn,
+        *(number, digest.encode(), change.encode(), way.author, moment, parents),
+        *(way.reason, lsn),
     )
     fingerprint = b'%b,"sketch":%b}' % (
         fingerprint.partition(_SKETCH)[0],
@@ -330,6 +376,7 @@ def _next(
     )
     parts = wire.Parts(start, payload, about, rules, version, fingerprint)
     body = wire.join(parts, state, frozen=head.frozen)
+    author = way.context.principal.id
     made = author, reason, at, until, digest, parents, lsn, body
     return Moved(key, head.namespace, number, change, state, *made)
 

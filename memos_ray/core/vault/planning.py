@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -168,7 +168,7 @@ class Planner:
             number = head.version.number
             self._log.tell(context, write, head.namespace, Outcome.DONE, number, told)
             entries = self._log.entries
-            entries[-1] = replace(entries[-1], operation=EXTRACT, cube_id=cube_id)
+            entries[-1] = entries[-1]._replace(operation=EXTRACT, cube_id=cube_id)
             self._keep_reply(Reply(*mark, "", b"{}", self.now))
 
     def _plan(self, context: CallContext, write: Write, request: str) -> Written:
@@ -255,8 +255,7 @@ class Planner:
 
     def _tell(self, made: Event, operation: str, cube_id: str, detail: Detail) -> None:
         self._log.entries.append(
-            replace(
-                made,
+            made._replace(
                 lsn=self._log.next_lsn,
                 operation=operation,
                 cube_id=cube_id,
