@@ -210,9 +210,11 @@ class Residency:
             size = await loop.run_in_executor(
                 self._executor, self._store.size, place.partition, place.tenant, place.namespace
             )
+            # Others may have begun the same load while this one asked for the size, or be done.
+            if place in self._held:
+                return True
             if size.cubes * _BYTES_PER_MEMORY > self._budget:
                 return False
-            # Another call may have begun the same load while this one asked for the size.
             loading = self._loading.get(place) or self._start(place, courtesy)
         with loading.courtesy if courtesy is None else nullcontext():
             await asyncio.wait([loading.done])

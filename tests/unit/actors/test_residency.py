@@ -17,7 +17,7 @@ from memos_ray.core.retrieval import ResidentIndex
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.log import Commit
 from memos_ray.errors import NotOwnerError, StoreError
-from memos_ray.ports import Damaged, StoredVectors
+from memos_ray.ports import Damaged, NamespaceSize, StoredVectors
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import as_moved, make_commit, make_cube, next_version
 from memos_ray.testing.embedders import HashingEmbedder
@@ -132,6 +132,30 @@ async def test_all_who_ask_at_once_wait_for_one_load() -> None:
     found = await asyncio.gather(*(bench.residency.index(place()) for _ in range(5)))
     assert len(set(map(id, found))) == 1
     assert bench.store.loads == 1
+
+
+async def test_who_hears_late_how_large_it_is_finds_what_others_have_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    bench.commit(make_cube(id="a"))
+    size, asked, heard = bench.store.size, threading.Event(), threading.Event()
+
+    def slow(partition: int, tenant: str, namespace: str) -> NamespaceSize:
+        if not asked.is_set():
+            asked.set()
+            heard.wait()
+        return size(partition, tenant, namespace)
+
+    monkeypatch.setattr(bench.store, "size", slow)
+    late = asyncio.create_task(bench.residency.index(place()))
+    await asyncio.to_thread(asked.wait)
+    first = await bench.residency.index(place())
+    assert first is not None
+    heard.set()
+    assert await late is first
+    assert bench.store.loads == 1
+    assert (bench.residency.memories, bench.residency.memory_bytes) == (1, first.memory_bytes)
 
 
 async def test_what_is_committed_during_a_load_is_in_the_index() -> None:

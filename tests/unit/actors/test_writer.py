@@ -171,6 +171,7 @@ async def test_background_writes_wait_for_others_and_share_no_transaction_with_t
     store.gate.clear()
     writer = bench.writer
     first = await begun(writer, creations("a", 1))
+    await eventually(store.entered.is_set)
     aside = [replace(one, context=one.context.aside()) for one in creations("s", 6)]
     sweep = asyncio.create_task(writer.submit(aside))
     await eventually(lambda: writer.queued == 7)
