@@ -43,6 +43,8 @@ class EvolutionBook:
         # Of these it is not known whether they are there still.
         self._unsure: dict[int, set[CubeKey]] = {}
         self._reading = asyncio.Lock()
+        # What is written while its memory is erased is removed behind that, and not before.
+        self._writing = asyncio.Lock()
 
     def open(self, partition: int, epoch: int) -> None:
         """Begins to serve a partition."""
@@ -68,15 +70,12 @@ class EvolutionBook:
     async def put(self, place: Place, one: Evolved) -> None:
         """Writes a proposal down."""
         about = await self._memories(place.partition)
-        _note(about, one)
-        self._unsure[place.partition].update(_keys(one))
         row = Derivation(one.tenant, PROPOSAL, one.id, one.namespace, "", 0, one.to_bytes())
-        await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
-        if any(one.id not in about.get(key, {}) for key in _keys(one)):
-            # One of its memories was erased while this was written.
-            forget, names = self._store.forget_derivations, [one.id]
-            epoch = self._epoch(place)
-            await self._run(forget, place.partition, epoch, one.tenant, PROPOSAL, names)
+        async with self._writing:
+            _note(about, one)
+            # One of its memories may be gone already.
+            self._unsure[place.partition].update(_keys(one))
+            await self._run(self._store.save_derivation, place.partition, self._epoch(place), row)
 
     async def want_words(self, place: Place, id: str, attempts: int) -> None:
         """Writes down that a summary is to be in a model's words, and how often that was tried."""
@@ -151,6 +150,10 @@ class EvolutionBook:
     async def forget(self, partition: int, erased: Iterable[CubeKey]) -> None:
         """Removes proposals about memories that are gone."""
         about = await self._memories(partition)
+        async with self._writing:
+            await self._forget(partition, about, erased)
+
+    async def _forget(self, partition: int, about: _About, erased: Iterable[CubeKey]) -> None:
         gone = [key for key in erased if key in about]
         unsure = self._unsure[partition]
         # Should it be cut off, they are looked for once more.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -48,24 +47,17 @@ class Watched(MemoryRecordStore):
 
 
 class Held(MemoryRecordStore):
-    """Holds the writing of a row back until rows have been removed."""
+    """Holds the writing of a row back until it is let go."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.writing, self.removed = threading.Event(), threading.Event()
+        self.writing, self.go = threading.Event(), threading.Event()
 
     def save_derivation(self, partition: int, epoch: int, row: Derivation) -> None:
         """See `RecordStorePort.save_derivation`."""
         self.writing.set()
-        self.removed.wait()
+        self.go.wait()
         super().save_derivation(partition, epoch, row)
-
-    def forget_derivations(
-        self, partition: int, epoch: int, tenant: str, kind: str, names: Sequence[str]
-    ) -> None:
-        """See `RecordStorePort.forget_derivations`."""
-        super().forget_derivations(partition, epoch, tenant, kind, names)
-        self.removed.set()
 
 
 def proposal(number: int) -> Evolved:
@@ -126,8 +118,11 @@ async def test_EVO_1_GOV_9_no_row_is_written_behind_the_erasure_of_its_memory() 
         book.open(0, 1)
         putting = asyncio.create_task(book.put(PLACE, proposal(4)))
         await eventually(store.writing.is_set)
-        await book.forget(0, [CubeKey("acme", "m5")])
-        await putting
+        forgetting = asyncio.create_task(book.forget(0, [CubeKey("acme", "m5")]))
+        # It has all the time to come before the row.
+        await asyncio.wait([forgetting], timeout=0.2)
+        store.go.set()
+        await asyncio.gather(putting, forgetting)
         assert names(store) == set()
         # What is proposed anew, of what is there, stays.
         await book.put(PLACE, proposal(6))

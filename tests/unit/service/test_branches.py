@@ -26,6 +26,7 @@ from memos_ray.errors import (
 )
 from memos_ray.gateway.branches.models import MergeWish, NewBranch
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.ports import Damaged
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.heads import every_head
 from memos_ray.testing.in_process import InProcess, in_process
@@ -285,8 +286,10 @@ async def test_GOV_9_a_page_shows_nothing_that_is_erased_while_it_is_read(
         await erased.wait()
         await follow(self, events)
 
-    async def meanwhile(self: BranchRoom, tenant: str, branch: Branch) -> list[MemCube]:
-        found = await read(self, tenant, branch)
+    async def meanwhile(
+        self: BranchRoom, tenant: str, branch: Branch, damaged: Damaged
+    ) -> list[MemCube]:
+        found = await read(self, tenant, branch, damaged)
         erased.set()
         await eventually(lambda: not any(one.startswith(first) for one in held(memos)))
         return found
