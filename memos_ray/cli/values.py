@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from memos_ray.core.cube.metadata import SemanticType, Visibility
+from memos_ray.core.vault.operations import Clearable
 from memos_ray.errors import InvalidInputError
 
 _STDIN = "-"
@@ -78,6 +79,18 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def cleared(wanted: list[Clearable] | None, fields: dict[str, Any]) -> dict[str, None]:
+    """Returns the fields that are to be cleared, which is told by nothing as their value.
+
+    Raises:
+        InvalidInputError: one of them is given a value as well.
+    """
+    for name in wanted or ():
+        if name in fields:
+            raise InvalidInputError("it is given, and to be cleared", field=name.value)
+    return {name.value: None for name in wanted or ()}
+
+
 MemoryArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the memory.")]
 NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace; your own home when absent.")
@@ -120,6 +133,10 @@ ValidFromOption = Annotated[datetime | None, moment_option("--valid-from", "From
 ValidToOption = Annotated[datetime | None, moment_option("--valid-to", "Until when it holds.")]
 ExpiresOption = Annotated[
     datetime | None, moment_option("--expires-at", "When it is to be forgotten.")
+]
+ClearOption = Annotated[
+    list[Clearable] | None,
+    typer.Option("--clear", help="What it is to have no longer; may be repeated."),
 ]
 PriorityOption = Annotated[
     int | None, typer.Option("--priority", min=-100, max=100, help="Weight among equals.")

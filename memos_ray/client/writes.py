@@ -35,7 +35,9 @@ class AsyncWrites(Connection):
 
         Args:
             mode: `append`, `merge` or `overwrite`; see `UpdateMode`.
-            fields: other fields of `MemoryChange`, such as `tags` and `expected_version`.
+            fields: other fields of `MemoryChange`, such as `tags` and `expected_version`. What is
+                not given stays; `event_time`, `valid_from`, `valid_to`, `expires_at` and
+                `half_life_s` are cleared by `None`.
         """
         check(id=id, namespace=namespace)
         change = valid(MemoryChange, text=text, mode=mode, **fields)

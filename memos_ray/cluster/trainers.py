@@ -168,7 +168,7 @@ class RayTrainer:
         try:
             given = () if spec.made_of is None else spec.made_of.references
             report_reference, payload = actor.run.options(num_returns=2).remote(*given)
-            report = await _followed(actor, report_reference, progress)
+            report = await followed(actor, report_reference, progress)
         except RayTaskError as error:
             raise _named(error) from None
         except RayActorError:
@@ -280,9 +280,15 @@ def _named(error: RayTaskError) -> MemosError:
     return InternalError("a trainer failed", kind=type(cause).__name__)
 
 
-async def _followed(
+async def followed(
     actor: Any, reference: Any, progress: Callable[[TrainingProgress], None]
 ) -> GateReport:
+    """Returns the result of a trainer, and tells of its progress until then, however late.
+
+    Args:
+        actor: the trainer; it may be busy, or started again, when it is asked.
+        reference: what its result will be.
+    """
     running: asyncio.Future[Any] = asyncio.ensure_future(_result(reference))
     asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     try:

@@ -9,6 +9,7 @@ import typer
 from memos_ray.cli.call import Call, with_service
 from memos_ray.cli.values import (
     AttributesOption,
+    ClearOption,
     ComplianceOption,
     EventTimeOption,
     ExpectedOption,
@@ -29,6 +30,7 @@ from memos_ray.cli.values import (
     VisibilityOption,
     WritersOption,
     attributes_of,
+    cleared,
     given,
     seconds_of,
     text_of,
@@ -147,6 +149,7 @@ def update(
     valid_to: ValidToOption = None,
     expires_at: ExpiresOption = None,
     half_life_days: HalfLifeOption = None,
+    clear: ClearOption = None,
     priority: PriorityOption = None,
     sensitivity: SensitivityOption = None,
     compliance: ComplianceOption = None,
@@ -171,6 +174,7 @@ def update(
         reason=reason,
         idempotency_key=idempotency_key,
     )
+    fields |= cleared(clear, fields)
     words = None if text is None else text_of(text)
     _show_written(call, call.memos.update(id, words, mode=mode, namespace=namespace, **fields))
 

@@ -380,7 +380,9 @@ class MemOS(BlockingClient):
 
         Args:
             mode: `append`, `merge` or `overwrite`; see `UpdateMode`.
-            fields: other fields of `MemoryChange`, such as `tags` and `expected_version`.
+            fields: other fields of `MemoryChange`, such as `tags` and `expected_version`. What is
+                not given stays; `event_time`, `valid_from`, `valid_to`, `expires_at` and
+                `half_life_s` are cleared by `None`.
         """
         return self._loop.run(
             self._async.update(id, text, mode=mode, namespace=namespace, **fields)

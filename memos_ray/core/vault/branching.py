@@ -7,9 +7,11 @@ from datetime import datetime
 
 from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube.metadata import Descriptive
 from memos_ray.core.lifecycle.branches import Branch, brought_back, unchanged
 from memos_ray.core.lifecycle.states import GONE, state_at
 from memos_ray.core.vault.operations import (
+    Clearable,
     Create,
     Delete,
     Operation,
@@ -78,6 +80,7 @@ def merging(cube: MemCube, then: MemCube | None, now: datetime) -> Operation | N
             priority=rules.priority,
             expected=then.version.number,
             sources=about.sources,
+            clear=_cleared(about),
         )
     if gone:
         return None
@@ -106,6 +109,12 @@ def merging(cube: MemCube, then: MemCube | None, now: datetime) -> Operation | N
         watermark=rules.watermark,
         legal_hold=rules.legal_hold,
     )
+
+
+def _cleared(about: Descriptive) -> tuple[Clearable, ...]:
+    """Returns what a branch's version of a memory has not, and its namespace's is to have not."""
+    times = (Clearable.EVENT_TIME, Clearable.VALID_FROM, Clearable.VALID_TO)
+    return tuple(name for name in times if getattr(about, name) is None)
 
 
 def key_of_merge(branch: Branch, cube: MemCube) -> str:

@@ -23,10 +23,18 @@ from memos_ray.core.cube.payload import Payload, Plaintext
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import Living, again, lifespan_over, moved
 from memos_ray.core.vault.checking import check_expected
-from memos_ray.core.vault.contents import shared, united, updated_attributes, updated_payload
+from memos_ray.core.vault.contents import (
+    kept,
+    shared,
+    united,
+    updated_attributes,
+    updated_lifespan,
+    updated_payload,
+)
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
+    Clearable,
     Create,
     Delete,
     Freeze,
@@ -287,14 +295,14 @@ def _update(operation: Update, step: _Step) -> MemCube:
         semantic_type=operation.semantic_type or old.semantic_type,
         tags=tuple(operation.tags or ()) if overwrite else united(old.tags, operation.tags),
         attributes=updated_attributes(operation, old.attributes),
-        event_time=operation.event_time or old.event_time,
-        valid_from=operation.valid_from or old.valid_from,
-        valid_to=operation.valid_to or old.valid_to,
+        event_time=kept(operation, Clearable.EVENT_TIME, old.event_time),
+        valid_from=kept(operation, Clearable.VALID_FROM, old.valid_from),
+        valid_to=kept(operation, Clearable.VALID_TO, old.valid_to),
         sources=tuple(dict.fromkeys((*old.sources, *operation.sources))),
     )
     rules = replace(
         head.governance,
-        lifespan=operation.lifespan or head.governance.lifespan,
+        lifespan=updated_lifespan(operation, head.governance.lifespan),
         priority=head.governance.priority if operation.priority is None else operation.priority,
         sensitivity=united(head.governance.sensitivity, operation.sensitivity),
         compliance=united(head.governance.compliance, operation.compliance),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.metadata import Attribute, Governance
+from memos_ray.core.cube.metadata import Attribute, Decay, ExpiresAt, Forever, Governance, Lifespan
 from memos_ray.core.cube.payload import Payload, Plaintext
-from memos_ray.core.vault.operations import Share, Update, UpdateMode
+from memos_ray.core.vault.operations import Clearable, Share, Update, UpdateMode
 from memos_ray.errors import InvalidInputError
 
 
@@ -45,6 +46,25 @@ def updated_attributes(operation: Update, old: Mapping[str, Attribute]) -> Mappi
     if operation.mode is UpdateMode.OVERWRITE:
         return operation.attributes or {}
     return {**old, **(operation.attributes or {})}
+
+
+def kept(operation: Update, field: Clearable, old: datetime | None) -> datetime | None:
+    """Returns a time of a memory behind an update: a new one, the old one, or none any more."""
+    new: datetime | None = getattr(operation, field)
+    return None if field in operation.clear else new or old
+
+
+def updated_lifespan(operation: Update, old: Lifespan) -> Lifespan:
+    """Returns the lifespan behind an update; without its end or half-life it is for ever."""
+    if operation.lifespan is not None:
+        return operation.lifespan
+    match old:
+        case ExpiresAt() if Clearable.EXPIRES_AT in operation.clear:
+            return Forever()
+        case Decay() if Clearable.HALF_LIFE_S in operation.clear:
+            return Forever()
+        case _:
+            return old
 
 
 def shared(operation: Share, head: MemCube) -> Governance:

@@ -83,6 +83,16 @@ class UpdateMode(StrEnum):
     OVERWRITE = "overwrite"
 
 
+class Clearable(StrEnum):
+    """What an update may take away: times, and the end or the half-life that a lifespan has."""
+
+    EVENT_TIME = "event_time"
+    VALID_FROM = "valid_from"
+    VALID_TO = "valid_to"
+    EXPIRES_AT = "expires_at"
+    HALF_LIFE_S = "half_life_s"
+
+
 @crossing
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -94,6 +104,7 @@ class Update:
         sources: added to those that there are.
         sensitivity: labels that are added; no update takes one away, whatever its mode.
         compliance: as `sensitivity`.
+        clear: fields that the memory has no longer, whatever the mode; of these no value is given.
     """
 
     cube_id: str
@@ -113,6 +124,7 @@ class Update:
     sources: tuple[SourceRef, ...] = ()
     sensitivity: tuple[str, ...] = ()
     compliance: tuple[str, ...] = ()
+    clear: tuple[Clearable, ...] = ()
 
 
 @crossing

@@ -20,7 +20,7 @@ from memos_ray.core.cube.metadata import (
 from memos_ray.core.cube.payload import ArchivedRef, Attachment, Plaintext
 from memos_ray.core.retrieval.requests import Hit
 from memos_ray.core.vault.log import Event
-from memos_ray.core.vault.operations import Create, Share, Update, Written
+from memos_ray.core.vault.operations import Clearable, Create, Share, Update, Written
 from memos_ray.errors import MemosError, UnavailableError
 from memos_ray.gateway import paging
 from memos_ray.gateway.memories.models import (
@@ -111,6 +111,11 @@ def update_of(cube_id: str, change: MemoryChange) -> Update:
         expected=change.expected_version,
         sensitivity=tuple(change.sensitivity),
         compliance=tuple(change.compliance),
+        clear=tuple(
+            name
+            for name in Clearable
+            if name in change.model_fields_set and getattr(change, name) is None
+        ),
     )
 
 

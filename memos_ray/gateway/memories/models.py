@@ -121,7 +121,9 @@ def _check_lifespan(expires_at: datetime | None, half_life_s: float | None) -> N
 class MemoryChange(Model):
     """An update: which fields change, and how (see `mode`).
 
-    Labels (`sensitivity`, `compliance`) are added in every mode; no update takes one away.
+    Labels (`sensitivity`, `compliance`) are added in every mode; no update takes one away. A field
+    that is absent stays as it is; `event_time`, `valid_from`, `valid_to`, `expires_at` and
+    `half_life_s` are cleared by an explicit null.
     """
 
     mode: UpdateMode = UpdateMode.MERGE

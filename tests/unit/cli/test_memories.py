@@ -155,3 +155,14 @@ def test_people_see_the_same(run: Any, call: Any, memory: str, tmp_path: Path) -
     note = tmp_path / "note.md"
     note.write_text("# Boats\n\nA boat needs paint.\n")
     assert "1 stored" in run("ingest", str(note)).stdout
+
+
+def test_CUBE_2_what_a_memory_is_to_have_no_longer_is_cleared(call: Any, memory: str) -> None:
+    call("update", memory, "--valid-to=2093-05-01", "--expires-at=2093-06-01")
+    call("update", memory, "--clear=valid_to", "--clear", "expires_at", "--valid-from=2023-05-01")
+    found = call("get", memory)
+    assert (found.get("valid_to"), found.get("expires_at")) == (None, None)
+    assert found["valid_from"].startswith("2023-05-01")
+    both = ("--clear=valid_from", "--valid-from=2023-05-01")
+    problem = call("update", memory, *both, code=ExitCode.INVALID)
+    assert problem["details"]["field"] == "valid_from"

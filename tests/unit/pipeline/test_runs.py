@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
 
-from memos_ray.core.access.administration import PutPrincipal
-from memos_ray.core.access.model import PrincipalRecord
+from memos_ray.core.access.administration import PutNamespace, PutPrincipal
+from memos_ray.core.access.model import NamespaceKind, PrincipalRecord, default_spec
 from memos_ray.core.pipeline.definition import read_definition
 from memos_ray.core.pipeline.run import RunState, StepState
 from memos_ray.errors import (
@@ -152,6 +153,24 @@ async def test_PIPE_2_a_partition_commits_all_or_nothing(bench: Bench) -> None:
     # Nothing but ids and digests is left of a run that has ended.
     records = bench.memos.control.load("/runs/default")
     assert records and all(b"March" not in record.body for record in records)
+
+
+async def test_PIPE_2_VAULT_1_what_there_is_no_room_for_fails_the_run_whole(bench: Bench) -> None:
+    place, me = "user:admin/small", bench.memos.administrator
+    spec = default_spec(place, NamespaceKind.USER_PRIVATE, "user:admin")
+    await bench.memos.admin.change(me, PutNamespace(replace(spec, quota_bytes=10)))
+    first, second = (
+        {"kind": "create", "id": id, "memory_id": id, "text": "x" * 6, "namespace": place}
+        for id in ("n1", "n2")
+    )
+    run = await bench.done(FACTS, SUMMARY, WRITE, first, second)
+    assert (run.state, run.reason) == (RunState.FAILED, "quota_exceeded")
+    assert run.message == "the namespace has no room for that"
+    # Nothing is written, where there is no room and elsewhere.
+    assert (await bench.memos.service.list(me, place)).memories == []
+    assert await bench.text("summary") == "Nothing is known yet."
+    assert (await bench.done(FACTS, SUMMARY, WRITE, first)).state is RunState.DONE
+    assert await bench.text("n1", place) == "x" * 6
 
 
 async def _elsewhere(bench: Bench) -> str:

@@ -286,3 +286,13 @@ async def test_pages_go_on_under_a_filter_with_a_relative_time(door: RestDoor) -
     first = await door.done("GET", "/v1/memories", params=query)
     rest = await door.done("GET", "/v1/memories", params={**query, "cursor": first["cursor"]})
     assert len(first["memories"]) + len(rest["memories"]) == 3
+
+
+async def test_CUBE_2_a_time_that_is_null_is_cleared(door: RestDoor) -> None:
+    path = f"/v1/memories/{await _add(door, 'lives in Rome')}"
+    await door.done("PATCH", path, {"valid_to": "2093-05-01T00:00:00Z"})
+    await door.done("PATCH", path, {"tags": ["town"]})
+    assert (await door.done("GET", path))["valid_to"]
+    await door.done("PATCH", path, {"valid_to": None, "text": None})
+    found = await door.done("GET", path)
+    assert (found.get("valid_to"), found["text"]) == (None, "lives in Rome")

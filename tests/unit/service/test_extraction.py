@@ -664,6 +664,40 @@ async def test_READ_3_a_poisonous_job_is_parked_and_tried_again(
     assert (await bench.status()).parked == 0
 
 
+async def test_READ_3_VAULT_1_what_there_is_no_room_for_is_parked_whole_and_asked_for_once(
+    bench: Bench,
+) -> None:
+    name = "user:admin/small"
+    spec = default_spec(name, NamespaceKind.USER_PRIVATE, "user:admin")
+    texts = [turn["content"] for turn in DIALOGUE[:2]]
+    length = sum(map(len, texts))
+
+    async def allow(quota_bytes: int) -> None:
+        await bench.memos.admin.change(
+            bench.admin, PutNamespace(replace(spec, quota_bytes=quota_bytes))
+        )
+
+    # The turns have room, and so has the first of what is extracted from them.
+    await allow(length + len(texts[0]))
+    await bench.ingest(DIALOGUE[:2], namespace=name)
+    extraction = bench.memos.doorway.extraction
+    async with asyncio.timeout(60):
+        while not (status := await extraction.status(bench.admin, name)).parked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    (job,) = status.jobs
+    assert (job.state, job.reason, job.attempts) == ("parked", "quota_exceeded", 1)
+    assert len(bench.endpoint.asked) == 1
+    assert await bench.made(namespace=name) == []
+    counts = [(await shard.status()).counters for shard in bench.memos.crew.shards.values()]
+    assert sum(one.get("quota_refused", 0) for one in counts) > 0
+    await allow(3 * length)
+    await extraction.retry(bench.admin, job.id, name)
+    async with asyncio.timeout(60):
+        while len(await bench.made(namespace=name)) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [one.text for one in await bench.made(namespace=name)] == sorted(texts)
+
+
 async def test_READ_3_GOV_9_parked_jobs_go_with_their_memories(bench: Bench) -> None:
     bench.endpoint.script = [answer("I would rather not.")]
     first, second = await bench.ingest(DIALOGUE[:2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -37,7 +38,9 @@ from memos_ray.gateway.lifecycle.models import Lifecycle
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import make_commit, make_cube
+from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
 
 HOUR_S = 3600.0
@@ -542,3 +545,27 @@ async def test_VAULT_4_a_lost_file_is_an_error_and_touches_no_other_memory(tmp_p
         await memos.service.delete(admin, lost, hard=True)
         with pytest.raises(NotFoundError):
             await memos.service.get(admin, lost)
+
+
+async def test_LIFE_2_the_log_says_why_what_is_due_was_not_moved(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = FaultPlan()
+    store = FaultyRecordStore(MemoryRecordStore(), plan)
+    one = VaultSettings(partitions=1)
+    async with in_process(tmp_path, settings=one, clock=clock, store=store) as memos:
+        until = (clock.now() + timedelta(hours=1)).isoformat()
+        for _ in range(3):
+            await add(memos, expires_at=until)
+        clock.advance(2 * HOUR_S)
+        call = store.calls["commit"] + 1
+        plan.faults = [Fault("commit", call, UnavailableError("the store is away"))]
+        assert (await sweep(memos)).moves == {"failed": 3}
+        (told,) = [one for one in caplog.records if "cannot be moved" in one.getMessage()]
+        assert told.levelno == logging.WARNING
+        assert told.getMessage() == (
+            "3 memories of partition 0 are due and cannot be moved: unavailable"
+        )
+        # The next one finds them.
+        assert (await sweep(memos)).moves == {"expire/lifespan": 3}
+    assert "tea" not in caplog.text
