@@ -204,13 +204,12 @@ _STOW = (
     )
     .values(body=bindparam("b"))
 )
-# A `StoredVersion` behind its partition; nothing asks for the namespace.
-_STOWED = ("p", "t", "ns", "i", "n", "d", "b")
+_STOWED = ("b", "p", "t", "i", "n", "d")
 
 
 def stow(connection: Connection, partition: int, versions: Sequence[StoredVersion]) -> None:
     """Replaces the bodies of versions."""
-    stowed = [(partition, *one) for one in versions]
+    stowed = [(body, partition, t, i, n, digest) for t, _, i, n, digest, body in versions]
     bulk_rows(connection, _STOW, _STOWED, stowed)
 
 
