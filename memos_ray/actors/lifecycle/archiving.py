@@ -203,7 +203,13 @@ class ArchiveConsumer:
         keys = [CubeKey(row.tenant, cube_id) for cube_id in ids_in(held)]
         kept: list[StoredVersion] = []
         for one in self._store.bodies(self._partition, keys):
-            place = one.row_in(row.blob)
+            try:
+                place = one.row_in(row.blob)
+            except StoreCorruptError:
+                # It is damaged where it rests, and not for that reason lost from the file.
+                whole = one.among(held)
+                kept += [] if whole is None else [whole]
+                continue
             if place is not None:
                 if place >= len(held):
                     raise StoreCorruptError("an archive file is too short")

@@ -20,7 +20,7 @@ import orjson
 
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.cube.decoding import payload_of
+from memos_ray.core.cube.decoding import decode, payload_of
 from memos_ray.core.cube.payload import ArchivedRef, Form
 from memos_ray.errors import StoreCorruptError
 
@@ -65,10 +65,27 @@ class StoredVersion(NamedTuple):
         Raises:
             StoreCorruptError: when the body is no cube.
         """
-        start, end = wire.payload_at(self.body)
-        payload = orjson.loads(self.body[start:end])
-        row: int | None = payload["row"] if payload.get("blob") == blob else None
+        try:
+            start, end = wire.payload_at(self.body)
+            payload = orjson.loads(self.body[start:end])
+            row: int | None = payload["row"] if payload.get("blob") == blob else None
+        except (AttributeError, KeyError, ValueError):
+            # `from None`: the parser's message would quote the memory.
+            raise StoreCorruptError("stored bytes are no cube", cube_id=self.id) from None
         return row
+
+    def among(self, held: Iterable[bytes]) -> StoredVersion | None:
+        """Returns the version as a file holds it, if it does: its own body may be damaged.
+
+        Raises:
+            StoreCorruptError: the file's bodies are.
+        """
+        for body in held:
+            cube = decode(body)
+            same = cube.id, cube.version.number, cube.version.digest
+            if same == (self.id, self.number, self.digest):
+                return self._with(body)
+        return None
 
     def stub(self, blob: str, row: int) -> StoredVersion:
         """Returns the version without its content, which is in a file.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from memos_ray.core.lifecycle.archive import (
     ROWS_MAX,
     Contents,
     Standing,
+    StoredVersion,
     bodies,
     encode,
     filled,
@@ -391,6 +393,35 @@ async def test_VAULT_4_a_damaged_file_is_set_aside_and_the_others_go_on(bench: B
     bench.commit(erased=(made[1],))
     await bench.consume()
     assert [error.details["digest"] for error in bench.set_aside] == [hurt, lost]
+
+
+@pytest.mark.parametrize(
+    "hurt",
+    [lambda body: body[:90], lambda body: body.replace(b'"blob":', b'"blob"')],
+    ids=["cut", "garbled"],
+)
+async def test_VAULT_4_GOV_9_an_erasure_takes_no_file_because_of_a_damaged_version(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, hurt: Callable[[bytes], bytes]
+) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    bench.commit(*map(put_away, made))
+    await bench.consume()
+    read = bench.store.bodies
+
+    def damaged(*asked: Any) -> list[StoredVersion]:
+        return [
+            one._replace(body=hurt(one.body)) if one.id == "c1" else one for one in read(*asked)
+        ]
+
+    with monkeypatch.context() as damage:
+        damage.setattr(bench.store, "bodies", damaged)
+        bench.commit(erased=(made[0],))
+        await bench.consume()
+    assert bench.set_aside == []
+    heads = bench.store.heads(PARTITION, [key_of(cube) for cube in made])
+    assert {head.text for head in heads.values()} == {"secret 1", "secret 2"}
+    bench.check()
 
 
 async def test_VAULT_4_a_file_set_aside_is_taken_up_again_when_it_is_back(bench: Bench) -> None:
