@@ -161,6 +161,11 @@ class Residency:
             if not self._wanted[place]:
                 del self._wanted[place]
 
+    def outdate(self, place: Place, index: ResidentIndex) -> None:
+        """Lets go of an index that shows what cannot be read; the next load sets that aside."""
+        if place in self._held and self._held[place].index is index:
+            self._release(place)
+
     def apply(self, commit: Commit) -> None:
         """Brings the resident indexes up to a commit; others learn of it when they load."""
         for place, delta in _deltas(commit).items():

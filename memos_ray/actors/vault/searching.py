@@ -29,9 +29,9 @@ from memos_ray.core.retrieval import (
 from memos_ray.core.retrieval.requests import Hit, SearchRequest
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.retrieval.space import EmbeddingSpace
-from memos_ray.core.scheduling.fairness import priority_of
+from memos_ray.core.scheduling.fairness import Priority, priority_of
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.errors import DimensionMismatchError, VectorStoreError
+from memos_ray.errors import DimensionMismatchError, StoreCorruptError, VectorStoreError
 from memos_ray.ports import EventQuery, RecordStorePort, VectorStorePort
 
 _PAST_INDEXES = 4
@@ -149,6 +149,7 @@ class Searcher:
         Raises:
             DimensionMismatchError: the query vector is of another embedding space.
             VectorStoreError: the namespace is too large to be resident, and Milvus is away.
+            StoreCorruptError: a memory of a namespace that is not resident cannot be read.
         """
         if request.vector is not None and request.space != self._space.digest:
             raise DimensionMismatchError(
@@ -170,14 +171,27 @@ class Searcher:
         )
         if request.as_of is not None:
             return await self._search_past(place, request, query)
-        index = await self._residency.index(place)
-        if index is None and place.archived:
+        again, priority = True, priority_of(request.context)
+        while (index := await self._residency.index(place)) is not None:
+            try:
+                return await self._search_resident(place, index, query, priority)
+            except StoreCorruptError:
+                # Damaged since it was loaded: the next load sets it aside.
+                if not again:
+                    raise
+                again = False
+                self._residency.outdate(place, index)
+        if place.archived:
             # The vector store is asked for what is in use only.
             return Found((), 0, False, frozenset(), partial=True)
-        if index is None:
-            return await self._search_stored(place, query, indexed_lsn)
+        return await self._search_stored(place, query, indexed_lsn)
+
+    async def _search_resident(
+        self, place: Place, index: ResidentIndex, query: RetrievalQuery, priority: Priority
+    ) -> Found:
+        visible = query.visible or all_of()
         since = self._bodies.generation(place.partition)
-        async with self._turns.turn(place.tenant, priority_of(request.context)):
+        async with self._turns.turn(place.tenant, priority):
             scored = index.search(query)
         unembedded = index.unembedded_among(visible)
         cubes, cached = await self._fetch(place, [one.id for one in scored], visible, since)

@@ -65,6 +65,23 @@ async def test_VAULT_1_a_damaged_memory_keeps_no_other_out_of_memory(
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
+async def test_VAULT_1_a_memory_that_is_damaged_later_keeps_no_other_from_being_found(
+    tmp_path: Path,
+) -> None:
+    vault = VaultSettings(partitions=1, body_cache_bytes=1)
+    async with in_process(tmp_path, settings=vault) as memos:
+        ids = await filled(memos)
+        query = SearchQuery(query="heron", wait_indexed=True, limit=100)
+        for gone, id in enumerate(ids[:2], start=1):
+            damage(tmp_path, "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?", id)
+            found = await memos.service.search(memos.administrator, query)
+            assert {hit.memory.id for hit in found.hits} == set(ids[gone:])
+        more = NewMemory(text="a heron of Faro")
+        assert not (await memos.service.add(memos.administrator, [more])).failed
+        found = await memos.service.search(memos.administrator, query)
+        assert (len(found.hits), found.unembedded) == (5, 0)
+
+
 async def test_VAULT_1_LIFE_2_a_damaged_memory_keeps_no_other_from_its_move(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
