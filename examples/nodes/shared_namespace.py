@@ -15,10 +15,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memos_ray import MemOS, Settings, UnavailableError
 
@@ -30,6 +30,8 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from memos_ray.config import VaultSettings
+
+T = TypeVar("T")
 
 _PLAN = "trip-plan"
 _FIRST = (
@@ -58,20 +60,26 @@ class Agent:
 
     def note(self, text: str, key: str) -> str:
         """Remembers something for everybody; the key makes repeating it harmless."""
-        until = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                stored = self._memos.add(text, _PLAN, idempotency_key=key, visibility="shared")
-                return str(stored.id)
-            except UnavailableError:
-                # Whatever served this is being started elsewhere.
-                if time.monotonic() > until:
-                    raise
+        stored = patiently(
+            lambda: self._memos.add(text, _PLAN, idempotency_key=key, visibility="shared")
+        )
+        return str(stored.id)
 
     def look_up(self, question: str) -> list[str]:
         """Returns what the plan says, the best first."""
-        found = self._memos.search(question, namespace=_PLAN, limit=10)
+        found = patiently(lambda: self._memos.search(question, namespace=_PLAN, limit=10))
         return [hit.memory.text for hit in found.hits]
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """Does something again while whatever served it is being started elsewhere."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return act()
+        except UnavailableError:
+            if time.monotonic() > until:
+                raise
 
 
 @contextmanager
@@ -139,7 +147,7 @@ def play(memos: MemOS, cluster: Cluster, doomed: Any, first: Any, second: Any) -
     for text in plan:
         console.print(f"- {text}")
     assert set(plan) == {*_FIRST, *_SECOND}, plan
-    owners = {memory.owner for memory in memos.iterate(_PLAN)}
+    owners = {memory.owner for memory in patiently(lambda: list(memos.iterate(_PLAN)))}
     assert owners == {"agent:first", "agent:second"}
     console.rule("one node fewer, and nothing of the plan is lost")
 
