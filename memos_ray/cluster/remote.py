@@ -45,7 +45,9 @@ class RemoteActor:
                     ray.get_actor, self.name, namespace=self._namespace
                 )
             reference = getattr(self._handle, method).remote(*args)
-            return await asyncio.wait_for(_wait(reference), limit)
+            # `asyncio.wait_for` may lose a cancellation that comes together with the answer.
+            async with asyncio.timeout(limit):
+                return await reference
         except RayTaskError as error:
             raise _named(error) from None
         except (TimeoutError, GetTimeoutError, TaskCancelledError):
@@ -59,10 +61,6 @@ class RemoteActor:
         except RayError as error:
             self._handle = None
             raise UnavailableError("Ray could not carry the call", actor=self.name) from error
-
-
-async def _wait(reference: Any) -> Any:
-    return await reference
 
 
 def _named(error: RayTaskError) -> MemosError:

@@ -35,7 +35,8 @@ class ServedAdapters:
                     serve.get_app_handle, application_of(model)
                 )
             response = self._handles[model].broadcast("drop_adapter", digest)
-            answers: list[bool] = await asyncio.wait_for(response.results_async(), _ANSWER_S)
+            async with asyncio.timeout(_ANSWER_S):
+                answers: list[bool] = await response.results_async()
         except (RayError, RayServeException, TimeoutError) as error:
             raise UnavailableError(
                 "not every replica has dropped the adapter", kind=type(error).__name__

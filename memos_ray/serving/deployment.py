@@ -123,7 +123,8 @@ class ModelDeployment:
 async def _fetched(reference: Any, kind: type[_Payload]) -> _Payload | None:
     """Awaits a payload; nothing when it cannot be had."""
     try:
-        payload = await asyncio.wait_for(reference, _FETCH_S)
+        async with asyncio.timeout(_FETCH_S):
+            payload = await reference
     except (RayError, TimeoutError):
         return None
     assert isinstance(payload, kind)

@@ -164,7 +164,8 @@ class MemGovernance:
             if not waiting:
                 return issued.lease
             try:
-                await asyncio.wait_for(news.wait(), deadline - self._clock.monotonic())
+                async with asyncio.timeout(deadline - self._clock.monotonic()):
+                    await news.wait()
             except TimeoutError:
                 waiting = False
 
