@@ -343,6 +343,8 @@ def _made_of(
     """
     source, about, rules = one.source, one.then.descriptive, one.now.governance
     parameter, way = wanted.parameter, Way.PROBING if said_of else Way.LINEAGE
+    # What the model says may be of anything that it has learnt; a source's own text is not.
+    marked = (rules, parameter.governance) if said_of else (rules,)
     private = Visibility.PRIVATE in (rules.visibility, parameter.governance.visibility)
     language = one.then.payload.language if isinstance(one.then.payload, Plaintext) else None
     ended = one.now.descriptive.valid_to
@@ -366,8 +368,8 @@ def _made_of(
         attributes={"way": way.value, _CONFIDENCE: confidence, "model": wanted.model},
         visibility=Visibility.PRIVATE if private else None,
         lifespan=rules.lifespan,
-        sensitivity=tuple(sorted({*rules.sensitivity, *parameter.governance.sensitivity})),
-        compliance=tuple(sorted({*rules.compliance, *parameter.governance.compliance})),
+        sensitivity=tuple(sorted({label for one in marked for label in one.sensitivity})),
+        compliance=tuple(sorted({label for one in marked for label in one.compliance})),
         watermark=rules.watermark,
         provenance_id=one.now.provenance_id if way is Way.LINEAGE else None,
     )
