@@ -8,6 +8,7 @@ nothing  ─▶ the configured URL, or the cluster that runs on the default data
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,8 @@ def _embed(settings: Settings) -> Transport:
     except BaseException:
         stop()
         raise
+    # A start makes so many objects that the first call would have them all looked through.
+    gc.collect()
     return LocalTransport(doorway, stop=stop)
 
 

@@ -40,6 +40,13 @@ def test_CUBE_8_the_digest_depends_on_the_content_alone(cube: MemCube, usage: Us
     )
 
 
+@given(cubes())
+def test_CUBE_8_a_body_made_of_encoded_content_is_the_same(cube: MemCube) -> None:
+    content = wire.Content.of(cube.payload, cube.descriptive, cube.governance)
+    unused = replace(cube, usage=Usage())
+    assert content.within(unused) == wire.to_json(unused)
+
+
 @given(cubes(), cubes())
 def test_CUBE_8_other_content_has_another_digest(one: MemCube, other: MemCube) -> None:
     content = [(cube.payload, cube.descriptive, cube.governance) for cube in (one, other)]

@@ -57,8 +57,8 @@ VERSION = tuple(version.c.keys())
 """What `version_row` and `moved_version_row` tell, in their order."""
 
 
-def version_row(partition: int, cube: MemCube, lsn: int) -> InOrder:
-    """Builds the row of `version`."""
+def version_row(partition: int, cube: MemCube, lsn: int, body: bytes | None = None) -> InOrder:
+    """Builds the row of `version`; `body` is `wire.to_json` of the cube, if the caller has it."""
     info = cube.version
     return (
         partition,
@@ -73,7 +73,7 @@ def version_row(partition: int, cube: MemCube, lsn: int) -> InOrder:
         info.digest,
         orjson.dumps(info.parents).decode() if info.parents else _NONE,
         info.reason,
-        _body(cube),
+        body or _body(cube),
     )
 
 

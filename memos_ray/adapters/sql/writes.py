@@ -151,7 +151,8 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     for place, one in enumerate(commit.cubes):
         key, number = CubeKey(one.tenant, one.id), one.version.number
         lsn = one.version.lsn or logged.get((one.tenant, one.id, number), last)
-        versions.append(rows.version_row(partition, one, lsn))
+        body = commit.bodies[place] if commit.bodies else None
+        versions.append(rows.version_row(partition, one, lsn, body))
         if key not in heads and number > 1:
             known.add(key)
         # The first version that a branch has of a memory goes on from one of another's.

@@ -18,9 +18,13 @@ import numpy.typing as npt
 
 from memos_ray.core.crossing import crossing
 
-_AT_ONCE = 4096
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
+# Letters small, digits as they are, everything else a gap.
+_ASCII_WORDS = bytes(
+    ord(chr(byte).lower()) if byte < 128 and chr(byte).isalnum() else ord(" ")
+    for byte in range(256)
+)
 
 
 @crossing
@@ -38,32 +42,45 @@ class Fingerprint:
     sketch: str | None = None
 
 
-def _tokens(text: str) -> list[str]:
+def _tokens(text: str) -> list[bytes]:
     if text.isascii():
-        return _TOKEN.findall(text.lower())
-    tokens: list[str] = []
+        return text.encode().translate(_ASCII_WORDS).split()
+    tokens: list[bytes] = []
     for run in _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()):
         if "\u3040" <= run[0] <= "\ud7af" and len(run) > 1:
-            tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
+            tokens.extend(run[i : i + 2].encode() for i in range(len(run) - 1))
         else:
-            tokens.append(run)
+            tokens.append(run.encode())
     return tokens
 
 
 def simhash(text: str) -> str:
     """Computes the 64-bit SimHash of a text, as 16 hex digits; all zeros for a text of no words."""
     tokens = _tokens(text)
-    ones = np.zeros(64, np.int64)
-    for start in range(0, len(tokens), _AT_ONCE):
-        hashes = b"".join([_hash(token) for token in tokens[start : start + _AT_ONCE]])
-        bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(-1, 64)
-        ones += np.add.reduce(bits, 0, np.int64)
-    return np.packbits(2 * ones > len(tokens)).tobytes().hex()
+    # A bit is set where more than half of the tokens have it, which carries into the lane's first.
+    votes = sum(map(_votes, tokens), (_FIRST_BIT - 1 - len(tokens) // 2) * _EACH_LANE)
+    bits = votes.to_bytes(_BITS * _LANE_BYTES)[::_LANE_BYTES].translate(_FIRST_BITS)
+    return f"{int(bits, 2):016x}"
 
 
-@lru_cache(maxsize=1 << 16)
-def _hash(token: str) -> bytes:
-    return blake2b(token.encode(), digest_size=8).digest()
+# One integer has a lane for each bit of a hash, wide enough to count the tokens of any text in, so
+# that one addition counts all bits of a token: for a short text, small arrays take twice as long.
+_BITS = 64
+_LANE_BYTES = 4
+_FIRST_BIT = 1 << (8 * _LANE_BYTES - 1)
+_EACH_LANE = sum(1 << (8 * _LANE_BYTES * lane) for lane in range(_BITS))
+_FIRST_BITS = bytes(b"01"[byte >> 7] for byte in range(256))
+_LANES = [
+    b"".join((byte >> bit & 1).to_bytes(_LANE_BYTES) for bit in range(7, -1, -1))
+    for byte in range(256)
+]
+
+
+@lru_cache(maxsize=1 << 14)
+def _votes(token: bytes) -> int:
+    """Returns the hash of a token with each of its bits in a lane of its own."""
+    hashed = blake2b(token, digest_size=_BITS // 8).digest()
+    return int.from_bytes(b"".join([_LANES[byte] for byte in hashed]))
 
 
 def sketch(vector: npt.NDArray[np.float32]) -> str:

@@ -27,7 +27,11 @@ def _adapter() -> TypeAdapter[MemCube]:
 
 def to_json(cube: MemCube) -> bytes:
     """Encodes one cube as canonical JSON: sorted keys, UTF-8, times in RFC 3339."""
-    return orjson.dumps(cube, option=orjson.OPT_SORT_KEYS)
+    return _canonical(cube)
+
+
+def _canonical(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 _PAYLOAD, _BEHIND = b',"payload":', b',"descriptive":{'
@@ -141,6 +145,34 @@ def digest_of(payload: bytes, about: bytes, rules: bytes) -> str:
     return digest(b"memos-content-1", payload, about, rules)
 
 
+class Content(NamedTuple):
+    """What a version fixes, each part as `to_json` writes it."""
+
+    payload: bytes
+    about: bytes
+    rules: bytes
+
+    @classmethod
+    def of(cls, payload: Payload, about: Descriptive, rules: Governance) -> Content:
+        """Encodes the parts."""
+        return cls(_canonical(payload), _canonical(about), _canonical(rules))
+
+    @property
+    def digest(self) -> str:
+        """See `content_digest`."""
+        return digest_of(*self)
+
+    def within(self, cube: MemCube) -> bytes:
+        """Returns `to_json` of the cube that it is the content of, which nobody has used yet."""
+        names = (orjson.dumps(one) for one in (cube.id, cube.provenance_id, cube.tenant))
+        start = b'{"id":%b,"provenance_id":%b,"tenant":%b,"namespace":%b,"payload":' % (
+            *names,
+            orjson.dumps(cube.namespace),
+        )
+        parts = Parts(start, *self, _canonical(cube.version), _canonical(cube.fingerprint))
+        return join(parts, cube.state, frozen=cube.frozen)
+
+
 def from_json(body: bytes) -> MemCube:
     """Decodes `to_json`.
 
@@ -155,11 +187,7 @@ def from_json(body: bytes) -> MemCube:
 
 def content_digest(payload: Payload, about: Descriptive, rules: Governance) -> str:
     """Digest of what a version fixes: equal content gives an equal digest on every machine."""
-    return digest_of(
-        orjson.dumps(payload, option=orjson.OPT_SORT_KEYS),
-        orjson.dumps(about, option=orjson.OPT_SORT_KEYS),
-        orjson.dumps(rules, option=orjson.OPT_SORT_KEYS),
-    )
+    return Content.of(payload, about, rules).digest
 
 
 def check_digest(cube: MemCube) -> None:

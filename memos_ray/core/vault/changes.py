@@ -77,8 +77,11 @@ def create(
     default_visibility: Visibility,
     reason: str | None,
     lsn: int = 0,
-) -> MemCube:
+) -> tuple[MemCube, wire.Content]:
     """Makes the first version of a memory, owned by its author.
+
+    Returns:
+        The version, and its content as it will rest.
 
     Raises:
         InvalidInputError: no id, no namespace, or a value that cannot be stored.
@@ -115,16 +118,17 @@ def create(
         legal_hold=operation.legal_hold,
     )
     payload = operation.payload
+    content = _content(payload, about, rules)
     version = VersionInfo(
         number=1,
-        digest=_digest(payload, about, rules),
+        digest=content.digest,
         change=Change.CREATE,
         author=author,
         created_at=now,
         reason=reason,
         lsn=lsn,
     )
-    return MemCube(
+    cube = MemCube(
         id=operation.cube_id,
         provenance_id=operation.provenance_id or operation.cube_id,
         tenant=tenant,
@@ -136,6 +140,7 @@ def create(
         fingerprint=Fingerprint(_simhash(payload)),
         state=State.GENERATED if operation.origin in _MACHINE_MADE else State.ACTIVATED,
     )
+    return cube, content
 
 
 def labelled(operation: Create, learnt: Sequence[MemCube]) -> Create:
@@ -271,14 +276,14 @@ class _Step:
     state: State
 
 
-def _digest(payload: Payload, about: Descriptive, rules: Governance) -> str:
+def _content(payload: Payload, about: Descriptive, rules: Governance) -> wire.Content:
     until = rules.lifespan.at if isinstance(rules.lifespan, ExpiresAt) else None
     spans = (edge for span in about.mentions for edge in (span.start, span.end))
     for moment in (about.event_time, about.valid_from, about.valid_to, until, *spans):
         if moment is not None and moment.tzinfo is None:
             raise InvalidInputError("a time needs its offset from UTC")
     try:
-        return wire.content_digest(payload, about, rules)
+        return wire.Content.of(payload, about, rules)
     except TypeError:
         raise InvalidInputError("the memory holds a value that cannot be encoded") from None
 
@@ -363,7 +368,7 @@ def _next(
     rules = rules or head.governance
     version = VersionInfo(
         number=head.version.number + 1,
-        digest=_digest(payload, about, rules),
+        digest=_content(payload, about, rules).digest,
         change=change,
         author=step.author,
         created_at=now,

@@ -148,6 +148,7 @@ class Commit:
         events: log entries, with contiguous LSNs that follow the partition's last one.
         facets: `facets_of` each cube, in order, when whoever made the commit has flattened and
             checked the cubes (`storable.check_cube`); the store does so itself when empty.
+        bodies: `wire.to_json` of each cube, in order, where whoever made the commit has it.
         moved: new versions that differ from what is stored in their state alone, one a memory, and
             of none that is among `cubes`.
     """
@@ -159,6 +160,7 @@ class Commit:
     events: tuple[Event, ...] = ()
     replies: tuple[Reply, ...] = ()
     facets: tuple[Facets, ...] = ()
+    bodies: tuple[bytes | None, ...] = ()
     moved: tuple[Moved, ...] = ()
 
     @property

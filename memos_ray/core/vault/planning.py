@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import orjson
 
@@ -68,6 +69,18 @@ class Submission:
     write: Write
 
 
+class _Made(NamedTuple):
+    """A new version; `body` is how it rests, where that has come out in making it."""
+
+    cube: MemCube
+    facets: Facets
+    body: bytes | None
+
+    @property
+    def key(self) -> CubeKey:
+        return CubeKey(self.cube.tenant, self.cube.id)
+
+
 @dataclass(slots=True)
 class Planner:
     """Collects writes into one `Commit`.
@@ -91,7 +104,7 @@ class Planner:
     quotas: Quotas
     remnants: Mapping[CubeKey, Remnant] = field(default_factory=dict)
     _log: PlannedLog = field(init=False)
-    _cubes: list[tuple[MemCube, Facets]] = field(default_factory=list)
+    _made: list[_Made] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
     _new_replies: list[Reply] = field(default_factory=list)
     _learnt: set[tuple[CubeKey, str]] = field(default_factory=set)
@@ -119,11 +132,12 @@ class Planner:
         return Commit(
             self.partition,
             self.epoch,
-            tuple(cube for cube, _ in self._cubes),
+            tuple(one.cube for one in self._made),
             tuple(self._erased),
             tuple(self._log.entries),
             tuple(self._new_replies),
-            tuple(facets for _, facets in self._cubes),
+            tuple(one.facets for one in self._made),
+            tuple(one.body for one in self._made),
         )
 
     def denials(self) -> Commit:
@@ -176,14 +190,14 @@ class Planner:
         key = CubeKey(context.principal.tenant, operation.cube_id)
         cube: MemCube | None
         facets: Facets = {}
+        body: bytes | None = None
         detail: Detail = {}
         head: MemCube | None = None
         if isinstance(operation, Create):
             namespace = write.namespace
             check_sources(write, context.principal.tenant, self.heads)
-            cube, facets = self._create(context, write, operation, key)
+            cube, facets, body = self._create(context, write, operation, key)
             detail = extraction_told(context) if write.extract else {}
-            storable.check_cube(cube, facets)
         else:
             head = self._head(write, key)
             flat = facets_of(head)
@@ -204,22 +218,20 @@ class Planner:
         self._tell_sources(write, key.id)
         if cube is None:
             del self.heads[key]
-            self._cubes = [c for c in self._cubes if CubeKey(c[0].tenant, c[0].id) != key]
+            self._made = [one for one in self._made if one.key != key]
             self._erased[key] = None
             version = 0
         else:
             self.heads[key] = cube
-            self._cubes.append((cube, facets))
+            self._made.append(_Made(cube, facets, body))
             version = cube.version.number
         written = Written(key.id, version, self.partition, lsn)
         self._remember(context, write, request, written)
         return written
 
-    def _create(
-        self, context: CallContext, write: Write, operation: Create, key: CubeKey
-    ) -> tuple[MemCube, Facets]:
+    def _create(self, context: CallContext, write: Write, operation: Create, key: CubeKey) -> _Made:
         tenant = context.principal.tenant
-        cube = create(
+        cube, content = create(
             labelled(operation, self._learnt_by(write, tenant)),
             tenant=tenant,
             namespace=write.namespace,
@@ -234,7 +246,8 @@ class Planner:
         self.guard.check(context, Action.CREATE, write.namespace, facets, self.now)
         if key in self.heads:
             raise AlreadyExistsError("the id is taken", cube_id=key.id)
-        return cube, facets
+        storable.check_cube(cube, facets)
+        return _Made(cube, facets, content.within(cube))
 
     def _learnt_by(self, write: Write, tenant: str) -> list[MemCube]:
         ids = write.learnt.ids if write.learnt else ()
@@ -302,9 +315,9 @@ class Planner:
 
     def _target(self, number: int, head: MemCube) -> MemCube | None:
         key = CubeKey(head.tenant, head.id)
-        for cube, _ in self._cubes:
-            if cube.version.number == number and CubeKey(cube.tenant, cube.id) == key:
-                return cube
+        for one in self._made:
+            if one.cube.version.number == number and one.key == key:
+                return one.cube
         # What was read before belongs to an erased memory whose id has been given anew.
         return None if key in self._erased else self.targets.get((key, number))
 

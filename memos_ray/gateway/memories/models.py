@@ -12,6 +12,8 @@ from memos_ray.core.cube.metadata import Origin, SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
 from memos_ray.core.vault.operations import UpdateMode
 from memos_ray.gateway.fields import (
+    NO_ENTRIES,
+    NO_ITEMS,
     AttributeName,
     AttributeValue,
     Key,
@@ -77,7 +79,7 @@ class NewMemory(Model):
     idempotency_key: Key | None = None
     semantic_type: SemanticType = SemanticType.FACT
     origin: Origin = Origin.USER_INPUT
-    tags: list[Name] = []
+    tags: list[Name] = NO_ITEMS
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")] | None = (
         None
     )
@@ -89,19 +91,19 @@ class NewMemory(Model):
     event_time: Moment | None = None
     valid_from: Moment | None = None
     valid_to: Moment | None = None
-    mentions: list[Span] = []
-    sources: list[Source] = []
-    attachments: list[AttachmentRef] = []
-    attributes: dict[AttributeName, AttributeValue] = {}
+    mentions: list[Span] = NO_ITEMS
+    sources: list[Source] = NO_ITEMS
+    attachments: list[AttachmentRef] = NO_ITEMS
+    attributes: dict[AttributeName, AttributeValue] = NO_ENTRIES
     visibility: Visibility | None = None
-    readers: list[Subject] = []
-    writers: list[Subject] = []
-    sharers: list[Subject] = []
+    readers: list[Subject] = NO_ITEMS
+    writers: list[Subject] = NO_ITEMS
+    sharers: list[Subject] = NO_ITEMS
     expires_at: Moment | None = None
     half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    sensitivity: list[Name] = []
-    compliance: list[Name] = []
+    sensitivity: list[Name] = NO_ITEMS
+    compliance: list[Name] = NO_ITEMS
     watermark: Name | None = None
     legal_hold: bool = False
     reason: Reason | None = None
@@ -137,8 +139,8 @@ class MemoryChange(Model):
     expires_at: Moment | None = None
     half_life_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    sensitivity: list[Name] = []
-    compliance: list[Name] = []
+    sensitivity: list[Name] = NO_ITEMS
+    compliance: list[Name] = NO_ITEMS
     expected_version: Version | None = None
     idempotency_key: Key | None = None
     reason: Reason | None = None
@@ -153,10 +155,10 @@ class Sharing(Model):
     """A change of who may reach a memory: names added to its scopes, and names removed."""
 
     visibility: Visibility | None = None
-    readers: list[Subject] = []
-    writers: list[Subject] = []
-    sharers: list[Subject] = []
-    remove: list[Subject] = []
+    readers: list[Subject] = NO_ITEMS
+    writers: list[Subject] = NO_ITEMS
+    sharers: list[Subject] = NO_ITEMS
+    remove: list[Subject] = NO_ITEMS
     expected_version: Version | None = None
     idempotency_key: Key | None = None
     reason: Reason | None = None
@@ -170,8 +172,8 @@ class UsageStats(Model):
     frequency: float = 0.0
     cache_hits: int = 0
     usefulness: float = 0.0
-    tasks: list[str] = []
-    agents: list[str] = []
+    tasks: list[str] = NO_ITEMS
+    agents: list[str] = NO_ITEMS
 
 
 class Memory(Model):
@@ -267,7 +269,7 @@ class SearchQuery(Model):
     query: Annotated[str, StringConstraints(max_length=32_768), AfterValidator(printable)] = ""
     namespaces: Annotated[list[NamespaceName], Field(max_length=64)] | None = None
     filter: str | dict[str, Any] | None = None
-    tags: list[Name] = []
+    tags: list[Name] = NO_ITEMS
     since: Moment | None = None
     until: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -280,7 +282,7 @@ class SearchQuery(Model):
     min_relevance: Annotated[float, Field(ge=0, le=1)] = 0.0
     include_ended: bool = False
     include_archived: bool = False
-    turns: EarlierTurns = []
+    turns: EarlierTurns = NO_ITEMS
     route: bool = False
 
 
@@ -305,7 +307,7 @@ class SearchHit(Model):
     memory: Memory
     score: float
     relevance: float | None = None
-    signals: list[Signal] = []
+    signals: list[Signal] = NO_ITEMS
 
 
 class SearchResult(Model):
@@ -320,7 +322,7 @@ class SearchResult(Model):
     cursor: str | None = None
     unembedded: int = 0
     partial: bool = False
-    understood: dict[str, Any] = {}
+    understood: dict[str, Any] = NO_ENTRIES
     request_id: str = ""
 
 
@@ -333,4 +335,4 @@ class MemoryPage(Model):
 
     memories: list[Memory]
     cursor: str | None = None
-    unreadable: list[str] = []
+    unreadable: list[str] = NO_ITEMS

@@ -27,7 +27,7 @@ def cube(text: str, id: str = "c1", speaker: str | None = "Ana", at: datetime = 
     operation = Create(
         Plaintext(text), id, setting=Setting("chat", "s1", 0, speaker, "user"), event_time=at
     )
-    return create(
+    made, _ = create(
         operation,
         tenant="acme",
         namespace="user:ana",
@@ -36,6 +36,7 @@ def cube(text: str, id: str = "c1", speaker: str | None = "Ana", at: datetime = 
         default_visibility=Visibility.PRIVATE,
         reason=None,
     )
+    return made
 
 
 def turns(*texts: str, before: Sequence[str] = ()) -> tuple[SourceTurn, ...]:

@@ -61,7 +61,7 @@ def operation(*sources: MemCube, **item: Any) -> Create:
 
 
 def made(*sources: MemCube) -> MemCube:
-    return create(
+    cube, _ = create(
         operation(*sources),
         tenant="acme",
         namespace="user:ana",
@@ -70,6 +70,7 @@ def made(*sources: MemCube) -> MemCube:
         default_visibility=Visibility.SHARED,
         reason=None,
     )
+    return cube
 
 
 def test_READ_3_the_same_item_of_the_same_sources_has_one_id() -> None:

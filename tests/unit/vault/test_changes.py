@@ -59,7 +59,7 @@ def made(operation: Create, **given: object) -> MemCube:
         "reason": None,
         **given,
     }
-    return create(operation, **settings)  # type: ignore[arg-type]
+    return create(operation, **settings)[0]  # type: ignore[arg-type]
 
 
 def revised(
