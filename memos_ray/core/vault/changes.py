@@ -145,6 +145,8 @@ def create(
 
 def labelled(operation: Create, learnt: Sequence[MemCube]) -> Create:
     """Puts on a new memory all labels of what it may say anything of, as these are now."""
+    if not learnt:
+        return operation
     rules = [cube.governance for cube in learnt]
     sensitivity = {*operation.sensitivity, *(one for rule in rules for one in rule.sensitivity)}
     compliance = {*operation.compliance, *(one for rule in rules for one in rule.compliance)}

@@ -62,6 +62,10 @@ def _lifespan(expires_at: datetime | None, half_life_s: float | None) -> Lifespa
     return Decay(half_life_s) if half_life_s is not None else None
 
 
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names)) if names else ()
+
+
 def create_of(new: NewMemory, minted_id: str) -> Create:
     """Makes the operation that stores a new memory."""
     attachments = tuple(
@@ -73,7 +77,7 @@ def create_of(new: NewMemory, minted_id: str) -> Create:
         minted_id=minted_id,
         origin=new.origin,
         semantic_type=new.semantic_type,
-        tags=tuple(dict.fromkeys(new.tags)),
+        tags=_distinct(new.tags),
         setting=Setting(new.conversation, new.session, new.position, new.speaker, new.role),
         event_time=new.event_time,
         valid_from=new.valid_from,
@@ -82,13 +86,13 @@ def create_of(new: NewMemory, minted_id: str) -> Create:
         sources=tuple(SourceRef(s.uri, s.item, s.memory_id, s.version) for s in new.sources),
         attributes=dict(new.attributes),
         visibility=new.visibility,
-        readers=tuple(dict.fromkeys(new.readers)),
-        writers=tuple(dict.fromkeys(new.writers)),
-        sharers=tuple(dict.fromkeys(new.sharers)),
+        readers=_distinct(new.readers),
+        writers=_distinct(new.writers),
+        sharers=_distinct(new.sharers),
         lifespan=_lifespan(new.expires_at, new.half_life_s) or Forever(),
         priority=new.priority,
-        sensitivity=tuple(dict.fromkeys(new.sensitivity)),
-        compliance=tuple(dict.fromkeys(new.compliance)),
+        sensitivity=_distinct(new.sensitivity),
+        compliance=_distinct(new.compliance),
         watermark=new.watermark,
         legal_hold=new.legal_hold,
     )
@@ -101,7 +105,7 @@ def update_of(cube_id: str, change: MemoryChange) -> Update:
         mode=change.mode,
         text=change.text,
         semantic_type=change.semantic_type,
-        tags=None if change.tags is None else tuple(dict.fromkeys(change.tags)),
+        tags=None if change.tags is None else _distinct(change.tags),
         attributes=change.attributes,
         event_time=change.event_time,
         valid_from=change.valid_from,
@@ -305,12 +309,8 @@ def report_of(outcomes: Sequence[Written | MemosError], request_id: str) -> Writ
 def result_of(outcome: Written | MemosError, request_id: str) -> WriteResult:
     """Shows what became of a write."""
     if isinstance(outcome, MemosError):
-        return WriteResult.model_construct(
-            error=problem_of(outcome, request_id), id=None, version=None
-        )
-    return WriteResult.model_construct(
-        id=outcome.cube_id, version=outcome.version, replayed=outcome.replayed, error=None
-    )
+        return WriteResult(error=problem_of(outcome, request_id))
+    return WriteResult(id=outcome.cube_id, version=outcome.version, replayed=outcome.replayed)
 
 
 def token_of(outcomes: Sequence[Written | MemosError]) -> str:
