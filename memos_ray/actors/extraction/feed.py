@@ -206,6 +206,9 @@ class ExtractConsumer:
         for child in await self._descent.children(self._partition, key, by_adapters=moving):
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
+        if any(LABELLED in event.detail for event in events):
+            for parameter in await self._descent.adapters(self._partition, key):
+                await self._derived(CubeKey(key.tenant, parameter), events[0].namespace, set())
 
     async def _freed(self, key: CubeKey) -> None:
         """Has a memory follow what it was made of, which it could not while frozen or held."""
@@ -213,7 +216,9 @@ class ExtractConsumer:
         for source in ids_of(heads[key]) if key in heads else ():
             named = CubeKey(key.tenant, source)
             # What only names a source was not made of it.
-            if await self._descent.made_of(self._partition, named, key.id):
+            if await self._descent.made_of(
+                self._partition, named, key.id
+            ) or await self._descent.learnt(self._partition, named, key.id):
                 await self._derived(key, heads[key].namespace, set())
                 return
 

@@ -28,7 +28,8 @@ DERIVED = "memory"
 LEARN = "learn"
 """The operation in the log that tells of a memory which parameter memory has learnt it.
 
-It is told when something is made of the adapter that could say again what it has learnt.
+It is told when the parameter memory is stored, and when something is made of the adapter that could
+say again what it has learnt.
 """
 
 THROUGH = "through"
