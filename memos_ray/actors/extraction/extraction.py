@@ -36,7 +36,7 @@ from memos_ray.core.extraction import (
     SourceProgress,
     task_tokens,
 )
-from memos_ray.core.vault.entries import TOLD
+from memos_ray.core.vault.entries import DERIVE, LEARN
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.planning import Submission
@@ -182,7 +182,7 @@ class Extraction:
 
     def concerned(self, commit: Commit) -> bool:
         """Tells whether the feed of a partition has anything to do about a commit."""
-        if any(event.operation in TOLD for event in commit.events):
+        if any(event.operation in (DERIVE, LEARN) for event in commit.events):
             self._book.note_derived(commit.partition)
         return concerns(commit, self._book.extracted(commit.partition))
 

@@ -30,7 +30,7 @@ from memos_ray.core.extraction import (
 )
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.vault.entries import EXTRACT, LABELLED, extraction_wanted
+from memos_ray.core.vault.entries import EXTRACT, LABELLED, changes, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age
 from memos_ray.errors import (
@@ -161,11 +161,16 @@ class ExtractConsumer:
                 (e.tenant, e.namespace) for e in done if e.operation == ERASE
             }:
                 await self._book.forget_names(Place(self._partition, tenant, namespace))
-        for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
+        followed = [one for one in done if one.operation in _FOLLOWED and changes(one)]
+        for key in dict.fromkeys(map(_key, followed)):
             await self._follow(key, [event for event in done if _key(event) == key])
         for event in done:
             if event.operation in _FREED:
-                await self._freed(_key(event))
+                if changes(event):
+                    await self._freed(_key(event))
+                else:
+                    # It cannot be read: what waited for its release is known beside it.
+                    await self.again([_key(event)])
 
     async def outdated(self) -> bool:
         """Jobs rest with the memories; they do not get lost apart. Those at rest are read here."""

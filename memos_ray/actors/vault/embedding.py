@@ -16,7 +16,7 @@ from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
 from memos_ray.core.retrieval import ResidentIndex, VectorSet, ViewKind, ViewPlan, plan_views
 from memos_ray.core.retrieval.settings import ViewSettings
-from memos_ray.core.vault.entries import EXTRACT, TOLD
+from memos_ray.core.vault.entries import EXTRACT, changes
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.errors import DimensionMismatchError, EmbedderError, InvalidInputError
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
@@ -64,7 +64,7 @@ class EmbedConsumer:
         """Embeds until nothing in the events' places is missing or stale."""
         touched: dict[Place, dict[str, None]] = {}
         for event in events:
-            if event.outcome is Outcome.DONE and event.cube_id is not None:
+            if event.outcome is Outcome.DONE and event.cube_id is not None and changes(event):
                 place = Place(self._partition, event.tenant, event.namespace)
                 if event.operation in _AWAY and place not in self._residency:
                     # There is nothing to embed, and no reason to load what nobody searches.
@@ -224,6 +224,7 @@ def touched_keys(events: Iterable[Event]) -> list[CubeKey]:
             for event in events
             if event.outcome is Outcome.DONE
             and event.cube_id is not None
-            and event.operation not in (*TOLD, EXTRACT)
+            and event.operation != EXTRACT
+            and changes(event)
         )
     )
