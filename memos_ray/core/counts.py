@@ -20,7 +20,7 @@ SHARD_COUNTS: Mapping[str, str] = {
     "embedded": "Versions that were embedded.",
     "embed_refused": "Memories whose texts the embedder refuses; they are found by their words.",
     "namespaces_loaded": "Namespaces read into memory.",
-    "memories_damaged": "Memories that cannot be read, met when their namespaces were loaded.",
+    "memories_damaged": "Memories that cannot be read, met when loading namespaces or embedding.",
     "namespaces_evicted": "Namespaces let go of for want of room.",
     "automatic_*": "Writes that nobody has asked for, by who makes them.",
     "turns_*": "Turns at ranking by who has had them; those that had to wait, or were refused.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from memos_ray.core.cube.cube import MemCube, State, VersionInfo
+from memos_ray.core.cube.cube import Change, MemCube, State, VersionInfo
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import facets_of, to_micros
 from memos_ray.core.cube.predicate import Predicate, evaluate
@@ -15,7 +15,16 @@ from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.sweeping import Sieve
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
-from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply, Resting, UsageDelta
+from memos_ray.core.vault.log import (
+    Commit,
+    CubeKey,
+    Event,
+    Fence,
+    Outcome,
+    Reply,
+    Resting,
+    UsageDelta,
+)
 from memos_ray.core.vault.remnants import Remnant, remnant
 from memos_ray.errors import FencedError
 from memos_ray.ports import (
@@ -109,10 +118,20 @@ class MemoryRecordStore(MemoryDerivations):
     def remnants(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, Remnant]:
         """See `RecordStorePort.remnants`."""
         with self._lock:
-            chains = self._part(partition).chains
-            heads = {key: chains[key].head() for key in keys if key in chains}
+            part = self._part(partition)
+            heads = {key: part.chains[key].head() for key in keys if key in part.chains}
+            released = {
+                CubeKey(event.tenant, event.cube_id or ""): event.lsn
+                for event in part.events
+                if event.operation == Change.RELEASE and event.outcome is Outcome.DONE
+            }
         return {
-            key: remnant(key, facets_of(head), head.version, head.governance.legal_hold)
+            key: remnant(
+                key,
+                facets_of(head),
+                head.version,
+                head.governance.legal_hold and released.get(key, 0) <= head.version.lsn,
+            )
             for key, head in heads.items()
         }
 

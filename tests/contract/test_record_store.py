@@ -20,7 +20,7 @@ from memos_ray.core.cube.facets import facets_of
 from memos_ray.core.cube.metadata import ExpiresAt, Forever, Setting, Usage
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
 from memos_ray.core.cube.predicate import AllOf, HasAny, Not, OneOf, Present
-from memos_ray.core.vault.log import Commit, CubeKey, Reply, UsageDelta
+from memos_ray.core.vault.log import Commit, CubeKey, Outcome, Reply, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError, InvalidInputError, StoreError
 from memos_ray.ports import Among, Derivation, EventQuery, RecordStorePort, StoredVectors
 from memos_ray.testing.cubes import (
@@ -248,6 +248,29 @@ class TestCommit:
         assert facets_of(left.cube) == facets_of(placed)
         assert left.held == cube.governance.legal_hold == left.cube.governance.legal_hold
         assert (left.cube.version, left.cube.frozen) == (placed.version, placed.frozen)
+
+    def test_GOV_9_what_cannot_be_read_is_released_by_the_log_alone(self, owner: Owner) -> None:
+        rules = replace(make_cube().governance, legal_hold=True)
+        cube = replace(make_cube(), governance=rules)
+        key = key_of(cube)
+        (made,) = owner.commit(cube).events
+
+        def held() -> bool | None:
+            return owner.store.remnants(owner.partition, [key])[key].held
+
+        def tell(outcome: Outcome) -> None:
+            lsn = owner.store.last_lsn(owner.partition) + 1
+            told = made._replace(lsn=lsn, operation="release", version=None, outcome=outcome)
+            owner.store.commit(Commit(owner.partition, owner.epoch, events=(told,)))
+
+        assert held()
+        tell(Outcome.DENIED)
+        assert held()
+        tell(Outcome.DONE)
+        assert held() is False
+        # A version behind it says anew how it stands.
+        owner.commit(replace(next_version(cube), governance=rules))
+        assert held()
 
     @pytest.mark.parametrize(
         ("spoil", "error"),

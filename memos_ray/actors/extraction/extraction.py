@@ -36,7 +36,7 @@ from memos_ray.core.extraction import (
     SourceProgress,
     task_tokens,
 )
-from memos_ray.core.vault.entries import DERIVE
+from memos_ray.core.vault.entries import DERIVE, LEARN
 from memos_ray.core.vault.log import Commit
 from memos_ray.core.vault.operations import Create
 from memos_ray.core.vault.planning import Submission
@@ -182,7 +182,7 @@ class Extraction:
 
     def concerned(self, commit: Commit) -> bool:
         """Tells whether the feed of a partition has anything to do about a commit."""
-        if any(event.operation == DERIVE for event in commit.events):
+        if any(event.operation in (DERIVE, LEARN) for event in commit.events):
             self._book.note_derived(commit.partition)
         return concerns(commit, self._book.extracted(commit.partition))
 
@@ -210,7 +210,9 @@ class Extraction:
         self, partition: int, submissions: Sequence[Submission]
     ) -> Sequence[Submission]:
         """Marks what is to be read because its namespace wants it; all else stays as it is."""
-        derived = next((one for one in submissions if one.write.derived_from), None)
+        derived = next(
+            (one for one in submissions if one.write.derived_from or one.write.learnt), None
+        )
         if derived is not None:
             # Whoever owns the partition next knows by this that something follows its sources.
             await self._book.tell(partition, derived.context.principal.tenant)

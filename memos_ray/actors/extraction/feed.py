@@ -30,7 +30,7 @@ from memos_ray.core.extraction import (
 )
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.states import LIVE
-from memos_ray.core.vault.entries import EXTRACT, LABELLED, extraction_wanted
+from memos_ray.core.vault.entries import EXTRACT, LABELLED, changes, extraction_wanted
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.core.vault.operations import Age
 from memos_ray.errors import (
@@ -161,11 +161,16 @@ class ExtractConsumer:
                 (e.tenant, e.namespace) for e in done if e.operation == ERASE
             }:
                 await self._book.forget_names(Place(self._partition, tenant, namespace))
-        for key in dict.fromkeys(map(_key, (one for one in done if one.operation in _FOLLOWED))):
+        followed = [one for one in done if one.operation in _FOLLOWED and changes(one)]
+        for key in dict.fromkeys(map(_key, followed)):
             await self._follow(key, [event for event in done if _key(event) == key])
         for event in done:
             if event.operation in _FREED:
-                await self._freed(_key(event))
+                if changes(event):
+                    await self._freed(_key(event))
+                else:
+                    # It cannot be read: what waited for its release is known beside it.
+                    await self.again([_key(event)])
 
     async def outdated(self) -> bool:
         """Jobs rest with the memories; they do not get lost apart. Those at rest are read here."""
@@ -206,6 +211,9 @@ class ExtractConsumer:
         for child in await self._descent.children(self._partition, key, by_adapters=moving):
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
+        if any(LABELLED in event.detail for event in events):
+            for parameter in await self._descent.adapters(self._partition, key):
+                await self._derived(CubeKey(key.tenant, parameter), events[0].namespace, set())
 
     async def _freed(self, key: CubeKey) -> None:
         """Has a memory follow what it was made of, which it could not while frozen or held."""
@@ -213,7 +221,9 @@ class ExtractConsumer:
         for source in ids_of(heads[key]) if key in heads else ():
             named = CubeKey(key.tenant, source)
             # What only names a source was not made of it.
-            if await self._descent.made_of(self._partition, named, key.id):
+            if await self._descent.made_of(
+                self._partition, named, key.id
+            ) or await self._descent.learnt(self._partition, named, key.id):
                 await self._derived(key, heads[key].namespace, set())
                 return
 

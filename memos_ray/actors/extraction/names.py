@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from memos_ray.actors.vault.residency import Place
+from memos_ray.actors.vault.salvaging import whole_or_remnants
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import to_micros
 from memos_ray.core.cube.predicate import Between, OneOf, Predicate, all_of
@@ -46,7 +47,7 @@ class SourceNames:
         """
         named = [one for one in totals.sources if one.source]
         keys = [CubeKey(place.tenant, one.witness) for one in named if one.witness]
-        heads = await self._run(self._store.heads, place.partition, keys) if keys else {}
+        heads, _ = await self._run(whole_or_remnants, self._store, place.partition, keys)
         found, when = {}, {}
         for one in named:
             head = heads.get(CubeKey(place.tenant, one.witness))
@@ -62,7 +63,8 @@ class SourceNames:
         owner = OneOf("owner", (one.owner,))
         spoken = all_of(OneOf("conversation", (one.source,)), owner)
         where = (place.partition, place.tenant, place.namespace)
-        found: list[MemCube] = await self._run(self._store.scan, *where, spoken, None, 1)
+        page = (spoken, None, 1, _overlooked)
+        found: list[MemCube] = await self._run(self._store.scan, *where, *page)
         if found:
             return found[0]
         when = self._when.get(place, {}).get((one.source, one.owner))
@@ -77,7 +79,8 @@ class SourceNames:
         where = (place.partition, place.tenant, place.namespace)
         after: tuple[int, str] | None = None
         while True:
-            page: list[MemCube] = await self._run(self._store.scan, *where, among, after, _PAGE)
+            wanted = (among, after, _PAGE, _overlooked)
+            page: list[MemCube] = await self._run(self._store.scan, *where, *wanted)
             for cube in page:
                 if _of(cube, one):
                     return cube
@@ -87,6 +90,10 @@ class SourceNames:
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)
+
+
+def _overlooked(_: CubeKey) -> None:
+    """What cannot be read is no memory of a source, unless it is a witness, and holds nobody up."""
 
 
 def _of(cube: MemCube, one: SourceProgress) -> bool:

@@ -33,6 +33,7 @@ from memos_ray.core.lifecycle.archive import (
     in_files,
 )
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
+from memos_ray.core.vault.entries import changes
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.ports import BlobStorePort, ClockPort, Derivation, RecordStorePort
@@ -101,7 +102,11 @@ class ArchiveConsumer:
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Moves what the events archived, and removes what they erased."""
-        done = [event for event in events if event.outcome is Outcome.DONE and event.cube_id]
+        done = [
+            event
+            for event in events
+            if event.outcome is Outcome.DONE and event.cube_id and changes(event)
+        ]
         away = [_key(event) for event in done if event.operation in _AWAY]
         gone = [_key(event) for event in done if event.operation == ERASE]
         if not self._settled or away or gone:

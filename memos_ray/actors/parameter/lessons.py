@@ -36,7 +36,7 @@ from memos_ray.core.defects import describe_defect
 from memos_ray.core.parameter import AdapterPayload, TeachingReport, TeachingState
 from memos_ray.core.scheduling import holds
 from memos_ray.core.vault.log import Commit, CubeKey
-from memos_ray.core.vault.operations import Write
+from memos_ray.core.vault.operations import Learnt, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.requests import TeachRequest
 from memos_ray.errors import (
@@ -374,10 +374,16 @@ class Lessons:
         return lesson.wordings
 
     async def _remember(self, lesson: Lesson, adapter: Adapter, heads: Sequence[MemCube]) -> None:
-        """Makes the parameter memory: never wider open than the narrowest source."""
+        """Makes the parameter memory: never wider open than the narrowest source.
+
+        It has the labels that the sources have by then, and follows later ones.
+        """
         create = memory_of(lesson, adapter, heads)
         request = lesson.request
-        write = Write(request.namespace, create, f"lesson:{adapter.id}", request.reason)
+        learnt = Learnt(adapter.id, tuple(source.cube_id for source in adapter.sources))
+        write = Write(
+            request.namespace, create, f"lesson:{adapter.id}", request.reason, learnt=learnt
+        )
         partition = lesson.place.partition
         (outcome,) = await self._write(partition, [Submission(request.context.aside(), write)])
         if isinstance(outcome, MemosError):

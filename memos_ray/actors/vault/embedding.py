@@ -11,12 +11,13 @@ import numpy as np
 
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.vault.residency import Place, Residency
+from memos_ray.actors.vault.salvaging import readable
 from memos_ray.core.cube.cube import Change, MemCube
 from memos_ray.core.cube.fingerprint import sketch
 from memos_ray.core.cube.predicate import OneOf, all_of
 from memos_ray.core.retrieval import ResidentIndex, VectorSet, ViewKind, ViewPlan, plan_views
 from memos_ray.core.retrieval.settings import ViewSettings
-from memos_ray.core.vault.entries import EXTRACT, TOLD
+from memos_ray.core.vault.entries import EXTRACT, changes
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
 from memos_ray.errors import DimensionMismatchError, EmbedderError, InvalidInputError
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
@@ -33,7 +34,8 @@ class EmbedConsumer:
 
     Which texts a memory needs follows from it and its neighbours, so a resident index is asked; a
     namespace too large to be resident is planned from the store, memory by memory. Texts that the
-    embedder refuses keep no others from being embedded; they are tried again by the next owner.
+    embedder refuses, and memories that cannot be read, keep no others from being embedded; they are
+    tried again by the next owner.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class EmbedConsumer:
         """Embeds until nothing in the events' places is missing or stale."""
         touched: dict[Place, dict[str, None]] = {}
         for event in events:
-            if event.outcome is Outcome.DONE and event.cube_id is not None:
+            if event.outcome is Outcome.DONE and event.cube_id is not None and changes(event):
                 place = Place(self._partition, event.tenant, event.namespace)
                 if event.operation in _AWAY and place not in self._residency:
                     # There is nothing to embed, and no reason to load what nobody searches.
@@ -91,7 +93,8 @@ class EmbedConsumer:
             await self._courtesy.turn()
         # Too large to be resident, perhaps since a moment ago.
         loop = asyncio.get_running_loop()
-        plans = await loop.run_in_executor(self._executor, self._plan, place, ids)
+        plans, damaged = await loop.run_in_executor(self._executor, self._plan, place, ids)
+        self._overlook(damaged)
         for start in range(0, len(plans), _PLANS):
             await self._courtesy.turn()
             await self._embed(place, plans[start : start + _PLANS])
@@ -128,11 +131,23 @@ class EmbedConsumer:
                         refused.append(plan)
                 if len(refused) == len(plans) and not await self._answers():
                     raise EmbedderError("the embedder refuses whatever it is given") from None
-            known = self._refused.setdefault(place, {})
-            known.update({plan.id: _digest(plan) for plan in refused})
+            self._leave(place, refused)
             self._residency.counters["embed_refused"] += len(refused)
             _log.warning("%d memories are not embedded: %s", len(refused), error.code)
             return True
+
+    def _leave(self, place: Place, plans: Iterable[ViewPlan]) -> None:
+        """Remembers not to plan these again."""
+        self._refused.setdefault(place, {}).update({plan.id: _digest(plan) for plan in plans})
+
+    def _overlook(self, damaged: int) -> None:
+        if damaged:
+            self._residency.counters["memories_damaged"] += damaged
+            _log.error(
+                "%d memories of partition %d cannot be read, and are not embedded",
+                damaged,
+                self._partition,
+            )
 
     async def _answers(self) -> bool:
         """Tells whether the embedder takes any text at all."""
@@ -145,16 +160,24 @@ class EmbedConsumer:
 
     async def _embed_together(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._embed_executor, self._compute, place, plans)
+        rows, damaged = await loop.run_in_executor(
+            self._embed_executor, self._compute, place, plans
+        )
+        if damaged:
+            self._leave(place, [plan for plan in plans if plan.id in damaged])
+            self._overlook(len(damaged))
         await loop.run_in_executor(
             self._executor, self._store.save_vectors, self._partition, self._epoch, rows
         )
         await self._residency.attach(place, rows)
-        return bool(rows)
+        return bool(rows or damaged)
 
-    def _compute(self, place: Place, plans: Sequence[ViewPlan]) -> list[StoredVectors]:
+    def _compute(
+        self, place: Place, plans: Sequence[ViewPlan]
+    ) -> tuple[list[StoredVectors], set[str]]:
+        """Returns vectors, and the ids of what cannot be read."""
         keys = [CubeKey(place.tenant, plan.id) for plan in plans]
-        heads = self._store.heads(self._partition, keys)
+        heads, damaged = readable(self._store, self._partition, keys)
         present = [
             (plan, heads[key]) for plan, key in zip(plans, keys, strict=True) if key in heads
         ]
@@ -165,7 +188,7 @@ class EmbedConsumer:
             end = start + len(plan.views)
             rows.append(self._row(head, VectorSet.quantise(plan.views, vectors[start:end])))
             start = end
-        return rows
+        return rows, {key.id for key in damaged}
 
     def _row(self, head: MemCube, vectors: VectorSet) -> StoredVectors:
         return StoredVectors(
@@ -176,15 +199,16 @@ class EmbedConsumer:
             sketch=sketch(representative(vectors)),
         )
 
-    def _plan(self, place: Place, ids: Sequence[str]) -> list[ViewPlan]:
-        heads = self._store.heads(
-            self._partition, [CubeKey(place.tenant, cube_id) for cube_id in ids]
-        )
-        return [
+    def _plan(self, place: Place, ids: Sequence[str]) -> tuple[list[ViewPlan], int]:
+        """Returns plans, and how many memories cannot be read."""
+        keys = [CubeKey(place.tenant, cube_id) for cube_id in ids]
+        heads, damaged = readable(self._store, self._partition, keys)
+        plans = [
             ViewPlan(head.id, plan_views(head.text, self._predecessor(head), self._views))
             for head in heads.values()
             if head.text
         ]
+        return plans, len(damaged)
 
     def _predecessor(self, head: MemCube) -> str | None:
         setting = head.descriptive.setting
@@ -196,7 +220,9 @@ class EmbedConsumer:
             OneOf("position", (setting.position - 1,)),
             OneOf("owner", (head.governance.owner,)),
         )
-        found = self._store.scan(self._partition, head.tenant, head.namespace, where, None, 1)
+        place = self._partition, head.tenant, head.namespace
+        # One that cannot be read is none.
+        found = self._store.scan(*place, where, None, 1, damaged=lambda _: None)
         return found[0].text if found else None
 
 
@@ -224,6 +250,7 @@ def touched_keys(events: Iterable[Event]) -> list[CubeKey]:
             for event in events
             if event.outcome is Outcome.DONE
             and event.cube_id is not None
-            and event.operation not in (*TOLD, EXTRACT)
+            and event.operation != EXTRACT
+            and changes(event)
         )
     )

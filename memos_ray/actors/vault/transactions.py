@@ -12,6 +12,7 @@ from memos_ray.core.access.names import base_of
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.lifecycle.branches import fork
 from memos_ray.core.lifecycle.past import there_at
+from memos_ray.core.vault.entries import changes
 from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
 from memos_ray.core.vault.moving import MovePlanner, moves, read
@@ -19,7 +20,7 @@ from memos_ray.core.vault.needing import marks_of, needs, stored_before
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.core.vault.quotas import Sizes
-from memos_ray.core.vault.remnants import Remnant, erases
+from memos_ray.core.vault.remnants import Remnant, possible_unread
 from memos_ray.errors import MemosError, QuotaExceededError, StoreCorruptError
 from memos_ray.ports import ClockPort, RecordStorePort
 
@@ -84,7 +85,7 @@ class Transactions:
     def _planned(
         self, submissions: Sequence[Submission], last_lsn: int, trust_minted: bool
     ) -> tuple[MovePlanner | Planner, Outcomes]:
-        # What is damaged is met by the other planner as well, which knows how to erase it.
+        # What is damaged is met by the other planner as well, which knows what can be done.
         with suppress(StoreCorruptError):
             mover = self._mover(submissions, last_lsn)
             if mover is not None:
@@ -108,7 +109,7 @@ class Transactions:
         wanted = needs(submissions, trust_minted=trust_minted)
         keys = tuple(wanted.heads)
         left: dict[CubeKey, Remnant] = {}
-        if all(erases(one.write.operation) for one in submissions):
+        if all(possible_unread(one.write.operation) for one in submissions):
             heads, left = whole_or_remnants(store, partition, keys)
         else:
             heads = store.heads(partition, keys) if keys else {}
@@ -183,7 +184,7 @@ class Transactions:
         done = [
             (CubeKey(event.tenant, event.cube_id), event.operation)
             for event in events
-            if event.cube_id is not None and event.outcome is Outcome.DONE
+            if event.cube_id is not None and event.outcome is Outcome.DONE and changes(event)
         ]
         heads = self.store.heads(self.partition, tuple(dict.fromkeys(key for key, _ in done)))
         erased = tuple(dict.fromkeys(key for key, operation in done if operation == ERASE))

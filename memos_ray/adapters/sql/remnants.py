@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from sqlalchemy import BindParameter, Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from memos_ray.adapters.sql import rows
 from memos_ray.adapters.sql.batching import in_chunks
 from memos_ray.adapters.sql.rows import AnyRow
-from memos_ray.adapters.sql.schema import SCALARS, cube, label, version
+from memos_ray.adapters.sql.schema import SCALARS, cube, event, label, version
 from memos_ray.core.cube.cube import Change
 from memos_ray.core.cube.facets import ATTRIBUTE_PREFIX, FIELDS, FacetValue, Kind
 from memos_ray.core.cube.wire import hold_in
-from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.log import CubeKey, Outcome
 from memos_ray.core.vault.remnants import Remnant, remnant
 from memos_ray.errors import StoreCorruptError
 
@@ -41,6 +41,17 @@ _VERSIONS = (
     )
     .order_by(version.c.cube_id, version.c.number.desc())
 )
+_RELEASES = (
+    select(event.c.cube_id, func.max(event.c.lsn).label("lsn"))
+    .where(
+        event.c.partition == bindparam("p"),
+        event.c.tenant == bindparam("t"),
+        event.c.cube_id.in_(_IDS),
+        event.c.operation == Change.RELEASE.value,
+        event.c.outcome == Outcome.DONE.value,
+    )
+    .group_by(event.c.cube_id)
+)
 
 
 def left_of(
@@ -59,13 +70,18 @@ def left_of(
             cube_id: list(found)
             for cube_id, found in groupby(connection.execute(_VERSIONS, values), of_cube)
         }
+        releases = {row.cube_id: row.lsn for row in connection.execute(_RELEASES, values)}
         for row in connection.execute(_CUBES, values):
             chain = [one for one in chains.get(row.id, ()) if one.number <= row.number]
-            left[CubeKey(tenant, row.id)] = _remnant(row, labels.get(row.id, ()), chain)
+            left[CubeKey(tenant, row.id)] = _remnant(
+                row, labels.get(row.id, ()), chain, releases.get(row.id, 0)
+            )
     return left
 
 
-def _remnant(row: AnyRow, labels: Sequence[AnyRow], chain: Sequence[AnyRow]) -> Remnant:
+def _remnant(
+    row: AnyRow, labels: Sequence[AnyRow], chain: Sequence[AnyRow], released: int
+) -> Remnant:
     key = CubeKey(row.tenant, row.id)
     if not chain:
         raise StoreCorruptError("a memory has no version", cube_id=key.id)
@@ -73,15 +89,17 @@ def _remnant(row: AnyRow, labels: Sequence[AnyRow], chain: Sequence[AnyRow]) -> 
         info = rows.version_info(chain[0])
     except (KeyError, TypeError, ValueError):
         raise StoreCorruptError("a version's row cannot be read", cube_id=key.id) from None
-    held = {name: row._mapping[name] for name in SCALARS}
-    facets: dict[str, FacetValue] = {k: v for k, v in held.items() if v is not None}
+    kept = {name: row._mapping[name] for name in SCALARS}
+    facets: dict[str, FacetValue] = {k: v for k, v in kept.items() if v is not None}
     for name, found in groupby(labels, attrgetter("name")):
         values = [_value(one) for one in found]
         if name.startswith(ATTRIBUTE_PREFIX):
             facets[name] = values[0]
         elif FIELDS.get(name) is Kind.SET:
             facets[name] = tuple(str(value) for value in values)
-    return remnant(key, facets, info, _held(chain))
+    # Released without a version, since it cannot be read: behind the newest there is.
+    held = False if released > info.lsn else _held(chain)
+    return remnant(key, facets, info, held)
 
 
 def _value(row: AnyRow) -> str | bool | int | float:

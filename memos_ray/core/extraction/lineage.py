@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.cube.payload import Form
 from memos_ray.core.extraction.drafts import readers_of, visibility_of
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE
@@ -44,7 +45,11 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     is deleted, whatever other sources there are: no word of it is to stay. Of a changed one, what
     was derived is marked. Of one that is less open than before, nothing stays more open; the labels
     of each are on what was derived from it. What is archived stays so, see `away_again`.
+
+    A parameter memory outlives what was learnt, of which it says no word, and only gets its labels.
     """
+    if derived.payload.form is Form.PARAMETER:
+        return _labelled(derived, sources)
     if sources.erased:
         return _follows(derived, Move.ERASE)
     cubes = list(sources.now.values())
@@ -97,6 +102,15 @@ def _follows(derived: MemCube, move: Move) -> Age:
 def _by_lineage(derived: MemCube) -> bool:
     info = derived.version
     return info.change is Change.DELETE and info.reason == Cause.LINEAGE.value
+
+
+def _labelled(parameter: MemCube, sources: Sources) -> Update | None:
+    if parameter.state in GONE:
+        return None
+    made = parameter.descriptive.created_at
+    # What is younger has the id of something that was learnt.
+    learnt = [cube for cube in sources.now.values() if cube.descriptive.created_at <= made]
+    return _marked(parameter, learnt, stale=parameter.descriptive.attributes.get(STALE) is True)
 
 
 def _marked(derived: MemCube, cubes: Sequence[MemCube], *, stale: bool) -> Update | None:

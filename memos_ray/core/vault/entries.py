@@ -28,7 +28,8 @@ DERIVED = "memory"
 LEARN = "learn"
 """The operation in the log that tells of a memory which parameter memory has learnt it.
 
-It is told when something is made of the adapter that could say again what it has learnt.
+It is told when the parameter memory is stored, and when something is made of the adapter that could
+say again what it has learnt.
 """
 
 THROUGH = "through"
@@ -40,6 +41,9 @@ LABELLED = "labelled"
 TOLD = frozenset((DERIVE, LEARN))
 """Operations that change nothing of the memory that they tell of."""
 
+UNREAD = "unread"
+"""In the entry of a release: that the memory cannot be read, so that there is no version of it."""
+
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights.
 
@@ -47,6 +51,11 @@ Also the operation in the log by which what was stored before is marked so.
 """
 STATES_ONLY = frozenset((Change.ARCHIVE, Change.EXPIRE, Change.DELETE, Change.RESTORE))
 """Versions that say the same as the ones before them, and are only in another state."""
+
+
+def changes(event: Event) -> bool:
+    """Tells whether an entry is of a change that made or erased versions of its memory."""
+    return event.operation not in TOLD and UNREAD not in event.detail
 
 
 def only_moved(cube: MemCube, head: MemCube) -> bool:

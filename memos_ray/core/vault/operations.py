@@ -247,7 +247,7 @@ class Learnt:
     """What came between a new memory and those that it says something of: an adapter.
 
     Attributes:
-        parameter: id of the parameter memory.
+        parameter: id of the parameter memory, which may be the new memory itself.
         ids: of all that it has learnt, where the new memory may say any of that.
     """
 

@@ -31,6 +31,7 @@ from memos_ray.core.vault.entries import (
     EXTRACT,
     LEARN,
     THROUGH,
+    UNREAD,
     Detail,
     PlannedLog,
     extraction_told,
@@ -44,12 +45,13 @@ from memos_ray.core.vault.log import Commit, CubeKey, Event, Outcome, Reply
 from memos_ray.core.vault.operations import (
     Age,
     Create,
+    Hold,
     Write,
     Written,
     target_of,
 )
 from memos_ray.core.vault.quotas import Quotas, weight
-from memos_ray.core.vault.remnants import Remnant, erasable
+from memos_ray.core.vault.remnants import Remnant, erasable, released
 from memos_ray.errors import (
     AlreadyExistsError,
     IdempotencyConflictError,
@@ -90,7 +92,8 @@ class Planner:
         replies: stored answers by (tenant, principal, key).
         targets: older versions that rollbacks go to.
         quotas: what weighs the texts.
-        remnants: of the heads, those that cannot be read; they are only ever erased.
+        remnants: of the heads, those that cannot be read; they are only ever erased, and released
+            before.
     """
 
     partition: int
@@ -102,7 +105,7 @@ class Planner:
     replies: dict[tuple[str, str, str], Reply]
     targets: Mapping[tuple[CubeKey, int], MemCube]
     quotas: Quotas
-    remnants: Mapping[CubeKey, Remnant] = field(default_factory=dict)
+    remnants: dict[CubeKey, Remnant] = field(default_factory=dict)
     _log: PlannedLog = field(init=False)
     _made: list[_Made] = field(default_factory=list)
     _erased: dict[CubeKey, None] = field(default_factory=dict)
@@ -188,6 +191,8 @@ class Planner:
     def _plan(self, context: CallContext, write: Write, request: str) -> Written:
         operation = write.operation
         key = CubeKey(context.principal.tenant, operation.cube_id)
+        if isinstance(operation, Hold) and key in self.remnants:
+            return self._release(context, write, request, operation, key)
         cube: MemCube | None
         facets: Facets = {}
         body: bytes | None = None
@@ -226,6 +231,19 @@ class Planner:
             self._made.append(_Made(cube, facets, body))
             version = cube.version.number
         written = Written(key.id, version, self.partition, lsn)
+        self._remember(context, write, request, written)
+        return written
+
+    def _release(
+        self, context: CallContext, write: Write, request: str, operation: Hold, key: CubeKey
+    ) -> Written:
+        """Releases what cannot be read, and so gets no version: the log alone says so."""
+        head = self._head(write, key)
+        left = released(self.guard, context, operation, self.remnants[key], self.now)
+        told: Detail = {UNREAD: True}
+        lsn = self._log.tell(context, write, head.namespace, Outcome.DONE, None, told)
+        self.remnants[key] = left
+        written = Written(key.id, head.version.number, self.partition, lsn)
         self._remember(context, write, request, written)
         return written
 

@@ -1,7 +1,8 @@
 """What is known of a memory whose newest version cannot be read: enough to erase it (GOV-9). Pure.
 
 A store keeps beside the bodies of versions what is filtered on, which is also all that policies ask
-of a memory. So whoever might erase it if it could be read may erase it still.
+of a memory. So whoever might erase it if it could be read may erase it still. A legal hold is
+lifted before, by an entry in the log alone: what cannot be read gets no version that could be.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from memos_ray.core.cube.metadata import (
 )
 from memos_ray.core.cube.payload import ArchivedRef, Form
 from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.states import moved
 from memos_ray.core.vault.changes import Revision, cause_of, move_of
+from memos_ray.core.vault.checking import check_expected, check_release
 from memos_ray.core.vault.guarding import GuardPort, judge
 from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.operations import Age, Create, Operation
+from memos_ray.core.vault.operations import Age, Create, Hold, Operation
 from memos_ray.errors import (
     LegalHoldError,
     NotFoundError,
@@ -71,9 +74,32 @@ def remnant(key: CubeKey, facets: Facets, version: VersionInfo, held: bool | Non
     return Remnant(MemCube(*where, payload, about, rules, version, mark, state, frozen), held)
 
 
-def erases(operation: Operation) -> bool:
-    """Tells whether an operation erases a memory, as its caller or its source wants it."""
-    return not isinstance(operation, Create) and move_of(operation) is Move.ERASE
+def possible_unread(operation: Operation) -> bool:
+    """Tells whether an operation may be about what cannot be read: an erasure, or a release."""
+    return not isinstance(operation, Create) and move_of(operation) in (Move.ERASE, Move.RELEASE)
+
+
+def released(
+    guard: GuardPort, context: CallContext, operation: Hold, left: Remnant, now: datetime
+) -> Remnant:
+    """Returns what is known of a memory behind its release, by who may lift a legal hold.
+
+    Where nobody can tell whether there is a hold, there is none from then on. What is frozen is
+    released as it is, for nobody can thaw it.
+
+    Raises:
+        PermissionDeniedError: the caller may not lift the hold.
+        NotFoundError: the caller may not even see the memory.
+        VersionConflictError: the head is not the expected version.
+        IllegalStateError: the memory is not under legal hold.
+    """
+    cube = left.cube
+    judge(guard, context, operation, cube, cube.namespace, facets_of(cube), now)
+    check_release(guard, context, operation, now)
+    check_expected(operation.expected, cube.id, cube.version.number)
+    rules = replace(cube.governance, legal_hold=left.held is not False)
+    moved(replace(cube, governance=rules, frozen=False), Move.RELEASE, now)
+    return Remnant(replace(cube, governance=replace(rules, legal_hold=False)), held=False)
 
 
 def erasable(

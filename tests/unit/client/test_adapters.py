@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("transformers")
 
 from memos_ray import AsyncMemOS, IllegalStateError, InvalidInputError, NotFoundError
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.core.parameter import TeachingState
 from memos_ray.gateway.parameter.models import LessonReport
 from memos_ray.serving.replica import ModelReplica
 from memos_ray.serving.tokenizer import ModelTokenizer
 from memos_ray.testing.engines import HashingEngine
-from memos_ray.testing.http_door import http_door
-from memos_ray.testing.in_process import in_process
 from memos_ray.testing.models import ReplicaModel
 from memos_ray.testing.random_models import write_tokenizer
 from memos_ray.testing.trainers import RandomTrainer
@@ -26,24 +22,13 @@ from memos_ray.testing.trainers import RandomTrainer
 MODEL = "hashing"
 
 
-@pytest.fixture(params=["local", "http"])
-async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemOS]:
+@pytest.fixture
+def parts(tmp_path: Path) -> dict[str, Any]:
     tokenizer = ModelTokenizer(write_tokenizer(tmp_path / "tokenizer"))
     model = ReplicaModel(ModelReplica(HashingEngine(), tokenizer, context_tokens=2048))
     trainer = RandomTrainer()
     trainer.go_on.set()
-    folder, models = tmp_path / "memos", {MODEL: model}
-    folder.mkdir()
-    if request.param == "local":
-        async with in_process(folder, models=models, kv_builder=model, trainer=trainer) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(folder, models, model, trainer) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
+    return {"models": {MODEL: model}, "kv_builder": model, "trainer": trainer}
 
 
 async def taught(memos: AsyncMemOS, text: str) -> LessonReport:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memos_ray import AsyncMemOS, InvalidInputError, MemOS, NotFoundError, UnavailableError
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.testing.http_door import HttpDoor, http_door
-from memos_ray.testing.in_process import in_process
 from memos_ray.testing.models import QuotingModel
 
 
@@ -20,21 +18,9 @@ def model() -> QuotingModel:
     return QuotingModel()
 
 
-@pytest.fixture(params=["local", "http"])
-async def memos(
-    request: pytest.FixtureRequest, model: QuotingModel, tmp_path: Path
-) -> AsyncIterator[AsyncMemOS]:
-    models = {"quoting": model}
-    if request.param == "local":
-        async with in_process(tmp_path, models=models) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path, models) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
+@pytest.fixture
+def parts(model: QuotingModel) -> dict[str, Any]:
+    return {"models": {"quoting": model}}
 
 
 async def test_an_answer_with_its_memories(memos: AsyncMemOS) -> None:

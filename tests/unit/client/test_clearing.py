@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memos_ray import AsyncMemOS
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.errors import InvalidInputError
-from memos_ray.testing.http_door import http_door
-from memos_ray.testing.in_process import in_process
 
 THEN, LATER = datetime(2023, 5, 1, tzinfo=UTC), datetime(2093, 5, 1, tzinfo=UTC)
 TIMES = {"event_time": THEN, "valid_from": THEN, "valid_to": LATER}
-
-
-@pytest.fixture(params=["local", "http"])
-async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemOS]:
-    if request.param == "local":
-        async with in_process(tmp_path) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
 
 
 async def added(memos: AsyncMemOS, **fields: Any) -> str:

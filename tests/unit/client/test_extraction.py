@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,10 @@ from memos_ray import AsyncMemOS, InvalidInputError, NotFoundError
 from memos_ray.actors.extraction.extraction import ExtractionParts
 from memos_ray.adapters.model_extractor import ModelExtractor
 from memos_ray.adapters.openai_model import OpenAIModel
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.config import ExtractionSettings
 from memos_ray.core.cube.metadata import Origin
 from memos_ray.gateway.extraction.models import ExtractionStatus
 from memos_ray.testing.http_door import http_door
-from memos_ray.testing.in_process import in_process
 from memos_ray.testing.openai_endpoint import Endpoint, answer, openai_endpoint
 from memos_ray.testing.reading import quoting, reading
 
@@ -36,25 +34,11 @@ def endpoint() -> Iterator[tuple[str, Endpoint]]:
         yield found
 
 
-def parts(url: str) -> ExtractionParts:
-    model = OpenAIModel(base_url=url, model="remote")
-    return ExtractionParts(ModelExtractor("reader", model, limit_s=30.0), SETTINGS)
-
-
-@pytest.fixture(params=["local", "http"])
-async def memos(
-    request: pytest.FixtureRequest, tmp_path: Path, endpoint: tuple[str, Endpoint]
-) -> AsyncIterator[AsyncMemOS]:
-    if request.param == "local":
-        async with in_process(tmp_path, extraction=parts(endpoint[0])) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path, extraction=parts(endpoint[0])) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
+@pytest.fixture
+def parts(endpoint: tuple[str, Endpoint]) -> dict[str, Any]:
+    model = OpenAIModel(base_url=endpoint[0], model="remote")
+    extractor = ModelExtractor("reader", model, limit_s=30.0)
+    return {"extraction": ExtractionParts(extractor, SETTINGS)}
 
 
 async def settled(memos: AsyncMemOS) -> ExtractionStatus:

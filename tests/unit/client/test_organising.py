@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from memos_ray import AsyncMemOS, IllegalStateError, NotFoundError
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.core.organising import Kind, Proposed
 from memos_ray.gateway.organising.models import OrganisingList
-from memos_ray.testing.http_door import http_door
-from memos_ray.testing.in_process import in_process
-
-
-@pytest.fixture(params=["local", "http"])
-async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemOS]:
-    if request.param == "local":
-        async with in_process(tmp_path) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
 
 
 async def proposals(memos: AsyncMemOS) -> OrganisingList:

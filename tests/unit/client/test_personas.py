@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from memos_ray import AsyncMemOS, InvalidInputError, NotFoundError, PermissionDeniedError
 from memos_ray.client.local import LocalTransport
 from memos_ray.client.opening import Opened
-from memos_ray.testing.http_door import http_door
 from memos_ray.testing.in_process import in_process
 
 TEMPLATE = """
@@ -22,20 +20,6 @@ preface: You help a tutor.
 tags: [lessons]
 half_life_s: 2592000
 """
-
-
-@pytest.fixture(params=["local", "http"])
-async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemOS]:
-    if request.param == "local":
-        async with in_process(tmp_path) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
 
 
 async def test_APP_4_a_template_is_taken_on_used_and_retired(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,31 +9,13 @@ from typing import Any
 import pytest
 
 from memos_ray import AsyncMemOS, InvalidInputError, NotFoundError
-from memos_ray.client.local import LocalTransport
-from memos_ray.client.opening import Opened
 from memos_ray.core.organising import Proposed
-from memos_ray.testing.http_door import http_door
-from memos_ray.testing.in_process import in_process
 from tests.unit.reader.test_documents import pdf
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 GUIDELINE = "\n\n".join(
     f"## Ward {n}\nWard {n} is cleaned {n + 1} times a week by the morning crew." for n in range(40)
 )
-
-
-@pytest.fixture(params=["local", "http"])
-async def memos(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemOS]:
-    if request.param == "local":
-        async with in_process(tmp_path) as made:
-            client = AsyncMemOS()
-            credential = made.administrator.credential
-            client.attach(Opened(LocalTransport(made.doorway), credential), owns=False)
-            yield client
-    else:
-        with http_door(tmp_path) as door:
-            async with AsyncMemOS(url=door.url, api_key=door.admin_key) as client:
-                yield client
 
 
 async def test_APP_3_a_file_is_added_reviewed_and_decided(

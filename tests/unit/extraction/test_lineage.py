@@ -21,6 +21,7 @@ from memos_ray.core.cube.metadata import (
     SemanticType,
     Visibility,
 )
+from memos_ray.core.cube.payload import ParameterRef
 from memos_ray.core.extraction import (
     Sources,
     away_again,
@@ -217,3 +218,18 @@ def test_READ_3_CONV_6_narrowed_with_a_source() -> None:
     assert isinstance(narrowing, Share)
     assert (narrowing.visibility, narrowing.remove) == (Visibility.PRIVATE, ("user:a",))
     assert aged(deleted(derived)) is Move.DELETE
+
+
+def test_CONV_6_CUBE_3_what_has_learnt_its_sources_only_gets_their_labels() -> None:
+    one, other = source("c1"), source("c2")
+    adapter = replace(made(one, other), payload=ParameterRef("d" * 64, "base", 8, 100))
+    rules = replace(one.governance, sensitivity=("health",), visibility=Visibility.PRIVATE)
+    labelled = replace(one, governance=rules)
+    found = follows(adapter, labelled, replace(other, state=State.DELETED))
+    assert isinstance(found, Update)
+    assert (found.sensitivity, found.attributes) == (("health",), None)
+    assert due(adapter, Sources({}, {}, erased=True)) is None
+    assert follows(replace(adapter, state=State.DELETED), labelled, other) is None
+    # A younger one has the id of what was learnt.
+    younger = replace(labelled.descriptive, created_at=LATER)
+    assert follows(adapter, replace(labelled, descriptive=younger), other) is None

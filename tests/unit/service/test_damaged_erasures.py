@@ -11,22 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.administration import PutNamespace
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.model import NamespaceKind, default_spec
 from memos_ray.core.access.names import BRANCH_MARK
 from memos_ray.core.cube.metadata import Visibility
-from memos_ray.core.vault.operations import Delete, Write
+from memos_ray.core.vault.operations import Delete, Hold, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
+    IllegalStateError,
     LegalHoldError,
     NotFoundError,
     PermissionDeniedError,
     StoreCorruptError,
+    UnavailableError,
 )
 from memos_ray.gateway.branches.models import MergeWish, NewBranch
+from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.gateway.memories.record_models import LogFilter
+from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
 
@@ -39,6 +45,10 @@ SHAPELESS, GARBLED = (
     for name in ("payload", "origin")
 )
 POOL = "pool"
+
+
+async def release(memos: InProcess, caller: Caller, id: str, *, held: bool = False) -> None:
+    await memos.doorway.lifecycle.hold(caller, id, None, "case 7", None, held=held)
 
 
 @asynccontextmanager
@@ -152,6 +162,91 @@ async def test_GOV_9_a_hold_is_known_by_what_can_be_read(tmp_path: Path, held: b
         else:
             await memos.service.delete(me, id, hard=True)
         assert (left(tmp_path, id) == NOTHING) is not held
+
+
+async def test_GOV_9_what_is_held_and_cannot_be_read_is_released_and_erased(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as memos:
+        me, bob = memos.administrator, await memos.caller("user:bob")
+        report = await memos.service.add(bob, [NewMemory(text="the walrus", legal_hold=True)])
+        id = report.results[0].id or ""
+        await memos.service.freeze(bob, id)
+        damage(tmp_path, NEWEST, id)
+        for error, who in ((PermissionDeniedError, bob), (StoreCorruptError, me)):
+            held = who is me
+            with pytest.raises(error):
+                await release(memos, who, id, held=held)
+        await release(memos, me, id)
+        with pytest.raises(IllegalStateError, match="not under legal hold"):
+            await release(memos, me, id)
+        # Released, it can be read as little as before.
+        with pytest.raises(StoreCorruptError):
+            await memos.service.get(bob, id)
+        assert left(tmp_path, id)["version"] == 2
+        page = await memos.doorway.logs.log(
+            me, wanted=LogFilter(memory_id=id, operation="release", everywhere=True)
+        )
+        told = [(one.principal, one.outcome, one.version, one.detail) for one in page.entries]
+        denied = ("user:bob", "denied", None, {"code": "permission_denied"})
+        assert told == [denied, ("user:admin", "done", None, {"unread": True})]
+    # Whoever owns the partition next knows of it.
+    async with running(tmp_path) as memos:
+        bob = replace(memos.administrator, credential=bob.credential)
+        await memos.service.delete(bob, id, hard=True)
+        assert left(tmp_path, id) == NOTHING
+        async with asyncio.timeout(60):
+            while (await memos.doorway.receipts.receipt(bob, id)).state != "done":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        # Another memory of that id is not released.
+        report = await memos.service.add(bob, [NewMemory(id=id, text="the seal", legal_hold=True)])
+        assert not report.failed
+        damage(tmp_path, GARBLED, id)
+        with pytest.raises(LegalHoldError):
+            await memos.service.delete(bob, id, hard=True)
+
+
+async def test_GOV_9_a_hold_that_may_be_there_is_lifted_in_one_transaction_with_the_erasure(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as memos:
+        me, bob = memos.administrator, await memos.caller("user:bob")
+        new = [NewMemory(text=f"the walrus, {n}") for n in range(2)]
+        ids = [one.id or "" for one in (await memos.service.add(bob, new)).results]
+        for id in ids:
+            damage(tmp_path, CUT, id)
+        await release(memos, me, ids[0])
+        await memos.service.delete(bob, ids[0], hard=True)
+        context = CallContext(Principal("default", memos.administrator_id, ("admin",)))
+        bobs = CallContext(Principal("default", "user:bob"))
+        both = [
+            Submission(context, Write("", Hold(ids[1], False))),
+            Submission(bobs, Write("", Delete(ids[1], hard=True))),
+        ]
+        done = await memos.crew.shard("shard-0").write_all(0, both)
+        assert [(one.cube_id, one.version) for one in done] == [(ids[1], 1), (ids[1], 0)]
+        assert [left(tmp_path, id) for id in ids] == [NOTHING] * 2
+
+
+async def test_GOV_9_a_release_whose_outcome_is_unknown_holds_nobody_up(tmp_path: Path) -> None:
+    records = SqlRecordStore.embedded(tmp_path / "records")
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND, store=records) as memos:
+        me = memos.administrator
+        new = [NewMemory(text="the walrus", legal_hold=True), NewMemory(text="the heron")]
+        ids = [one.id or "" for one in (await memos.service.add(me, new)).results]
+    damage(tmp_path, GARBLED, ids[0])
+    records = SqlRecordStore.embedded(tmp_path / "records")
+    lost = Fault("commit", 2, UnavailableError("the answer is lost"), Moment.AFTER)
+    store = FaultyRecordStore(records, FaultPlan((lost,)))
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND, store=store) as memos:
+        me = memos.administrator
+        await memos.service.update(me, ids[1], MemoryChange(text="the tern"))
+        context = CallContext(Principal("default", memos.administrator_id, ("admin",)))
+        asked = [Submission(context, Write("", Hold(ids[0], False)))]
+        (outcome,) = await memos.crew.shard("shard-0").write(0, asked)
+        assert outcome is lost.error
+        await memos.service.update(me, ids[1], MemoryChange(text="the seal"))
+        await memos.service.delete(me, ids[0], hard=True)
 
 
 async def test_GOV_9_what_is_frozen_and_cannot_be_thawed_is_erased(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +15,16 @@ import pytest
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
+from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import StoreCorruptError
-from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
+from memos_ray.ports import Vectors
 from memos_ray.testing.clock import ManualClock
+from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 
 VAULT = VaultSettings(partitions=1)
 BY_HAND = LifecycleSettings(enabled=False)
@@ -32,6 +38,9 @@ async def filled(memos: InProcess) -> list[str]:
     query = SearchQuery(query="heron", wait_indexed=True, limit=100)
     assert len((await memos.service.search(memos.administrator, query)).hits) == 6
     return [result.id or "" for result in report.results]
+
+
+CUT = "UPDATE version SET body = substr(body, 1, 90) WHERE cube_id = ?"
 
 
 def damage(folder: Path, statement: str, id: str) -> None:
@@ -80,6 +89,66 @@ async def test_VAULT_1_a_memory_that_is_damaged_later_keeps_no_other_from_being_
         assert not (await memos.service.add(memos.administrator, [more])).failed
         found = await memos.service.search(memos.administrator, query)
         assert (len(found.hits), found.unembedded) == (5, 0)
+
+
+class Waiting(HashingEmbedder):
+    """Embeds when it is let, so that things can happen before the next texts are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """See `EmbedderPort`."""
+        self.asked.set()
+        assert self.go.wait(60)
+        return super().embed(texts)
+
+
+@pytest.mark.parametrize("resident_bytes", [1 << 30, 1])
+async def test_VAULT_1_a_damaged_memory_keeps_no_other_from_being_embedded(
+    tmp_path: Path, resident_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    vault = VaultSettings(partitions=1, resident_bytes=resident_bytes)
+    embedder = Waiting()
+    async with in_process(tmp_path, settings=vault, embedder=embedder) as memos:
+        admin, service = memos.administrator, memos.service
+        new = [NewMemory(text=f"the {WORD} of Porto, {n}") for n in range(4)]
+        ids = [one.id or "" for one in (await service.add(admin, new)).results]
+        await _embedded(memos, dict.fromkeys(ids, 1))
+        embedder.asked.clear()
+        embedder.go.clear()
+        change = MemoryChange(text="the heron of Faro", mode="overwrite")
+        await service.update(admin, ids[3], change)
+        await eventually(embedder.asked.is_set)
+        # These wait behind it, together.
+        for id in ids[:3]:
+            await service.update(admin, id, change)
+        newest = " AND number = 2"
+        damage(tmp_path, CUT + newest, ids[1])
+        embedder.go.set()
+        await _embedded(memos, {ids[0]: 2, ids[1]: 1, ids[2]: 2, ids[3]: 2})
+        # Nor does it later.
+        (more,) = (await service.add(admin, [NewMemory(text="the tern of Faro")])).results
+        await _embedded(memos, {more.id or "": 1})
+        owed = [row.name for row in memos.store.derivations(0, "feed_aside")]
+        assert not [name for name in owed if name.startswith("embed")]
+        counters = (await memos.crew.shard("shard-0").status()).counters
+        assert counters["memories_damaged"] == 1
+    assert "cannot be read, and are not embedded" in caplog.text and WORD not in caplog.text
+
+
+async def _embedded(memos: InProcess, versions: dict[str, int]) -> None:
+    """Returns when memories have vectors of these versions."""
+    keys = [CubeKey("default", id) for id in versions]
+    space = HashingEmbedder().space.digest
+
+    def done() -> bool:
+        found = memos.store.vectors(0, keys, space)
+        return {key.id: row.version for key, row in found.items()} == versions
+
+    await eventually(done)
 
 
 async def test_VAULT_1_LIFE_2_a_damaged_memory_keeps_no_other_from_its_move(

@@ -192,11 +192,11 @@ async def test_CONV_6_CUBE_3_what_was_said_gets_the_labels_of_all_that_was_learn
     assert (await service.get(bench.admin, lineage[bench.ids[0]])).compliance == []
 
 
-async def test_GOV_9_the_log_tells_of_it_once(bench: Bench) -> None:
+async def test_GOV_9_the_log_tells_when_it_is_learnt_and_what_is_made_of_it(bench: Bench) -> None:
     adapter, lineage, said = await turned_back(bench)
     page = await bench.memos.doorway.logs.log(bench.admin, wanted=LogFilter(memory_id=bench.ids[1]))
     told = [(one.operation, one.detail) for one in page.entries]
-    assert [one for one in told if one[0] == LEARN] == [(LEARN, {"memory": adapter})]
+    assert [one for one in told if one[0] == LEARN] == [(LEARN, {"memory": adapter})] * 2
     (derived,) = [one for name, one in told if name == DERIVE]
     assert derived == {"memory": lineage[bench.ids[1]], "of": 1, "through": adapter}
     page = await bench.memos.doorway.logs.log(bench.admin, wanted=LogFilter(memory_id=adapter))

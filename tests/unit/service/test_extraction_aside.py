@@ -14,6 +14,7 @@ from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.in_process import in_process
 from memos_ray.testing.openai_endpoint import Endpoint
 from memos_ray.testing.waiting import eventually
+from tests.unit.service.test_damaged_erasures import NEWEST, NOTHING, damage, left
 from tests.unit.service.test_extraction import DIALOGUE, Bench, endpoint, parts, server
 
 __all__ = ["endpoint", "server"]
@@ -120,3 +121,46 @@ async def test_READ_3_GOV_9_what_is_erased_is_set_aside_no_longer(
         # The clock stands still: nothing is tried again.
         assert (await bench.settled()).jobs == []
         assert memos.store.derivations(0, "extraction_aside") == []
+
+
+async def test_READ_3_GOV_9_what_is_released_unread_goes_with_its_source(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    async with in_process(
+        tmp_path, settings=VAULT, extraction=parts(server[0]), clock=ManualClock()
+    ) as memos:
+        bench, hold = Bench(memos, endpoint), memos.doorway.lifecycle.hold
+        first, second = await bench.ingest(DIALOGUE[:2])
+        await bench.until([SECOND, FIRST])
+        made = {one.text: one.id for one in await bench.made()}
+        for id in (made[FIRST], second):
+            await hold(bench.admin, id, None, None, None)
+            damage(tmp_path, NEWEST, id)
+        await memos.service.delete(bench.admin, first, hard=True)
+        (job,) = (await bench.settled()).jobs
+        assert (job.id, job.reason) == (made[FIRST], "legal_hold")
+        # The clock stands still: nothing but the release has it tried again.
+        await hold(bench.admin, made[FIRST], None, None, None, held=False)
+        await eventually(lambda: left(tmp_path, made[FIRST]) == NOTHING)
+        # What was made of one that is released follows nothing: that is as it was.
+        await hold(bench.admin, second, None, None, None, held=False)
+        assert (await bench.settled()).jobs == []
+        await memos.service.delete(bench.admin, second, hard=True)
+        await eventually(lambda: left(tmp_path, made[SECOND]) == NOTHING)
+
+
+async def test_READ_3_GOV_9_what_cannot_be_read_holds_up_no_erasure(
+    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
+) -> None:
+    async with in_process(tmp_path, settings=VAULT, extraction=parts(server[0])) as memos:
+        bench = Bench(memos, endpoint)
+        first, second = await bench.ingest(DIALOGUE[:2])
+        await bench.until([SECOND, FIRST])
+        made = {one.text: one.id for one in await bench.made()}
+        # One of the two is what the conversation is known by.
+        for id in (first, second):
+            damage(tmp_path, NEWEST, id)
+        await memos.service.delete(bench.admin, first, hard=True)
+        await eventually(lambda: left(tmp_path, made[FIRST]) == NOTHING)
+        assert (await bench.settled()).jobs == []
+        assert memos.store.derivations(0, "feed_aside") == []
