@@ -20,6 +20,7 @@ from memos_ray.actors.turns import FairGate
 from memos_ray.actors.vault.embedding import touched_keys
 from memos_ray.actors.vault.reading import RecordReader
 from memos_ray.actors.vault.residency import Place, Residency
+from memos_ray.actors.vault.salvaging import readable
 from memos_ray.core.access.context import Action, CallContext
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.facets import facets_of
@@ -46,6 +47,7 @@ from memos_ray.errors import (
     MemosError,
     NotFoundError,
     PermissionDeniedError,
+    StoreCorruptError,
 )
 from memos_ray.ports import ClockPort, RecordStorePort
 
@@ -149,8 +151,9 @@ class Organiser:
         await self.topics.tend([Place(partition, *one) for one in named], courtesy)
 
     async def _look(self, partition: int, keys: Sequence[CubeKey], courtesy: Courtesy) -> None:
-        heads: dict[CubeKey, MemCube] = await self._run(self._store.heads, partition, keys)
-        await self.book.forget(partition, [key for key in keys if key not in heads])
+        heads, damaged = await self._readable(partition, keys)
+        gone = [key for key in keys if key not in heads and key not in damaged]
+        await self.book.forget(partition, gone)
         for cube in heads.values():
             if cube.state not in LIVE or not isinstance(cube.payload, Plaintext):
                 continue
@@ -187,7 +190,7 @@ class Organiser:
         """
         proposal = await self.book.get(place, id)
         shown = None if proposal is None else await self._show(place, context, proposal)
-        if proposal is not None and shown is None and await self._may_see(place, context, proposal):
+        if proposal is not None and shown is None and await self._pair(place, context, proposal):
             raise (
                 IllegalStateError("this does not hold any more", proposal=id)
                 if proposal.state is Proposed.OPEN
@@ -241,7 +244,7 @@ class Organiser:
         keys = [CubeKey(cube.tenant, id) for id in dict.fromkeys(near) if id != cube.id]
         if not keys:
             return
-        others: dict[CubeKey, MemCube] = await self._run(self._store.heads, place.partition, keys)
+        others, _ = await self._readable(place.partition, keys)
         self._counts["organise_compared"] += len(others)
         for key in keys:
             other = others.get(key)
@@ -255,6 +258,14 @@ class Organiser:
                     "organising: partition %d: a %s was found", place.partition, proposal.kind.value
                 )
                 await self._at_once(place, proposal)
+
+    async def _readable(
+        self, partition: int, keys: Sequence[CubeKey]
+    ) -> tuple[dict[CubeKey, MemCube], list[CubeKey]]:
+        """Returns heads, and of which there is one that cannot be read: nothing is said of it."""
+        found: tuple[dict[CubeKey, MemCube], list[CubeKey]]
+        found = await self._run(readable, self._store, partition, keys)
+        return found
 
     async def _at_once(self, place: Place, proposal: Proposal) -> None:
         principal = await self.book.automatic(place)
@@ -284,20 +295,26 @@ class Organiser:
         self, place: Place, context: CallContext, proposal: Proposal
     ) -> ShownProposal | None:
         """A proposal as it stands now; nothing when it is hidden, or does not hold any more."""
-        ids = [proposal.older, proposal.newer]
-        one, other = await self._reader.get(place.partition, context, ids)
-        if one is None or other is None:
+        pair = await self._pair(place, context, proposal)
+        if pair is None:
             return None
-        older, newer = in_order(one, other)
+        older, newer = in_order(*pair)
         judgement = judge(older, newer)
         same = judgement is not None and judgement.kind is proposal.kind
         if judgement is None or not same or older.id != proposal.older:
             return None
         return ShownProposal(proposal, older, newer, judgement.reasons)
 
-    async def _may_see(self, place: Place, context: CallContext, proposal: Proposal) -> bool:
+    async def _pair(
+        self, place: Place, context: CallContext, proposal: Proposal
+    ) -> tuple[MemCube, MemCube] | None:
+        """The memories of a proposal; nothing when one of them is hidden, or cannot be read."""
         ids = [proposal.older, proposal.newer]
-        return None not in await self._reader.get(place.partition, context, ids)
+        try:
+            one, other = await self._reader.get(place.partition, context, ids)
+        except StoreCorruptError:
+            return None
+        return None if one is None or other is None else (one, other)
 
     async def _run(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, act, *values)

@@ -31,21 +31,22 @@ CALLER = CallContext(Principal("acme", "user:ann"))
 class SlowAnswers(MemoryRecordStore):
     """A store whose commits are in force before they return, as those of every database.
 
-    `before_events` happens just before the next look at the log.
+    `before_events` happens just before the next look at a log that goes on behind `last`. `held` is
+    the memory whose commit does not return before `answer`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.before_events: Callable[[], None] | None = None
-        self.hold = False
+        self.last = 0
+        self.held: str | None = None
         self.in_force = threading.Event()
         self.answer = threading.Event()
 
     def commit(self, commit: Commit) -> None:
         """See `RecordStorePort.commit`."""
         super().commit(commit)
-        if self.hold:
-            self.hold = False
+        if self.held in {cube.id for cube in commit.cubes}:
             self.in_force.set()
             self.answer.wait()
 
@@ -53,8 +54,8 @@ class SlowAnswers(MemoryRecordStore):
         self, partition: int, after: int, limit: int, query: EventQuery | None = None
     ) -> list[Event]:
         """See `RecordStorePort.events`."""
-        happens, self.before_events = self.before_events, None
-        if happens is not None:
+        if self.before_events is not None and self.last_lsn(partition) > self.last:
+            happens, self.before_events = self.before_events, None
             happens()
         return super().events(partition, after, limit, query)
 
@@ -96,11 +97,12 @@ async def test_an_entry_is_not_passed_before_its_commit_has_been_seen(
 ) -> None:
     """The log shows a commit before its writer hears that it is in force."""
     loop = asyncio.get_running_loop()
-    await search(shard, await write(shard, Create(Plaintext("the feed is at rest"), id="a")))
+    store.last = await write(shard, Create(Plaintext("the feed is at rest"), id="a"))
+    await search(shard, store.last)
     late: list[asyncio.Task[int]] = []
 
     def commit_meanwhile() -> None:
-        store.hold = True
+        store.held = "c"
         work = write(shard, Create(Plaintext("in force, and not seen"), id="c"))
         loop.call_soon_threadsafe(lambda: late.append(loop.create_task(work)))
         store.in_force.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
@@ -137,6 +138,30 @@ async def test_VAULT_1_a_damaged_memory_keeps_no_other_from_being_embedded(
         counters = (await memos.crew.shard("shard-0").status()).counters
         assert counters["memories_damaged"] == 1
     assert "cannot be read, and are not embedded" in caplog.text and WORD not in caplog.text
+
+
+async def test_VAULT_1_OPER_4_a_damaged_memory_keeps_no_other_from_being_compared(
+    tmp_path: Path,
+) -> None:
+    async with in_process(tmp_path, settings=VAULT) as memos:
+        admin, service = memos.administrator, memos.service
+
+        async def add() -> str:
+            new = NewMemory(text=f"The {WORD} of Lisbon is called Tom.")
+            return (await service.add(admin, [new])).results[0].id or ""
+
+        async def proposed() -> list[set[str]]:
+            async with asyncio.timeout(60):
+                while (found := await memos.doorway.organising.proposals(admin)).lag:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            return [{one.older, one.newer} for one in found.proposals]
+
+        ids = [await add(), await add()]
+        assert await proposed() == [set(ids)]
+        damage(tmp_path, CUT, ids[0])
+        third = await add()
+        assert {ids[1], third} in await proposed()
+        assert memos.store.derivations(0, "feed_aside") == []
 
 
 async def _embedded(memos: InProcess, versions: dict[str, int]) -> None:
