@@ -174,8 +174,8 @@ class Transactions:
     def look(self, seen_lsn: int | None) -> tuple[int, Commit | None]:
         """Returns where the log stands, and in one commit what was written beyond `seen_lsn`.
 
-        The commit holds the newest version of each memory concerned; nothing when nothing was
-        missed, or when nothing was ever seen.
+        The commit holds the newest version of each memory concerned, or what is left of it where it
+        cannot be read; nothing when nothing was missed, or when nothing was ever seen.
         """
         last = self.store.last_lsn(self.partition)
         if seen_lsn is None or last <= seen_lsn:
@@ -186,7 +186,8 @@ class Transactions:
             for event in events
             if event.cube_id is not None and event.outcome is Outcome.DONE and changes(event)
         ]
-        heads = self.store.heads(self.partition, tuple(dict.fromkeys(key for key, _ in done)))
+        keys = tuple(dict.fromkeys(key for key, _ in done))
+        heads, _ = whole_or_remnants(self.store, self.partition, keys)
         erased = tuple(dict.fromkeys(key for key, operation in done if operation == ERASE))
         cubes = tuple(heads.values())
         return last, Commit(self.partition, self.epoch, cubes, erased, tuple(events))

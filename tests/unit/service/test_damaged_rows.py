@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules
-from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
-from memos_ray.errors import StoreCorruptError
+from memos_ray.errors import StoreCorruptError, UnavailableError
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory, SearchQuery
 from memos_ray.ports import Vectors
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
 from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.waiting import eventually
 
@@ -225,3 +227,43 @@ async def test_VAULT_1_a_memory_whose_vectors_are_damaged_is_embedded_anew(tmp_p
         query = SearchQuery(query=WORD, wait_indexed=True, limit=100)
         found = await memos.service.search(admin, query)
         assert (len(found.hits), found.unembedded) == (7, 0)
+
+
+class DamagedBehind(FaultyRecordStore):
+    """Damages a memory as soon as the answer to a change of it is lost."""
+
+    def __init__(self, folder: Path, plan: FaultPlan) -> None:
+        super().__init__(SqlRecordStore.embedded(folder / "records"), plan)
+        self._folder = folder
+        self.damaged: list[str] = []
+
+    def commit(self, commit: Commit) -> None:
+        """See `RecordStorePort.commit`."""
+        try:
+            super().commit(commit)
+        except UnavailableError:
+            (cube,) = commit.cubes
+            damage(self._folder, f"{CUT} AND number = {cube.version.number}", cube.id)
+            self.damaged.append(cube.id)
+            raise
+
+
+async def test_VAULT_1_what_is_damaged_behind_a_lost_answer_holds_no_write_up(
+    tmp_path: Path,
+) -> None:
+    lost = Fault("commit", 2, UnavailableError("the answer is lost"), Moment.AFTER)
+    store = DamagedBehind(tmp_path, FaultPlan((lost,)))
+    async with in_process(tmp_path, settings=VAULT, lifecycle=BY_HAND, store=store) as memos:
+        admin, ids = memos.administrator, await filled(memos)
+        context = CallContext(Principal("default", memos.administrator_id))
+        change = Update(ids[1], UpdateMode.OVERWRITE, f"the {WORD} again")
+        (outcome,) = await memos.crew.shard("shard-0").write(
+            0, [Submission(context, Write("", change))]
+        )
+        assert (outcome, store.damaged) == (lost.error, [ids[1]])
+        await memos.service.update(admin, ids[2], MemoryChange(text="the heron of Faro"))
+        with pytest.raises(StoreCorruptError):
+            await memos.service.get(admin, ids[1])
+        query = SearchQuery(query="heron", wait_indexed=True, limit=100)
+        found = await memos.service.search(admin, query)
+        assert {hit.memory.id for hit in found.hits} == {ids[0], *ids[2:]}
