@@ -31,6 +31,7 @@ from memos_ray.core.lifecycle.archive import (
     encode,
     ids_in,
     in_files,
+    lay_out,
 )
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.entries import changes
@@ -161,15 +162,15 @@ class ArchiveConsumer:
 
     def _lay_down(self, versions: Sequence[StoredVersion]) -> None:
         """Writes one file of whole versions, and has the versions refer to it."""
-        file = encode(versions)
+        layout = lay_out(versions)
+        file = encode(layout.rows)
         digest = blake2b(file, digest_size=32).hexdigest()
         contents = Contents.of({one.id for one in versions})
         first = versions[0]
         row = Derivation(first.tenant, KIND, digest, first.namespace, digest, len(file), b"")
         self._record(row, contents)
         self._blobs().put(file)
-        stubs = [one.stub(digest, place) for place, one in enumerate(versions)]
-        self._store.stow(self._partition, self._epoch, stubs)
+        self._store.stow(self._partition, self._epoch, layout.stubs(digest))
         self._record(row, replace(contents, standing=Standing.DONE))
 
     def _rewrite(self, row: Derivation, erased: Sequence[str] = ()) -> None:
@@ -189,11 +190,11 @@ class ArchiveConsumer:
                 else:
                     self._forget(row)
                 return
-            kept = self._referring(row, held)
+            kept, rows = self._referring(row, held)
         except StoreCorruptError as error:
             self._set_aside(row, contents.without(erased), error, goes=bool(erased))
             return
-        if kept and len(kept) == len(held):
+        if kept and len(rows) == len(held):
             self._record(row, replace(contents, standing=Standing.DONE))
             return
         if kept:
@@ -202,24 +203,33 @@ class ArchiveConsumer:
         self._blobs().delete(row.blob)
         self._forget(row)
 
-    def _referring(self, row: Derivation, held: Sequence[bytes]) -> list[StoredVersion]:
-        """Returns the versions whose content is in this file and nowhere else, with it."""
+    def _referring(
+        self, row: Derivation, held: Sequence[bytes]
+    ) -> tuple[list[StoredVersion], set[int]]:
+        """Returns the versions whose content is in this file and nowhere else, with it.
+
+        Also returns the rows of the file that hold it.
+        """
         # Ids are in the file alone; what is not a reference to it has its content elsewhere.
         keys = [CubeKey(row.tenant, cube_id) for cube_id in ids_in(held)]
         kept: list[StoredVersion] = []
+        rows: set[int] = set()
         for one in self._store.bodies(self._partition, keys):
             try:
                 place = one.row_in(row.blob)
             except StoreCorruptError:
                 # It is damaged where it rests, and not for that reason lost from the file.
-                whole = one.among(held)
-                kept += [] if whole is None else [whole]
-                continue
-            if place is not None:
-                if place >= len(held):
+                place = one.among(held)
+                if place is not None:
+                    kept.append(one.of(held[place]))
+            else:
+                if place is not None and place >= len(held):
                     raise StoreCorruptError("an archive file is too short")
-                kept.append(one.filled(held[place]))
-        return kept
+                if place is not None:
+                    kept.append(one.filled(held[place]))
+            if place is not None:
+                rows.add(place)
+        return kept, rows
 
     def _set_aside(
         self, row: Derivation, contents: Contents, error: StoreCorruptError, *, goes: bool

@@ -34,7 +34,7 @@ def _canonical(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-_PAYLOAD, _BEHIND = b',"payload":', b',"descriptive":{'
+_PAYLOAD, BEHIND = b',"payload":', b',"descriptive":{'
 
 
 def payload_at(body: bytes) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def payload_at(body: bytes) -> tuple[int, int]:
         StoreCorruptError: when the bytes are no cube.
     """
     start = body.find(_PAYLOAD) + len(_PAYLOAD)
-    end = body.find(_BEHIND, start)
+    end = body.find(BEHIND, start)
     if not len(_PAYLOAD) <= start <= end:
         raise StoreCorruptError("stored bytes are no cube")
     return start, end
@@ -99,7 +99,7 @@ def cut(body: bytes) -> Parts:
     return Parts(
         body[:before],
         body[before:behind],
-        body[behind + len(_BEHIND) - 1 : rules],
+        body[behind + len(BEHIND) - 1 : rules],
         body[rules + len(_RULES) - 1 : version],
         body[version + len(_VERSION) - 1 : fingerprint],
         body[fingerprint + len(_FINGERPRINT) - 1 : state],

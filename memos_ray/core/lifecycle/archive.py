@@ -1,9 +1,10 @@
-"""Files of archived content (VAULT-4): Parquet, one row a version.
+"""Files of archived content (VAULT-4): Parquet, one row a content.
 
 A file holds whole versions of memories of one tenant and namespace. A version whose content is in a
 file keeps everything but its payload, in whose place an `ArchivedRef` names the file and the row.
-Versions come and go as the bytes that a store holds, and are no more than parsed here: files hold
-thousands. Arrow is loaded by who makes or reads a file.
+Versions of a memory that follow one another and say the same share a row, which is the newest of
+them. Versions come and go as the bytes that a store holds, and are no more than parsed here: files
+hold thousands. Arrow is loaded by who makes or reads a file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ KIND = "archive"
 
 ROWS_MAX = 4096
 BYTES_MAX = 8 << 20
-"""A file ends at so many versions, or so many bytes of them: reading one memory reads its file."""
+"""Of so many versions, or so many bytes of them, is a file: reading one memory reads its file."""
 
 _MARK_BYTES = 8
 _TEXT = b',"payload":{"text":'
@@ -74,17 +75,17 @@ class StoredVersion(NamedTuple):
             raise StoreCorruptError("stored bytes are no cube", cube_id=self.id) from None
         return row
 
-    def among(self, held: Iterable[bytes]) -> StoredVersion | None:
-        """Returns the version as a file holds it, if it does: its own body may be damaged.
+    def among(self, held: Iterable[bytes]) -> int | None:
+        """Returns where a file holds the version whole, if it does: its own body may be damaged.
 
         Raises:
             StoreCorruptError: the file's bodies are.
         """
-        for body in held:
+        for row, body in enumerate(held):
             cube = decode(body)
             same = cube.id, cube.version.number, cube.version.digest
             if same == (self.id, self.number, self.digest):
-                return self._with(body)
+                return row
         return None
 
     def stub(self, blob: str, row: int) -> StoredVersion:
@@ -93,9 +94,8 @@ class StoredVersion(NamedTuple):
         Raises:
             StoreCorruptError: when the body is no cube.
         """
-        start, end = wire.payload_at(self.body)
-        place = b'{"blob":"%b","row":%d,"form":"plaintext"}' % (blob.encode(), row)
-        return self._with(b"".join((self.body[:start], place, self.body[end:])))
+        (stub,) = Layout((), ((self, row, *wire.payload_at(self.body)),)).stubs(blob)
+        return stub
 
     def filled(self, body: bytes) -> StoredVersion:
         """Puts the content back that a file holds.
@@ -103,10 +103,56 @@ class StoredVersion(NamedTuple):
         Raises:
             StoreCorruptError: the body is of another version.
         """
-        return self._with(refilled(self.body, body))
+        return self.of(refilled(self.body, body))
 
-    def _with(self, body: bytes) -> StoredVersion:
+    def of(self, body: bytes) -> StoredVersion:
+        """Returns the version with another body."""
         return StoredVersion(*self[:-1], body)
+
+
+class Layout(NamedTuple):
+    """How a file holds versions.
+
+    Attributes:
+        rows: the versions that it holds whole.
+        places: of each version the row that its payload is in, and from where to where its own
+            body has it.
+    """
+
+    rows: Sequence[StoredVersion]
+    places: Sequence[tuple[StoredVersion, int, int, int]]
+
+    def stubs(self, blob: str) -> list[StoredVersion]:
+        """Returns all versions without their content."""
+        before, behind = b'{"blob":"%b","row":' % blob.encode(), b',"form":"plaintext"}'
+        return [
+            StoredVersion(
+                *one[:-1],
+                b"%b%b%d%b%b" % (one.body[:start], before, row, behind, one.body[end:]),
+            )
+            for one, row, start, end in self.places
+        ]
+
+
+def lay_out(versions: Iterable[StoredVersion]) -> Layout:
+    """Gives versions, those of a memory in their order, rows of a file.
+
+    Raises:
+        StoreCorruptError: a body is no cube.
+    """
+    rows: list[StoredVersion] = []
+    places: list[tuple[StoredVersion, int, int, int]] = []
+    said, start, end = b"", 0, 0
+    for one in versions:
+        # It begins with the memory's id, and goes on to the end of the payload.
+        if rows and one.body.startswith(said):
+            rows[-1] = one
+        else:
+            start, end = wire.payload_at(one.body)
+            said = one.body[: end + len(wire.BEHIND)]
+            rows.append(one)
+        places.append((one, len(rows) - 1, start, end))
+    return Layout(rows, places)
 
 
 def encode(versions: Sequence[StoredVersion]) -> bytes:
@@ -159,7 +205,7 @@ def _laid_out(kind: pa.DataType, lengths: Iterable[int], whole: bytes) -> pa.Arr
 
 
 def bodies(file: bytes) -> list[bytes]:
-    """Returns the encoded versions of a file, in order.
+    """Returns the encoded versions that a file holds whole, in order.
 
     Raises:
         StoreCorruptError: when the bytes are no such file.
@@ -192,12 +238,19 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
         StoreCorruptError: the body is of another version.
     """
     held = _parsed(body)
-    if (held["id"], held["version"]["digest"]) != (cube.id, cube.version.digest):
-        raise _another(cube.id)
     try:
-        return replace(cube, payload=payload_of(held["payload"]))
+        whole = replace(cube, payload=payload_of(held["payload"]))
     except (KeyError, TypeError, ValueError):
         raise StoreCorruptError("stored bytes are no cube") from None
+    info = cube.version
+    if held["id"] != cube.id or (held["version"]["digest"] != info.digest and not _intact(whole)):
+        raise _another(cube.id)
+    return whole
+
+
+def _intact(cube: MemCube) -> bool:
+    found = wire.content_digest(cube.payload, cube.descriptive, cube.governance)
+    return found == cube.version.digest
 
 
 def reference_in(body: bytes) -> ArchivedRef | None:
@@ -221,16 +274,23 @@ def refilled(body: bytes, held: bytes) -> bytes:
     """
     start, end = wire.payload_at(body)
     their_start, their_end = wire.payload_at(held)
-    before = body[:start]
+    before, digest = body[:start], _digest_in(body, end)
+    whole = b"".join((before, held[their_start:their_end], body[end:]))
     same = before == held[:their_start]
-    if not same or _digest_in(body, end) != _digest_in(held, their_end):
+    if not same or (digest != _digest_in(held, their_end) and digest != _digest_of(whole)):
         raise _another(orjson.loads(before + b"0}")["id"])
-    return b"".join((before, held[their_start:their_end], body[end:]))
+    return whole
 
 
 def _digest_in(body: bytes, after: int) -> bytes:
     start = body.find(_DIGEST, body.find(_VERSION, after)) + len(_DIGEST)
     return body[start : body.find(b'"', start)]
+
+
+def _digest_of(body: bytes) -> bytes:
+    """Works out what `_digest_in` is to find: versions that share a row have one each."""
+    _, payload, about, rules, *_ = wire.cut(body)
+    return wire.digest_of(payload, about, rules).encode()
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

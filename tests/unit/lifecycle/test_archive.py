@@ -29,6 +29,7 @@ from memos_ray.core.lifecycle.archive import (
     encode,
     filled,
     in_files,
+    lay_out,
 )
 from memos_ray.core.vault.log import ERASE, CubeKey
 from memos_ray.errors import (
@@ -38,7 +39,7 @@ from memos_ray.errors import (
     StoreCorruptError,
     UnavailableError,
 )
-from memos_ray.ports import BlobStorePort
+from memos_ray.ports import BlobStorePort, Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
 from memos_ray.testing.heads import every_head
@@ -219,6 +220,34 @@ def test_VAULT_4_a_file_gives_back_what_was_put_into_it(made: list[MemCube]) -> 
         assert not movable(kept) and resting(cube).stub("ab" * 32, row) == resting(kept)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(cubes().filter(movable), min_size=1, max_size=3, unique_by=key_of))
+def test_VAULT_4_versions_that_say_the_same_share_a_row(made: list[MemCube]) -> None:
+    chains = [(one, put_away(one), next_version(put_away(one), text="other")) for one in made]
+    layout = lay_out(resting(version) for chain in chains for version in chain)
+    file = encode(layout.rows)
+    held = bodies(file)
+    assert len(held) == 2 * len(made)
+    versions = [version for chain in chains for version in chain]
+    for cube, kept in zip(versions, layout.stubs("ab" * 32), strict=True):
+        row = kept.row_in("ab" * 32)
+        assert row is not None
+        assert kept == resting(cube).stub("ab" * 32, row)
+        assert kept.filled(held[row]) == resting(cube)
+        assert filled(wire.from_json(kept.body), held[row]) == cube
+    # The newest one that says so is there whole.
+    assert [wire.from_json(body) for body in held] == [one for _, *two in chains for one in two]
+
+
+def test_VAULT_4_a_row_gives_no_version_what_it_has_not_said() -> None:
+    said, other = make_cube("tea", id="a"), next_version(make_cube("tea", id="a"), text="coffee")
+    for cube, row in ((said, other), (other, said)):
+        with pytest.raises(StoreCorruptError):
+            resting(cube).stub("ab" * 32, 0).filled(resting(row).body)
+        with pytest.raises(StoreCorruptError):
+            filled(stub(cube, "ab" * 32, 0), resting(row).body)
+
+
 def test_VAULT_4_a_text_that_looks_like_a_memory_is_moved_as_a_text() -> None:
     odd = make_cube('{"payload":{"text":"x"},"descriptive":{', tags=(',"descriptive":{',))
     kept = stub(odd, "ab" * 32, 3)
@@ -319,6 +348,33 @@ async def test_GOV_9_an_erased_memory_leaves_its_file_and_the_others_stay(bench:
     assert bench.store.derivations(PARTITION, KIND) == []
 
 
+async def test_VAULT_4_a_file_in_which_each_version_has_its_row_is_read_and_made_anew(
+    bench: Bench,
+) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(2)]
+    bench.commit(*made)
+    bench.commit(*map(put_away, made))
+    before = bench.store.heads(PARTITION, [key_of(one) for one in made])
+    held = bench.store.bodies(PARTITION, [key_of(one) for one in made])
+    digest = bench.blobs.put(encode(held))
+    contents = replace(Contents.of(one.id for one in made), standing=Standing.DONE)
+    first = held[0]
+    row = Derivation(first.tenant, KIND, digest, first.namespace, digest, 1, contents.to_bytes())
+    bench.store.save_derivation(PARTITION, EPOCH, row)
+    stubs = [one.stub(digest, place) for place, one in enumerate(held)]
+    bench.store.stow(PARTITION, EPOCH, stubs)
+    assert bench.store.heads(PARTITION, [key_of(one) for one in made]) == before
+    bench.check()
+    bench.commit(erased=(made[0],))
+    await bench.consume()
+    bench.check()
+    assert [len(bodies(file)) for file in bench.blobs.held.values()] == [1]
+    chain = [bench.store.version(PARTITION, key_of(made[1]), number) for number in (1, 2)]
+    for one in chain:
+        assert one is not None and one.text == "secret 1"
+        wire.check_digest(one)
+
+
 async def story(bench: Bench, die_at: int | None) -> None:
     """Archives, then erases one and restores another; the process dies at one step."""
     made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
@@ -400,8 +456,9 @@ async def test_VAULT_4_a_damaged_file_is_set_aside_and_the_others_go_on(bench: B
     [lambda body: body[:90], lambda body: body.replace(b'"blob":', b'"blob"')],
     ids=["cut", "garbled"],
 )
+@pytest.mark.parametrize("number", [1, 2])
 async def test_VAULT_4_GOV_9_an_erasure_takes_no_file_because_of_a_damaged_version(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, hurt: Callable[[bytes], bytes]
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, hurt: Callable[[bytes], bytes], number: int
 ) -> None:
     made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
     bench.commit(*made)
@@ -410,8 +467,10 @@ async def test_VAULT_4_GOV_9_an_erasure_takes_no_file_because_of_a_damaged_versi
     read = bench.store.bodies
 
     def damaged(*asked: Any) -> list[StoredVersion]:
+        ill = "c1", number
         return [
-            one._replace(body=hurt(one.body)) if one.id == "c1" else one for one in read(*asked)
+            one._replace(body=hurt(one.body)) if (one.id, one.number) == ill else one
+            for one in read(*asked)
         ]
 
     with monkeypatch.context() as damage:
@@ -421,7 +480,9 @@ async def test_VAULT_4_GOV_9_an_erasure_takes_no_file_because_of_a_damaged_versi
     assert bench.set_aside == []
     heads = bench.store.heads(PARTITION, [key_of(cube) for cube in made])
     assert {head.text for head in heads.values()} == {"secret 1", "secret 2"}
-    bench.check()
+    if number == 2:
+        # The file has it whole.
+        bench.check()
 
 
 async def test_VAULT_4_a_file_set_aside_is_taken_up_again_when_it_is_back(bench: Bench) -> None:
