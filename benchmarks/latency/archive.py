@@ -8,14 +8,16 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from benchmarks.synthetic import turns
 from memos_ray.actors import interpreter
-from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
+from memos_ray.actors.lifecycle.archiving import ArchiveConsumer, Outcomes, Stubs
+from memos_ray.actors.lifecycle.sweeping import FILE
 from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.adapters.archived_contents import ArchivedContents
 from memos_ray.adapters.blobs import BlobStore
@@ -23,8 +25,12 @@ from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.cluster.clock import SystemClock
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.payload import Plaintext
-from memos_ray.core.vault.operations import Archive, Create, Operation, Restore, Write
+from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.vault.log import CubeKey
+from memos_ray.core.vault.operations import Age, Archive, Create, Operation, Restore, Write
 from memos_ray.core.vault.planning import Submission
+from memos_ray.errors import MemosError
 from memos_ray.ports import RecordStorePort
 from memos_ray.testing.guards import OwnerGuard
 
@@ -97,58 +103,90 @@ def _archived(folder: Path, partition: int, memories: int, begin: Callable[[], N
     blobs = BlobStore.local(folder / "blobs")
     store = SqlRecordStore.embedded(folder / "records", ArchivedContents(lambda: blobs))
     store.take(partition, "bench", 1)
-    ids = [f"c-{number:08}" for number in range(memories)]
-    said = turns(memories)
-    made = [Create(Plaintext(t.text), id=i) for i, t in zip(ids, said, strict=True)]
-    _run(store, partition, made)
-    lsn = store.last_lsn(partition)
-
-    def archive_texts() -> None:
-        asyncio.run(_follow(store, partition, blobs, lsn))
-
-    stages: dict[str, Callable[[], None]] = {
-        "archive_moves": lambda: _run(store, partition, [Archive(id) for id in ids]),
-        "archive_texts": archive_texts,
-        "restore": lambda: _run(store, partition, [Restore(id) for id in ids]),
-    }
-    spent: Spent = {}
-    for name, work in stages.items():
-        begin()
-        clock_s, cpu_s = time.perf_counter(), time.process_time()
-        work()
-        spent[name] = time.perf_counter() - clock_s, time.process_time() - cpu_s
-    store.close()
-    archive = (spent["archive_moves"], spent["archive_texts"])
-    return {"archive": (sum(s[0] for s in archive), sum(s[1] for s in archive))} | spent
-
-
-def _run(store: RecordStorePort, partition: int, operations: Sequence[Operation]) -> None:
-    running = Transactions(partition, 1, store, OwnerGuard(), SystemClock())
-    lsn = store.last_lsn(partition)
-    for start in range(0, len(operations), _BATCH):
-        some = operations[start : start + _BATCH]
-        submissions = [Submission(_ANN, Write("notes", one)) for one in some]
-        commit, outcomes = running.run(submissions, lsn, True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-        lsn = commit.events[-1].lsn
-
-
-async def _follow(store: RecordStorePort, partition: int, blobs: BlobStore, after: int) -> None:
-    def damaged(error: Exception) -> None:
-        raise error
-
     with ThreadPoolExecutor(1) as executor:
-        consumer = ArchiveConsumer(
+        shard = _Shard(partition, store, blobs, executor)
+        ids = [f"c-{number:08}" for number in range(memories)]
+        said = turns(memories)
+        shard.run([Create(Plaintext(t.text), id=i) for i, t in zip(ids, said, strict=True)])
+        shard.pass_over()
+        # A sweep has read what is due to judge it.
+        due = store.bodies(partition, [CubeKey("default", id) for id in ids])
+        stages: dict[str, Callable[[], None]] = {
+            "archive": lambda: asyncio.run(shard.age(due)),
+            "restore": lambda: shard.run([Restore(id) for id in ids]),
+            "asked_moves": lambda: shard.run([Archive(id) for id in ids]),
+            "asked_texts": lambda: asyncio.run(shard.follow()),
+        }
+        spent: Spent = {}
+        for name, work in stages.items():
+            begin()
+            clock_s, cpu_s = time.perf_counter(), time.process_time()
+            work()
+            spent[name] = time.perf_counter() - clock_s, time.process_time() - cpu_s
+            if name == "restore":
+                shard.pass_over()
+    store.close()
+    asked = (spent["asked_moves"], spent["asked_texts"])
+    return spent | {"asked": (sum(s[0] for s in asked), sum(s[1] for s in asked))}
+
+
+class _Shard:
+    """What a shard does for one partition, without its actor."""
+
+    def __init__(
+        self, partition: int, store: RecordStorePort, blobs: BlobStore, executor: Executor
+    ) -> None:
+        self._partition = partition
+        self._store = store
+        self._transactions = Transactions(partition, 1, store, OwnerGuard(), SystemClock())
+        self._after = 0
+        self._consumer = ArchiveConsumer(
             partition,
             1,
             store=store,
             blobs=lambda: blobs,
             clock=SystemClock(),
             executor=executor,
-            on_damaged=damaged,
+            on_damaged=_raised,
         )
-        while events := store.events(partition, after, _PAGE):
-            await consumer.consume(events)
-            after = events[-1].lsn
+
+    def run(self, operations: Sequence[Operation]) -> None:
+        """Carries out operations, some in each transaction."""
+        lsn = self._store.last_lsn(self._partition)
+        for start in range(0, len(operations), _BATCH):
+            some = operations[start : start + _BATCH]
+            submissions = [Submission(_ANN, Write("notes", one)) for one in some]
+            commit, outcomes = self._transactions.run(submissions, lsn, True)
+            for outcome in outcomes:
+                if isinstance(outcome, Exception):
+                    raise outcome
+            if commit.stowed:
+                self._consumer.stowed(commit)
+            lsn = commit.events[-1].lsn
+
+    async def age(self, due: Sequence[StoredVersion]) -> None:
+        """Archives memories as a sweep does, and follows the log."""
+        for start in range(0, len(due), FILE):
+            some = due[start : start + FILE]
+            await self._consumer.put_away(some, 0, partial(self._aged, some))
+        await self.follow()
+
+    async def _aged(self, due: Sequence[StoredVersion], stubs: Stubs) -> Outcomes:
+        why = Move.ARCHIVE, Cause.UNUSED
+        keys = [CubeKey(one.tenant, one.id) for one in due]
+        self.run([Age(key.id, *why, 1, stubs[key]) for key in keys])
+        return []
+
+    async def follow(self) -> None:
+        """Has the archive see the log."""
+        while events := self._store.events(self._partition, self._after, _PAGE):
+            await self._consumer.consume(events)
+            self._after = events[-1].lsn
+
+    def pass_over(self) -> None:
+        """Leaves what the log holds out of what is measured."""
+        self._after = self._store.last_lsn(self._partition)
+
+
+def _raised(error: MemosError) -> None:
+    raise error

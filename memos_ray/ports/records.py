@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -111,12 +111,14 @@ class Sifted:
         seen: how many heads were looked at, up to `last`; nothing when there were none.
         cubes: those that passed, as stored: archived content is absent.
         damaged: how many more have passed, which cannot be read.
+        bodies: of `cubes`, as they rest.
     """
 
     seen: int
     last: CubeKey | None
     cubes: list[MemCube]
     damaged: int = 0
+    bodies: list[bytes] = field(default_factory=list)
 
 
 class ContentsPort(Protocol):

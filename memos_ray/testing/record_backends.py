@@ -11,6 +11,7 @@ from typing import Any
 
 from memos_ray.adapters.sql.records import SqlRecordStore
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault.log import Commit, Reply
 from memos_ray.ports import RecordStorePort
 from memos_ray.testing.cubes import as_moved, make_commit
@@ -94,10 +95,11 @@ class Owner:
         self.store.commit(commit)
         return commit
 
-    def commit_moves(self, *cubes: MemCube) -> Commit:
+    def commit_moves(self, *cubes: MemCube, stowed: Sequence[StoredVersion] = ()) -> Commit:
         """Commits versions that differ from those before them in their state alone, as such."""
         commit = self._planned(cubes, (), ())
-        commit = replace(commit, cubes=(), moved=tuple(map(as_moved, commit.cubes)))
+        moved = tuple(map(as_moved, commit.cubes))
+        commit = replace(commit, cubes=(), moved=moved, stowed=tuple(stowed))
         self.store.commit(commit)
         return commit
 

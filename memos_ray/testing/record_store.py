@@ -39,6 +39,7 @@ from memos_ray.testing.cubes import at_rest
 from memos_ray.testing.derivation_rows import MemoryDerivations
 from memos_ray.testing.partition_records import (
     Chain,
+    PartitionRecords,
     check_new,
     check_storable,
     page_of,
@@ -87,7 +88,7 @@ class MemoryRecordStore(MemoryDerivations):
             InvalidInputError: a field that no store can hold, see `core.vault.storable`; nothing
                 was written.
         """
-        decoded = (*commit.cubes, *(one.cube() for one in commit.moved))
+        decoded = (*commit.cubes, *(decode(one.body) for one in commit.moved))
         commit = replace(commit, cubes=decoded, moved=())
         with self._lock:
             part = self._held(commit.partition, commit.epoch)
@@ -102,6 +103,7 @@ class MemoryRecordStore(MemoryDerivations):
                     chain = part.chains[key] = Chain(usage=cube.usage)
                 chain.versions[cube.version.number] = placed(cube, commit)
                 chain.sketch = cube.fingerprint.sketch
+            _stow(part, commit.stowed)
             part.events.extend(commit.events)
             part.replies.update(((r.tenant, r.scope, r.key), r) for r in commit.replies)
 
@@ -190,7 +192,8 @@ class MemoryRecordStore(MemoryDerivations):
         if len(passed) == most:
             page = page[: passed[-1] + 1]
         end = CubeKey(page[-1].tenant, page[-1].id) if page else None
-        return Sifted(len(page), end, [page[place] for place in passed])
+        cubes = [page[place] for place in passed]
+        return Sifted(len(page), end, cubes, bodies=list(map(to_json, cubes)))
 
     def histories(self, partition: int, keys: Sequence[CubeKey]) -> dict[CubeKey, list[MemCube]]:
         """See `RecordStorePort.histories`."""
@@ -221,12 +224,7 @@ class MemoryRecordStore(MemoryDerivations):
     def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """See `RecordStorePort.stow`."""
         with self._lock:
-            chains = self._held(partition, epoch).chains
-            for one in versions:
-                chain = chains.get(CubeKey(one.tenant, one.id), Chain()).versions
-                held = chain.get(one.number)
-                if held is not None and held.version.digest == one.digest:
-                    chain[one.number] = replace(held, payload=decode(one.body).payload)
+            _stow(self._held(partition, epoch), versions)
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
@@ -390,6 +388,14 @@ class MemoryRecordStore(MemoryDerivations):
             if key.tenant == tenant
         )
         return [cube for cube in heads if cube.namespace == namespace]
+
+
+def _stow(part: PartitionRecords, versions: Sequence[StoredVersion]) -> None:
+    for one in versions:
+        chain = part.chains.get(CubeKey(one.tenant, one.id), Chain()).versions
+        held = chain.get(one.number)
+        if held is not None and held.version.digest == one.digest:
+            chain[one.number] = replace(held, payload=decode(one.body).payload)
 
 
 def _as_stored(cube: MemCube) -> MemCube:

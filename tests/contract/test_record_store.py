@@ -812,6 +812,39 @@ class TestArchived:
         infos = records.versions(owner.partition, key_of(first), 10, 10)
         assert [info.digest for info in infos] == [new.version.digest, old.version.digest]
 
+    def test_VAULT_4_a_memory_is_archived_and_its_content_stowed_at_once(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        made = [make_cube(text, id=text) for text in ("one", "two")]
+        owner.commit(*made)
+        away = [
+            replace(
+                next_version(cube, state=State.ARCHIVED, change=Change.ARCHIVE),
+                payload=ArchivedRef("ab" * 32, row, cube.payload.form),
+            )
+            for row, cube in enumerate(made)
+        ]
+        stubs = [resting(cube).stub("ab" * 32, row) for row, cube in enumerate(made)]
+        with pytest.raises(FencedError):
+            replace(owner, epoch=owner.epoch + 1).commit_moves(*away, stowed=stubs)
+        wrong = stubs[1]._replace(digest="00")
+        owner.commit_moves(*away, stowed=[stubs[0], wrong])
+        chains = records.histories(owner.partition, [key_of(cube) for cube in made])
+        kinds = {key.id: [type(one.payload) for one in chain] for key, chain in chains.items()}
+        assert kinds == {"one": [ArchivedRef, ArchivedRef], "two": [Plaintext, ArchivedRef]}
+        assert [one.version.digest for one in chains[key_of(made[0])]] == [
+            made[0].version.digest,
+            away[0].version.digest,
+        ]
+        heads = records.heads(owner.partition, [key_of(cube) for cube in made])
+        assert {head.state for head in heads.values()} == {State.ARCHIVED}
+        again = next_version(away[0], state=State.ARCHIVED, change=Change.ARCHIVE)
+        with pytest.raises(AlreadyExistsError):
+            # None of it happens, or all of it.
+            owner.commit_moves(again, away[1], stowed=[stubs[1]])
+        chain = records.histories(owner.partition, [key_of(made[1])])[key_of(made[1])]
+        assert [type(one.payload) for one in chain] == [Plaintext, ArchivedRef]
+
     def test_VAULT_4_only_the_owner_stows(self, records: RecordStorePort, owner: Owner) -> None:
         cube = make_cube("one", id="a")
         owner.commit(cube)

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from memos_ray.adapters.sql import rows
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.access.names import base_of
-from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.cube import wire
+from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.facets import FIELDS, facets_of
 from memos_ray.core.cube.payload import ArchivedRef, Form, ParameterRef, Plaintext
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.moves import Cause, Move
-from memos_ray.core.vault.log import CubeKey
-from memos_ray.core.vault.moving import MovePlanner, RestingFacets, moves, read
+from memos_ray.core.vault.log import Commit, CubeKey
+from memos_ray.core.vault.moving import MovePlanner, moves
 from memos_ray.core.vault.operations import (
     Age,
     Archive,
@@ -31,8 +33,10 @@ from memos_ray.core.vault.operations import (
 )
 from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.core.vault.quotas import Quotas
+from memos_ray.core.vault.resting import RestingFacets, read
 from memos_ray.errors import MemosError, StoreCorruptError
 from memos_ray.testing.cubes import at_rest, key_of, make_cube
+from memos_ray.testing.cubes import resting as resting_of
 from memos_ray.testing.guards import OwnerGuard
 from memos_ray.testing.strategies import cubes, instants
 
@@ -143,6 +147,38 @@ def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
         same = set(head) - {*names.values(), *rows.USAGE_COLUMNS, "made_at"}
         assert {name: head[name] for name in same} == {name: kept[name] for name in same}
         assert labels(cube) == labels(before)
+
+
+@settings(max_examples=40)
+@given(texts, instants, st.sampled_from(("", "00")))
+def test_VAULT_4_a_move_refers_to_the_file_that_has_its_text(
+    drawn: MemCube, now: datetime, other: str
+) -> None:
+    cube = replace(drawn, tenant=TENANT, state=State.ACTIVATED, frozen=False)
+    version = resting_of(cube)
+    stub = version.stub("ab" * 32, 3)._replace(digest=other or version.digest)
+
+    def planned(stub: StoredVersion | None) -> Commit:
+        guard = OwnerGuard()
+        held = read([at_rest(cube)]) or {}
+        planner = MovePlanner(PARTITION, EPOCH, LAST, now, guard, held, weighing(guard))
+        age = Age(cube.id, Move.ARCHIVE, Cause.UNUSED, cube.version.number, stub)
+        context = CallContext(Principal(TENANT, OWNER))
+        planner.add(Submission(context, Write(cube.namespace, age)))
+        return planner.commit()
+
+    whole, short = planned(None), planned(stub)
+    if other or not whole.moved:
+        # It is not what the file holds; or its time is over, and it is not archived.
+        assert short == whole
+        return
+    ((one,), (moved,)) = whole.moved, short.moved
+    assert short == replace(whole, moved=(moved,), stowed=(stub,))
+    assert moved.cube() == one.cube()
+    expected = replace(one.cube(), payload=ArchivedRef("ab" * 32, 3, Form.PLAINTEXT))
+    assert moved.body == wire.to_json(expected)
+    held = StoredVersion(*version[:3], moved.number, moved.digest, moved.body)
+    assert held.filled(version.body).body == one.body
 
 
 @settings(max_examples=30)

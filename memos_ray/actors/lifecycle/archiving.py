@@ -1,5 +1,8 @@
 """Moves the content of archived memories to files, and erased memories out of them.
 
+What a sweep archives is in a file before it is archived, so that a text that has but one version is
+written no more than once; whatever else is archived follows behind.
+
 A file is recorded before it is written, and versions refer to it after that, so that at any line
 the content is in one place or in both, and no file is forgotten:
 
@@ -15,11 +18,13 @@ What was interrupted is seen by its record when the partition is opened the next
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from hashlib import blake2b
+from typing import NamedTuple, TypeVar
 
 from memos_ray.core.cube.cube import Change, State
 from memos_ray.core.lifecycle.archive import (
@@ -36,6 +41,7 @@ from memos_ray.core.lifecycle.archive import (
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.entries import changes
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Event, Outcome
+from memos_ray.core.vault.operations import Written
 from memos_ray.errors import MemosError, NotFoundError, StoreCorruptError
 from memos_ray.ports import BlobStorePort, ClockPort, Derivation, RecordStorePort
 
@@ -53,8 +59,21 @@ _AWAY = frozenset(
         Change.ROLLBACK,
     )
 )
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 _GRACE_S = 3600.0
 _AT_ONCE = 2048
+
+
+Outcomes = list[Written | MemosError]
+Stubs = Mapping[CubeKey, StoredVersion]
+"""Versions without their content, which is in a file."""
+
+
+class _File(NamedTuple):
+    row: Derivation
+    contents: Contents
+    stubs: list[StoredVersion]
 
 
 def concerns(commit: Commit) -> bool:
@@ -72,7 +91,7 @@ class ArchiveConsumer:
     """Follows a partition's log: archivings and erasures.
 
     Concurrency: methods run on the actor's event loop; files are read and written on `executor`,
-    by one at a time.
+    by one at a time. Who is given up goes on, for another would take its file for interrupted.
 
     Args:
         on_damaged: hears of a file that is set aside.
@@ -99,7 +118,13 @@ class ArchiveConsumer:
         self._settled = False
         self._awaited: dict[str, float] = {}
         self._damaged: list[StoreCorruptError] = []
+        self._turn = asyncio.Lock()
         self._working = threading.Lock()
+        self._tasks: set[asyncio.Task[Outcomes]] = set()
+        self._stowed: set[int] = set()
+        self._moved: set[CubeKey] = set()
+        self.erasures = 0
+        """How many entries of erasures have been consumed."""
 
     async def consume(self, events: Sequence[Event]) -> None:
         """Moves what the events archived, and removes what they erased."""
@@ -108,10 +133,44 @@ class ArchiveConsumer:
             for event in events
             if event.outcome is Outcome.DONE and event.cube_id and changes(event)
         ]
-        away = [_key(event) for event in done if event.operation in _AWAY]
+        there = [event for event in done if event.lsn in self._stowed]
+        away = [
+            _key(event)
+            for event in done
+            if event.operation in _AWAY and event.lsn not in self._stowed
+        ]
         gone = [_key(event) for event in done if event.operation == ERASE]
+        self.erasures += len(gone)
         if not self._settled or away or gone:
             await self._run(lambda: self._carry(away, gone))
+        self._stowed.difference_update(event.lsn for event in there)
+
+    async def put_away(
+        self,
+        versions: Sequence[StoredVersion],
+        erasures: int,
+        move: Callable[[Stubs], Awaitable[Outcomes]],
+    ) -> Outcomes:
+        """Puts versions into files, and has their memories archived: `move` is given the stubs.
+
+        It is given none when an erasure has been consumed since the versions were read, lest a file
+        had again what is gone; nor when no file can be written. Then the content follows later.
+
+        Args:
+            versions: newest ones, each the first of its memory.
+            erasures: how many had been consumed before they were read.
+        """
+        task = asyncio.create_task(self._put_away(versions, erasures, move))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    def stowed(self, commit: Commit) -> None:
+        """Hears of a commit that archives memories whose content is in files already."""
+        for one in commit.moved:
+            if one.payload is not None:
+                self._moved.add(one.key)
+                self._stowed.add(one.lsn)
 
     async def tidy(self) -> None:
         """Removes files that the owner before wrote when it had lost the partition already."""
@@ -126,15 +185,45 @@ class ArchiveConsumer:
         """Nothing to empty."""
 
     async def _run(self, work: Callable[[], None]) -> None:
-        def alone() -> None:
+        async with self._turn:
+            await self._work(work)
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        def alone() -> T:
             with self._working:
-                work()
+                return work()
 
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, alone)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, alone)
         finally:
             while self._damaged:
                 self._on_damaged(self._damaged.pop())
+
+    async def _put_away(
+        self,
+        versions: Sequence[StoredVersion],
+        erasures: int,
+        move: Callable[[Stubs], Awaitable[Outcomes]],
+    ) -> Outcomes:
+        async with self._turn:
+            files: list[_File] = []
+            if erasures == self.erasures:
+                files = await self._tried(lambda: self._write_all(versions)) or []
+            stubs = {_key_of(stub): stub for file in files for stub in file.stubs}
+            self._moved.clear()
+            try:
+                return await move(stubs)
+            finally:
+                await self._tried(lambda: self._finish(files))
+
+    async def _tried(self, work: Callable[[], T]) -> T | None:
+        """Does a part of the work; what fails of it is made good by who consumes next."""
+        try:
+            return await self._work(work)
+        except MemosError as error:
+            self._settled = False
+            _log.warning("putting texts into a file failed: %s", error.code)
+            return None
 
     def _carry(self, away: Sequence[CubeKey], gone: Sequence[CubeKey]) -> None:
         if not self._settled:
@@ -162,6 +251,22 @@ class ArchiveConsumer:
 
     def _lay_down(self, versions: Sequence[StoredVersion]) -> None:
         """Writes one file of whole versions, and has the versions refer to it."""
+        row, contents, stubs = self._write(versions)
+        self._store.stow(self._partition, self._epoch, stubs)
+        self._record(row, replace(contents, standing=Standing.DONE))
+
+    def _write_all(self, versions: Sequence[StoredVersion]) -> list[_File]:
+        return [self._write(some) for some in in_files(one for one in versions if one.movable)]
+
+    def _finish(self, files: Sequence[_File]) -> None:
+        """Settles files to which versions refer, if their memories have been archived."""
+        for row, contents, stubs in files:
+            if all(_key_of(stub) in self._moved for stub in stubs):
+                self._record(row, replace(contents, standing=Standing.DONE))
+            else:
+                self._rewrite(replace(row, body=contents.to_bytes()))
+
+    def _write(self, versions: Sequence[StoredVersion]) -> _File:
         layout = lay_out(versions)
         file = encode(layout.rows)
         digest = blake2b(file, digest_size=32).hexdigest()
@@ -170,8 +275,7 @@ class ArchiveConsumer:
         row = Derivation(first.tenant, KIND, digest, first.namespace, digest, len(file), b"")
         self._record(row, contents)
         self._blobs().put(file)
-        self._store.stow(self._partition, self._epoch, layout.stubs(digest))
-        self._record(row, replace(contents, standing=Standing.DONE))
+        return _File(row, contents, layout.stubs(digest))
 
     def _rewrite(self, row: Derivation, erased: Sequence[str] = ()) -> None:
         """Makes a file anew of the versions that refer to it; of none, it goes.
@@ -271,6 +375,10 @@ class ArchiveConsumer:
 
     def _forget(self, row: Derivation) -> None:
         self._store.forget_derivations(self._partition, self._epoch, row.tenant, KIND, [row.name])
+
+
+def _key_of(version: StoredVersion) -> CubeKey:
+    return CubeKey(version.tenant, version.id)
 
 
 def _key(event: Event) -> CubeKey:

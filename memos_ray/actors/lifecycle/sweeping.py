@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 from memos_ray.actors.courtesy import Courtesy, Pressure
+from memos_ray.actors.lifecycle.archiving import Outcomes, Stubs
 from memos_ray.actors.turns import FairGate
 from memos_ray.actors.vault.partition import OwnedPartition
 from memos_ray.actors.vault.receipts import Receipts
@@ -19,6 +22,7 @@ from memos_ray.actors.vault.shard_parts import ShardParts
 from memos_ray.actors.vault.upkeep import Upkeep
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.moves import Move
 from memos_ray.core.lifecycle.reports import FAILED, HELD, PRUNED, SweepReport, SweepRequest
 from memos_ray.core.lifecycle.sweeping import Sieve, SweepRules, Verdict, decide
@@ -28,11 +32,15 @@ from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import MemosError, PermissionDeniedError
+from memos_ray.ports import Sifted
 
 # What is not due costs about a microsecond, outside of Python; what is due, a hundred times that.
 _PAGE = 4096
 _DUE = 512
 _DUE_PRESSED = 256
+FILE = 2048
+"""So many are archived at once: few large files cost less than many small."""
+_FILE_LEAST = 512
 # A shard answers by then, however much there is to do: whoever asked wants to know.
 _PIECE_S = 5.0
 _log = logging.getLogger(__name__)
@@ -72,6 +80,7 @@ class LifecycleDoors(ABC):
         loop, store = asyncio.get_running_loop(), self._parts.store
         after = CubeKey(*request.after) if request.after else None
         seen, moves, until = 0, Counter[str](), loop.time() + _PIECE_S
+        due, erasures = list[_Due](), owned.erasures
         while True:
             await self._sweeping.turn()
             limit = min(_PAGE, request.limit - seen)
@@ -82,13 +91,17 @@ class LifecycleDoors(ABC):
                 self._executor, store.sift, partition, after, limit, most, sieve
             )
             seen, after = seen + page.seen, page.last or after
-            moves += await self._move(owned, page.cubes, request.rules, now)
+            due += await self._due(page, request.rules, now)
             moves[FAILED] += page.damaged
             if page.damaged:
                 told = "%d memories of partition %d are due and cannot be read"
                 _log.error(told, page.damaged, partition)
             done = page.seen < limit and len(page.cubes) + page.damaged < most
-            if done or seen >= request.limit or loop.time() > until:
+            over = done or seen >= request.limit or loop.time() > until
+            if over or self._pressed or len(due) >= FILE:
+                moves += await self._move(owned, due, erasures)
+                due, erasures = [], owned.erasures
+            if over:
                 break
         place = None if done or after is None else (after.tenant, after.id)
         archived = sum(n for name, n in moves.items() if name.startswith(f"{Move.ARCHIVE.value}/"))
@@ -107,32 +120,70 @@ class LifecycleDoors(ABC):
         """Whether somebody writes or searches: then a sweep takes smaller steps."""
         return self._pressure.pressing or self._reading.pressing
 
-    async def _move(
-        self, owned: OwnedPartition, page: Sequence[MemCube], rules: SweepRules, now: datetime
-    ) -> Counter[str]:
-        moves = Counter[str]()
-        due: list[tuple[MemCube, Verdict]] = []
+    async def _due(self, page: Sifted, rules: SweepRules, now: datetime) -> list[_Due]:
         async with self._turns.turn(LIFECYCLE, Priority.BACKGROUND):
-            for cube in page:
-                verdict = decide(cube, now, rules)
-                if verdict is None:
-                    continue
-                if verdict.held:
-                    moves[HELD] += 1
-                else:
-                    due.append((cube, verdict))
-        # A page is in the order of tenants; each takes its own turns at the writer.
-        for _, group in groupby(due, lambda one: one[0].tenant):
+            return [
+                _Due(cube, verdict, body)
+                for cube, body in zip(page.cubes, page.bodies, strict=True)
+                if (verdict := decide(cube, now, rules)) is not None
+            ]
+
+    async def _move(
+        self, owned: OwnedPartition, due: Sequence[_Due], erasures: int
+    ) -> Counter[str]:
+        moves = Counter[str]({HELD: sum(one.verdict.held for one in due)})
+        free = (one for one in due if not one.verdict.held)
+        # They are in the order of tenants; each takes its own turns at the writer.
+        for _, group in groupby(free, lambda one: one.cube.tenant):
             ones = list(group)
-            outcomes = await owned.writer.submit([_submission(cube, why) for cube, why in ones])
-            for (_, verdict), outcome in zip(ones, outcomes, strict=True):
-                done = isinstance(outcome, Written)
-                moves[f"{verdict.move.value}/{verdict.cause.value}" if done else FAILED] += 1
+            texts = [one.stored() for one in ones if one.only]
+            if len(texts) < _FILE_LEAST or self._pressed:
+                # They follow behind, by more; under load, whoever writes meets less of it.
+                texts.clear()
+            outcomes = await owned.archive(texts, erasures, partial(_submit, owned, ones))
+            for one, outcome in zip(ones, outcomes, strict=True):
+                named = f"{one.verdict.move.value}/{one.verdict.cause.value}"
+                moves[named if isinstance(outcome, Written) else FAILED] += 1
             kept = Counter(one.code for one in outcomes if isinstance(one, MemosError))
             for code, count in kept.items():
                 told = "%d memories of partition %d are due and cannot be moved: %s"
                 _log.warning(told, count, owned.number, code)
         return moves
+
+
+async def _submit(owned: OwnedPartition, ones: Sequence[_Due], stubs: Stubs) -> Outcomes:
+    context = CallContext(Principal(ones[0].cube.tenant, LIFECYCLE)).aside()
+    return await owned.writer.submit([one.submission(context, stubs) for one in ones])
+
+
+class _Due(NamedTuple):
+    """A memory that is to be moved on, and its newest version as it rests."""
+
+    cube: MemCube
+    verdict: Verdict
+    body: bytes
+
+    @property
+    def only(self) -> bool:
+        """Whether it is to be archived and has one version: others may have texts of their own."""
+        return self.verdict.move is Move.ARCHIVE and self.cube.version.number == 1
+
+    def stored(self) -> StoredVersion:
+        """Returns its newest version."""
+        cube, info = self.cube, self.cube.version
+        place = cube.tenant, cube.namespace, cube.id
+        return StoredVersion(*place, info.number, info.digest, self.body)
+
+    def submission(self, context: CallContext, stubs: Stubs) -> Submission:
+        """Returns the move.
+
+        Args:
+            stubs: versions whose content is in files.
+        """
+        cube, (move, cause) = self.cube, (self.verdict.move, self.verdict.cause)
+        stub = stubs.get(CubeKey(cube.tenant, cube.id))
+        operation = Age(cube.id, move, cause, cube.version.number, stub)
+        return Submission(context, Write(cube.namespace, operation, reason=cause.value))
 
 
 def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
@@ -143,9 +194,3 @@ def refuse_the_lifecycles_own(submissions: Sequence[Submission]) -> None:
     """
     if any(isinstance(one.write.operation, Age) for one in submissions):
         raise PermissionDeniedError("memories age by themselves")
-
-
-def _submission(cube: MemCube, verdict: Verdict) -> Submission:
-    context = CallContext(Principal(cube.tenant, LIFECYCLE)).aside()
-    operation = Age(cube.id, verdict.move, verdict.cause, cube.version.number)
-    return Submission(context, Write(cube.namespace, operation, reason=verdict.cause.value))

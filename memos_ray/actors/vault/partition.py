@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -14,7 +14,7 @@ from memos_ray.actors.evolution.evolution import Evolution
 from memos_ray.actors.extraction.extraction import Extraction
 from memos_ray.actors.feed import LOG_BATCH, LogFeed
 from memos_ray.actors.lifecycle import archiving, branch_feed
-from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
+from memos_ray.actors.lifecycle.archiving import ArchiveConsumer, Outcomes, Stubs
 from memos_ray.actors.lifecycle.branch_feed import BranchConsumer
 from memos_ray.actors.organising.organising import OrganiseConsumer, Organiser
 from memos_ray.actors.parameter.parameter import ParameterMemory
@@ -27,6 +27,7 @@ from memos_ray.actors.vault.residency import Residency
 from memos_ray.actors.vault.searching import Searcher
 from memos_ray.actors.vault.writer import PartitionWriter
 from memos_ray.config import VaultSettings
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import Commit
@@ -263,6 +264,22 @@ class OwnedPartition:
         last = await loop.run_in_executor(self._executor, self._last_lsn)
         return last - self.organise_feed.position
 
+    @property
+    def erasures(self) -> int:
+        """What `archive` is to be given: how many erasures the archive has heard of."""
+        return 0 if self._archive is None else self._archive.erasures
+
+    async def archive(
+        self,
+        versions: Sequence[StoredVersion],
+        erasures: int,
+        move: Callable[[Stubs], Awaitable[Outcomes]],
+    ) -> Outcomes:
+        """Archives memories, with their texts in files where that can be; see `put_away`."""
+        if self._archive is None or not versions:
+            return await move({})
+        return await self._archive.put_away(versions, erasures, move)
+
     def put_away(self, memories: int, *, last: bool) -> None:
         """Hears how many memories a piece of a sweep has archived; their texts go to files by many.
 
@@ -310,6 +327,8 @@ class OwnedPartition:
             self._evolution.erased(commit.partition, commit.erased)
             self._sources.erased(commit.partition, self.epoch, commit.erased)
         self._bodies.apply(commit)
+        if self._archive is not None and commit.stowed:
+            self._archive.stowed(commit)
         self._activation.apply(commit)
         self._parameter.apply(commit)
         self._searcher.forget(commit)

@@ -15,12 +15,13 @@ from memos_ray.core.lifecycle.past import there_at
 from memos_ray.core.vault.entries import changes
 from memos_ray.core.vault.guarding import GuardPort
 from memos_ray.core.vault.log import ERASE, Commit, CubeKey, Outcome, Reply
-from memos_ray.core.vault.moving import MovePlanner, moves, read
+from memos_ray.core.vault.moving import MovePlanner, moves
 from memos_ray.core.vault.needing import marks_of, needs, stored_before
 from memos_ray.core.vault.operations import Written
 from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.core.vault.quotas import Sizes
 from memos_ray.core.vault.remnants import Remnant, possible_unread
+from memos_ray.core.vault.resting import read
 from memos_ray.errors import MemosError, QuotaExceededError, StoreCorruptError
 from memos_ray.ports import ClockPort, RecordStorePort
 

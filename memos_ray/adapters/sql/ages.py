@@ -59,13 +59,14 @@ def sift(
     until = place | {"until_t": end.tenant, "until_i": end.id}
     found = connection.execute(_PASSING, until | _moments(sieve) | {"limit": most}).all()
     damaged: list[CubeKey] = []
-    cubes = [cube for cube, _ in rows.readable(found, damaged.append)]
+    passed = list(rows.readable(found, damaged.append))
+    due = [cube for cube, _ in passed], len(damaged), [row.body for _, row in passed]
     if len(found) < most:
-        return Sifted(seen, CubeKey(end.tenant, end.id), cubes, len(damaged))
+        return Sifted(seen, CubeKey(end.tenant, end.id), *due)
     cut = CubeKey(found[-1].tenant, found[-1].id)
     until |= {"until_t": cut.tenant, "until_i": cut.id}
     seen = connection.execute(_COUNT, until).scalar_one()
-    return Sifted(seen, cut, cubes, len(damaged))
+    return Sifted(seen, cut, *due)
 
 
 def _moments(sieve: Sieve) -> dict[str, float | None]:

@@ -79,7 +79,7 @@ def version_row(partition: int, cube: MemCube, lsn: int, body: bytes | None = No
 
 def moved_version_row(partition: int, one: Moved) -> InOrder:
     """Builds the row of `version` for a move."""
-    key, _, number, change, state, author, reason, at, _, digest, parents, lsn, body = one
+    key, _, number, change, state, author, reason, at, _, digest, parents, lsn, body, _ = one
     made = number, lsn, micros(at), state.value, change.value
     return (partition, *key, *made, author, digest, parents.decode(), reason, body)
 

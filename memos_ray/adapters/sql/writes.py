@@ -94,6 +94,7 @@ def apply(connection: Connection, commit: Commit) -> None:
         bulk_rows(connection, _ADD_VERSIONS, rows.VERSION, made)
         changed = [rows.moved_values(partition, one) for one in moved]
         bulk_rows(connection, _MOVE, rows.MOVED, changed)
+        stow(connection, partition, commit.stowed)
     told = event_rows.event_rows(commit.partition, ((one.lsn, one) for one in commit.events))
     bulk_rows(connection, _ADD_EVENTS, _LOG, told)
     if commit.replies:

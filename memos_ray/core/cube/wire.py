@@ -52,6 +52,16 @@ def payload_at(body: bytes) -> tuple[int, int]:
     return start, end
 
 
+def filled(body: bytes, payload: bytes) -> bytes:
+    """Returns what `to_json` wrote with another payload.
+
+    Raises:
+        StoreCorruptError: when the bytes are no cube.
+    """
+    start, end = payload_at(body)
+    return b"".join((body[:start], payload, body[end:]))
+
+
 _RULES, _VERSION = b',"governance":{', b',"version":{'
 _FINGERPRINT, _STATE = b',"fingerprint":{', b',"state":"'
 _UPDATED, _CREATED = b',"updated_at":"', b',"created_at":"'

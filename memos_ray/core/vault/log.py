@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.facets import Facets
+
+if TYPE_CHECKING:
+    from memos_ray.core.lifecycle.archive import StoredVersion
 
 ERASE = "erase"
 """The operation in the log that leaves no version behind: a hard delete."""
@@ -114,7 +118,8 @@ class Moved(NamedTuple):
     Attributes:
         expires_at: end of its lifespan, microseconds since 1970, if it has one.
         parents: JSON of `VersionInfo.parents`.
-        body: `wire.to_json` of the version.
+        body: `wire.to_json` of the version, as it is to rest.
+        payload: its payload, when that is in a file and the body refers to it.
     """
 
     key: CubeKey
@@ -130,10 +135,11 @@ class Moved(NamedTuple):
     parents: bytes
     lsn: int
     body: bytes
+    payload: bytes | None = None
 
     def cube(self) -> MemCube:
-        """Decodes the version."""
-        return decode(self.body)
+        """Decodes the version, with its content."""
+        return decode(self.body if self.payload is None else wire.filled(self.body, self.payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,8 @@ class Commit:
         bodies: `wire.to_json` of each cube, in order, where whoever made the commit has it.
         moved: new versions that differ from what is stored in their state alone, one a memory, and
             of none that is among `cubes`.
+        stowed: older versions of `moved`, whose content is elsewhere from now on; see
+            `RecordStorePort.stow`.
     """
 
     partition: int
@@ -162,6 +170,7 @@ class Commit:
     facets: tuple[Facets, ...] = ()
     bodies: tuple[bytes | None, ...] = ()
     moved: tuple[Moved, ...] = ()
+    stowed: tuple[StoredVersion, ...] = ()
 
     @property
     def touched(self) -> set[CubeKey]:

@@ -7,11 +7,10 @@ sweep does, and a hundred thousand of them are no rare sight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import NamedTuple
+from functools import partial
 
 import orjson
 
@@ -19,10 +18,7 @@ from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import State
-from memos_ray.core.cube.decoding import descriptive_of, governance_of, lifespan_of
-from memos_ray.core.cube.facets import Facets, FacetValue, flattened, to_micros
-from memos_ray.core.cube.metadata import ExpiresAt, Forever, Lifespan
-from memos_ray.core.cube.payload import Form
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import lifespan_over, moved
 from memos_ray.core.vault.changes import BY_MOVE, cause_of, move_of
@@ -34,10 +30,11 @@ from memos_ray.core.vault.checking import (
 )
 from memos_ray.core.vault.entries import Detail, PlannedLog, move_told, verb_of
 from memos_ray.core.vault.guarding import GuardPort, judge
-from memos_ray.core.vault.log import Commit, CubeKey, Moved, Outcome, Resting
+from memos_ray.core.vault.log import Commit, CubeKey, Moved, Outcome
 from memos_ray.core.vault.operations import Age, Archive, Delete, Operation, Restore, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.quotas import Quotas
+from memos_ray.core.vault.resting import WEIGHTLESS, Head, RestingFacets, forever, weight
 from memos_ray.errors import (
     MemosError,
     NotFoundError,
@@ -48,15 +45,8 @@ from memos_ray.errors import (
 
 Moving = Archive | Restore | Delete | Age
 
-_TEXT, _AWAY = b'{"text":', b'{"blob":'
 _ERASURES = (Move.ERASE, Move.COLLECT)
-# Most memories of a namespace are governed alike.
-_SAME = 64
-_VISIBILITY = b',"visibility":'
-_LIFESPAN, _HELD, _SKETCH = b',"lifespan":', b',"legal_hold":true}', b',"sketch":'
-_STATES = {state.value: state for state in State}
-_ALWAYS = Forever()
-_FOREVER = orjson.dumps(_ALWAYS)
+_SKETCH = b',"sketch":'
 
 
 def moves(submissions: Sequence[Submission]) -> frozenset[CubeKey] | None:
@@ -80,123 +70,6 @@ def _is_move(operation: Operation) -> bool:
     if isinstance(operation, Restore) and operation.state_of is not None:
         return False
     return isinstance(operation, Moving)
-
-
-class Rules(NamedTuple):
-    """What moves look at of the governance."""
-
-    lifespan: Lifespan
-    legal_hold: bool
-
-
-class Head(NamedTuple):
-    """A head of a text, as far as a move looks at it. A tuple: thousands are made at once.
-
-    Attributes:
-        away: its content is archived where nobody can read it now.
-    """
-
-    id: str
-    namespace: str
-    number: int
-    made_at: datetime
-    state: State
-    frozen: bool
-    governance: Rules
-    sketch: str | None
-    parts: wire.Parts
-    away: bool
-
-    @property
-    def expires_at(self) -> int | None:
-        """End of its lifespan, microseconds since 1970, if it has one."""
-        lifespan = self.governance.lifespan
-        return to_micros(lifespan.at) if isinstance(lifespan, ExpiresAt) else None
-
-
-_NEAR = frozenset(("id", "namespace", "frozen", "expires_at"))
-
-
-@lru_cache(maxsize=_SAME)
-def _owner(start: bytes) -> str:
-    return _parsed(start + b"}")["owner"]
-
-
-class RestingFacets(Mapping[str, FacetValue]):
-    """`facets_of` a head: what policies ask of every memory is at hand, the rest is parsed late."""
-
-    def __init__(self, head: Head) -> None:
-        self._head = head
-        self._whole: Facets | None = None
-
-    def __getitem__(self, name: str) -> FacetValue:
-        if name == "owner":
-            return _owner(self._head.parts.rules.partition(_VISIBILITY)[0])
-        if name not in _NEAR:
-            return self._all()[name]
-        value: FacetValue | None = getattr(self._head, name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> Facets:
-        if self._whole is None:
-            head, parts = self._head, self._head.parts
-            try:
-                about = descriptive_of(orjson.loads(parts.about))
-                rules = governance_of(orjson.loads(parts.rules))
-            except (KeyError, TypeError, ValueError):
-                raise StoreCorruptError("stored bytes are no cube") from None
-            where = head.id, head.namespace, head.state, head.frozen
-            self._whole = flattened(*where, Form.PLAINTEXT, about, rules)
-        return self._whole
-
-
-def _parsed(part: bytes) -> dict[str, str]:
-    try:
-        held: dict[str, str] = orjson.loads(part)
-    except ValueError:
-        # `from None`: the parser's message would quote the memory.
-        raise StoreCorruptError("stored bytes are no cube") from None
-    return held
-
-
-def read(resting: Iterable[Resting]) -> dict[CubeKey, Head] | None:
-    """Reads heads; nothing when one of them is no text.
-
-    Raises:
-        StoreCorruptError: a body is no cube.
-    """
-    heads: dict[CubeKey, Head] = {}
-    for key, namespace, number, state, frozen, sketch, body in resting:
-        parts = wire.cut(body)
-        away = parts.payload.startswith(_AWAY)
-        if not (away or parts.payload.startswith(_TEXT)):
-            return None
-        try:
-            rules, made_at = _rules(parts.rules), parts.made_at
-        except (KeyError, TypeError, ValueError):
-            # `from None`: the parser's message would quote the memory.
-            raise StoreCorruptError("stored bytes are no cube") from None
-        heads[key] = Head(
-            key.id, namespace, number, made_at, _STATES[state], frozen, rules, sketch, parts, away
-        )
-    return heads
-
-
-@lru_cache(maxsize=_SAME)
-def _rules(rules: bytes) -> Rules:
-    lifespan = rules.partition(_LIFESPAN)[2].partition(b"}")[0] + b"}"
-    return Rules(
-        _ALWAYS if lifespan == _FOREVER else lifespan_of(orjson.loads(lifespan)),
-        rules.endswith(_HELD),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +113,7 @@ class MovePlanner:
     _log: PlannedLog = field(init=False)
     _moved: list[Moved] = field(default_factory=list)
     _erased: list[CubeKey] = field(default_factory=list)
+    _stowed: list[StoredVersion] = field(default_factory=list)
     _ways: dict[tuple[int | str | None, ...], _Way] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -282,6 +156,7 @@ class MovePlanner:
             erased=tuple(self._erased),
             events=tuple(self._log.entries),
             moved=tuple(self._moved),
+            stowed=tuple(self._stowed),
         )
 
     def denials(self) -> Commit:
@@ -326,8 +201,9 @@ class MovePlanner:
         if expected is not None:
             check_expected(expected, head.id, head.number)
         state = moved(head, move, self.now, way.cause)
-        before, after = partial(_weight, head, head.state), partial(_weight, head, state)
-        self.quotas.weigh(key, head.namespace, before, after, by_age=by_age)
+        if state in WEIGHTLESS or head.state in WEIGHTLESS:
+            before, after = partial(weight, head, head.state), partial(weight, head, state)
+            self.quotas.weigh(key, head.namespace, before, after, by_age=by_age)
         number = None if state is None else head.number + 1
         change = head.state, state
         told = way.told.get(change)
@@ -337,26 +213,36 @@ class MovePlanner:
         if state is None:
             self._erased.append(key)
         else:
-            self._moved.append(_next(head, key, way, state, reason, self.now, lsn))
+            stub = operation.stub if isinstance(operation, Age) else None
+            if stub is not None and b'"digest":"%b"' % stub.digest.encode() in head.parts.version:
+                self._stowed.append(stub)
+            else:
+                # A memory that was erased and made anew may have the number that is expected.
+                stub = None
+            self._moved.append(_next(head, key, way, state, reason, self.now, lsn, stub))
         return Written(key.id, number or 0, self.partition, lsn)
 
 
-def _weight(head: Head, state: State | None) -> int | None:
-    """Returns what a text counts for in a state; see `quotas.weight`."""
-    if state in (None, State.DELETED):
-        return 0
-    return None if head.away else len(_parsed(head.parts.payload)["text"].encode())
-
-
 def _next(
-    head: Head, key: CubeKey, way: _Way, state: State, reason: str | None, now: datetime, lsn: int
+    head: Head,
+    key: CubeKey,
+    way: _Way,
+    state: State,
+    reason: str | None,
+    now: datetime,
+    lsn: int,
+    stub: StoredVersion | None,
 ) -> Moved:
-    """Makes the next version of a text, in another state."""
+    """Makes the next version of a text, in another state.
+
+    Args:
+        stub: says where the content is that it shares with the version before.
+    """
     start, payload, about, rules, version, fingerprint = head.parts
     number, change, until = head.number + 1, BY_MOVE[way.move], head.expires_at
     # A restoration ends a lifespan that is over.
     if way.move is Move.RESTORE and lifespan_over(head, now):
-        until, rules = None, _forever(rules)
+        until, rules = None, forever(rules)
     at, moment = now, way.moment
     if head.made_at > now:
         at, moment = head.made_at, orjson.dumps(head.made_at)
@@ -374,13 +260,12 @@ def _next(
         fingerprint.partition(_SKETCH)[0],
         orjson.dumps(head.sketch),
     )
-    parts = wire.Parts(start, payload, about, rules, version, fingerprint)
+    rests, apart = payload, None
+    if stub is not None:
+        first, last = wire.payload_at(stub.body)
+        rests, apart = stub.body[first:last], payload
+    parts = wire.Parts(start, rests, about, rules, version, fingerprint)
     body = wire.join(parts, state, frozen=head.frozen)
     author = way.context.principal.id
-    made = author, reason, at, until, digest, parents, lsn, body
+    made = author, reason, at, until, digest, parents, lsn, body, apart
     return Moved(key, head.namespace, number, change, state, *made)
-
-
-def _forever(rules: bytes) -> bytes:
-    before, mark, after = rules.partition(_LIFESPAN)
-    return before + mark + _FOREVER + after.partition(b"}")[2]

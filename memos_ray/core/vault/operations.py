@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -25,6 +26,9 @@ from memos_ray.core.cube.metadata import (
 )
 from memos_ray.core.cube.payload import Payload
 from memos_ray.core.lifecycle.moves import Cause, Move
+
+if TYPE_CHECKING:
+    from memos_ray.core.lifecycle.archive import StoredVersion
 
 
 @crossing
@@ -221,12 +225,15 @@ class Age:
             `Cause.LINEAGE` `DELETE`, `RESTORE`, `ARCHIVE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
+        stub: that version without its content, which is in a file: so both, it and the one that
+            is made, come to rest.
     """
 
     cube_id: str
     move: Move
     cause: Cause
     expected: int
+    stub: StoredVersion | None = None
 
 
 Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Hold | Archive | Age

@@ -45,7 +45,7 @@ def test_archiving_and_restoring_are_measured() -> None:
     figures = archive.measure(30, shards=2)
     alone, machine = figures["one_shard"], figures["machine"]
     assert isinstance(alone, dict) and isinstance(machine, dict)
-    assert set(alone) == {"archive", "archive_moves", "archive_texts", "restore"}
+    assert set(alone) == {"archive", "restore", "asked", "asked_moves", "asked_texts"}
     assert set(machine) == {"shards", *alone}
     assert all(rates["per_s"] > 0 and rates["per_cpu_s"] > 0 for rates in alone.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memos_ray.actors.lifecycle.archiving import ArchiveConsumer
+from memos_ray.actors.lifecycle.archiving import ArchiveConsumer, Outcomes, Stubs
+from memos_ray.actors.vault.transactions import Transactions
 from memos_ray.adapters.archived_contents import ArchivedContents
+from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.payload import ArchivedRef, Plaintext
@@ -31,7 +33,11 @@ from memos_ray.core.lifecycle.archive import (
     in_files,
     lay_out,
 )
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.sweeping import LIFECYCLE
 from memos_ray.core.vault.log import ERASE, CubeKey
+from memos_ray.core.vault.operations import Age, Write, Written
+from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import (
     FencedError,
     MemosError,
@@ -42,6 +48,7 @@ from memos_ray.errors import (
 from memos_ray.ports import BlobStorePort, Derivation
 from memos_ray.testing.clock import ManualClock
 from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
+from memos_ray.testing.guards import OwnerGuard
 from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.strategies import cubes
@@ -159,6 +166,29 @@ class Bench:
             on_damaged=self.set_aside.append,
         )
 
+    async def sweep(
+        self,
+        made: Sequence[MemCube],
+        *,
+        consumer: ArchiveConsumer | None = None,
+        refused: Sequence[str] = (),
+        erasures: int = 0,
+    ) -> list[Written | MemosError]:
+        """Archives memories as a sweep does: some move of which may be refused."""
+        swept = consumer or self.consumer()
+        running = Transactions(PARTITION, EPOCH, self.store, OwnerGuard(), self.clock)
+        versions = self.store.bodies(PARTITION, [key_of(cube) for cube in made])
+
+        async def move(stubs: Stubs) -> Outcomes:
+            self.life.step()
+            asked = [_aged(cube, stubs, expected=2 if cube.id in refused else 1) for cube in made]
+            commit, outcomes = running.run(asked, self.store.last_lsn(PARTITION), True)
+            self.life.step()
+            swept.stowed(commit)
+            return outcomes
+
+        return await swept.put_away(versions, erasures, move)
+
     def stored(self, cube: MemCube) -> list[MemCube]:
         return self.store.histories(PARTITION, [key_of(cube)]).get(key_of(cube), [])
 
@@ -180,6 +210,12 @@ class Bench:
             for row in range(len(bodies(file)))
         }
         assert referred == rows_held
+
+
+def _aged(cube: MemCube, stubs: Stubs, expected: int = 1) -> Submission:
+    context = CallContext(Principal(cube.tenant, LIFECYCLE))
+    age = Age(cube.id, Move.ARCHIVE, Cause.UNUSED, expected, stubs.get(key_of(cube)))
+    return Submission(context, Write(cube.namespace, age))
 
 
 @pytest.fixture
@@ -375,13 +411,16 @@ async def test_VAULT_4_a_file_in_which_each_version_has_its_row_is_read_and_made
         wire.check_digest(one)
 
 
-async def story(bench: Bench, die_at: int | None) -> None:
+async def story(bench: Bench, die_at: int | None, *, swept: bool) -> None:
     """Archives, then erases one and restores another; the process dies at one step."""
     made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
     bench.commit(*made)
-    bench.commit(*map(put_away, made))
+    if not swept:
+        bench.commit(*map(put_away, made))
     bench.life.left = die_at
     try:
+        if swept:
+            await bench.sweep(made)
         await bench.consume()
         bench.commit(erased=(made[0],))
         await bench.consume()
@@ -394,6 +433,10 @@ async def story(bench: Bench, die_at: int | None) -> None:
             assert kept is not None and movable(kept)
             wire.check_digest(kept)
     bench.life.left = None
+    left = [head for head in every_head(bench.store, PARTITION) if head.version.number == 1]
+    if left:
+        await bench.consume()
+        await bench.sweep(left)
     if bench.store.heads(PARTITION, [key_of(made[0])]):
         bench.commit(erased=(made[0],))
     back = bench.store.heads(PARTITION, [key_of(made[1])])[key_of(made[1])]
@@ -411,14 +454,171 @@ async def story(bench: Bench, die_at: int | None) -> None:
     assert any(event.operation == ERASE for event in bench.store.events(PARTITION, 0, ALL))
 
 
-async def test_VAULT_4_a_death_at_any_step_loses_nothing_and_forgets_no_file() -> None:
+@pytest.mark.parametrize("swept", [False, True])
+async def test_VAULT_4_a_death_at_any_step_loses_nothing_and_forgets_no_file(swept: bool) -> None:
     with ThreadPoolExecutor(1) as executor:
         whole = Bench(executor)
-        await story(whole, None)
+        await story(whole, None, swept=swept)
         steps = whole.life.taken
         assert steps > 12
         for step in range(steps):
-            await story(Bench(executor), step)
+            await story(Bench(executor), step, swept=swept)
+
+
+async def test_VAULT_4_what_a_sweep_archives_is_in_a_file_before(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    consumer = bench.consumer()
+    outcomes = await bench.sweep(made, consumer=consumer)
+    assert all(isinstance(one, Written) for one in outcomes)
+    for number, cube in enumerate(made):
+        assert [movable(one) for one in bench.stored(cube)] == [False, False]
+        first = bench.store.version(PARTITION, key_of(cube), 1)
+        head = bench.store.heads(PARTITION, [key_of(cube)])[key_of(cube)]
+        assert first is not None and first.payload == cube.payload
+        assert (head.text, head.state) == (f"secret {number}", State.ARCHIVED)
+        wire.check_digest(head)
+    bench.check()
+    files, asked = dict(bench.blobs.held), bench.life.taken
+    await consumer.consume(bench.store.events(PARTITION, 0, ALL))
+    assert (bench.blobs.held, bench.life.taken) == (files, asked)
+
+
+async def test_VAULT_4_what_a_sweep_could_not_archive_leaves_the_file(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    outcomes = await bench.sweep(made, refused=["c1"])
+    assert [isinstance(one, Written) for one in outcomes] == [True, False, True]
+    assert bench.stored(made[1])[-1].text == "secret 1"
+    bench.check()
+    texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
+    assert b"secret 1" not in texts and b"secret 2" in texts
+    await bench.sweep([made[1]], refused=["c1"])
+    bench.check()
+    assert len(bench.blobs.held) == 1
+
+
+async def test_VAULT_4_a_memory_that_was_made_anew_keeps_its_own_text(bench: Bench) -> None:
+    old = make_cube("secret", id="a")
+    bench.commit(old)
+    consumer = bench.consumer()
+    anew = make_cube("other", id="a")
+
+    async def move(stubs: Stubs) -> Outcomes:
+        bench.commit(erased=(old,))
+        bench.commit(anew)
+        running = Transactions(PARTITION, EPOCH, bench.store, OwnerGuard(), bench.clock)
+        last = bench.store.last_lsn(PARTITION)
+        commit, outcomes = running.run([_aged(old, stubs)], last, True)
+        consumer.stowed(commit)
+        return outcomes
+
+    (done,) = await consumer.put_away(bench.store.bodies(PARTITION, [key_of(old)]), 0, move)
+    assert isinstance(done, Written)
+    assert [one.text for one in bench.stored(anew)] == ["other", "other"]
+    assert bench.blobs.held == {}
+    await consumer.consume(bench.store.events(PARTITION, 0, ALL))
+    assert [movable(one) for one in bench.stored(anew)] == [False, False]
+    bench.check()
+
+
+async def test_GOV_9_no_file_is_written_of_what_was_read_before_an_erasure(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(2)]
+    bench.commit(*made)
+    consumer = bench.consumer()
+    before = consumer.erasures
+    bench.commit(erased=(made[0],))
+    await consumer.consume(bench.store.events(PARTITION, 0, ALL))
+    put = bench.blobs.put
+
+    def never(data: bytes) -> str:
+        raise AssertionError
+
+    bench.blobs.put = never  # type: ignore[method-assign]
+    await bench.sweep([made[1]], consumer=consumer, erasures=before)
+    assert bench.stored(made[1])[-1].text == "secret 1"
+    bench.blobs.put = put  # type: ignore[method-assign]
+    await consumer.consume(bench.store.events(PARTITION, 0, ALL))
+    assert not movable(bench.stored(made[1])[-1])
+    bench.check()
+
+
+async def test_GOV_9_an_erasure_waits_for_the_file_that_a_sweep_writes(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
+    bench.commit(*made)
+    consumer = bench.consumer()
+    waiting: list[asyncio.Task[None]] = []
+    running = Transactions(PARTITION, EPOCH, bench.store, OwnerGuard(), bench.clock)
+
+    async def move(stubs: Stubs) -> Outcomes:
+        bench.commit(erased=(made[0],))
+        events = bench.store.events(PARTITION, 0, ALL)
+        waiting.append(asyncio.create_task(consumer.consume(events)))
+        await asyncio.sleep(0)
+        last = bench.store.last_lsn(PARTITION)
+        commit, outcomes = running.run([_aged(cube, stubs) for cube in made], last, True)
+        consumer.stowed(commit)
+        return outcomes
+
+    versions = bench.store.bodies(PARTITION, [key_of(cube) for cube in made])
+    outcomes = await consumer.put_away(versions, 0, move)
+    assert [isinstance(one, Written) for one in outcomes] == [False, True, True]
+    await waiting[0]
+    bench.check()
+    heads = bench.store.heads(PARTITION, [key_of(cube) for cube in made])
+    assert sorted(head.text for head in heads.values()) == ["secret 1", "secret 2"]
+    texts = b"".join(body for file in bench.blobs.held.values() for body in bodies(file))
+    assert b"secret 0" not in texts
+
+
+async def test_VAULT_4_without_a_blob_store_a_sweep_archives_and_the_texts_follow(
+    bench: Bench,
+) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(2)]
+    bench.commit(*made)
+    consumer, put = bench.consumer(), bench.blobs.put
+
+    def away(data: bytes) -> str:
+        raise UnavailableError("the blob store does not answer")
+
+    bench.blobs.put = away  # type: ignore[method-assign]
+    await bench.sweep(made, consumer=consumer)
+    assert [bench.stored(cube)[-1].state for cube in made] == [State.ARCHIVED] * 2
+    assert [movable(bench.stored(cube)[-1]) for cube in made] == [True, True]
+    bench.blobs.put = put  # type: ignore[method-assign]
+    await consumer.consume(bench.store.events(PARTITION, 0, ALL))
+    assert [movable(bench.stored(cube)[-1]) for cube in made] == [False, False]
+    bench.clock.advance(24 * 3600)
+    await consumer.tidy()
+    bench.check()
+
+
+async def test_VAULT_4_a_sweep_that_is_given_up_settles_its_file(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(2)]
+    bench.commit(*made)
+    consumer = bench.consumer()
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    running = Transactions(PARTITION, EPOCH, bench.store, OwnerGuard(), bench.clock)
+
+    async def move(stubs: Stubs) -> Outcomes:
+        begun.set()
+        await goes_on.wait()
+        last = bench.store.last_lsn(PARTITION)
+        commit, outcomes = running.run([_aged(cube, stubs) for cube in made], last, True)
+        consumer.stowed(commit)
+        return outcomes
+
+    versions = bench.store.bodies(PARTITION, [key_of(cube) for cube in made])
+    sweep = asyncio.create_task(consumer.put_away(versions, 0, move))
+    await begun.wait()
+    sweep.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweep
+    follows = asyncio.create_task(consumer.consume(bench.store.events(PARTITION, 0, ALL)))
+    goes_on.set()
+    await follows
+    assert [movable(bench.stored(cube)[-1]) for cube in made] == [False, False]
+    bench.check()
 
 
 async def test_VAULT_4_a_damaged_file_is_set_aside_and_the_others_go_on(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,13 +16,15 @@ import orjson
 import pytest
 
 from memos_ray.actors.lifecycle.lifecycle import MemLifecycle
+from memos_ray.adapters.blobs import BlobStore
 from memos_ray.config import LifecycleSettings, VaultSettings
 from memos_ray.core.access.context import CallContext, Principal
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.metadata import ExpiresAt
 from memos_ray.core.lifecycle.archive import KIND, Contents, Standing, bodies
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.sweeping import LIFECYCLE
-from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.log import Commit, CubeKey
 from memos_ray.core.vault.operations import Age, Write
 from memos_ray.core.vault.planning import Submission
 from memos_ray.core.vault.ring import partition_of
@@ -43,6 +46,7 @@ from memos_ray.testing.in_process import InProcess, in_process
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
 
+_MANY = 600
 HOUR_S = 3600.0
 DAY_S = 86_400.0
 SETTINGS = LifecycleSettings(
@@ -167,6 +171,37 @@ async def test_LIFE_2_what_a_sweep_puts_away_shares_a_file(
     for number, memory_id in enumerate(ids):
         memory = await memos.service.get(memos.administrator, memory_id)
         assert (memory.text, memory.state) == (f"tea {number}", "archived")
+
+
+async def test_VAULT_4_many_texts_are_in_a_file_before_a_sweep_archives_them(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    vault = VaultSettings(partitions=1)
+    rules = LifecycleSettings(enabled=False, unused_s=30 * DAY_S)
+    async with in_process(tmp_path, settings=vault, lifecycle=rules, clock=clock) as memos:
+        new = [NewMemory.model_validate({"text": f"tea {number}"}) for number in range(_MANY)]
+        report = await memos.service.add(memos.administrator, new)
+        ids = [result.id or "" for result in report.results]
+        await memos.service.update(memos.administrator, ids[0], MemoryChange(text="coffee"))
+        clock.advance(31 * DAY_S)
+        assert (await sweep(memos)).moves == {"archive/unused": _MANY}
+        keys = [CubeKey("default", memory_id) for memory_id in ids]
+        versions = memos.store.bodies(0, keys[1:])
+        assert len(versions) == 2 * (_MANY - 1)
+        assert not any(one.movable for one in versions)
+        # What has a past has it in a file a little later.
+        await eventually(lambda: not any(one.movable for one in memos.store.bodies(0, keys)))
+        rows = memos.store.derivations(0, KIND)
+        assert all(Contents.from_bytes(row.body).standing is Standing.DONE for row in rows)
+        blobs = BlobStore.local(tmp_path / "blobs")
+        held = [body for row in rows for body in bodies(blobs.get(row.blob))]
+        # Each text once: of the one with a past, both.
+        assert Counter(decode(body).version.number for body in held) == {1: _MANY, 3: 1}
+        for number in (1, _MANY - 1):
+            memory = await memos.service.get(memos.administrator, ids[number])
+            assert (memory.text, memory.state) == (f"tea {number}", "archived")
+        await memos.service.restore(memos.administrator, ids[1])
+        assert await state(memos, ids[1]) == "activated"
 
 
 async def test_LIFE_1_a_caller_puts_a_memory_away_and_brings_it_back(memos: InProcess) -> None:
