@@ -12,8 +12,8 @@ except where a section says so. Every section runs in a process of its own:
     users       searches in one user's memories while more and more users share the shard
     noisy       searches of a tenant alone, and beside another with ten times the load
     sweep       searches while the lifecycle looks at `--swept` memories of the same partition
-    archive     how many memories a second are archived, texts moved to files, restored: by one
-                shard, and by `--shards` at once
+    archive     how many memories a second are archived with their texts, as a sweep does and as if
+                asked for, and restored: by one shard, and by `--shards` at once
     topics      sorting memories into concepts, and showing topics; seconds of CPU
     idle        RAM of an embedded cluster that has nothing to do, by kind of process
 

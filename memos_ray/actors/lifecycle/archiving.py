@@ -294,6 +294,8 @@ class ArchiveConsumer:
                 else:
                     self._forget(row)
                 return
+            # What was given up for lost may be committed still; it holds the fence that this takes.
+            self._record(row, contents)
             kept, rows = self._referring(row, held)
         except StoreCorruptError as error:
             self._set_aside(row, contents.without(erased), error, goes=bool(erased))

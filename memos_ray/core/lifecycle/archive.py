@@ -33,7 +33,7 @@ KIND = "archive"
 
 ROWS_MAX = 4096
 BYTES_MAX = 8 << 20
-"""Of so many versions, or so many bytes of them, is a file: reading one memory reads its file."""
+"""A file ends at so many versions, or so many bytes of them: reading one memory reads its file."""
 
 _MARK_BYTES = 8
 _TEXT = b',"payload":{"text":'
