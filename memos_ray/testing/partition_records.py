@@ -8,7 +8,9 @@ from itertools import islice
 
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube, State
+from memos_ray.core.cube.decoding import decode
 from memos_ray.core.cube.metadata import Usage
+from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Fence, Reply
 from memos_ray.errors import AlreadyExistsError, InvalidInputError
@@ -105,6 +107,15 @@ def check_storable(commit: Commit) -> None:
         storable.check_event(event)
     for reply in commit.replies:
         storable.check_names(tenant=reply.tenant, scope=reply.scope, key=reply.key)
+
+
+def stow(part: PartitionRecords, versions: Sequence[StoredVersion]) -> None:
+    """See `RecordStorePort.stow`."""
+    for one in versions:
+        chain = part.chains.get(CubeKey(one.tenant, one.id), Chain()).versions
+        held = chain.get(one.number)
+        if held is not None and held.version.digest == one.digest:
+            chain[one.number] = replace(held, payload=decode(one.body).payload)
 
 
 def page_of(

@@ -39,12 +39,12 @@ from memos_ray.testing.cubes import at_rest
 from memos_ray.testing.derivation_rows import MemoryDerivations
 from memos_ray.testing.partition_records import (
     Chain,
-    PartitionRecords,
     check_new,
     check_storable,
     page_of,
     placed,
     size_of,
+    stow,
 )
 
 Row = tuple[MemCube, StoredVectors | None]
@@ -103,7 +103,7 @@ class MemoryRecordStore(MemoryDerivations):
                     chain = part.chains[key] = Chain(usage=cube.usage)
                 chain.versions[cube.version.number] = placed(cube, commit)
                 chain.sketch = cube.fingerprint.sketch
-            _stow(part, commit.stowed)
+            stow(part, commit.stowed)
             part.events.extend(commit.events)
             part.replies.update(((r.tenant, r.scope, r.key), r) for r in commit.replies)
 
@@ -224,7 +224,7 @@ class MemoryRecordStore(MemoryDerivations):
     def stow(self, partition: int, epoch: int, versions: Sequence[StoredVersion]) -> None:
         """See `RecordStorePort.stow`."""
         with self._lock:
-            _stow(self._held(partition, epoch), versions)
+            stow(self._held(partition, epoch), versions)
 
     def as_of(
         self, partition: int, tenant: str, namespace: str, at: datetime, space: str
@@ -388,14 +388,6 @@ class MemoryRecordStore(MemoryDerivations):
             if key.tenant == tenant
         )
         return [cube for cube in heads if cube.namespace == namespace]
-
-
-def _stow(part: PartitionRecords, versions: Sequence[StoredVersion]) -> None:
-    for one in versions:
-        chain = part.chains.get(CubeKey(one.tenant, one.id), Chain()).versions
-        held = chain.get(one.number)
-        if held is not None and held.version.digest == one.digest:
-            chain[one.number] = replace(held, payload=decode(one.body).payload)
 
 
 def _as_stored(cube: MemCube) -> MemCube:
