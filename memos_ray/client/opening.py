@@ -8,7 +8,6 @@ nothing  ─▶ the configured URL, or the cluster that runs on the default data
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +101,7 @@ def _http(url: str, settings: Settings) -> HttpTransport:
 
 
 def _embed(settings: Settings) -> Transport:
+    from memos_ray.actors import interpreter
     from memos_ray.client.local import LocalTransport
     from memos_ray.cluster.boot import EmbeddedCluster
     from memos_ray.cluster.keyring import Keyring
@@ -123,8 +123,7 @@ def _embed(settings: Settings) -> Transport:
     except BaseException:
         stop()
         raise
-    # A start makes so many objects that the first call would have them all looked through.
-    gc.collect()
+    interpreter.spare()
     return LocalTransport(doorway, stop=stop)
 
 
@@ -137,6 +136,7 @@ def _start_models(settings: Settings) -> None:
 
 
 def _join(settings: Settings, address: str) -> Transport:
+    from memos_ray.actors import interpreter
     from memos_ray.client.local import LocalTransport
     from memos_ray.cluster.boot import join
     from memos_ray.cluster.keyring import Keyring
@@ -144,4 +144,5 @@ def _join(settings: Settings, address: str) -> Transport:
 
     join(settings, address)
     _start_models(settings)
+    interpreter.spare()
     return LocalTransport(open_doorway(settings, Keyring(settings).public_key()))

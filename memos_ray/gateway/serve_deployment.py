@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +15,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
 
+from memos_ray.actors import interpreter
 from memos_ray.cluster.boot import boot
 from memos_ray.cluster.keyring import Keyring, without_keys
 from memos_ray.config import Settings
@@ -36,8 +36,6 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, public_key: bytes) -> None:
-        # Threads embed while the event loop answers; it should not wait 5 ms for its turn.
-        sys.setswitchinterval(0.001)
         _configure_logging()
         self._settings = settings
         self._public_key = public_key
@@ -46,7 +44,10 @@ class Gateway:
         """Makes the application inside the replica; Serve calls this."""
         doorway = open_doorway(self._settings, self._public_key)
         replica = serve.get_replica_context().replica_id.unique_id
-        return create_app(doorway, self._settings, behind_proxy=True, replica=replica)
+        app = create_app(doorway, self._settings, behind_proxy=True, replica=replica)
+        # Here, for what is loaded by now is not looked through again.
+        interpreter.tune()
+        return app
 
 
 def bind(settings: Settings, public_key: bytes) -> Application:
