@@ -31,7 +31,7 @@ from memos_ray.core.cube.payload import (
     Payload,
     Plaintext,
 )
-from memos_ray.core.lifecycle.archive import StoredVersion
+from memos_ray.core.lifecycle.archive import Layout, StoredVersion
 from memos_ray.core.vault.log import Commit, CubeKey, Event, Moved, Reply, Resting
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -239,3 +239,13 @@ def as_moved(cube: MemCube) -> Moved:
         info.lsn,
         wire.to_json(cube),
     )
+
+
+def stubbed(version: StoredVersion, blob: str, row: int) -> StoredVersion:
+    """Returns a version without its content, as if that were in a row of a file.
+
+    Raises:
+        StoreCorruptError: when the body is no cube.
+    """
+    (stub,) = Layout((), ((version, row, *wire.payload_at(version.body)),)).stubs(blob)
+    return stub

@@ -31,6 +31,7 @@ from memos_ray.testing.cubes import (
     make_event,
     next_version,
     resting,
+    stubbed,
 )
 from memos_ray.testing.record_backends import Backend, Owner
 from memos_ray.testing.strategies import cubes
@@ -801,9 +802,9 @@ class TestArchived:
         owner.commit(first)
         owner.commit(next_version(first, text="more"))
         (old, new) = records.histories(owner.partition, [key_of(first)])[key_of(first)]
-        kept = resting(old).stub("ab" * 32, 7)
-        wrong = resting(new)._replace(digest="00").stub("cd" * 32, 1)
-        absent = resting(make_cube("x", id="nobody")).stub("ef" * 32, 1)
+        kept = stubbed(resting(old), "ab" * 32, 7)
+        wrong = stubbed(resting(new)._replace(digest="00"), "cd" * 32, 1)
+        absent = stubbed(resting(make_cube("x", id="nobody")), "ef" * 32, 1)
         records.stow(owner.partition, owner.epoch, [kept, wrong, absent])
         expected = replace(old, payload=ArchivedRef("ab" * 32, 7, old.payload.form))
         chain = records.histories(owner.partition, [key_of(first)])[key_of(first)]
@@ -824,7 +825,7 @@ class TestArchived:
             )
             for row, cube in enumerate(made)
         ]
-        stubs = [resting(cube).stub("ab" * 32, row) for row, cube in enumerate(made)]
+        stubs = [stubbed(resting(cube), "ab" * 32, row) for row, cube in enumerate(made)]
         with pytest.raises(FencedError):
             replace(owner, epoch=owner.epoch + 1).commit_moves(*away, stowed=stubs)
         wrong = stubs[1]._replace(digest="00")
@@ -849,6 +850,6 @@ class TestArchived:
         cube = make_cube("one", id="a")
         owner.commit(cube)
         with pytest.raises(FencedError):
-            records.stow(owner.partition, owner.epoch + 1, [resting(cube).stub("ab" * 32, 0)])
+            records.stow(owner.partition, owner.epoch + 1, [stubbed(resting(cube), "ab" * 32, 0)])
         (kept,) = records.histories(owner.partition, [key_of(cube)])[key_of(cube)]
         assert kept.text == "one"

@@ -35,7 +35,7 @@ from memos_ray.core.vault.planning import Planner, Submission
 from memos_ray.core.vault.quotas import Quotas
 from memos_ray.core.vault.resting import RestingFacets, read
 from memos_ray.errors import MemosError, StoreCorruptError
-from memos_ray.testing.cubes import at_rest, key_of, make_cube
+from memos_ray.testing.cubes import at_rest, key_of, make_cube, stubbed
 from memos_ray.testing.cubes import resting as resting_of
 from memos_ray.testing.guards import OwnerGuard
 from memos_ray.testing.strategies import cubes, instants
@@ -156,7 +156,7 @@ def test_VAULT_4_a_move_refers_to_the_file_that_has_its_text(
 ) -> None:
     cube = replace(drawn, tenant=TENANT, state=State.ACTIVATED, frozen=False)
     version = resting_of(cube)
-    stub = version.stub("ab" * 32, 3)._replace(digest=other or version.digest)
+    stub = stubbed(version, "ab" * 32, 3)._replace(digest=other or version.digest)
 
     def planned(stub: StoredVersion | None) -> Commit:
         guard = OwnerGuard()

@@ -200,12 +200,17 @@ def content_digest(payload: Payload, about: Descriptive, rules: Governance) -> s
     return Content.of(payload, about, rules).digest
 
 
+def intact(cube: MemCube) -> bool:
+    """Tells whether the content of a cube is what its version fixed."""
+    found = content_digest(cube.payload, cube.descriptive, cube.governance)
+    return found == cube.version.digest
+
+
 def check_digest(cube: MemCube) -> None:
     """Verifies a cube against the digest in its version.
 
     Raises:
         StoreCorruptError: when the content is not what the version fixed.
     """
-    found = content_digest(cube.payload, cube.descriptive, cube.governance)
-    if found != cube.version.digest:
+    if not intact(cube):
         raise StoreCorruptError("content differs from its digest", cube_id=cube.id)

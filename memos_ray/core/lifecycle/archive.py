@@ -88,15 +88,6 @@ class StoredVersion(NamedTuple):
                 return row
         return None
 
-    def stub(self, blob: str, row: int) -> StoredVersion:
-        """Returns the version without its content, which is in a file.
-
-        Raises:
-            StoreCorruptError: when the body is no cube.
-        """
-        (stub,) = Layout((), ((self, row, *wire.payload_at(self.body)),)).stubs(blob)
-        return stub
-
     def filled(self, body: bytes) -> StoredVersion:
         """Puts the content back that a file holds.
 
@@ -243,14 +234,11 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
     except (KeyError, TypeError, ValueError):
         raise StoreCorruptError("stored bytes are no cube") from None
     info = cube.version
-    if held["id"] != cube.id or (held["version"]["digest"] != info.digest and not _intact(whole)):
+    if held["id"] != cube.id or (
+        held["version"]["digest"] != info.digest and not wire.intact(whole)
+    ):
         raise _another(cube.id)
     return whole
-
-
-def _intact(cube: MemCube) -> bool:
-    found = wire.content_digest(cube.payload, cube.descriptive, cube.governance)
-    return found == cube.version.digest
 
 
 def reference_in(body: bytes) -> ArchivedRef | None:

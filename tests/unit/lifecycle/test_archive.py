@@ -47,7 +47,7 @@ from memos_ray.errors import (
 )
 from memos_ray.ports import BlobStorePort, Derivation
 from memos_ray.testing.clock import ManualClock
-from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting
+from memos_ray.testing.cubes import key_of, make_commit, make_cube, next_version, resting, stubbed
 from memos_ray.testing.guards import OwnerGuard
 from memos_ray.testing.heads import every_head
 from memos_ray.testing.record_store import MemoryRecordStore
@@ -225,7 +225,7 @@ def bench() -> Iterator[Bench]:
 
 
 def stub(cube: MemCube, blob: str, row: int) -> MemCube:
-    return wire.from_json(resting(cube).stub(blob, row).body)
+    return wire.from_json(stubbed(resting(cube), blob, row).body)
 
 
 def movable(cube: MemCube) -> bool:
@@ -253,7 +253,7 @@ def test_VAULT_4_a_file_gives_back_what_was_put_into_it(made: list[MemCube]) -> 
         assert filled(kept, body) == cube
         assert resting(kept).filled(body) == resting(cube)
         assert resting(kept).row_in("ab" * 32) == row and resting(kept).row_in("cd" * 32) is None
-        assert not movable(kept) and resting(cube).stub("ab" * 32, row) == resting(kept)
+        assert not movable(kept) and stubbed(resting(cube), "ab" * 32, row) == resting(kept)
 
 
 @settings(max_examples=40, deadline=None)
@@ -268,7 +268,7 @@ def test_VAULT_4_versions_that_say_the_same_share_a_row(made: list[MemCube]) -> 
     for cube, kept in zip(versions, layout.stubs("ab" * 32), strict=True):
         row = kept.row_in("ab" * 32)
         assert row is not None
-        assert kept == resting(cube).stub("ab" * 32, row)
+        assert kept == stubbed(resting(cube), "ab" * 32, row)
         assert kept.filled(held[row]) == resting(cube)
         assert filled(wire.from_json(kept.body), held[row]) == cube
     # The newest one that says so is there whole.
@@ -279,7 +279,7 @@ def test_VAULT_4_a_row_gives_no_version_what_it_has_not_said() -> None:
     said, other = make_cube("tea", id="a"), next_version(make_cube("tea", id="a"), text="coffee")
     for cube, row in ((said, other), (other, said)):
         with pytest.raises(StoreCorruptError):
-            resting(cube).stub("ab" * 32, 0).filled(resting(row).body)
+            stubbed(resting(cube), "ab" * 32, 0).filled(resting(row).body)
         with pytest.raises(StoreCorruptError):
             filled(stub(cube, "ab" * 32, 0), resting(row).body)
 
@@ -310,7 +310,7 @@ def test_VAULT_4_damaged_files_and_foreign_rows_are_refused() -> None:
     with pytest.raises(StoreCorruptError):
         resting(one).filled(resting(other).body)
     with pytest.raises(StoreCorruptError):
-        resting(one)._replace(body=b"[]").stub("ab" * 32, 0)
+        stubbed(resting(one)._replace(body=b"[]"), "ab" * 32, 0)
 
 
 def test_VAULT_4_making_and_reading_a_file_loads_no_pandas() -> None:
@@ -397,7 +397,7 @@ async def test_VAULT_4_a_file_in_which_each_version_has_its_row_is_read_and_made
     first = held[0]
     row = Derivation(first.tenant, KIND, digest, first.namespace, digest, 1, contents.to_bytes())
     bench.store.save_derivation(PARTITION, EPOCH, row)
-    stubs = [one.stub(digest, place) for place, one in enumerate(held)]
+    stubs = [stubbed(one, digest, place) for place, one in enumerate(held)]
     bench.store.stow(PARTITION, EPOCH, stubs)
     assert bench.store.heads(PARTITION, [key_of(one) for one in made]) == before
     bench.check()

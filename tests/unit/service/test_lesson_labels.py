@@ -14,8 +14,7 @@ from memos_ray.core.parameter import TeachingState
 from memos_ray.core.vault.entries import LEARN
 from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory
 from memos_ray.gateway.memories.record_models import LogFilter
-from memos_ray.gateway.parameter.models import LessonReport
-from tests.unit.service.test_lessons import Bench, bench, tokenizer, until
+from tests.unit.service.test_lessons import Bench, bench, ended, tokenizer, until
 
 __all__ = ["bench", "tokenizer"]
 
@@ -29,13 +28,6 @@ async def label(bench: Bench, id: str, change: MemoryChange = HEALTH) -> None:
 async def becomes(bench: Bench, id: str, wanted: Callable[[Memory], bool]) -> Memory:
     async with asyncio.timeout(60):
         while not wanted(found := await bench.memos.service.get(bench.admin, id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return found
-
-
-async def ended(bench: Bench, id: str) -> LessonReport:
-    async with asyncio.timeout(60):
-        while (found := await bench.lesson(id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
 

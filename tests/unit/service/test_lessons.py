@@ -132,6 +132,13 @@ async def bench(tokenizer: ModelTokenizer, tmp_path: Path) -> AsyncIterator[Benc
         yield made
 
 
+async def ended(bench: Bench, id: str) -> LessonReport:
+    async with asyncio.timeout(60):
+        while (found := await bench.lesson(id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
+
+
 async def until(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110

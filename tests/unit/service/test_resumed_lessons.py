@@ -21,16 +21,9 @@ from memos_ray.gateway.activation.models import Conversion
 from memos_ray.gateway.memories.models import MemoryChange, NewMemory
 from memos_ray.gateway.parameter.models import LessonReport, Teaching
 from memos_ray.testing.faults import Fault, FaultPlan, FaultyRecordStore, Moment
-from tests.unit.service.test_lessons import MODEL, Bench, bench, tokenizer, until
+from tests.unit.service.test_lessons import MODEL, Bench, bench, ended, tokenizer, until
 
 __all__ = ["bench", "tokenizer"]
-
-
-async def ended(bench: Bench, id: str) -> LessonReport:
-    async with asyncio.timeout(60):
-        while (found := await bench.lesson(id)).state is TeachingState.TRAINING:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return found
 
 
 async def begun(bench: Bench) -> LessonReport:
