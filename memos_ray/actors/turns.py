@@ -46,8 +46,9 @@ class FairGate:
         _begin(self._turns.arrive(tenant, begins, priority))
         self.counters["turns_waited"] += not begins.done()
         try:
-            # One that is given up while it waits still has its turn, and leaves at once.
-            await asyncio.shield(begins)
+            if not begins.done():
+                # One that is given up while it waits still has its turn, and leaves at once.
+                await asyncio.shield(begins)
         except asyncio.CancelledError:
             begins.add_done_callback(lambda _: self._left(tenant, priority))
             raise

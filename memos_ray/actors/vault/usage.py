@@ -58,7 +58,10 @@ class UsageLedger:
         only: MemCube | None = None
         for cube in cubes:
             only = None if ids else cube
-            count = counts.setdefault(CubeKey(cube.tenant, cube.id), _Count())
+            key = CubeKey(cube.tenant, cube.id)
+            count = counts.get(key)
+            if count is None:
+                count = counts[key] = _Count()
             count.count += 1
             count.cache_hits += cube.id in cached
             count.agents[context.principal.id] = None

@@ -30,7 +30,9 @@ _CJK_ASKS_TIME = re.compile(
     r"什么时候|何时|啥时候|哪[一]?[天年月日周]|几[月号点]|多久|什么时间|哪个月"
 )
 _ASKS_ASSISTANT = re.compile(
-    r"(?<!\bcan )(?<!\bcould )(?<!\bwill )(?<!\bwould )\b(?:you|your|assistant)\b", re.IGNORECASE
+    # What rules out most places comes first.
+    r"\b(?=[ya])(?<!\bcan )(?<!\bcould )(?<!\bwill )(?<!\bwould )(?:you|your|assistant)\b",
+    re.IGNORECASE,
 )
 _CJK_ASKS_ASSISTANT = re.compile(r"(?<!\u80fd)(?<!\u8bf7)(?:\u4f60|\u60a8|\u52a9\u624b)")
 _CLOSING = " \t\r\n\"')]}»\u201d\u2019*_"

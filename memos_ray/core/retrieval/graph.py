@@ -50,8 +50,10 @@ class Walk:
         led: dict[int, list[tuple[float, str]]] = {slot: [] for slot in slots}
         for at in np.flatnonzero(np.isin(self._found.slots, slots)).tolist():
             term = int(self._found.terms[at])
-            word = self._postings.word(int(self._terms[term]))
-            led[int(self._found.slots[at])].append((-float(self._arriving[term]), word))
+            arriving = float(self._arriving[term])
+            if arriving > 0:
+                word = self._postings.word(int(self._terms[term]))
+                led[int(self._found.slots[at])].append((-arriving, word))
         return [", ".join(word for _, word in sorted(led[one])[:_NOTED_WORDS]) for one in slots]
 
 
@@ -76,13 +78,11 @@ def walk(scope: Scope, seeds: Sequence[int], scores: FloatArray) -> Walk | None:
     weights = np.where((held >= 2) & (held <= common), rarity * rarity, 0.0)
     leaving = _leaving(starts, ends, weights, scores)
     arriving = leaving / np.maximum(held, 1)
-    kept = arriving[found.terms] > 0
-    found = Occurrences(found.terms[kept], found.slots[kept], found.counts[kept])
-    if not len(found.slots):
+    if not arriving.any():
         return None
     arrived = np.bincount(found.slots, arriving[found.terms], minlength=scope.high)
     values: FloatArray = arrived.astype(np.float64, copy=False)
-    reached = np.flatnonzero(values > 0)
+    reached = (values > 0).nonzero()
     values[reached] = np.log1p(values[reached] / _SMALL) / log1p(1 / _SMALL)
     return Walk(scope.at(values, scope.rows), found, arriving, terms, postings)
 
@@ -92,13 +92,11 @@ def _edges(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Numbers of the seeds' uncommon words, `[n]`; for each edge the places of word and seed."""
     numbers, starts = postings.terms_of(seeds)
-    terms, ends = np.unique(numbers, return_inverse=True)
-    sizes = postings.sizes(terms)
+    sizes = postings.sizes(numbers)
     # A word of one memory alone leads nowhere.
     uncommon = (sizes >= 2) & (sizes <= most)
-    kept = uncommon[ends]
-    places = np.cumsum(uncommon) - 1
-    return terms[uncommon], places[ends[kept]], starts[kept]
+    terms, ends = np.unique(numbers[uncommon], return_inverse=True)
+    return terms, ends, starts[uncommon]
 
 
 def _leaving(

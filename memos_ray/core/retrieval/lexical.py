@@ -94,10 +94,10 @@ def spread(scope: Scope) -> Occurrences:
         targets = reverse[found.slots[start:end]]
         rows = (found.terms[start:end] - block * at_once) * width
         places = np.where(targets < 0, scope.high, targets) + rows[:, None]
-        added = np.broadcast_to(found.counts[start:end, None], places.shape)
-        sums = np.bincount(places.ravel(), added.ravel())
+        added = found.counts[start:end].repeat(targets.shape[1])
+        sums = np.bincount(places.ravel(), added)
         sums[scope.high :: width] = 0
-        held = np.flatnonzero(sums > 0)
+        held = sums.nonzero()[0]
         cells.append(held + block * at_once * width)
         counts.append(sums[held].astype(np.int64))
     if not cells:

@@ -53,6 +53,8 @@ class Postings:
         self._ids: dict[str, int] = {}
         self._words: list[str] = []
         self._lists: list[array[int]] = []
+        # How long each of them is: taken for all terms of the best memories in every search.
+        self._sizes = array("i")
         self.vocabulary = Vocabulary()
         self._slot_of = np.empty(256, np.int64)
         self._numbers = array("q")
@@ -78,7 +80,7 @@ class Postings:
         self._numbers[slot] = number
         self._entries += len(terms)
         base = number << _COUNT_BITS
-        ids, lists = self._ids, self._lists
+        ids, lists, sizes = self._ids, self._lists, self._sizes
         held: list[int] = []
         for term, count in terms.items():
             entry = base | (count if count <= _COUNT_MASK else _COUNT_MASK)
@@ -87,9 +89,11 @@ class Postings:
                 id = ids[term] = len(lists)
                 self._words.append(term)
                 lists.append(array("q", (entry,)))
+                sizes.append(1)
                 self.vocabulary.add(term)
             else:
                 lists[id].append(entry)
+                sizes[id] += 1
             held.append(id)
         self._terms[slot] = array("i", held)
 
@@ -134,10 +138,9 @@ class Postings:
         sizes = np.fromiter(map(len, held), np.int64, len(held))
         return numbers, np.repeat(np.arange(len(held)), sizes)
 
-    def sizes(self, terms: IntArray) -> IntArray:
+    def sizes(self, terms: IntArray) -> npt.NDArray[np.int32]:
         """In how many memories terms occur, by their numbers; dead entries may count, too."""
-        lists = self._lists
-        return np.array([len(lists[term]) for term in terms.tolist()], np.int64)
+        return np.frombuffer(self._sizes, np.int32)[terms]
 
     @property
     def dead(self) -> int:
@@ -179,6 +182,7 @@ class Postings:
                 lists.append(array("q", packed.tobytes()))
                 self._entries += len(packed)
         self._words, self._lists = words, lists
+        self._sizes = array("i", map(len, lists))
         self._ids = {word: term for term, word in enumerate(words)}
         self.vocabulary = Vocabulary(words)
         slots = self._slot_of[: self._next][alive]
@@ -194,7 +198,7 @@ class Postings:
         """Estimated size: entries, terms, numbers."""
         return (
             13 * self._entries
-            + 280 * len(self._lists)
+            + 284 * len(self._lists)
             + self._slot_of.nbytes
             + 17 * len(self._numbers)
             + 80 * self._live

@@ -73,7 +73,7 @@ class Scope:
                 self.allowed = self.basis
             else:
                 self.allowed = self.allowed & self.basis
-        self.rows: IntArray = np.flatnonzero(self.allowed)
+        self.rows: IntArray = self.allowed.nonzero()[0]
         self.basis_size = int(np.count_nonzero(self.basis))
         self.whole = self.basis_size == len(frame)
 

@@ -162,7 +162,7 @@ class RolePrior:
         roles = scope.roles
         if not roles or column is None:
             return None
-        if not np.any(scope.basis & (column.codes[: scope.high] != ABSENT)):
+        if not (scope.basis & (column.codes[: scope.high] != ABSENT)).any():
             return None
         codes = scope.at(column.codes, slots)
         said = codes == ABSENT

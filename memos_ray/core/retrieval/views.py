@@ -241,5 +241,5 @@ def quantise_rows(
     peaks = np.abs(wide).max(axis=1, initial=0.0)
     levels = np.rint(wide * (_LEVELS / np.where(peaks > 0, peaks, 1.0))[:, None])
     lengths = np.sqrt(np.einsum("ij,ij->i", levels, levels))
-    scales = np.where(lengths > 0, 1.0 / np.where(lengths > 0, lengths, 1.0), 0.0)
+    scales = np.divide(1.0, lengths, out=np.zeros(len(vectors)), where=lengths > 0)
     return scales.astype(np.float32), levels.astype(np.int8)
