@@ -584,6 +584,21 @@ class TestLog:
         assert records.cursor(owner.partition, "feed") == 0
         assert records.cursor(owner.partition, "other") == 9
 
+    def test_entries_that_are_alike_keep_what_is_their_own(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        commit = make_commit([make_cube() for _ in range(150)], partition=owner.partition)
+        events = list(commit.events)
+        events[3] = events[3]._replace(version=None, purpose="care")
+        events[70] = events[70]._replace(outcome=Outcome.DENIED, detail={"code": "hidden"})
+        events[149] = events[149]._replace(role="clerk", request_id="r-1")
+        records.commit(replace(commit, events=tuple(events)))
+        assert records.events(owner.partition, 0, 200) == events
+        # Only their places tell these apart, and they come in another number.
+        same = [events[9]._replace(lsn=151 + place) for place in range(128)]
+        records.commit(Commit(owner.partition, owner.epoch, events=tuple(same)))
+        assert records.events(owner.partition, 150, 200) == same
+
     def test_pages_join(self, records: RecordStorePort, owner: Owner) -> None:
         owner.commit(*(make_cube() for _ in range(7)))
         lsns: list[int] = []
@@ -695,6 +710,32 @@ class TestMoves:
         found = records.scan(owner.partition, "acme", "notes", put_away, None, 10)
         assert found == [heads[key_of(first)]]
         assert records.size(owner.partition, "zeta", "notes").cubes == 0
+
+    def test_LIFE_1_many_moves_at_once_reach_each_its_own_memory(
+        self, records: RecordStorePort, owner: Owner
+    ) -> None:
+        until = ExpiresAt(START + timedelta(days=1))
+        many = [make_cube("one", id=f"m-{place:03}") for place in range(405)]
+        left, ends = make_cube("left", id="m-left"), make_cube("ends", id="ends", lifespan=until)
+        other = make_cube("two", id="m-000", tenant="zeta")
+        twice = make_cube("three", id="twice")
+        owner.commit(*many, left, ends, other, twice)
+        twice = next_version(twice, text="four")
+        owner.commit(twice)
+        moved = [
+            *(next_version(one, state=State.ARCHIVED, change=Change.ARCHIVE) for one in many),
+            next_version(ends, state=State.ARCHIVED, change=Change.ARCHIVE),
+            next_version(other, state=State.DELETED, change=Change.DELETE),
+            next_version(twice, state=State.ARCHIVED, change=Change.ARCHIVE),
+        ]
+        owner.commit_moves(*moved)
+        heads = records.heads(owner.partition, [key_of(one) for one in (*moved, left)])
+        after = {key: (head.version.number, head.state) for key, head in heads.items()}
+        expected = {key_of(one): (one.version.number, one.state) for one in (*moved, left)}
+        assert after == expected
+        away = AllOf((OneOf("state", ("archived",)), Not(Present("expires_at"))))
+        found = records.scan(owner.partition, "acme", "notes", away, None, 500)
+        assert {cube.id for cube in found} == {"twice", *(one.id for one in many)}
 
     def test_LIFE_1_a_move_may_end_a_lifespan(self, records: RecordStorePort, owner: Owner) -> None:
         until = ExpiresAt(START + timedelta(days=1))

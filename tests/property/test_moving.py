@@ -135,7 +135,7 @@ def test_LIFE_1_moves_together_are_what_they_are_one_by_one(
         assert rows.moved_version_row(PARTITION, one) == stored
         head = rows.cube_row(PARTITION, cube, facets)
         changed = dict(zip(rows.MOVED, rows.moved_values(PARTITION, one), strict=True))
-        names = {"p": "partition", "t": "tenant", "i": "id", "n": "number", "s": "state"}
+        names = {"p": "partition", "t": "tenant", "n": "number", "s": "state"}
         names |= {"at": "updated_at", "until": "expires_at"}
         assert {names[name]: value for name, value in changed.items()} == {
             name: head[name] for name in names.values()

@@ -8,13 +8,23 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Select, Table
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memos_ray.core.vault.log import CubeKey
 
 _KEYS_AT_ONCE = 400
 _LENGTHS = (1, 4, 16, 64, _KEYS_AT_ONCE)
+_ALIKE = 64
 _Compiled = tuple[str, tuple[str, ...] | None, Callable[[Any], Any] | None]
 _compiled: dict[tuple[str, Executable, int], _Compiled] = {}
 
@@ -76,6 +86,35 @@ def bulk_rows(
     connection.exec_driver_sql(sql, values)
 
 
+def add_alike(connection: Connection, statement: Insert, rows: list[tuple[Any, ...]]) -> None:
+    """Inserts whole rows of a table that have most of their values in common.
+
+    Most of what a row costs is to hand its values to SQLite's driver: what all have in common is
+    handed over once for `_ALIKE` rows.
+    """
+    driver, whole = connection.connection.driver_connection, 0
+    if isinstance(driver, sqlite3.Connection) and len(rows) >= _ALIKE:
+        whole = len(rows) - len(rows) % _ALIKE
+        held = enumerate(zip(*rows, strict=True))
+        own = tuple(n for n, values in held if values.count(values[0]) < len(rows))
+        sql = _alike(statement.table, own)
+        shared = [value for n, value in enumerate(rows[0]) if n not in own]
+        for start in range(0, whole, _ALIKE):
+            some = rows[start : start + _ALIKE]
+            driver.execute(sql, [*shared, *(row[n] for row in some for n in own)])
+    bulk_rows(connection, statement, tuple(statement.table.c.keys()), rows[whole:])
+
+
+@cache
+def _alike(table: Table, own: tuple[int, ...]) -> str:
+    """Writes the insertion of `_ALIKE` rows, which differ in the columns at `own`."""
+    told = {n: f"told.column{place}" for place, n in enumerate(own, start=1)}
+    chosen = ", ".join(told.get(n, "?") for n in range(len(table.c)))
+    row = f"({', '.join('?' * len(own))})"
+    values = ", ".join([row] * _ALIKE)
+    return f"INSERT INTO {table.name} SELECT {chosen} FROM (VALUES {values}) AS told"
+
+
 def _constant(connection: Connection, statement: Any) -> _Compiled:
     key = connection.dialect.name, statement, 0
     if key not in _compiled:
@@ -107,6 +146,27 @@ def look_up(
         found: list[tuple[Any, ...]] = driver.execute(sql, ordered(given)).fetchall()
         return found
     return connection.exec_driver_sql(sql, ordered(given) if ordered else given).all()
+
+
+def change(
+    connection: Connection,
+    statement: Update,
+    named: ColumnElement[str],
+    values: dict[str, Any],
+    ids: Sequence[str],
+) -> None:
+    """Runs a constant change of the rows that a list names, by the column `named`."""
+    for start in range(0, len(ids), _KEYS_AT_ONCE):
+        some = ids[start : start + _KEYS_AT_ONCE]
+        length = next(one for one in _LENGTHS if one >= len(some))
+        padded = [*some, *[some[-1]] * (length - len(some))]
+        key = connection.dialect.name, statement, length
+        if key not in _compiled:
+            listed = named.in_([bindparam(name) for name in _names(length)])
+            _compiled[key] = _written(statement.where(listed), connection)
+        sql, _, ordered = _compiled[key]
+        given = values | dict(zip(_names(length), padded, strict=True))
+        connection.exec_driver_sql(sql, ordered(given) if ordered else given)
 
 
 @cache

@@ -84,14 +84,14 @@ def moved_version_row(partition: int, one: Moved) -> InOrder:
     return (partition, *key, *made, author, digest, parents.decode(), reason, body)
 
 
-MOVED = ("p", "t", "i", "n", "s", "at", "until")
+MOVED = ("p", "t", "n", "s", "at", "until")
 """What `moved_values` tell, in their order."""
 
 
 def moved_values(partition: int, one: Moved) -> InOrder:
-    """Builds what changes in the row of `cube` by a move."""
+    """Builds what rows of `cube` become by a move, and where: but for their ids, many the same."""
     at = micros(one.created_at)
-    return (partition, *one.key, one.number, one.state.value, at, one.expires_at)
+    return (partition, one.key.tenant, one.number, one.state.value, at, one.expires_at)
 
 
 def _body(cube: MemCube) -> bytes:

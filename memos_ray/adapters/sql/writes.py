@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from memos_ray.adapters.sql import event_rows, rows
-from memos_ray.adapters.sql.batching import bulk, bulk_rows, in_chunks, upsert
+from memos_ray.adapters.sql.batching import add_alike, bulk, bulk_rows, change, in_chunks, upsert
 from memos_ray.adapters.sql.rows import USAGE_COLUMNS
 from memos_ray.adapters.sql.schema import (
     access,
@@ -31,7 +31,7 @@ from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.vault import storable
 from memos_ray.core.vault import usage as indicators
 from memos_ray.core.vault.entries import STATES_ONLY
-from memos_ray.core.vault.log import Commit, CubeKey, Event, UsageDelta
+from memos_ray.core.vault.log import Commit, CubeKey, Event, Moved, UsageDelta
 from memos_ray.errors import AlreadyExistsError, FencedError
 from memos_ray.ports import Derivation, StoredVectors
 
@@ -39,7 +39,6 @@ _ACCESSES = "accesses"
 _ADD_EVENTS = event.insert()
 _ADD_ACCESSES = access.insert()
 _ADD_VERSIONS = version.insert()
-_LOG = tuple(event.c.keys())
 _ADD_LABELS = label.insert()
 _ADD_REPLIES = reply.insert()
 
@@ -92,11 +91,10 @@ def apply(connection: Connection, commit: Commit) -> None:
         partition, moved = commit.partition, commit.moved
         made = [rows.moved_version_row(partition, one) for one in moved]
         bulk_rows(connection, _ADD_VERSIONS, rows.VERSION, made)
-        changed = [rows.moved_values(partition, one) for one in moved]
-        bulk_rows(connection, _MOVE, rows.MOVED, changed)
+        _move_heads(connection, partition, moved)
         stow(connection, partition, commit.stowed)
     told = event_rows.event_rows(commit.partition, ((one.lsn, one) for one in commit.events))
-    bulk_rows(connection, _ADD_EVENTS, _LOG, told)
+    add_alike(connection, _ADD_EVENTS, told)
     if commit.replies:
         bulk(
             connection,
@@ -178,13 +176,21 @@ def _add_cubes(connection: Connection, commit: Commit) -> None:
     bulk(connection, _ADD_LABELS, labels)
 
 
+def _move_heads(connection: Connection, partition: int, moved: Sequence[Moved]) -> None:
+    """Changes heads, at once those that become the same: of a sweep, thousands."""
+    alike: dict[rows.InOrder, list[str]] = {}
+    for one in moved:
+        alike.setdefault(rows.moved_values(partition, one), []).append(one.key.id)
+    for values, ids in alike.items():
+        change(connection, _MOVE, cube.c.id, dict(zip(rows.MOVED, values, strict=True)), ids)
+
+
 # What else a head says stays as it is, its labels included.
 _MOVE = (
     update(cube)
     .where(
         cube.c.partition == bindparam("p"),
         cube.c.tenant == bindparam("t"),
-        cube.c.id == bindparam("i"),
     )
     .values(
         number=bindparam("n"),
@@ -338,7 +344,7 @@ def add_accesses(connection: Connection, partition: int, accesses: Sequence[Even
     """Appends to the access log."""
     first = next_numbers(connection, partition, _ACCESSES, len(accesses))
     told = event_rows.event_rows(partition, enumerate(accesses, first))
-    bulk_rows(connection, _ADD_ACCESSES, _LOG, told)
+    add_alike(connection, _ADD_ACCESSES, told)
 
 
 def forget_replies(connection: Connection, partition: int, before: datetime) -> int:
