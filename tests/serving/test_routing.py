@@ -115,7 +115,7 @@ async def test_load_spills_over_to_those_who_hold_nothing(model: ModelHandle) ->
     # Nobody is far busier than another, so each has loaded it. On a slow machine the first streams
     # may end before the last ones begin: then they are too short.
     tokens = 200
-    while (found := await loads(model, f"Bo {tokens}", tokens)) < REPLICAS and tokens < 1600:
+    while (found := await loads(model, f"Bo {tokens}", tokens)) < REPLICAS and tokens < 800:
         tokens *= 2
     assert found == REPLICAS
 
