@@ -19,6 +19,9 @@ pytest.importorskip("transformers")
 
 from ray.util.placement_group import placement_group_table
 
+from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.ray_node import start_node
+from memos_ray.cluster.scratch import scratch_folder
 from memos_ray.cluster.trainers import RayTrainer
 from memos_ray.config import Settings
 from memos_ray.core.activation import SourceVersion
@@ -45,8 +48,11 @@ STEPS, CHECKPOINT_STEPS = 24, 4
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = DataFolder(tmp_path_factory.mktemp("cluster"))
+    folder.create()
+    settings = Settings.model_validate({"data": folder.root, "cluster_cpus": 2})
+    start_node(settings, scratch_folder(folder))
     yield
     ray.shutdown()
 
