@@ -32,7 +32,7 @@ from tests.optional import need
 
 need("vllm", "peft")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 MODEL = "tiny-recall"
 FACTS = draw_facts(random.Random(11), 8, Split.HELD_OUT)

@@ -37,7 +37,7 @@ from tests.optional import need
 
 need("peft")
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 MODEL = "tiny-recall"
 FACTS = draw_facts(random.Random(11), 4, Split.HELD_OUT)
