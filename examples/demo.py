@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from talking import talk
 
-from memos_ray import MemOS, MemosError, NotFoundError
+from memos_ray import MemOS, MemosError, NotFoundError, UnavailableError
 from memos_ray.core.reader.questions import Question, read_questions
 
 _SHIPPED = Path(__file__).with_name("conversation.json")
@@ -145,8 +145,14 @@ def survive(memos: MemOS) -> None:
         while not stop.is_set():
             number += 1
             text = f"entry {number} of {threading.current_thread().name}"
-            if memos.add(text, tags=["crash-test"]).ok:
+            while True:
+                try:
+                    memos.add(text, tags=["crash-test"], idempotency_key=text)
+                except UnavailableError:
+                    # The key makes it harmless to repeat what may have been stored.
+                    continue
                 acknowledged.append(text)
+                break
 
     writers = [threading.Thread(target=write, name=f"writer {n}") for n in range(4)]
     for writer in writers:
@@ -173,7 +179,7 @@ def survive(memos: MemOS) -> None:
 def shard_pid(memos: MemOS) -> int:
     """Returns the process id of the first shard."""
     for component in memos.health().components:
-        if component.name.startswith("shard-"):
+        if "pid" in component.detail:
             return int(component.detail["pid"])
     raise SystemExit("no shard reports its health")
 

@@ -67,7 +67,10 @@ class Agent:
 
     def look_up(self, question: str) -> list[str]:
         """Returns what the plan says, the best first."""
-        found = patiently(lambda: self._memos.search(question, namespace=_PLAN, limit=10))
+        # What another agent has just noted is to be found by what it means, too.
+        found = patiently(
+            lambda: self._memos.search(question, namespace=_PLAN, limit=10, wait_indexed=True)
+        )
         return [hit.memory.text for hit in found.hits]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from pathlib import Path
 from types import TracebackType
 
 import ray
@@ -16,12 +14,16 @@ from memos_ray.cluster.authorities import SupervisorHandle
 from memos_ray.cluster.control import start_control
 from memos_ray.cluster.folder import DataFolder, FolderLock
 from memos_ray.cluster.keyring import Keyring
+from memos_ray.cluster.ray_node import start_node
 from memos_ray.cluster.scratch import scratch_folder
 from memos_ray.cluster.shard.handle import ShardHandle
 from memos_ray.cluster.sweeper import Sweeper
 from memos_ray.config import Settings
 from memos_ray.core.vault.ring import Ring
 from memos_ray.errors import ConfigurationError, MemosError, UnavailableError
+
+# As long as a busy machine takes: what is not flushed is done again at the next start.
+_CLOSE_S = 30.0
 
 
 class EmbeddedCluster:
@@ -71,7 +73,7 @@ class EmbeddedCluster:
         Raises:
             ConfigurationError: Ray runs in this process already, or settings do not fit the data.
             DataFolderInUseError: another cluster runs on the data folder.
-            UnavailableError: an actor does not come up.
+            UnavailableError: Ray, or an actor, does not come up.
         """
         if ray.is_initialized():
             raise ConfigurationError("Ray runs in this process already; join it by its address")
@@ -83,7 +85,7 @@ class EmbeddedCluster:
             assembly.prepare_embedder(settings.embedder)
             self._sweeper = Sweeper()
             self._started = True
-            _start_ray(settings, scratch_folder(self._folder))
+            start_node(settings, scratch_folder(self._folder))
             return asyncio.run(_boot(settings))
         except BaseException:
             self.stop()
@@ -101,35 +103,6 @@ class EmbeddedCluster:
             self._sweeper = None
         self._lock.release()
         self._claimed = False
-
-
-def _start_ray(settings: Settings, scratch: Path) -> None:
-    # What Ray writes, the token that guards its ports included, is for this user only.
-    before = os.umask(0o077)
-    try:
-        _init_ray(settings, scratch)
-    finally:
-        os.umask(before)
-
-
-def _init_ray(settings: Settings, scratch: Path) -> None:
-    ray.init(
-        address="local",
-        num_cpus=settings.cluster_cpus,
-        # Found by Ray where anybody asks for some.
-        num_gpus=None if _wants_gpus(settings) else 0,
-        object_store_memory=settings.object_store_bytes,
-        namespace=settings.namespace,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        configure_logging=False,
-        _temp_dir=str(scratch),
-    )
-
-
-def _wants_gpus(settings: Settings) -> bool:
-    return settings.teaching.gpus > 0 or any(model.gpus for model in settings.models)
 
 
 def join(settings: Settings, address: str) -> None:
@@ -174,7 +147,7 @@ async def _boot(settings: Settings) -> Ring:
 async def _close_shards(settings: Settings) -> None:
     """Lets the shards flush; what cannot be reached any more has nothing to flush."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_CLOSE_S):
             ring = await SupervisorHandle(settings.namespace).ring()
             handles = [ShardHandle(name, settings.namespace) for name in sorted(set(ring.owners))]
             await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)

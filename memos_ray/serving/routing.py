@@ -37,6 +37,11 @@ class HolderRouter(RequestRouter):
     for their queues where it does not know them, and goes on to the next rank when all are full.
     """
 
+    # A holder that computes is slow to say how long its queue is. Serve's own tenth of a second
+    # would send its requests to those that hold nothing.
+    queue_len_response_deadline_s = 1.0
+    max_queue_len_response_deadline_s = 5.0
+
     def initialize_state(self, **kwargs: Any) -> None:
         """Takes the fields of `RoutingPolicy`, and how far hot names spread; Serve calls this once.
 

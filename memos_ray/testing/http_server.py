@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 T = TypeVar("T")
 
-_START_S = 60.0
+_START_S = 240.0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import openai
@@ -54,6 +54,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "vectors": {"enabled": False},
             # What is promoted by itself would make answers come in another form than is asked for.
             "promotion": {"enabled": False},
+            # A busy machine takes its time to start a shard anew.
+            "gateway": {"timeout_s": 240},
             "embedder": {
                 "kind": "custom",
                 "factory": "memos_ray.testing.embedders:HashingEmbedder",
@@ -184,9 +186,19 @@ def test_a_replica_that_is_killed_takes_nothing_with_it(memos: MemOS) -> None:
     assert (after.text, after.usage.cached_tokens) == (before.text, before.usage.cached_tokens)
 
 
+def shards(memos: MemOS) -> list[Mapping[str, object]]:
+    """Returns what the shards say of themselves, as soon as all of them do."""
+    deadline = time.monotonic() + 240
+    while True:
+        found = [one for one in memos.health().components if one.name.startswith("shard")]
+        if found and all("pid" in one.detail for one in found):
+            return [one.detail for one in found]
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
 def kv_bytes(memos: MemOS) -> int:
-    shards = [one for one in memos.health().components if one.name.startswith("shard")]
-    return sum(int(str(shard.detail["kv_bytes"])) for shard in shards)
+    return sum(int(str(shard["kv_bytes"])) for shard in shards(memos))
 
 
 def test_a_conversation_goes_on_after_its_replica(memos: MemOS) -> None:
@@ -215,9 +227,8 @@ def test_a_conversation_goes_on_after_its_replica(memos: MemOS) -> None:
 def test_a_shard_that_is_killed_finds_the_cache_again(memos: MemOS) -> None:
     (block,) = [one for one in memos.kv.list() if one.state is CacheState.HOT]
     before = ask(memos, FACTS[0])
-    shards = [one for one in memos.health().components if one.name.startswith("shard")]
-    for shard in shards:
-        os.kill(int(str(shard.detail["pid"])), signal.SIGKILL)
+    for shard in shards(memos):
+        os.kill(int(str(shard["pid"])), signal.SIGKILL)
     # The first prompt waits for the file, but not for long.
     assert ask(memos, FACTS[0]).text == before.text
     await_hot(memos, block.id)

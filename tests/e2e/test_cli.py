@@ -23,7 +23,7 @@ from memos_ray.cli.main import app
 from memos_ray.cluster.folder import DataFolder
 from memos_ray.testing.processes import family, free_port, living, wait_until_gone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 COMMAND = [sys.executable, "-P", "-m", "memos_ray.cli"]
 FACT = "The spare key hangs behind the blue door"
 

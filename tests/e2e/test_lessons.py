@@ -32,7 +32,7 @@ from tests.optional import need
 
 need("vllm", "peft")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 MODEL = "tiny-recall"
 FACTS = draw_facts(random.Random(11), 8, Split.HELD_OUT)
@@ -55,6 +55,8 @@ def memos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemOS]:
             "data": tmp_path_factory.mktemp("memos"),
             "models": [ModelSettings.model_validate(model)],
             "vectors": {"enabled": False},
+            # A busy machine takes its time to start a shard anew.
+            "gateway": {"timeout_s": 240},
             # Whatever is found is worth a lesson, if somebody says so.
             "promotion": {
                 "enabled": False,

@@ -45,6 +45,8 @@ def settings_of(data: Path, url: str) -> Settings:
             "data": data,
             "models": [model],
             "vectors": {"enabled": False},
+            # A busy machine takes its time to start a shard anew.
+            "gateway": {"timeout_s": 240},
             "vault": {"partitions": 2},
             "embedder": embedder,
             "extraction": extraction,

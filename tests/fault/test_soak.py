@@ -11,7 +11,7 @@ from tests.fault.soak import Soak
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
     report = Soak(ClusterProcess(tmp_path / "data"), kills=len(PARTS), seed=5).run()
     assert report["wrong"] == []

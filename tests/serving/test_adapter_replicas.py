@@ -167,6 +167,10 @@ async def test_a_cache_is_built_with_the_adapter(model: ModelHandle, tokenizer: 
 async def test_all_replicas_drop_what_is_retired(model: ModelHandle) -> None:
     served = ServedAdapters()
     payload = adapter(50)
+    # One that starts behind the retirement would know nothing of it.
+    async with asyncio.timeout(240):
+        while len(await pids(model)) < 2:
+            continue
     reference = ray.put(payload)
     # Both have it: so many at once are not for one.
     await asyncio.gather(

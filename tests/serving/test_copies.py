@@ -63,7 +63,7 @@ async def test_SCHED_4_a_hot_memory_gets_another_copy_and_the_metric_says_so(
     assert added() == 0, "there is time for all of them"
     async with AsyncExitStack() as streams:
         for _ in range(HOLDER_REQUESTS):
-            stream = model.chat(asking(shared, name, tokens=400), [reference])
+            stream = model.chat(asking(shared, name, tokens=1300), [reference])
             await streams.enter_async_context(aclosing(stream))
             # The first word is awaited, so that the queues are known when the next one comes.
             await anext(stream)

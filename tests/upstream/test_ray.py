@@ -12,7 +12,7 @@ from ray.serve.request_router import RequestRouter
 from memos_ray.serving.routing import HolderRouter
 from tests.upstream.surface import Relied, complaint, overridden
 
-_BOOT = "cluster/boot.py"
+_NODE = "cluster/ray_node.py"
 _REMOTE = "cluster/remote.py"
 _CREW = "cluster/crew.py"
 _DEPLOYMENT = "serving/deployment.py"
@@ -24,7 +24,7 @@ _CONSTANTS = "ray.serve._private.constants"
 RELIED = (
     Relied(
         "ray:init",
-        _BOOT,
+        _NODE,
         named=(
             "address",
             "num_cpus",

@@ -31,7 +31,7 @@ from memos_ray.errors import UnavailableError
 from memos_ray.gateway import serve_deployment
 from memos_ray.serving import deployment
 
-_READY_S = 60.0
+_READY_S = 120.0
 _PAUSE_S = 0.05
 _RAY_PARTS = ("gcs_server", "raylet")
 

@@ -141,6 +141,8 @@ class Adapters(Blocking[AsyncAdapters]):
     ) -> LessonReport:
         """Returns when a lesson has ended, whatever became of it.
 
+        A service that is away meanwhile, for less than some minutes, does not end the wait.
+
         Args:
             progress: called about once a second meanwhile.
         """

@@ -68,7 +68,10 @@ class Pipelines(Blocking[AsyncPipelines]):
         return self._loop.run(self._async.cancel(id))
 
     def wait(self, id: str) -> RunReport:
-        """Returns when a run has ended, whatever became of it."""
+        """Returns when a run has ended, whatever became of it.
+
+        A service that is away meanwhile, for less than some minutes, does not end the wait.
+        """
         return self._loop.run(self._async.wait(id))
 
     def keep(self, pipeline: Definition, *, namespace: str | None = None) -> StoredPipelineInfo:

@@ -6,11 +6,13 @@ import asyncio
 import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.verbs.peft_folders import read_folder, write_folder
+from memos_ray.client.waiting import seen
 from memos_ray.core.parameter import FusionMethod, ProbingState, TeachingState
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.parameter.models import (
@@ -182,10 +184,13 @@ class AsyncAdapters:
     ) -> LessonReport:
         """Returns when a lesson has ended, whatever became of it.
 
+        A service that is away meanwhile, for less than some minutes, does not end the wait.
+
         Args:
             progress: called about once a second meanwhile.
         """
-        while (lesson := await self.get(id, namespace=namespace)).state is TeachingState.TRAINING:
+        look = partial(self.get, id, namespace=namespace)
+        while (lesson := await seen(look)).state is TeachingState.TRAINING:
             if progress is not None:
                 progress(lesson)
             await asyncio.sleep(_LOOK_S)

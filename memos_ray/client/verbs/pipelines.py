@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from memos_ray.client.arguments import check, valid
 from memos_ray.client.verbs.pipeline_builder import Pipeline
+from memos_ray.client.waiting import seen
 from memos_ray.core.pipeline.definition import PipelineSpec, Scalar, read_definition
 from memos_ray.core.pipeline.run import ENDED
 from memos_ray.errors import InvalidInputError, NotFoundError
@@ -120,11 +122,15 @@ class AsyncPipelines:
         return await self._api.cancel(self._caller(), id)
 
     async def wait(self, id: str) -> RunReport:
-        """Returns when a run has ended, whatever became of it."""
-        run = await self.status(id)
+        """Returns when a run has ended, whatever became of it.
+
+        A service that is away meanwhile, for less than some minutes, does not end the wait.
+        """
+        look = partial(self.status, id)
+        run = await seen(look)
         while run.state not in ENDED:
             await asyncio.sleep(_LOOK_S)
-            run = await self.status(id)
+            run = await seen(look)
         return run
 
     async def keep(

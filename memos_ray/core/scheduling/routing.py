@@ -34,7 +34,7 @@ class RoutingPolicy:
     holder_requests: int = 8
     request_tokens: int = 64
     margin_requests: int = 1
-    expected_s: float = 5.0
+    expected_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

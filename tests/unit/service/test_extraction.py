@@ -851,7 +851,7 @@ async def test_READ_3_tenants_take_turns_and_have_budgets_of_their_own(
     go_on = threading.Event()
 
     def waits(body: dict[str, Any]) -> Reply:
-        go_on.wait(30)
+        go_on.wait(240)
         return reading(quoting)(body)
 
     endpoint.script = [waits]

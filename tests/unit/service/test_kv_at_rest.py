@@ -220,6 +220,7 @@ async def test_the_budget_of_the_object_store_lets_the_file_stay(bench: Bench) -
     await bench.open(kv_bytes=size + size // 2)
     await until_state(bench, first, CacheState.RESTING)
     await bench.chat("one")
+    await until_state(bench, first, CacheState.HOT)
     second = await bench.convert("two", await bench.team("two"))
     assert (await bench.cache(second)).state is CacheState.HOT
     assert (await bench.cache(first)).state is CacheState.RESTING
@@ -233,8 +234,8 @@ async def test_a_pinned_cache_stays_whatever_else_comes(bench: Bench) -> None:
     await bench.activation.pin(bench.admin, first)
     await until_state(bench, first, CacheState.RESTING)
     await bench.chat("one")
-    cache = await bench.cache(first)
-    assert cache.pinned and cache.state is CacheState.HOT
+    await until_state(bench, first, CacheState.HOT)
+    assert (await bench.cache(first)).pinned
     second = await bench.convert("two", await bench.team("two"))
     assert (await bench.cache(first)).state is CacheState.HOT
     assert (await bench.cache(second)).state is not CacheState.HOT
