@@ -76,7 +76,8 @@ _MOVING = frozenset(
     )
 )
 _KEPT = (FrozenError, LegalHoldError)
-_FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value))
+# Whoever restores something may do so while its source is gone.
+_FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value, Change.RESTORE.value))
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
 _TRIES = 3
@@ -216,7 +217,7 @@ class ExtractConsumer:
                 await self._derived(CubeKey(key.tenant, parameter), events[0].namespace, set())
 
     async def _freed(self, key: CubeKey) -> None:
-        """Has a memory follow what it was made of, which it could not while frozen or held."""
+        """Has a memory follow what it was made of, which it did not while frozen, held or gone."""
         heads = await self._run(self._store.heads, self._partition, [key])
         for source in ids_of(heads[key]) if key in heads else ():
             named = CubeKey(key.tenant, source)

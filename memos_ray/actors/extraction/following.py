@@ -13,7 +13,8 @@ from memos_ray.actors.vault.submitting import SubmittingPort
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.extraction import away_again, closes, deleted
-from memos_ray.core.lifecycle.moves import Cause
+from memos_ray.core.lifecycle.moves import Cause, Move
+from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.vault.log import CubeKey
 from memos_ray.core.vault.operations import Age, Operation, Write, Written
 from memos_ray.core.vault.planning import Submission
@@ -72,7 +73,7 @@ class Following:
         again = away_again(derived, operation, await self._earlier(derived))
         if again is not None:
             steps.append((own, again))
-        outcome = await self._together(derived.namespace, steps)
+        outcome = await self._together(derived.namespace, steps, derived.version.reason)
         if isinstance(outcome, Written):
             name = operation.move.value if isinstance(operation, Age) else "marked"
             self._counters[f"extraction_{name}"] += 1
@@ -91,18 +92,34 @@ class Following:
         raise outcome
 
     async def _together(
-        self, namespace: str, steps: Sequence[tuple[CallContext, Operation]]
+        self,
+        namespace: str,
+        steps: Sequence[tuple[CallContext, Operation]],
+        gone_for: str | None,
     ) -> Written | MemosError:
-        """Makes several changes of a memory, or none; returns the outcome of the first."""
+        """Makes several changes of a memory, or none; returns the outcome of the first.
+
+        Args:
+            gone_for: reason of its newest version.
+        """
         submissions = []
         for context, operation in steps:
-            write = Write(namespace, operation, reason=Cause.LINEAGE.value)
+            closing = isinstance(operation, Age) and operation.move is Move.CLOSE
+            # By the reason it is known why something is gone, whatever closes it then.
+            reason = gone_for if closing else Cause.LINEAGE.value
+            write = Write(namespace, operation, reason=reason)
             context = replace(context, application="extraction").aside()
             submissions.append(Submission(context, write))
         outcomes = await self._submit(submissions, whole=len(submissions) > 1)
         return next((one for one in outcomes if isinstance(one, MemosError)), outcomes[0])
 
     async def _earlier(self, derived: MemCube) -> MemCube | None:
+        """Returns the version before, or before the memory was gone."""
         loop, key = asyncio.get_running_loop(), CubeKey(derived.tenant, derived.id)
-        place = self._partition, key, derived.version.number - 1
-        return await loop.run_in_executor(self._executor, self._store.version, *place)
+        number = derived.version.number
+        while (number := number - 1) > 0:
+            place = self._partition, key, number
+            before = await loop.run_in_executor(self._executor, self._store.version, *place)
+            if before is None or before.state not in GONE:
+                return before
+        return None

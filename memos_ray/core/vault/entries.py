@@ -74,6 +74,8 @@ def verb_of(operation: Operation) -> str:
             return Change.UNFREEZE.value
         case Hold(held=False):
             return Change.RELEASE.value
+        case Age(move=Move.CLOSE):
+            return Change.SHARE.value
         case Age(move=move):
             return ERASE if move in (Move.COLLECT, Move.ERASE) else move.value
         case _:

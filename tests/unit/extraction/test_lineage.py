@@ -229,7 +229,9 @@ def test_CONV_6_CUBE_3_what_has_learnt_its_sources_only_gets_their_labels() -> N
     assert isinstance(found, Update)
     assert (found.sensitivity, found.attributes) == (("health",), None)
     assert due(adapter, Sources({}, {}, erased=True)) is None
-    assert follows(replace(adapter, state=State.DELETED), labelled, other) is None
+    gone = follows(replace(adapter, state=State.DELETED), labelled, other)
+    assert isinstance(gone, Age) and gone.move is Move.CLOSE
+    assert gone.rules == replace(adapter.governance, sensitivity=("health",))
     # A younger one has the id of what was learnt.
     younger = replace(labelled.descriptive, created_at=LATER)
     assert follows(adapter, replace(labelled, descriptive=younger), other) is None
