@@ -57,8 +57,11 @@ class Bench:
         self.memos: InProcess
         self.ids: list[str] = []
 
-    async def open(self, store: RecordStorePort | None = None) -> None:
+    async def close(self) -> None:
         await self._stack.aclose()
+
+    async def open(self, store: RecordStorePort | None = None) -> None:
+        await self.close()
         self.engine = HashingEngine()
         self.replica = ModelReplica(self.engine, self._tokenizer, context_tokens=2048)
         self.model = model = ReplicaModel(self.replica)
