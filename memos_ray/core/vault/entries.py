@@ -44,6 +44,9 @@ TOLD = frozenset((DERIVE, LEARN))
 UNREAD = "unread"
 """In the entry of a release: that the memory cannot be read, so that there is no version of it."""
 
+REASON = "reason"
+"""In the entry of such a release: the reason that it was given, if any; else versions keep that."""
+
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights.
 
