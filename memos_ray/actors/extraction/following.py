@@ -12,7 +12,7 @@ from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.submitting import SubmittingPort
 from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import MemCube
-from memos_ray.core.extraction import away_again, closes, deleted
+from memos_ray.core.extraction import away_again, closing
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE
 from memos_ray.core.vault.log import CubeKey
@@ -61,7 +61,7 @@ class Following:
         """Carries an operation out; tells whether nothing is left to do.
 
         What only marks or closes is a change with the owner's rights; where these do not suffice,
-        what would stay too open is deleted.
+        what would stay too open is closed without.
         """
         own = CallContext(Principal(derived.tenant, EXTRACTION))
         context = own
@@ -73,7 +73,11 @@ class Following:
         again = away_again(derived, operation, await self._earlier(derived))
         if again is not None:
             steps.append((own, again))
-        outcome = await self._together(derived.namespace, steps, derived.version.reason)
+        reason: str | None = Cause.LINEAGE.value
+        if derived.state in GONE and isinstance(operation, Age) and operation.move is Move.CLOSE:
+            # By the reason it is known why something is gone, whatever closes it then.
+            reason = derived.version.reason
+        outcome = await self._together(derived.namespace, steps, reason)
         if isinstance(outcome, Written):
             name = operation.move.value if isinstance(operation, Age) else "marked"
             self._counters[f"extraction_{name}"] += 1
@@ -85,8 +89,9 @@ class Following:
             self._counters["extraction_unmarked"] += 1
             return True
         if isinstance(outcome, _REFUSED) and not isinstance(operation, Age):
-            if closes(operation):
-                return await self.done(derived, deleted(derived))
+            by_itself = closing(derived, operation)
+            if by_itself is not None:
+                return await self.done(derived, by_itself)
             self._counters["extraction_unmarked"] += 1
             return True
         raise outcome
@@ -95,18 +100,11 @@ class Following:
         self,
         namespace: str,
         steps: Sequence[tuple[CallContext, Operation]],
-        gone_for: str | None,
+        reason: str | None,
     ) -> Written | MemosError:
-        """Makes several changes of a memory, or none; returns the outcome of the first.
-
-        Args:
-            gone_for: reason of its newest version.
-        """
+        """Makes several changes of a memory, or none; returns the outcome of the first."""
         submissions = []
         for context, operation in steps:
-            closing = isinstance(operation, Age) and operation.move is Move.CLOSE
-            # By the reason it is known why something is gone, whatever closes it then.
-            reason = gone_for if closing else Cause.LINEAGE.value
             write = Write(namespace, operation, reason=reason)
             context = replace(context, application="extraction").aside()
             submissions.append(Submission(context, write))

@@ -61,7 +61,8 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     gone = any(cube.state in GONE for cube in cubes)
     if derived.state in GONE:
         back = not gone and _by_lineage(derived)
-        return _closed(derived, cubes) or (_follows(derived, Move.RESTORE) if back else None)
+        closed = closing(derived, _narrowed(derived, cubes), _labels(derived, cubes))
+        return closed or (_follows(derived, Move.RESTORE) if back else None)
     if gone:
         return _follows(derived, Move.DELETE)
     narrower = _narrowed(derived, cubes)
@@ -70,15 +71,23 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     return _marked(derived, cubes, stale=sources.changed())
 
 
-def closes(operation: Operation) -> bool:
-    """Tells whether an operation leaves something less open, rather than only marks it."""
-    labels = isinstance(operation, Update) and (operation.sensitivity or operation.compliance)
-    return isinstance(operation, Share) or bool(labels)
+def closing(derived: MemCube, *operations: Operation | None) -> Age | None:
+    """Returns what closes something by itself, whoever might, and leaves it in its state.
 
-
-def deleted(derived: MemCube) -> Age:
-    """What is done where a derivation cannot be closed as its sources are: it goes."""
-    return _follows(derived, Move.DELETE)
+    Args:
+        operations: that would narrow it, or label it; of those that only mark it nothing is done.
+    """
+    before = rules = derived.governance
+    for operation in operations:
+        if isinstance(operation, Share):
+            rules = shared(operation, replace(derived, governance=rules))
+        elif isinstance(operation, Update):
+            rules = replace(
+                rules,
+                sensitivity=united(rules.sensitivity, operation.sensitivity),
+                compliance=united(rules.compliance, operation.compliance),
+            )
+    return None if rules == before else replace(_follows(derived, Move.CLOSE), rules=rules)
 
 
 def away_again(derived: MemCube, operation: Operation, before: MemCube | None) -> Age | None:
@@ -111,29 +120,16 @@ def _by_lineage(derived: MemCube) -> bool:
     return known and info.reason == Cause.LINEAGE.value
 
 
-def _closed(derived: MemCube, cubes: Sequence[MemCube]) -> Age | None:
-    """Returns what closes something that is gone, and stays so, as its sources are."""
-    before = rules = derived.governance
-    if derived.payload.form is not Form.PARAMETER:
-        narrower = _narrowed(derived, cubes)
-        rules = shared(narrower, derived) if narrower else before
-    marks = _marked(derived, cubes, stale=derived.descriptive.attributes.get(STALE) is True)
-    if marks is not None:
-        rules = replace(
-            rules,
-            sensitivity=united(rules.sensitivity, marks.sensitivity),
-            compliance=united(rules.compliance, marks.compliance),
-        )
-    return None if rules == before else replace(_follows(derived, Move.CLOSE), rules=rules)
-
-
 def _labelled(parameter: MemCube, sources: Sources) -> Operation | None:
     made = parameter.descriptive.created_at
     # What is younger has the id of something that was learnt.
     learnt = [cube for cube in sources.now.values() if cube.descriptive.created_at <= made]
-    if parameter.state in GONE:
-        return _closed(parameter, learnt)
-    return _marked(parameter, learnt, stale=parameter.descriptive.attributes.get(STALE) is True)
+    labels = _labels(parameter, learnt)
+    return closing(parameter, labels) if parameter.state in GONE else labels
+
+
+def _labels(derived: MemCube, cubes: Sequence[MemCube]) -> Update | None:
+    return _marked(derived, cubes, stale=derived.descriptive.attributes.get(STALE) is True)
 
 
 def _marked(derived: MemCube, cubes: Sequence[MemCube], *, stale: bool) -> Update | None:

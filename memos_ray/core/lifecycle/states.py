@@ -54,7 +54,7 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
     Move.UNFREEZE: _STAY,
     Move.HOLD: {state: state for state in State},
     Move.RELEASE: {state: state for state in State},
-    Move.CLOSE: {state: state for state in GONE},
+    Move.CLOSE: {state: state for state in State},
     Move.ERASE: dict.fromkeys(State, None),
     Move.COLLECT: dict.fromkeys(GONE, None),
 }
