@@ -344,15 +344,19 @@ class ExtractConsumer:
         tenant, descent = derived.tenant, self._descent
         now: dict[str, MemCube] = {}
         adapters = []
-        for id, head in (await self._heads(tenant, ids_of(derived))).items():
-            if head is None or isinstance(head.payload, ParameterRef):
-                # Text that an adapter was taught names the adapter, too, and is not made of it.
+        heads = await self._heads(tenant, ids_of(derived))
+        for id, head in heads.items():
+            told = len(heads) == 1 or isinstance(derived.payload, ParameterRef)
+            if head is None or isinstance(head.payload, ParameterRef) or not told:
+                # Text that an adapter was taught names the adapter, too, and what is overtaken
+                # names what it is overtaken by: it is not made of these.
                 key = CubeKey(tenant, id)
                 if not await descent.made_of(self._partition, key, derived.id):
                     continue
                 if head is None:
                     return Sources({}, {}, erased=True)
-                adapters.append(head)
+                if isinstance(head.payload, ParameterRef):
+                    adapters.append(head)
             now[id] = head
         for adapter in adapters:
             for id, head in (await self._heads(tenant, ids_of(adapter))).items():

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.core.access.context import CallContext, Principal
 from memos_ray.core.cube.cube import State
-from memos_ray.core.cube.metadata import Visibility
+from memos_ray.core.cube.metadata import SourceRef, Visibility
+from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
+from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import NotFoundError
-from memos_ray.gateway.memories.models import Memory, MemoryChange, Sharing
+from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, Sharing
 from memos_ray.testing.openai_endpoint import Endpoint
 from memos_ray.testing.reading import memory, remembering
 from tests.unit.service.test_extraction import DIALOGUE, Bench, endpoint, opened, server
@@ -93,3 +96,24 @@ async def test_what_is_restored_while_its_source_is_gone_goes_again(bench: Bench
     await becomes(bench, made.id, lambda one: one.state is State.DELETED and one.version == 4)
     await service.restore(me, "taste")
     await bench.until(["I like jazz."])
+
+
+async def test_what_has_overtaken_it_is_no_source_of_it(bench: Bench) -> None:
+    service, me = bench.memos.service, bench.admin
+    await bench.add("I like jazz.", id="taste")
+    await bench.until(["I like jazz."])
+    (made,) = await bench.made()
+    new = NewMemory(text="I like opera.", id="newer", sensitivity=["health"])
+    assert not (await service.add(me, [new])).failed
+    newer = SourceRef(cube_id="newer", version=1)
+    over = Update(made.id, UpdateMode.MERGE, valid_to=bench.memos.clock.now(), sources=(newer,))
+    context = CallContext(Principal("default", bench.memos.administrator_id))
+    shard, partition = bench.memos.crew.shard("shard-0"), int(made.id[-4:], 16)
+    (outcome,) = await shard.write(partition, [Submission(context, Write("", over))])
+    assert isinstance(outcome, Written)
+    await service.delete(me, "newer")
+    await service.update(me, "taste", MemoryChange(compliance=["gdpr"]))
+    found = await becomes(bench, made.id, lambda one: bool(one.compliance))
+    await bench.settled()
+    found = await service.get(me, made.id)
+    assert (found.state, found.sensitivity, found.version) == (State.ACTIVATED, [], 3)
