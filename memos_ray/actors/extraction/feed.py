@@ -77,8 +77,11 @@ _MOVING = frozenset(
     )
 )
 _KEPT = (FrozenError, LegalHoldError)
-# Whoever restores something may do so while its source is gone.
-_FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value, Change.RESTORE.value))
+# Whoever restores something, or has it say again what it said, may do so while its source is gone,
+# or says something else.
+_FREED = frozenset(
+    change.value for change in (Change.UNFREEZE, Change.RELEASE, Change.RESTORE, Change.ROLLBACK)
+)
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
 _TRIES = 3
@@ -235,7 +238,7 @@ class ExtractConsumer:
         await self._book.note_caught_up(self._partition)
 
     async def _freed(self, key: CubeKey) -> None:
-        """Has a memory follow what it was made of, which it did not while frozen, held or gone."""
+        """Has a memory follow what it was made of, which it did not while it was otherwise."""
         heads = await self._run(self._store.heads, self._partition, [key])
         if key not in heads:
             return

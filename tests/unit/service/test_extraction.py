@@ -620,6 +620,22 @@ async def test_READ_3_CONV_6_stale_when_its_source_says_something_else(bench: Be
             await asyncio.sleep(0.01)
 
 
+async def test_READ_3_CONV_6_stale_again_when_it_says_again_what_it_said(bench: Bench) -> None:
+    (id,) = await bench.ingest(DIALOGUE[:1])
+    await bench.settled()
+    (made,) = await bench.made()
+    service = bench.memos.service
+    await service.update(bench.admin, id, MemoryChange(text="I moved to Porto."))
+    async with asyncio.timeout(60):
+        while not (await bench.made())[0].attributes.get("stale"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await service.rollback(bench.admin, made.id, made.version)
+    async with asyncio.timeout(60):
+        while (found := (await bench.made())[0]).version < made.version + 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (found.text, found.attributes["stale"]) == (made.text, True)
+
+
 async def test_READ_3_CONV_6_narrowed_with_its_source(bench: Bench) -> None:
     bob = await bench.memos.caller("user:bob")
     id = await bench.add("I moved to Lisbon.", readers=["user:bob"], visibility=Visibility.PRIVATE)
