@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.set_aside import MOST, EntriesAside, of_one
 from memos_ray.core.defects import describe_defect
-from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.log import CubeKey, Event
 from memos_ray.errors import FencedError, InternalError, MemosError
 from memos_ray.ports import RecordStorePort
 
@@ -57,7 +57,8 @@ class LogFeed:
 
     An entry that cannot be taken for a reason of its own does not stop those behind it: after a few
     tries entries are handed over one by one, and the bad ones are set aside, to be tried again now
-    and then, and by the next owner. `settled` does not pass them.
+    and then, when more is heard of their memory, and by the next owner. What is `settled` about
+    other memories does not wait for them.
 
     Args:
         name: of the consumer, for messages.
@@ -114,11 +115,9 @@ class LogFeed:
         self._moved = asyncio.Condition()
         self._task = asyncio.create_task(self._run())
 
-    @property
-    def settled(self) -> int:
-        """Up to where every entry has been consumed, none set aside."""
-        first = self._aside.first
-        return self.position if first is None else min(self.position, first - 1)
+    def settled(self, lsn: int, keys: Set[CubeKey]) -> bool:
+        """Tells whether every entry about these memories has been consumed up to an LSN."""
+        return self.position >= lsn and not self._aside.about(keys, lsn)
 
     @property
     def aside(self) -> int:
@@ -216,6 +215,10 @@ class LogFeed:
             if self._failed < _TRIES or not of_one(error):
                 raise
             await self._one_by_one(events)
+        else:
+            if self._aside.about({CubeKey(one.tenant, one.cube_id or "") for one in events}):
+                # What has been done to the memory may have mended that, or taken it away.
+                self._again_at = 0.0
         self._failed = 0
         await self._store_position(events[-1].lsn)
         self.stalled_by = None

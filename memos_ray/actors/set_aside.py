@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from memos_ray.core.vault.log import Event
+from memos_ray.core.vault.log import CubeKey, Event
 from memos_ray.errors import (
     ClientError,
     DimensionMismatchError,
@@ -32,6 +33,19 @@ def of_one(error: Exception) -> bool:
     return isinstance(error, ClientError | StoreCorruptError | InternalError) and not of_all
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """What is known of an entry; of those of an earlier program not which memory it is about."""
+
+    tenant: str
+    cube_id: str | None
+
+    def about(self, keys: Set[CubeKey]) -> bool:
+        if self.cube_id is None:
+            return any(key.tenant == self.tenant for key in keys)
+        return CubeKey(self.tenant, self.cube_id) in keys
+
+
 class EntriesAside:
     """Keeps which entries of a partition's log one consumer owes, as rows without content.
 
@@ -46,29 +60,33 @@ class EntriesAside:
         self._cursor = cursor
         self._store = store
         self._executor = executor
-        self._owed: dict[int, str] = {}
+        self._owed: dict[int, _Owed] = {}
 
     def __len__(self) -> int:
         return len(self._owed)
 
-    @property
-    def first(self) -> int | None:
-        """LSN of the first of them."""
-        return min(self._owed, default=None)
+    def about(self, keys: Set[CubeKey], lsn: int | None = None) -> bool:
+        """Tells whether any may be about one of these memories.
+
+        Args:
+            lsn: of the last that counts; all do when absent.
+        """
+        return any(owed.about(keys) for at, owed in self._owed.items() if lsn is None or at <= lsn)
 
     async def load(self) -> None:
         """Reads what an owner before this one has set aside."""
         for row in await self._run(self._store.derivations, self._partition, KIND):
             cursor, _, lsn = row.name.rpartition("/")
             if cursor == self._cursor:
-                self._owed[int(lsn)] = row.tenant
+                self._owed[int(lsn)] = _Owed(row.tenant, orjson.loads(row.body).get("memory"))
 
     async def add(self, event: Event, code: str) -> None:
         """Sets an entry aside."""
-        body = orjson.dumps({"operation": event.operation, "error": code})
+        told = {"operation": event.operation, "error": code, "memory": event.cube_id}
+        body = orjson.dumps(told)
         row = Derivation(event.tenant, KIND, self._name(event.lsn), event.namespace, "", 0, body)
         await self._run(self._store.save_derivation, self._partition, self._epoch, row)
-        self._owed[event.lsn] = event.tenant
+        self._owed[event.lsn] = _Owed(event.tenant, event.cube_id)
 
     async def again(self, consume: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
         """Has the entries taken now, one by one; those that cannot be stay.
@@ -93,7 +111,7 @@ class EntriesAside:
             await self._forget(lsn)
 
     async def _forget(self, lsn: int) -> None:
-        tenant, names = self._owed[lsn], [self._name(lsn)]
+        tenant, names = self._owed[lsn].tenant, [self._name(lsn)]
         forget = self._store.forget_derivations
         await self._run(forget, self._partition, self._epoch, tenant, KIND, names)
         del self._owed[lsn]

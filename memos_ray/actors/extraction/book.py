@@ -22,6 +22,7 @@ FEED = "extract"
 JOB, TOTALS = "extraction_job", "extraction_totals"
 MODE, MADE = "extraction", "made"
 ASIDE = "extraction_aside"
+CAUGHT_UP = "extraction_caught_up"
 
 Key = tuple[int, str, str]
 """A job: its partition, tenant and id."""
@@ -38,6 +39,7 @@ class _Held:
     aside: dict[CubeKey, Aside] = field(default_factory=dict)
     derived: bool = False
     told: bool = False
+    caught_up: bool = False
     loaded: bool = False
 
 
@@ -101,6 +103,7 @@ class ExtractionBook:
                 key = CubeKey(row.tenant, row.name)
                 held.aside[key] = Aside.from_bytes(key, row.namespace, row.body)
             held.told = bool(await self._run(self._store.derivations, partition, MADE))
+            held.caught_up = bool(await self._run(self._store.derivations, partition, CAUGHT_UP))
             # Evolution has made something, or has begun to, where it has proposed something.
             held.derived |= held.told or bool(
                 await self._run(self._store.derivations, partition, PROPOSAL)
@@ -136,6 +139,17 @@ class ExtractionBook:
             row = Derivation(tenant, MADE, MADE, "", "", 0, b"")
             await self._run(self._store.save_derivation, partition, held.epoch, row)
             held.told = held.derived = True
+
+    def caught_up(self, partition: int) -> bool:
+        """Tells whether all follows that was stored before it was followed as it is now."""
+        return self._of(partition).caught_up
+
+    async def note_caught_up(self, partition: int) -> None:
+        """Writes down that it does."""
+        held = self._of(partition)
+        row = Derivation("", CAUGHT_UP, CAUGHT_UP, "", "", 0, b"")
+        await self._run(self._store.save_derivation, partition, held.epoch, row)
+        held.caught_up = True
 
     def job(self, key: Key) -> Job | None:
         """Returns a job, if there is one."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from memos_ray.actors.extraction.book import ExtractionBook
+from memos_ray.actors.extraction.earlier import Earlier
 from memos_ray.actors.extraction.following import Following
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.actors.vault.descent import Descent
@@ -76,7 +77,11 @@ _MOVING = frozenset(
     )
 )
 _KEPT = (FrozenError, LegalHoldError)
-_FREED = frozenset((Change.UNFREEZE.value, Change.RELEASE.value))
+# Whoever restores something, or has it say again what it said, may do so while its source is gone,
+# or says something else.
+_FREED = frozenset(
+    change.value for change in (Change.UNFREEZE, Change.RELEASE, Change.RESTORE, Change.ROLLBACK)
+)
 # Of one memory, whatever else the store holds; all other errors are of the store or the shard.
 _OF_ONE = (ClientError, StoreCorruptError, InternalError)
 _TRIES = 3
@@ -136,6 +141,7 @@ class ExtractConsumer:
         self._tokens = tokens
         self._counters = counters
         self._descent = Descent(store, executor)
+        self._earlier = Earlier(partition, store, executor)
         self._following = Following(
             partition,
             store=store,
@@ -175,6 +181,8 @@ class ExtractConsumer:
     async def outdated(self) -> bool:
         """Jobs rest with the memories; they do not get lost apart. Those at rest are read here."""
         await self._book.load(self._partition)
+        if not self._book.caught_up(self._partition):
+            await self._catch_up()
         return False
 
     async def reset(self) -> None:
@@ -212,20 +220,36 @@ class ExtractConsumer:
             gone = {key.id} if child.lsn < erased else set[str]()
             await self._derived(CubeKey(key.tenant, child.id), child.namespace, gone)
         if any(LABELLED in event.detail for event in events):
-            for parameter in await self._descent.adapters(self._partition, key):
-                await self._derived(CubeKey(key.tenant, parameter), events[0].namespace, set())
+            for parameter in await self._earlier.learners(key):
+                await self._derived(CubeKey(key.tenant, parameter.id), parameter.namespace, set())
+
+    async def _catch_up(self) -> None:
+        """Has all follow that an earlier version of this program has stored and did not follow."""
+        found = [head async for head in self._earlier.parameters()]
+        if found:
+            await self._book.tell(self._partition, found[0].tenant)
+        if self._book.extracted(self._partition):
+            found += [head async for head in self._earlier.gone()]
+        for head in found:
+            key = CubeKey(head.tenant, head.id)
+            # What was set aside is tried again in any case.
+            if self._book.aside(self._partition, key) is None:
+                await self._derived(key, head.namespace, set())
+        await self._book.note_caught_up(self._partition)
 
     async def _freed(self, key: CubeKey) -> None:
-        """Has a memory follow what it was made of, which it could not while frozen or held."""
+        """Has a memory follow what it was made of, which it did not while it was otherwise."""
         heads = await self._run(self._store.heads, self._partition, [key])
-        for source in ids_of(heads[key]) if key in heads else ():
-            named = CubeKey(key.tenant, source)
+        if key not in heads:
+            return
+        made = isinstance(heads[key].payload, ParameterRef)
+        for source in ids_of(heads[key]):
             # What only names a source was not made of it.
-            if await self._descent.made_of(
-                self._partition, named, key.id
-            ) or await self._descent.learnt(self._partition, named, key.id):
-                await self._derived(key, heads[key].namespace, set())
-                return
+            made = made or await self._descent.made_of(
+                self._partition, CubeKey(key.tenant, source), key.id
+            )
+        if made:
+            await self._derived(key, heads[key].namespace, set())
 
     async def again(self, keys: Sequence[CubeKey] | None = None) -> None:
         """Has memories that were set aside follow now: these, or those whose pause is over."""
@@ -323,15 +347,19 @@ class ExtractConsumer:
         tenant, descent = derived.tenant, self._descent
         now: dict[str, MemCube] = {}
         adapters = []
-        for id, head in (await self._heads(tenant, ids_of(derived))).items():
-            if head is None or isinstance(head.payload, ParameterRef):
-                # Text that an adapter was taught names the adapter, too, and is not made of it.
+        heads = await self._heads(tenant, ids_of(derived))
+        for id, head in heads.items():
+            told = len(heads) == 1 or isinstance(derived.payload, ParameterRef)
+            if head is None or isinstance(head.payload, ParameterRef) or not told:
+                # Text that an adapter was taught names the adapter, too, and what is overtaken
+                # names what it is overtaken by: it is not made of these.
                 key = CubeKey(tenant, id)
                 if not await descent.made_of(self._partition, key, derived.id):
                     continue
                 if head is None:
                     return Sources({}, {}, erased=True)
-                adapters.append(head)
+                if isinstance(head.payload, ParameterRef):
+                    adapters.append(head)
             now[id] = head
         for adapter in adapters:
             for id, head in (await self._heads(tenant, ids_of(adapter))).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -190,6 +190,7 @@ class StepWork:
         partition = await self.vault.partition(context, place)
         scope = await self._named(step.text, step.memory_id or "", *step.tags, item=item)
         sources = [_ref(item)] if item else self._met(step)
+        sensitivity, compliance = await self._labels(item, step.text, *step.tags)
         return Effect(
             EffectKind.CREATE,
             step.id,
@@ -201,7 +202,22 @@ class StepWork:
             tags=tuple(dict.fromkeys(render(tag, scope) for tag in step.tags)),
             semantic_type=step.semantic_type,
             sources=tuple((one.cube_id, one.version) for one in sources[:SOURCES_MAX]),
+            sensitivity=sensitivity,
+            compliance=compliance,
         )
+
+    async def _labels(
+        self, item: MemCube | None, *texts: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns the labels of all that templates may say something of, as they are now."""
+        met = [item] if item else []
+        named = _names_in(texts) - {ITEM, PARAMS}
+        for name in sorted(named.union(*(self.run.spec.earlier(one) for one in named))):
+            met += await self._memories(name)
+        rules = [cube.governance for cube in met]
+        sensitivity = {label for one in rules for label in one.sensitivity}
+        compliance = {label for one in rules for label in one.compliance}
+        return tuple(sorted(sensitivity)), tuple(sorted(compliance))
 
     def _met(self, step: Step) -> list[MemoryRef]:
         """Returns the memories that earlier steps have met."""
@@ -232,7 +248,14 @@ class StepWork:
             )
             if isinstance(step, Update):
                 text = render(step.text, await self._named(step.text, item=item))
-                effect = replace(effect, text=text, mode=UpdateMode(step.mode))
+                sensitivity, compliance = await self._labels(item, step.text)
+                effect = replace(
+                    effect,
+                    text=text,
+                    mode=UpdateMode(step.mode),
+                    sensitivity=sensitivity,
+                    compliance=compliance,
+                )
             elif isinstance(step, AddTags):
                 scope = await self._named(*step.tags, item=item)
                 effect = replace(effect, tags=tuple(render(tag, scope) for tag in step.tags))
@@ -265,8 +288,7 @@ class StepWork:
         return self._held[step]
 
     async def _named(self, *texts: str, item: MemCube | None = None) -> Scope:
-        names = {path.partition(".")[0] for text in texts for path in paths_in(text)}
-        scope = await self._scope(names)
+        scope = await self._scope(_names_in(texts))
         return scope if item is None else {**scope, ITEM: _described(item)}
 
     async def _scope(self, names: set[str]) -> dict[str, Mapping[str, object]]:
@@ -290,6 +312,10 @@ class StepWork:
                 "state": record.state.value,
             }
         return scope
+
+
+def _names_in(texts: Iterable[str]) -> set[str]:
+    return {path.partition(".")[0] for text in texts for path in paths_in(text)}
 
 
 _NOTHING = Content(None, frozenset())

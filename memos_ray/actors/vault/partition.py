@@ -237,7 +237,7 @@ class OwnedPartition:
         receipts.open(
             number,
             epoch,
-            {kind: partial(_position, feed) for kind, feed in feeds.items() if feed is not None},
+            {kind: feed.settled for kind, feed in feeds.items() if feed is not None},
         )
 
     @property
@@ -345,7 +345,3 @@ class OwnedPartition:
         self.organise_feed.notify()
         if self.index_feed is not None:
             self.index_feed.notify()
-
-
-def _position(feed: LogFeed) -> int:
-    return feed.settled

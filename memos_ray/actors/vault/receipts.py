@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
@@ -57,6 +57,9 @@ _SAVE_S = 5.0
 _LOG_PAGE = 1000
 _log = logging.getLogger(__name__)
 
+Settled = Callable[[int, Set[CubeKey]], bool]
+"""Tells whether all has been done that the log says of memories, up to an LSN."""
+
 _Name = tuple[str, str]
 """The tenant of a receipt, and how its row is named."""
 
@@ -101,7 +104,7 @@ class Receipts:
         self._clock = clock
         self._executor = executor
         self._epochs: dict[int, int] = {}
-        self._followers: dict[int, Mapping[Derived, Callable[[], int]]] = {}
+        self._followers: dict[int, Mapping[Derived, Settled]] = {}
         # As their rows are named, so that what replaces a receipt here does so at rest.
         self._pending: dict[int, dict[_Name, Receipt]] = {}
         self._begun: dict[int, asyncio.Event] = {}
@@ -113,13 +116,11 @@ class Receipts:
         self._offspring = Offspring(store, executor)
         self._remains = Remains(store, executor, opinions_of)
 
-    def open(
-        self, partition: int, epoch: int, followers: Mapping[Derived, Callable[[], int]]
-    ) -> None:
+    def open(self, partition: int, epoch: int, followers: Mapping[Derived, Settled]) -> None:
         """Takes over a partition, and goes on with its receipts.
 
         Args:
-            followers: how far those have come that erase what the log tells them to.
+            followers: whether those have come so far that erase what the log tells them to.
         """
         self._epochs[partition] = epoch
         self._followers[partition] = followers
@@ -300,10 +301,11 @@ class Receipts:
                 left[receipt.tenant].add((Derived.JOURNAL, receipt.memory_id))
         pending = Pending.of(waiting.values())
         for name, receipt in waiting.items():
+            keys = {CubeKey(receipt.tenant, id) for id in receipt.erased}
             own = {
                 (kind, receipt.memory_id)
-                for kind, position in self._followers[partition].items()
-                if position() < receipt.lsn
+                for kind, settled in self._followers[partition].items()
+                if not settled(receipt.lsn, keys)
             }
             made = await self._offspring.look(partition, receipt, pending)
             listed = listing(with_rows(receipt, rows), made.texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memos_ray.core.cube.cube import Change, MemCube, State
 from memos_ray.core.cube.metadata import Visibility
@@ -11,6 +11,7 @@ from memos_ray.core.cube.payload import Form
 from memos_ray.core.extraction.drafts import readers_of, visibility_of
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import GONE
+from memos_ray.core.vault.contents import shared, united
 from memos_ray.core.vault.operations import Age, Operation, Share, Update, UpdateMode
 
 STALE = "stale"
@@ -47,6 +48,8 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     of each are on what was derived from it. What is archived stays so, see `away_again`.
 
     A parameter memory outlives what was learnt, of which it says no word, and only gets its labels.
+
+    What is gone can be read by its id, and come back: it is closed as its sources are all the same.
     """
     if derived.payload.form is Form.PARAMETER:
         return _labelled(derived, sources)
@@ -57,7 +60,9 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
         return None
     gone = any(cube.state in GONE for cube in cubes)
     if derived.state in GONE:
-        return _follows(derived, Move.RESTORE) if not gone and _by_lineage(derived) else None
+        back = not gone and _by_lineage(derived)
+        closed = closing(derived, _narrowed(derived, cubes), _labels(derived, cubes))
+        return closed or (_follows(derived, Move.RESTORE) if back else None)
     if gone:
         return _follows(derived, Move.DELETE)
     narrower = _narrowed(derived, cubes)
@@ -66,22 +71,31 @@ def due(derived: MemCube, sources: Sources) -> Operation | None:
     return _marked(derived, cubes, stale=sources.changed())
 
 
-def closes(operation: Operation) -> bool:
-    """Tells whether an operation leaves something less open, rather than only marks it."""
-    labels = isinstance(operation, Update) and (operation.sensitivity or operation.compliance)
-    return isinstance(operation, Share) or bool(labels)
+def closing(derived: MemCube, *operations: Operation | None) -> Age | None:
+    """Returns what closes something by itself, whoever might, and leaves it in its state.
 
-
-def deleted(derived: MemCube) -> Age:
-    """What is done where a derivation cannot be closed as its sources are: it goes."""
-    return _follows(derived, Move.DELETE)
+    Args:
+        operations: that would narrow it, or label it; of those that only mark it nothing is done.
+    """
+    before = rules = derived.governance
+    for operation in operations:
+        if isinstance(operation, Share):
+            rules = shared(operation, replace(derived, governance=rules))
+        elif isinstance(operation, Update):
+            rules = replace(
+                rules,
+                sensitivity=united(rules.sensitivity, operation.sensitivity),
+                compliance=united(rules.compliance, operation.compliance),
+            )
+    return None if rules == before else replace(_follows(derived, Move.CLOSE), rules=rules)
 
 
 def away_again(derived: MemCube, operation: Operation, before: MemCube | None) -> Age | None:
     """Returns what puts something away again that following its sources brings back into use.
 
     Args:
-        before: the version before `derived`, if there is one.
+        before: the version before `derived`, or, where that is gone, before it was; if there is
+            one.
     """
     kept = before if isinstance(operation, Age) else derived
     brings = not isinstance(operation, Age) or operation.move is Move.RESTORE
@@ -101,16 +115,21 @@ def _follows(derived: MemCube, move: Move) -> Age:
 
 def _by_lineage(derived: MemCube) -> bool:
     info = derived.version
-    return info.change is Change.DELETE and info.reason == Cause.LINEAGE.value
+    # A deletion, or what was closed since, for the reason of that.
+    known = info.change in (Change.DELETE, Change.SHARE)
+    return known and info.reason == Cause.LINEAGE.value
 
 
-def _labelled(parameter: MemCube, sources: Sources) -> Update | None:
-    if parameter.state in GONE:
-        return None
+def _labelled(parameter: MemCube, sources: Sources) -> Operation | None:
     made = parameter.descriptive.created_at
     # What is younger has the id of something that was learnt.
     learnt = [cube for cube in sources.now.values() if cube.descriptive.created_at <= made]
-    return _marked(parameter, learnt, stale=parameter.descriptive.attributes.get(STALE) is True)
+    labels = _labels(parameter, learnt)
+    return closing(parameter, labels) if parameter.state in GONE else labels
+
+
+def _labels(derived: MemCube, cubes: Sequence[MemCube]) -> Update | None:
+    return _marked(derived, cubes, stale=derived.descriptive.attributes.get(STALE) is True)
 
 
 def _marked(derived: MemCube, cubes: Sequence[MemCube], *, stale: bool) -> Update | None:

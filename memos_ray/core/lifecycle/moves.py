@@ -18,6 +18,7 @@ class Move(StrEnum):
     UNFREEZE = "unfreeze"
     HOLD = "hold"
     RELEASE = "release"
+    CLOSE = "close"
     ERASE = "erase"
     COLLECT = "collect"
 

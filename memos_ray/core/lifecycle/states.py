@@ -54,6 +54,7 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
     Move.UNFREEZE: _STAY,
     Move.HOLD: {state: state for state in State},
     Move.RELEASE: {state: state for state in State},
+    Move.CLOSE: {state: state for state in State},
     Move.ERASE: dict.fromkeys(State, None),
     Move.COLLECT: dict.fromkeys(GONE, None),
 }
@@ -62,7 +63,7 @@ MOVES: Mapping[Move, Mapping[State, State | None]] = {
 _HELD = frozenset((Move.DELETE, Move.ERASE, Move.COLLECT))
 # A sweep records what the clock has done, and these leave that to it: they go from where the record
 # stands.
-_BY_RECORD = frozenset((Move.EXPIRE, Move.UNFREEZE, Move.HOLD, Move.RELEASE))
+_BY_RECORD = frozenset((Move.EXPIRE, Move.UNFREEZE, Move.HOLD, Move.RELEASE, Move.CLOSE))
 
 
 class LivingRules(Protocol):

@@ -50,6 +50,8 @@ class Effect:
         index: place among the writes of its step.
         version: of the memory before it, as the run has read it; 0 when it is new.
         chained: whether an earlier effect of the run changes the same memory.
+        sensitivity: of all that the text may say something of.
+        compliance: as `sensitivity`.
     """
 
     kind: EffectKind
@@ -65,10 +67,12 @@ class Effect:
     semantic_type: SemanticType = SemanticType.FACT
     sources: tuple[tuple[str, int], ...] = ()
     chained: bool = False
+    sensitivity: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
 
     def bare(self) -> Effect:
         """Returns the effect without what it writes."""
-        return replace(self, text=None, tags=(), sources=())
+        return replace(self, text=None, tags=(), sources=(), sensitivity=(), compliance=())
 
     def write(self, run: str) -> Write:
         """Returns the write that carries it out."""
@@ -88,9 +92,18 @@ class Effect:
                     sources=tuple(
                         SourceRef(None, None, cube_id, version) for cube_id, version in self.sources
                     ),
+                    sensitivity=self.sensitivity,
+                    compliance=self.compliance,
                 )
             case EffectKind.UPDATE:
-                return Update(self.cube_id, self.mode, text=self.text, expected=expected)
+                return Update(
+                    self.cube_id,
+                    self.mode,
+                    text=self.text,
+                    expected=expected,
+                    sensitivity=self.sensitivity,
+                    compliance=self.compliance,
+                )
             case EffectKind.TAG:
                 return Update(self.cube_id, UpdateMode.MERGE, tags=self.tags, expected=expected)
             case EffectKind.DELETE:

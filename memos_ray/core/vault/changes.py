@@ -61,8 +61,9 @@ BY_MOVE = {
     Move.EXPIRE: Change.EXPIRE,
     Move.DELETE: Change.DELETE,
     Move.RESTORE: Change.RESTORE,
+    Move.CLOSE: Change.SHARE,
 }
-"""The kind of version that each move makes which changes nothing but the state."""
+"""The kind of version that each move makes which changes nothing but the state, or the rules."""
 
 _MACHINE_MADE = (Origin.INFERENCE, Origin.CONVERSION)
 
@@ -213,8 +214,8 @@ def revise(
             return _next(step, change, rules=replace(head.governance, legal_hold=held))
         case Archive():
             return _next(step, Change.ARCHIVE)
-        case Age(move=move):
-            return _next(step, BY_MOVE[move])
+        case Age(move=move, rules=rules):
+            return _next(step, BY_MOVE[move], rules=rules)
         case _ as never:
             assert_never(never)
 

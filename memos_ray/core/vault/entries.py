@@ -44,6 +44,9 @@ TOLD = frozenset((DERIVE, LEARN))
 UNREAD = "unread"
 """In the entry of a release: that the memory cannot be read, so that there is no version of it."""
 
+REASON = "reason"
+"""In the entry of such a release: the reason that it was given, if any; else versions keep that."""
+
 EXTRACT = "extract"
 """In the entry of a creation: that a model is to read the memory, and with which rights.
 
@@ -74,6 +77,8 @@ def verb_of(operation: Operation) -> str:
             return Change.UNFREEZE.value
         case Hold(held=False):
             return Change.RELEASE.value
+        case Age(move=Move.CLOSE):
+            return Change.SHARE.value
         case Age(move=move):
             return ERASE if move in (Move.COLLECT, Move.ERASE) else move.value
         case _:

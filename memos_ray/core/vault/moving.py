@@ -69,6 +69,8 @@ def moves(submissions: Sequence[Submission]) -> frozenset[CubeKey] | None:
 def _is_move(operation: Operation) -> bool:
     if isinstance(operation, Restore) and operation.state_of is not None:
         return False
+    if isinstance(operation, Age) and operation.rules is not None:
+        return False
     return isinstance(operation, Moving)
 
 

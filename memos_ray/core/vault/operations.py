@@ -16,6 +16,7 @@ from memos_ray.core.cube.metadata import (
     Arrangement,
     Attribute,
     Forever,
+    Governance,
     Lifespan,
     Origin,
     SemanticType,
@@ -222,11 +223,12 @@ class Age:
 
     Attributes:
         move: `ARCHIVE`, `EXPIRE` or `COLLECT`; of a memory of a branch, `ERASE`; for
-            `Cause.LINEAGE` `DELETE`, `RESTORE`, `ARCHIVE` or `ERASE`.
+            `Cause.LINEAGE` `DELETE`, `RESTORE`, `ARCHIVE`, `CLOSE` or `ERASE`.
         expected: the version that the decision was made for; when there is a newer one, none is
             made.
         stub: that version without its content, which is in a file: so both, it and the one that
             is made, come to rest.
+        rules: those that the memory has from a `CLOSE` on.
     """
 
     cube_id: str
@@ -234,6 +236,7 @@ class Age:
     cause: Cause
     expected: int
     stub: StoredVersion | None = None
+    rules: Governance | None = None
 
 
 Operation = Create | Update | Share | Delete | Restore | Rollback | Freeze | Hold | Archive | Age

@@ -30,6 +30,7 @@ from memos_ray.core.vault.entries import (
     DERIVED,
     EXTRACT,
     LEARN,
+    REASON,
     THROUGH,
     UNREAD,
     Detail,
@@ -241,6 +242,9 @@ class Planner:
         head = self._head(write, key)
         left = released(self.guard, context, operation, self.remnants[key], self.now)
         told: Detail = {UNREAD: True}
+        if write.reason is not None:
+            # There is no version to keep it.
+            told[REASON] = write.reason
         lsn = self._log.tell(context, write, head.namespace, Outcome.DONE, None, told)
         self.remnants[key] = left
         written = Written(key.id, head.version.number, self.partition, lsn)

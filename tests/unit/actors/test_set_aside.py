@@ -14,13 +14,16 @@ from memos_ray.actors import feed as feeds
 from memos_ray.actors.courtesy import Courtesy
 from memos_ray.actors.feed import LogFeed
 from memos_ray.actors.set_aside import KIND
-from memos_ray.core.vault.log import Event
+from memos_ray.core.cube.cube import MemCube
+from memos_ray.core.vault.log import ERASE, CubeKey, Event
 from memos_ray.errors import InvalidInputError, MemosError, StoreCorruptError, UnavailableError
+from memos_ray.ports import Derivation
 from memos_ray.testing.cubes import make_commit, make_cube
 from memos_ray.testing.record_store import MemoryRecordStore
 from memos_ray.testing.waiting import eventually
 
 BAD = "secret-3"
+KEY = CubeKey("acme", BAD)
 
 
 class Picky:
@@ -99,7 +102,9 @@ async def test_VAULT_5_a_bad_entry_is_set_aside_and_the_others_are_taken(
     async with bench.following(consumer) as feed:
         await asyncio.wait_for(feed.reached(6), 60)
         assert consumer.taken == [f"secret-{n}" for n in range(6) if n != 3]
-        assert feed.settled == 3, "who waits for the entry goes on waiting"
+        assert feed.settled(6, {CubeKey("acme", f"secret-{n}") for n in range(6) if n != 3})
+        assert not feed.settled(4, {KEY}), "who waits for the entry goes on waiting"
+        assert feed.settled(3, {KEY}) and not feed.settled(7, set())
     code = error.code if isinstance(error, MemosError) else "internal"
     assert bench.counts["picky_aside", code] == 1
     (row,) = bench.store.derivations(0, KIND)
@@ -109,7 +114,7 @@ async def test_VAULT_5_a_bad_entry_is_set_aside_and_the_others_are_taken(
     later = Picky(None)
     async with bench.following(later) as feed:
         await eventually(lambda: later.taken == [BAD])
-        await eventually(lambda: feed.settled == 6)
+        await eventually(lambda: feed.settled(6, {KEY}))
     assert bench.store.derivations(0, KIND) == []
 
 
@@ -130,8 +135,53 @@ async def test_VAULT_5_what_was_set_aside_is_tried_again(monkeypatch: pytest.Mon
     async with bench.following(consumer) as feed:
         await asyncio.wait_for(feed.reached(6), 60)
         consumer.error = None
-        await eventually(lambda: feed.settled == 6)
+        await eventually(lambda: feed.settled(6, {KEY}))
         assert consumer.taken[-1] == BAD
+
+
+class Mended(Picky):
+    """Takes every entry as soon as it has heard of an erasure."""
+
+    refused = 0
+
+    async def consume(self, events: Sequence[Event]) -> None:
+        """Counts how often it does not."""
+        if any(event.operation == ERASE for event in events):
+            self.error = None
+        self.refused += 1
+        await super().consume(events)
+        self.refused -= 1
+
+
+async def test_VAULT_5_what_was_set_aside_is_tried_again_when_more_is_heard_of_its_memory() -> None:
+    bench, consumer = Bench(), Mended(InvalidInputError("no"))
+
+    async def heard(feed: LogFeed, cubes: Sequence[MemCube], erased: Sequence[MemCube]) -> None:
+        bench.store.commit(make_commit(cubes, after=feed.position, epoch=1, erased=erased))
+        feed.notify()
+        await asyncio.wait_for(feed.reached(bench.store.last_lsn(0)), 60)
+
+    async with bench.following(consumer) as feed:
+        await asyncio.wait_for(feed.reached(6), 60)
+        await eventually(lambda: feed.behind_s == 0)
+        before = consumer.refused
+        await heard(feed, [make_cube("tea", id="secret-9")], [])
+        await eventually(lambda: feed.behind_s == 0)
+        assert consumer.refused == before and not feed.settled(7, {KEY})
+        await heard(feed, [], [make_cube("tea", id=BAD)])
+        await eventually(lambda: feed.settled(8, {KEY}))
+    assert bench.store.derivations(0, KIND) == []
+
+
+async def test_VAULT_5_what_an_earlier_program_has_set_aside_may_be_about_any_memory() -> None:
+    bench = Bench()
+    row = Derivation("acme", KIND, "picky:x/4", "notes", "", 0, b'{"operation":"create"}')
+    bench.store.save_derivation(0, 1, row)
+    bench.store.advance(0, 1, "picky:x", 6)
+    async with bench.following(Picky(StoreCorruptError("it is damaged"))) as feed:
+        await asyncio.wait_for(feed.reached(6), 60)
+        assert not feed.settled(6, {CubeKey("acme", "secret-1")})
+        assert feed.settled(6, {CubeKey("umbrella", "secret-1")})
 
 
 async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
@@ -140,7 +190,7 @@ async def test_VAULT_5_a_log_that_is_walked_anew_owes_nothing() -> None:
         await asyncio.wait_for(feed.reached(6), 60)
         consumer.error, consumer.lost = None, True
         feed.notify()
-        await eventually(lambda: feed.settled == 6)
+        await eventually(lambda: feed.settled(6, {KEY}))
         assert len(consumer.taken) == 6
     assert bench.store.derivations(0, KIND) == []
 

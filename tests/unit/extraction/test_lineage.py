@@ -26,7 +26,7 @@ from memos_ray.core.extraction import (
     Sources,
     away_again,
     check,
-    deleted,
+    closing,
     due,
     ids_of,
     turns_of,
@@ -217,7 +217,14 @@ def test_READ_3_CONV_6_narrowed_with_a_source() -> None:
     narrowing = follows(derived, closed)
     assert isinstance(narrowing, Share)
     assert (narrowing.visibility, narrowing.remove) == (Visibility.PRIVATE, ("user:a",))
-    assert aged(deleted(derived)) is Move.DELETE
+    alone = closing(derived, narrowing)
+    assert aged(alone) is Move.CLOSE
+    assert alone is not None and alone.rules == replace(
+        derived.governance, visibility=Visibility.PRIVATE, readers=()
+    )
+    assert (
+        closing(derived, Update(derived.id, UpdateMode.MERGE, attributes={"stale": True})) is None
+    )
 
 
 def test_CONV_6_CUBE_3_what_has_learnt_its_sources_only_gets_their_labels() -> None:
@@ -229,7 +236,9 @@ def test_CONV_6_CUBE_3_what_has_learnt_its_sources_only_gets_their_labels() -> N
     assert isinstance(found, Update)
     assert (found.sensitivity, found.attributes) == (("health",), None)
     assert due(adapter, Sources({}, {}, erased=True)) is None
-    assert follows(replace(adapter, state=State.DELETED), labelled, other) is None
+    gone = follows(replace(adapter, state=State.DELETED), labelled, other)
+    assert isinstance(gone, Age) and gone.move is Move.CLOSE
+    assert gone.rules == replace(adapter.governance, sensitivity=("health",))
     # A younger one has the id of what was learnt.
     younger = replace(labelled.descriptive, created_at=LATER)
     assert follows(adapter, replace(labelled, descriptive=younger), other) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ from memos_ray.errors import (
     NotFoundError,
     UnavailableError,
 )
-from memos_ray.gateway.memories.models import MemoryChange
+from memos_ray.gateway.memories.models import MemoryChange, NewMemory
 from memos_ray.gateway.pipelines.models import RunRequest
 from tests.unit.pipeline.conftest import HOOK, Bench
 
@@ -79,6 +80,40 @@ async def test_PIPE_1_READ_2_a_query_is_completed_by_what_was_said_before(bench:
     assert (await bench.text(alone.steps[1].effects[0].memory_id)).startswith("Ben")
     runner = bench.memos.backend.pipelines
     assert runner is not None and (await runner.counts())["steps_rewritten"] == 1
+
+
+async def test_PIPE_1_CUBE_3_what_is_made_has_the_labels_of_what_was_met(bench: Bench) -> None:
+    service, me = bench.memos.service, bench.memos.administrator
+    given: list[dict[str, Any]] = [
+        {"id": "ana", "text": "Ana is ill.", "sensitivity": ["health"]},
+        {"id": "ben", "text": "Ben is well.", "compliance": ["gdpr"]},
+        {"id": "diary", "text": "Empty."},
+    ]
+    assert not (await service.add(me, [NewMemory(**one) for one in given])).failed
+    run = await bench.done(
+        {"kind": "retrieve", "id": "ill", "ids": ["ana"]},
+        {"kind": "retrieve", "id": "all", "ids": ["ana", "ben"]},
+        {"kind": "retrieve", "id": "diary", "ids": ["diary"]},
+        {"kind": "augment", "id": "said", "template": "{ill.text}", "needs": ["ill"]},
+        {"kind": "create", "id": "note", "text": "{said.text}", "needs": ["said"]},
+        {"kind": "create", "id": "each", "each": "all", "text": "{item.text}", "needs": ["all"]},
+        {
+            "kind": "update",
+            "id": "kept",
+            "of": "diary",
+            "text": "{said.text}",
+            "needs": ["diary", "said"],
+        },
+    )
+    assert run.state is RunState.DONE, run
+    (note,), copies = (run.steps[number].effects for number in (4, 5))
+    found = {one.memory_id: await service.get(me, one.memory_id) for one in (note, *copies)}
+    made = [(one.text, one.sensitivity, one.compliance) for one in found.values()]
+    none: list[str] = []
+    ill, well = ("Ana is ill.", ["health"], none), ("Ben is well.", none, ["gdpr"])
+    assert made == [ill, ill, well]
+    diary = await service.get(me, "diary")
+    assert (diary.text, diary.sensitivity) == ("Ana is ill.", ["health"])
 
 
 async def test_PIPE_1_branches_are_skipped_and_joined(bench: Bench) -> None:

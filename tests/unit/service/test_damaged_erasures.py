@@ -189,7 +189,8 @@ async def test_GOV_9_what_is_held_and_cannot_be_read_is_released_and_erased(
         )
         told = [(one.principal, one.outcome, one.version, one.detail) for one in page.entries]
         denied = ("user:bob", "denied", None, {"code": "permission_denied"})
-        assert told == [denied, ("user:admin", "done", None, {"unread": True})]
+        said = {"unread": True, "reason": "case 7"}
+        assert told == [denied, ("user:admin", "done", None, said)]
     # Whoever owns the partition next knows of it.
     async with running(tmp_path) as memos:
         bob = replace(memos.administrator, credential=bob.credential)

@@ -71,6 +71,14 @@ async def test_frozen_it_gets_them_when_it_is_thawed(bench: Bench) -> None:
     await becomes(bench, first.id, lambda one: bool(one.compliance))
 
 
+async def test_deleted_it_gets_them_all_the_same(bench: Bench) -> None:
+    lesson = await bench.learnt()
+    await bench.memos.service.delete(bench.admin, lesson.id)
+    await label(bench, bench.ids[1])
+    found = await becomes(bench, lesson.id, lambda one: bool(one.compliance))
+    assert (found.state, found.sensitivity) == (State.DELETED, ["health"])
+
+
 async def test_it_outlives_what_was_learnt_and_whatever_has_its_id(bench: Bench) -> None:
     lesson = await bench.learnt()
     await bench.memos.service.delete(bench.admin, bench.ids[0])

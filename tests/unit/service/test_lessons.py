@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from memos_ray.actors.extraction.book import CAUGHT_UP
 from memos_ray.config import VaultSettings
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.cube.payload import Form
@@ -57,8 +58,11 @@ class Bench:
         self.memos: InProcess
         self.ids: list[str] = []
 
-    async def open(self, store: RecordStorePort | None = None) -> None:
+    async def close(self) -> None:
         await self._stack.aclose()
+
+    async def open(self, store: RecordStorePort | None = None) -> None:
+        await self.close()
         self.engine = HashingEngine()
         self.replica = ModelReplica(self.engine, self._tokenizer, context_tokens=2048)
         self.model = model = ReplicaModel(self.replica)
@@ -72,6 +76,9 @@ class Bench:
             settings=VaultSettings(partitions=4),
         )
         self.memos = await self._stack.enter_async_context(opened)
+        # What is written down where a partition is first opened is no step of what is tested.
+        rows = self.memos.store.derivations
+        await until(lambda: all(rows(number, CAUGHT_UP) for number in range(4)))
 
     @property
     def admin(self) -> Caller:

@@ -1,0 +1,139 @@
+"""VAULT-5, GOV-9: a damaged memory that a follower of the log owes holds nobody up, and heals."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from memos_ray.adapters.milvus import open_vector_store
+from memos_ray.adapters.milvus_settings import MilvusSettings
+from memos_ray.config import LifecycleSettings, VaultSettings
+from memos_ray.gateway.memories.models import NewMemory, SearchQuery
+from memos_ray.ports import VectorStorePort
+from memos_ray.testing.embedders import HashingEmbedder
+from memos_ray.testing.in_process import InProcess, in_process
+from tests.unit.service.test_damaged_erasures import CUT, damage
+from tests.unit.service.test_pending_receipts import completed
+from tests.unit.service.test_sources import (
+    CLINIC,
+    FIRST,
+    NEW,
+    add,
+    add_source,
+    edition,
+    make_clinic,
+)
+
+ONE = VaultSettings(partitions=1)
+SPACE = HashingEmbedder().space
+BY_HAND = LifecycleSettings(enabled=False)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[VectorStorePort]:
+    patient = MilvusSettings(connect_s=30.0, search_s=30.0)
+    store = open_vector_store(str(tmp_path / "vectors"), patient)
+    yield store
+    store.close()
+
+
+@asynccontextmanager
+async def copied(folder: Path, copy: VectorStorePort) -> AsyncIterator[InProcess]:
+    async with in_process(folder, settings=ONE, lifecycle=BY_HAND, vectors=lambda _: copy) as memos:
+        yield memos
+
+
+def bodies(folder: Path, id: str) -> list[tuple[bytes, int]]:
+    (file,) = (folder / "records").glob("p*.sqlite")
+    with closing(sqlite3.connect(file)) as connection:
+        wanted = "SELECT body, number FROM version WHERE cube_id = ?"
+        return connection.execute(wanted, (id,)).fetchall()
+
+
+def mend(folder: Path, id: str, kept: list[tuple[bytes, int]]) -> None:
+    (file,) = (folder / "records").glob("p*.sqlite")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for body, number in kept:
+            change = "UPDATE version SET body = ? WHERE cube_id = ? AND number = ?"
+            assert connection.execute(change, (body, id, number)).rowcount == 1
+
+
+async def aside(memos: InProcess, count: int) -> None:
+    """Returns when an operator is shown that so many entries are set aside."""
+    async with asyncio.timeout(60):
+        while True:
+            (shard,) = [one for one in await memos.doorway.components() if one.name == "shard-0"]
+            if (shard.detail["aside"], shard.detail["behind_s"]) == (count, 0):
+                assert "stalled" not in shard.detail
+                return
+            await asyncio.sleep(0.01)
+
+
+async def filled(folder: Path) -> list[str]:
+    """Returns memories that are embedded, and that no copy has yet."""
+    async with in_process(folder, settings=ONE, lifecycle=BY_HAND) as memos:
+        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(3)]
+        report = await memos.service.add(memos.administrator, new)
+        query = SearchQuery(query="heron", wait_indexed=True)
+        assert len((await memos.service.search(memos.administrator, query)).hits) == 3
+        return [one.id or "" for one in report.results]
+
+
+async def test_what_a_copy_lacks_keeps_no_erasure_of_another_pending(
+    tmp_path: Path, copy: VectorStorePort
+) -> None:
+    lost, other, _ = await filled(tmp_path)
+    damage(tmp_path, CUT, lost)
+    async with copied(tmp_path, copy) as memos:
+        me = memos.administrator
+        await aside(memos, 1)
+        await memos.service.delete(me, other, hard=True)
+        assert (await completed(memos, other)).verified()
+        await aside(memos, 1)
+        # Nor does its own wait until it is tried again for other reasons.
+        await memos.service.delete(me, lost, hard=True)
+        assert (await completed(memos, lost)).verified()
+        await aside(memos, 0)
+
+
+async def test_what_can_be_read_again_is_in_the_copy(tmp_path: Path, copy: VectorStorePort) -> None:
+    lost, *_ = await filled(tmp_path)
+    kept = bodies(tmp_path, lost)
+    damage(tmp_path, CUT, lost)
+    async with copied(tmp_path, copy) as memos:
+        await aside(memos, 1)
+        assert copy.count(SPACE, 0) == 2
+    mend(tmp_path, lost, kept)
+    async with copied(tmp_path, copy) as memos:
+        await aside(memos, 0)
+        assert copy.count(SPACE, 0) == 3
+
+
+async def test_what_can_be_read_again_is_compared_with_sources(tmp_path: Path) -> None:
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await make_clinic(memos)
+        await add_source(memos, edition(FIRST, NEW))
+        shard = memos.crew.shards["shard-0"]
+        # What is stored now is for the next owner.
+        await shard._holdings._held[0].organise_feed.close()
+        said = "The blood pressure target for adults is below {} mmHg."
+        lost, read = [await add(memos, said.format(number)) for number in (150, 160)]
+    kept = bodies(tmp_path, lost)
+    damage(tmp_path, CUT, lost)
+
+    async def held(memos: InProcess) -> set[str]:
+        listed = await memos.doorway.sources.findings(memos.administrator, CLINIC)
+        return {one.held for one in listed.findings}
+
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await aside(memos, 1)
+        assert await held(memos) == {read}
+    mend(tmp_path, lost, kept)
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await aside(memos, 0)
+        assert await held(memos) == {lost, read}
