@@ -50,8 +50,7 @@ def whoami(call: Call) -> None:
     who = call.memos.whoami()
     from memos_ray.cli.views import rendering
 
-    shown = who.model_dump(mode="json")
-    call.out.show(who, lambda console: rendering.rows(console, ("", ""), list(shown.items())))
+    call.out.show(who, lambda console: rendering.fields(console, who.model_dump(mode="json")))
 
 
 @key_app.command("create")
@@ -290,8 +289,7 @@ def enable_tenant(
 def _show_fields(call: Call, answer: Change | NamespaceUsage) -> None:
     from memos_ray.cli.views import rendering
 
-    rows = [(name, value) for name, value in answer.model_dump().items() if value is not None]
-    call.out.show(answer, lambda console: rendering.rows(console, ("", ""), rows))
+    call.out.show(answer, lambda console: rendering.fields(console, answer.model_dump()))
 
 
 def _show_list(
