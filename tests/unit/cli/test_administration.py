@@ -66,6 +66,16 @@ def test_a_grant_opens_a_namespace(call: Any) -> None:
     call("add", "again", "-n", "team", key=key, code=ExitCode.NOT_FOUND)
 
 
+def test_a_namespace_in_a_home_is_private_and_its_principals(call: Any) -> None:
+    call("namespace", "create", "user:ana/notes")
+    call("namespace", "create", "crew")
+    made = {one["name"]: one for one in call("namespace", "list")["namespaces"]}
+    assert made["user:ana/notes"]["kind"] == "user_private"
+    assert made["user:ana/notes"]["owner"] == "user:ana"
+    assert made["crew"]["kind"] == "contextual_pool"
+    assert made["crew"]["owner"] == "user:admin"
+
+
 def test_lists_show_what_there_is(run: Any, call: Any) -> None:
     call("principal", "create", "service:sync", "--disabled")
     call("namespace", "create", "pool", "--member=user:ana")
