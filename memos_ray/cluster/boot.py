@@ -71,7 +71,7 @@ class EmbeddedCluster:
         Raises:
             ConfigurationError: Ray runs in this process already, or settings do not fit the data.
             DataFolderInUseError: another cluster runs on the data folder.
-            UnavailableError: an actor does not come up.
+            UnavailableError: Ray does not start, or an actor does not come up.
         """
         if ray.is_initialized():
             raise ConfigurationError("Ray runs in this process already; join it by its address")
@@ -108,6 +108,9 @@ def _start_ray(settings: Settings, scratch: Path) -> None:
     before = os.umask(0o077)
     try:
         _init_ray(settings, scratch)
+    except Exception as error:
+        # Ray says why in words, and in exceptions of no certain type.
+        raise UnavailableError("Ray does not start here", reason=str(error)) from error
     finally:
         os.umask(before)
 
