@@ -119,7 +119,7 @@ class DimensionMismatchError(InvalidInputError):
 
 
 class UnsupportedFormatError(InvalidInputError):
-    """An ingest format that no loader knows."""
+    """An ingest format that no loader knows, or a body that is no plain JSON."""
 
     code = "unsupported_format"
     http_status = 415

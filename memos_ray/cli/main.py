@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -34,9 +35,10 @@ from memos_ray.cli.commands import (
     understand_command,
     watching_commands,
 )
-from memos_ray.cli.exits import ExitCode
+from memos_ray.cli.exits import ExitCode, exit_code_of
 from memos_ray.cli.output import Output
-from memos_ray.errors import InvalidInputError
+from memos_ray.core.defects import describe_defect
+from memos_ray.errors import InternalError, InvalidInputError
 
 app = typer.Typer(
     name="memos-ray",
@@ -98,7 +100,26 @@ for commands in (
 
 def main() -> None:
     """Runs the command line of this process."""
-    if "--json" not in sys.argv:
+    as_json = "--json" in sys.argv
+    _write_any_text(as_json)
+    try:
+        _run(as_json)
+    except Exception as error:
+        # Its message may quote what somebody remembered.
+        defect = InternalError("an unexpected failure; please report it", at=describe_defect(error))
+        Output(as_json).fail(defect)
+        sys.exit(exit_code_of(defect))
+
+
+def _write_any_text(as_json: bool) -> None:
+    """Has what is written fit the terminal's encoding; JSON is UTF-8 (RFC 8259)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
+
+
+def _run(as_json: bool) -> None:
+    if not as_json:
         app(prog_name="memos-ray")
         return
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from memos_ray.errors import MemosError
+from memos_ray.errors import ClientError, MemosError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,12 +29,31 @@ class Output:
     ) -> None:
         """Writes a result: the document itself, or what `render` makes of it for people."""
         if self.as_json:
-            sys.stdout.write(_json(document) + "\n")
-            sys.stdout.flush()
+            self._write(lambda: sys.stdout.write(_json(document) + "\n"))
             return
         from rich.console import Console
 
-        render(Console(highlight=False))
+        self._write(lambda: render(Console(highlight=False)))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Writes to standard output, to the end.
+
+        Raises:
+            ClientError: it cannot be written; what a command has done, it has done.
+        """
+        try:
+            write()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What is left in the buffer must not fail once more when the process ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            raise ClientError(
+                "it is done, but standard output cannot be written", reason=error.strerror
+            ) from None
 
     def note(self, text: str) -> None:
         """Tells people at a terminal something by the way; programs hear nothing."""
@@ -49,7 +69,13 @@ class Output:
             return
         console = _error_console()
         console.print(f"[bold red]error[/] [dim]{error.code}[/]", end=" ")
-        console.print(str(error), markup=False)
+        found = error.details.get("errors")
+        if not isinstance(found, list):
+            console.print(str(error), markup=False)
+            return
+        console.print(error.message, markup=False)
+        for one in found:
+            console.print(f"  {one}", markup=False)
 
 
 def _error_console() -> Console:

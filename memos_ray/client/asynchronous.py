@@ -94,7 +94,9 @@ class AsyncMemOS(AsyncReads, AsyncWrites):
             outcome; only what concerns all of them is raised.
         """
         check(namespace=namespace)
-        if isinstance(memory, str | NewMemory | Mapping):
+        if isinstance(memory, str | bytes | NewMemory | Mapping) or not isinstance(
+            memory, Iterable
+        ):
             item = valid(NewMemory, **_fields_of(memory, fields))
             report = await self._transport.add(self._caller(), [item], namespace)
             return self._single(report)
@@ -286,6 +288,11 @@ def _fields_of(
         return {"text": memory, **fields}
     if isinstance(memory, NewMemory):
         return {**{name: getattr(memory, name) for name in memory.model_fields_set}, **fields}
+    if not isinstance(memory, Mapping):
+        raise InvalidInputError(
+            "a memory is a text, a NewMemory or a mapping of its fields",
+            found=type(memory).__name__,
+        )
     return {**memory, **fields}
 
 

@@ -30,7 +30,7 @@ def start_node(settings: Settings, scratch: Path) -> None:
         scratch: where Ray keeps its sockets and logs; of this process's node alone.
 
     Raises:
-        UnavailableError: no node has come up in time.
+        UnavailableError: Ray does not start; where it only takes too long, after some tries.
     """
     # What Ray writes, the token that guards its ports included, is for this user only.
     before = os.umask(0o077)
@@ -40,13 +40,12 @@ def start_node(settings: Settings, scratch: Path) -> None:
                 _init_ray(settings, scratch)
                 return
             except Exception as error:
-                # Ray has no class of its own for it.
-                if type(error) is not Exception or "timed out" not in str(error):
-                    raise
+                # Ray says why in words, and in exceptions of no certain type.
+                reason = str(error)
                 _end_processes(scratch)
                 _let_go(error)
-                if attempt == _ATTEMPTS:
-                    raise UnavailableError("Ray does not start in time") from None
+                if attempt == _ATTEMPTS or "timed out" not in reason:
+                    raise UnavailableError("Ray does not start here", reason=reason) from None
                 _log.info("Ray has not started in time, and is started again")
     finally:
         os.umask(before)

@@ -26,6 +26,7 @@ from memos_ray.errors import (
     InvalidInputError,
     MemosError,
     PayloadTooLargeError,
+    UnsupportedFormatError,
 )
 from memos_ray.gateway.metrics import HttpMetrics
 from memos_ray.gateway.problems import internal, response_of
@@ -133,11 +134,14 @@ class _Exchange:
         Raises:
             InvalidInputError: the request id has another form.
             PayloadTooLargeError: the announced body is too long.
+            UnsupportedFormatError: the body is compressed.
         """
         if self._id_is_bad:
             raise InvalidInputError(
                 "a request id has 1 to 128 letters, digits and . _ : -", field="X-Request-Id"
             )
+        if self._headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedFormatError("send the body uncompressed", field="Content-Encoding")
         announced = self._headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._request_bytes:
             raise self._too_large()

@@ -23,6 +23,24 @@ from pydantic import (
 from memos_ray.core.access import names
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt _]")
+_MEMORY_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+_NAMESPACE = f"^{names.NAMESPACE}$"
+_SUBJECT = f"^{names.SUBJECT}$"
+_PRINCIPAL = f"^{names.PRINCIPAL}$"
+_KEY = r"^[\x20-\x7e]+$"
+
+FORMS = {
+    _MEMORY_ID: "1 to 128 letters, digits and . _ : - that begin with a letter or digit",
+    _NAMESPACE: "a namespace, such as user:ana, user:ana/notes or team",
+    _SUBJECT: "a subject, such as user:ana, agent:planner or role:reader",
+    _PRINCIPAL: "a principal, such as user:ana, agent:planner or service:sync",
+    _KEY: "printable ASCII",
+}
+"""What patterns of fields ask for, in words."""
+
+ONE, MANY = "one", "many"
+"""The tags of the two bodies that storing memories takes."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -30,6 +48,12 @@ def printable(text: str) -> str:
     """Lets a text pass that has no control characters."""
     if _CONTROL.search(text):
         raise ValueError("control characters and lone surrogates are not allowed")
+    return text
+
+
+def _saying(text: str) -> str:
+    if text.isspace():
+        raise ValueError("must say something, not only blanks")
     return text
 
 
@@ -56,14 +80,16 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(printable)]
+Saying = Annotated[Text, AfterValidator(_saying)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(printable)]
 Reason = Annotated[str, StringConstraints(max_length=1024), AfterValidator(printable)]
 Uri = Annotated[str, StringConstraints(max_length=8192), AfterValidator(printable)]
-MemoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+MemoryId = Annotated[str, StringConstraints(pattern=_MEMORY_ID)]
 NamespaceName = Annotated[
-    str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=f"^{names.NAMESPACE}$")
+    str, StringConstraints(max_length=names.NAMESPACE_MAX, pattern=_NAMESPACE)
 ]
-Subject = Annotated[str, StringConstraints(pattern=f"^{names.SUBJECT}$")]
+Subject = Annotated[str, StringConstraints(pattern=_SUBJECT)]
+PrincipalId = Annotated[str, StringConstraints(pattern=_PRINCIPAL)]
 Version = Annotated[int, Field(ge=1, lt=2**31)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_time), AfterValidator(_in_utc)]
 AttributeName = Name
@@ -72,7 +98,7 @@ AttributeValue = Annotated[
     AfterValidator(_finite),
 ]
 # What may travel in an HTTP header: printable ASCII.
-Key = Annotated[str, StringConstraints(max_length=256, pattern=r"^[\x20-\x7e]+$")]
+Key = Annotated[str, StringConstraints(max_length=256, pattern=_KEY)]
 Label = Key
 
 # Of a list that is given as a default, Pydantic makes a deep copy for each model, which takes five

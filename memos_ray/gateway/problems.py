@@ -31,11 +31,13 @@ from memos_ray.errors import (
     UnsupportedFormatError,
 )
 from memos_ray.gateway.chat.openai_errors import openai_document, speaks_openai
+from memos_ray.gateway.fields import FORMS, MANY, ONE
 from memos_ray.gateway.memories.mapping import problem_of
 from memos_ray.gateway.problem_model import Problem
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
+_MISMATCH = "String should match pattern '"
 _LONGEST_PLACE = 200
 _BY_STATUS: Mapping[int, type[MemosError]] = {
     401: UnauthenticatedError,
@@ -61,9 +63,21 @@ def invalid(errors: Sequence[Mapping[str, Any]], prefix: tuple[str, ...] = ()) -
     """Makes one error of a validator's findings: where each is, and what is wrong there."""
     found: list[str] = []
     for each in errors[:_MOST_ERRORS]:
-        place = ".".join(map(str, (*prefix, *each["loc"])))[:_LONGEST_PLACE]
-        found.append(f"{place}: {each['msg']}" if place else str(each["msg"]))
+        loc = each["loc"]
+        if loc[:2] in (("body", ONE), ("body", MANY)):
+            # The model that was tried, and nothing that the caller has written.
+            loc = (loc[0], *loc[2:])
+        place = ".".join(map(str, (*prefix, *loc)))[:_LONGEST_PLACE]
+        found.append(f"{place}: {_said(each)}" if place else _said(each))
     return InvalidInputError("the request is not valid", errors=found, error_count=len(errors))
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not message.startswith(_MISMATCH):
+        return message
+    pattern = message.removeprefix(_MISMATCH).removesuffix("'")
+    return f"must be {FORMS[pattern]}" if pattern in FORMS else message
 
 
 def error_of_validation(

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from memos_ray.config import LimitSettings
-from memos_ray.errors import InvalidInputError, UnauthenticatedError
+from memos_ray.errors import InvalidInputError, UnauthenticatedError, UnsupportedFormatError
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
 from memos_ray.gateway.fields import Key, Label, MemoryId, Model, NamespaceName
@@ -58,12 +58,20 @@ class JsonRequest(Request):
             ) from None
 
 
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+
+
 class JsonRoute(APIRoute):
     """A route that reads its body with `JsonRequest` and knows all of its query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wraps the framework's handler."""
         original = super().get_route_handler()
+        takes_json = self.body_field is not None
         known = {field.alias for field in get_flat_dependant(self.dependant).query_params}
 
         async def handler(request: Request) -> Response:
@@ -73,7 +81,12 @@ class JsonRoute(APIRoute):
                     raise InvalidInputError(
                         "there is no such query parameter", field=name[:64], known=sorted(known)
                     )
-            return await original(JsonRequest(request.scope, request.receive))
+            asked = JsonRequest(request.scope, request.receive)
+            if takes_json and not _is_json(asked) and await asked.body():
+                raise UnsupportedFormatError(
+                    "send the body as application/json", field="Content-Type"
+                )
+            return await original(asked)
 
         return handler
 

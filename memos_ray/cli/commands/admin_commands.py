@@ -11,7 +11,13 @@ import typer
 from memos_ray.cli.call import Call, with_service
 from memos_ray.cli.values import VisibilityOption, moment_option
 from memos_ray.core.access.context import Action
-from memos_ray.core.access.model import NamespaceKind, NamespaceMode, Reach
+from memos_ray.core.access.model import (
+    NamespaceKind,
+    NamespaceMode,
+    Reach,
+    home_owner,
+    is_home,
+)
 
 if TYPE_CHECKING:
     from memos_ray.gateway.admin.models import Change, NamespaceUsage
@@ -50,8 +56,7 @@ def whoami(call: Call) -> None:
     who = call.memos.whoami()
     from memos_ray.cli.views import rendering
 
-    shown = who.model_dump(mode="json")
-    call.out.show(who, lambda console: rendering.rows(console, ("", ""), list(shown.items())))
+    call.out.show(who, lambda console: rendering.fields(console, who.model_dump(mode="json")))
 
 
 @key_app.command("create")
@@ -208,9 +213,12 @@ def create_namespace(
     call: Call,
     name: Annotated[str, typer.Argument(help="Such as user:ana/notes.")],
     kind: Annotated[
-        NamespaceKind, typer.Option(help="What it is for.")
-    ] = NamespaceKind.CONTEXTUAL_POOL,
-    owner: Annotated[str | None, typer.Option(help="Whose it is; yours when absent.")] = None,
+        NamespaceKind | None,
+        typer.Option(help="What it is for; a pool, or private in a home, when absent."),
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Whose it is; the home's, or yours, when absent.")
+    ] = None,
     mode: Annotated[NamespaceMode | None, typer.Option(help="Whether it takes writes.")] = None,
     visibility: VisibilityOption = None,
     member: Annotated[
@@ -222,6 +230,11 @@ def create_namespace(
     ] = None,
 ) -> None:
     """Makes a namespace, or changes it."""
+    at_home = is_home(name)
+    if kind is None:
+        kind = NamespaceKind.USER_PRIVATE if at_home else NamespaceKind.CONTEXTUAL_POOL
+    if owner is None and at_home:
+        owner = home_owner(name)
     change = call.memos.admin.create_namespace(
         name,
         kind,
@@ -290,8 +303,7 @@ def enable_tenant(
 def _show_fields(call: Call, answer: Change | NamespaceUsage) -> None:
     from memos_ray.cli.views import rendering
 
-    rows = [(name, value) for name, value in answer.model_dump().items() if value is not None]
-    call.out.show(answer, lambda console: rendering.rows(console, ("", ""), rows))
+    call.out.show(answer, lambda console: rendering.fields(console, answer.model_dump()))
 
 
 def _show_list(

@@ -107,13 +107,13 @@ def _show_running(call: Call, running: RunningCluster) -> None:
 
 
 def _render_status(console: Console, running: RunningCluster | None, health: Health) -> None:
-    from rich.table import Table
+    from memos_ray.cli.views import rendering
 
     colour = {"ok": "green", "degraded": "yellow", "down": "red"}
     console.print(f"memos-ray {health.version}: [{colour[health.status]}]{health.status}[/]")
     if running is not None:
         console.print(f"{running.url}, process {running.pid}, since {running.started_at}")
-    table = Table("part", "status", "details")
+    table = rendering.table("part", "status", "details")
     for part in health.components:
         details = ", ".join(f"{name} {value}" for name, value in part.detail.items())
         table.add_row(part.name, f"[{colour[part.status]}]{part.status}[/]", details)

@@ -93,11 +93,12 @@ def _results(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def _render(console: Console, found: list[Finding]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from memos_ray.cli.views import rendering
+
     colour = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
-    table = Table("check", "", "found", "what to do")
+    table = rendering.table("check", "", "found", "what to do")
     for finding in found:
         grade = Text(finding.grade, style=colour[finding.grade])
         table.add_row(Text(finding.check), grade, Text(finding.found), Text(finding.advice))

@@ -44,10 +44,11 @@ def receipt(
 
 
 def _render(console: Console, found: ErasureReceipt) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("what", "name", "state", "since")
+    from memos_ray.cli.views import rendering
+
+    table = rendering.table("what", "name", "state", "since")
     for item in found.items:
         since = item.done_at.isoformat(timespec="seconds") if item.done_at else ""
         table.add_row(item.kind.value, Text(item.name), item.state, since)

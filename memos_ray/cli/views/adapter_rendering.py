@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
 from memos_ray.cli.output import Output
+from memos_ray.cli.views import rendering
 from memos_ray.gateway.parameter.models import ExternaliseResult, LessonReport
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def lessons(console: Console, found: Sequence[LessonReport]) -> None:
     """Shows the lessons of a namespace."""
-    table = Table("id", "model", "state", "done", "loss", "memories", "size")
+    table = rendering.table("id", "model", "state", "done", "loss", "memories", "size")
     for one in found:
         table.add_row(
             Text(one.id),
@@ -46,7 +46,7 @@ def lesson(console: Console, found: LessonReport) -> None:
 
 def externalised(console: Console, found: ExternaliseResult) -> None:
     """Shows the memories that an adapter was turned into."""
-    table = Table("id", "way", "confidence", "learnt from")
+    table = rendering.table("id", "way", "confidence", "learnt from")
     for one in found.memories:
         source = f"{one.source.id} v{one.source.version}"
         table.add_row(Text(one.id), one.way.value, f"{one.confidence:.0%}", Text(source))

@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from memos_ray.cli.views import rendering
 from memos_ray.core.activation import CacheState
 from memos_ray.gateway.activation.models import Cache, CacheSource
 
@@ -28,7 +29,7 @@ _MEANING = {
 def caches(console: Console, found: Sequence[Cache]) -> None:
     """Shows the caches of a namespace."""
     columns = "id model adapter state tokens size heat worth pinned memories"
-    table = Table(*columns.split())
+    table = rendering.table(*columns.split())
     for one in found:
         table.add_row(
             Text(one.id),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
+from memos_ray.cli.views import rendering
 from memos_ray.gateway.parameter.proposal_models import Proposal
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def proposals(console: Console, found: Sequence[Proposal]) -> None:
         console.print(Text(f"{one.id}: for {one.model}, since {one.since:%Y-%m-%d %H:%M}"))
         for reason in one.reasons:
             console.print(Text(f"- {reason}"))
-        table = Table("memory", "uses", "conversations", "tokens", "unchanged", "saves", "")
+        table = rendering.table(
+            "memory", "uses", "conversations", "tokens", "unchanged", "saves", ""
+        )
         for memory in one.memories:
             table.add_row(
                 Text(f"{memory.id} v{memory.version}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -36,23 +36,18 @@ def wrote(console: Console, result: WriteResult) -> None:
 def memory(console: Console, found: Memory) -> None:
     """Shows a memory with everything that is set about it."""
     console.print(Text(found.text))
-    table = Table.grid(padding=(0, 2))
     shown = found.model_dump(mode="json", exclude={"text", "usage"})
-    for name, value in shown.items():
-        if value not in (None, [], {}, False, 0):
-            table.add_row(Text(name, style="dim"), Text(_plain(value)))
-    uses = found.usage
-    if uses.access_count:
-        table.add_row(Text("read", style="dim"), f"{uses.access_count} times")
-    console.print(table)
+    if found.usage.access_count:
+        shown["read"] = f"{found.usage.access_count} times"
+    fields(console, {name: value for name, value in shown.items() if value not in (False, 0)})
 
 
 def memories(console: Console, page: MemoryPage) -> None:
     """Shows a page of memories."""
-    table = Table("id", "v", "said or stored", "memory", "tags")
-    for found in page.memories:
-        table.add_row(*_row(found))
-    console.print(table)
+    found = table("memory", "said or stored", "tags")
+    for one in page.memories:
+        found.add_row(*_row(one))
+    console.print(found)
     if page.unreadable:
         line(console, f"put away, and cannot be read now: {', '.join(page.unreadable)}")
     more(console, page.cursor)
@@ -60,16 +55,10 @@ def memories(console: Console, page: MemoryPage) -> None:
 
 def hits(console: Console, result: SearchResult) -> None:
     """Shows what a search has found, with the strongest reasons when it was asked for them."""
-    explained = any(hit.signals for hit in result.hits)
-    table = Table("score", "id", "v", "said or stored", "memory", "tags")
-    if explained:
-        table.add_column("because")
+    found = table("score", "memory", "said or stored", "tags")
     for hit in result.hits:
-        row = [Text(f"{hit.score:.2f}"), *_row(hit.memory)]
-        if explained:
-            row.append(Text(_reasons(hit)))
-        table.add_row(*row)
-    console.print(table)
+        found.add_row(Text(f"{hit.score:.2f}"), *_row(hit.memory, _reasons(hit)))
+    console.print(found)
     if result.unembedded:
         line(console, f"{result.unembedded} memories are so new that only their words were matched")
     more(console, result.cursor)
@@ -111,12 +100,14 @@ def _forms(console: Console, why: Explanation) -> None:
 
 def history(console: Console, found: History) -> None:
     """Shows the versions of a memory."""
-    table = Table("version", "change", "by", "at", "reason")
-    for version in found.versions:
-        at = f"{version.created_at:%Y-%m-%d %H:%M:%S}"
-        cells = (str(version.number), version.change, version.author, at, version.reason or "")
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    rows(
+        console,
+        ("version", "change", "by", "at", "reason"),
+        [
+            (one.number, one.change, one.author, f"{one.created_at:%Y-%m-%d %H:%M:%S}", one.reason)
+            for one in found.versions
+        ],
+    )
     more(console, found.cursor)
 
 
@@ -131,13 +122,17 @@ def diff(console: Console, found: Diff) -> None:
 
 def log(console: Console, page: LogPage) -> None:
     """Shows a page of the audit log."""
-    table = Table("at", "who", "operation", "outcome", "memory", "v")
-    for entry in page.entries:
-        version = str(entry.version) if entry.version else ""
-        at = f"{entry.at:%Y-%m-%d %H:%M:%S}"
-        cells = (at, entry.principal, entry.operation, entry.outcome, entry.memory_id or "")
-        table.add_row(*map(Text, (*cells, version)))
-    console.print(table)
+    rows(
+        console,
+        ("at", "who", "operation", "outcome", "memory", "v"),
+        [
+            (
+                f"{one.at:%Y-%m-%d %H:%M:%S}",
+                *(one.principal, one.operation, one.outcome, one.memory_id, one.version or ""),
+            )
+            for one in page.entries
+        ],
+    )
     more(console, page.cursor)
 
 
@@ -160,11 +155,31 @@ def ingested(console: Console, report: IngestReport) -> None:
 
 
 def rows(console: Console, headings: Sequence[str], found: Sequence[Sequence[object]]) -> None:
-    """Shows a plain table."""
-    table = Table(*headings)
-    for cells in found:
-        table.add_row(*(Text(_plain(cell)) for cell in cells))
-    console.print(table)
+    """Shows a plain table, without the columns in which nothing stands."""
+    texts = [[_plain(cell) for cell in cells] for cells in found]
+    shown = [
+        place for place in range(len(headings)) if not texts or any(cells[place] for cells in texts)
+    ]
+    made = table(*(headings[place] for place in shown))
+    for cells in texts:
+        made.add_row(*(Text(cells[place]) for place in shown))
+    console.print(made)
+
+
+def table(*headings: str, title: str | None = None) -> Table:
+    """Makes a table that breaks what is too long for it: an id that is cut off is of no use."""
+    made = Table(title=title)
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    return made
+
+
+def fields(console: Console, found: Mapping[str, object]) -> None:
+    """Shows names with their values, each on a line of its own, which only the terminal breaks."""
+    shown = {name: text for name, value in found.items() if (text := _plain(value))}
+    width = max(map(len, shown), default=0) + 2
+    for name, text in shown.items():
+        console.print(Text.assemble((name.ljust(width), "dim"), text), soft_wrap=True)
 
 
 def line(console: Console, text: str) -> None:
@@ -178,12 +193,13 @@ def more(console: Console, cursor: str | None) -> None:
         console.print(Text(f"more: --cursor {cursor}", style="dim"), soft_wrap=True)
 
 
-def _row(found: Memory) -> list[Text]:
+def _row(found: Memory, reasons: str = "") -> tuple[Text, Text, Text]:
     when = found.event_time or found.created_at
     said = f"{found.speaker}: {found.text}" if found.speaker else found.text
     short = said if len(said) <= _SHORT else said[: _SHORT - 1] + "…"
-    cells = (found.id, str(found.version), f"{when:%Y-%m-%d}", short, ", ".join(found.tags))
-    return [Text(cell) for cell in cells]
+    below = f"\n{found.id} v{found.version}" + (f"\n{reasons}" if reasons else "")
+    memory = Text.assemble(short, (below, "dim"))
+    return memory, Text(f"{when:%Y-%m-%d}"), Text(", ".join(found.tags))
 
 
 def _reasons(hit: SearchHit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,6 +58,8 @@ def parse_pdf(data: bytes) -> PdfDocument:
         from pypdf.errors import DependencyError
     except ImportError:
         raise missing_extra("pypdf") from None
+    # What it makes of a damaged file quotes the file.
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     if not data.strip():
         raise InvalidInputError("the PDF is empty", reason="empty")
     if _SIGNATURE not in data[:_SIGNATURE_REACH]:

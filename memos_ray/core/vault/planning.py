@@ -161,9 +161,18 @@ class Planner:
         stored = self.replies.get((principal.tenant, principal.id, write.idempotency_key))
         if stored is None:
             return None
+        answer = orjson.loads(stored.body)
+        # Replies of older versions do not say where they wrote.
+        place = answer.pop("namespace", write.namespace)
         if stored.request != request:
-            raise IdempotencyConflictError("the idempotency key belongs to another request")
-        written = Written(**orjson.loads(stored.body), replayed=True)
+            raise IdempotencyConflictError(
+                "the idempotency key belongs to another request",
+                cube_id=answer["cube_id"],
+                version=answer["version"],
+                namespace=place,
+                asked=write.namespace,
+            )
+        written = Written(**answer, replayed=True)
         if write.extract:
             self._have_read(context, write, written.cube_id)
         return written
@@ -354,6 +363,7 @@ class Planner:
         principal = context.principal
         body = orjson.dumps(
             {
+                "namespace": write.namespace,
                 "cube_id": written.cube_id,
                 "version": written.version,
                 "partition": written.partition,

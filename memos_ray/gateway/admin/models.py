@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
-from memos_ray.core.access import names
 from memos_ray.core.access.context import Action
 from memos_ray.core.access.documents import TenantDocuments
 from memos_ray.core.access.model import (
@@ -28,11 +27,10 @@ from memos_ray.core.access.model import (
 )
 from memos_ray.core.cube.metadata import SemanticType, Visibility
 from memos_ray.core.cube.payload import Form
-from memos_ray.gateway.fields import Model, Moment, Name, NamespaceName
+from memos_ray.gateway.fields import Model, Moment, Name, NamespaceName, PrincipalId
 
 T = TypeVar("T")
 
-PrincipalId = Annotated[str, StringConstraints(pattern=f"^{names.PRINCIPAL}$")]
 Names = Annotated[list[Name], Field(max_length=256)]
 
 

@@ -35,7 +35,6 @@ from memos_ray.gateway.admin.models import (
     NamespaceBody,
     NamespaceUsage,
     PrincipalBody,
-    PrincipalId,
     RoleBody,
     RotationBody,
     RuleBody,
@@ -47,7 +46,7 @@ from memos_ray.gateway.admin.models import (
 )
 from memos_ray.gateway.callers import Caller
 from memos_ray.gateway.doorway import Doorway
-from memos_ray.gateway.fields import Key, Moment, Name, NamespaceName
+from memos_ray.gateway.fields import Key, Moment, Name, NamespaceName, PrincipalId
 from memos_ray.gateway.memories import mapping
 from memos_ray.gateway.memories.record_models import LogPage
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute

@@ -3,7 +3,8 @@
     bytes ─ core.reader ─▶ drafts and item errors ─▶ batches of NewMemory ─▶ writes ─▶ report
 
 Every item is written under a key made of its source and content, so that repeating an ingest, or
-resuming one that was cut off, stores what is missing and nothing twice.
+resuming one that was cut off, stores what is missing and nothing twice. What stands elsewhere in
+its source by now, or is said there again, is known by its key, too: it stays as it was stored.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError
 
+from memos_ray.core.cube.identity import digest
 from memos_ray.core.cube.metadata import Origin, Visibility
 from memos_ray.core.reader.dialogue import read_jsonl
 from memos_ray.core.reader.draft import Draft, ItemError, idempotency_key
@@ -28,11 +30,18 @@ from memos_ray.core.reader.events import read_events_csv, read_events_jsonl
 from memos_ray.core.reader.formats import Format
 from memos_ray.core.reader.options import ChunkSize, ReadOptions
 from memos_ray.core.reader.read import read
-from memos_ray.errors import InvalidInputError, MemosError
+from memos_ray.errors import IdempotencyConflictError, InvalidInputError, MemosError
 from memos_ray.gateway.fields import AttributeName, AttributeValue, Model, Moment, Name
 from memos_ray.gateway.memories.bodies import IngestItem, IngestReport
 from memos_ray.gateway.memories.mapping import problem_of
-from memos_ray.gateway.memories.models import AttachmentRef, NewMemory, Source, Span, WriteReport
+from memos_ray.gateway.memories.models import (
+    AttachmentRef,
+    NewMemory,
+    Source,
+    Span,
+    WriteReport,
+    WriteResult,
+)
 from memos_ray.gateway.paging import decode_token, encode_token
 from memos_ray.gateway.problem_model import Problem
 from memos_ray.gateway.problems import error_of_validation
@@ -137,8 +146,7 @@ class _Tally:
         self.failed += 1
         self.results.append(IngestItem(position=position, item=item, error=problem))
 
-    def note(self, position: int, item: str | None, report: WriteReport, place: int) -> None:
-        result = report.results[place]
+    def note(self, position: int, item: str | None, result: WriteResult) -> None:
         if result.error is not None:
             self.fail(position, result.error, item)
             return
@@ -224,12 +232,29 @@ class Ingestion:
     async def _store(self, prepared: Sequence[tuple[int, Draft, NewMemory]]) -> None:
         if not prepared:
             return
-        report = await self._write([memory for _, _, memory in prepared])
-        for place, (position, draft, _) in enumerate(prepared):
-            self._tally.note(position, draft.source_item, report, place)
+        results = await self._written([memory for _, _, memory in prepared])
+        for (position, draft, _), result in zip(prepared, results, strict=True):
+            self._tally.note(position, draft.source_item, result)
+
+    async def _written(self, memories: Sequence[NewMemory]) -> list[WriteResult]:
+        results = await self._outcomes(memories)
+        elsewhere = {
+            place: memory.model_copy(update={"idempotency_key": key})
+            for place, memory in enumerate(memories)
+            if (key := _key_of_its_own(memory, results[place])) is not None
+        }
+        if elsewhere:
+            again = await self._outcomes(list(elsewhere.values()))
+            for place, result in zip(elsewhere, again, strict=True):
+                results[place] = result
+        return results
+
+    async def _outcomes(self, memories: Sequence[NewMemory]) -> list[WriteResult]:
+        report = await self._write(memories)
         for partition, lsn in decode_token(report.token).items():
             newest = self._tally.newest
             newest[partition] = max(newest.get(partition, 0), lsn)
+        return [_known(one) for one in report.results]
 
     def _memory(self, draft: Draft) -> NewMemory:
         options = self._options
@@ -264,6 +289,30 @@ class Ingestion:
         self._tally.unkept += kept is None
         found = kept or digest_of(content)
         return AttachmentRef(digest=found, media_type=media_type, size_bytes=len(content))
+
+
+def _known(result: WriteResult) -> WriteResult:
+    """Makes a conflict with what the namespace holds of this source what it is: nothing new."""
+    earlier = _earlier(result)
+    if earlier is None or earlier["namespace"] != earlier["asked"]:
+        return result
+    return WriteResult(id=earlier["cube_id"], version=earlier["version"], replayed=True)
+
+
+def _key_of_its_own(memory: NewMemory, result: WriteResult) -> str | None:
+    """Returns another key for what another namespace of the same partition holds of this source."""
+    earlier = _earlier(result)
+    if earlier is None:
+        return None
+    return digest(b"ingest/2", (memory.idempotency_key or "").encode(), earlier["asked"].encode())
+
+
+def _earlier(result: WriteResult) -> dict[str, Any] | None:
+    problem = result.error
+    if problem is None or problem.code != IdempotencyConflictError.code:
+        return None
+    # An older server does not say what the key has stored.
+    return problem.details if "asked" in problem.details else None
 
 
 def digest_of(content: bytes) -> str:

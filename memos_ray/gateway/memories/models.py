@@ -23,6 +23,7 @@ from memos_ray.gateway.fields import (
     Name,
     NamespaceName,
     Reason,
+    Saying,
     Subject,
     Text,
     Uri,
@@ -74,7 +75,7 @@ class NewMemory(Model):
     `docs/extraction.md`.
     """
 
-    text: Text
+    text: Saying
     id: MemoryId | None = None
     idempotency_key: Key | None = None
     semantic_type: SemanticType = SemanticType.FACT
@@ -110,14 +111,21 @@ class NewMemory(Model):
     extract: bool = False
 
     @model_validator(mode="after")
-    def _one_lifespan(self) -> NewMemory:
-        _check_lifespan(self.expires_at, self.half_life_s)
+    def _lasting(self) -> NewMemory:
+        _check_times(self)
         return self
 
 
-def _check_lifespan(expires_at: datetime | None, half_life_s: float | None) -> None:
-    if expires_at is not None and half_life_s is not None:
+def _check_times(given: NewMemory | MemoryChange) -> None:
+    if given.expires_at is not None and given.half_life_s is not None:
         raise ValueError("give either expires_at or half_life_s")
+    if given.valid_from is not None and given.valid_to is not None:
+        _check_order("valid_from", given.valid_from, "valid_to", given.valid_to)
+
+
+def _check_order(first: str, start: datetime, last: str, end: datetime) -> None:
+    if end <= start:
+        raise ValueError(f"{last} must lie behind {first}")
 
 
 class MemoryChange(Model):
@@ -146,8 +154,8 @@ class MemoryChange(Model):
     reason: Reason | None = None
 
     @model_validator(mode="after")
-    def _one_lifespan(self) -> MemoryChange:
-        _check_lifespan(self.expires_at, self.half_life_s)
+    def _lasting(self) -> MemoryChange:
+        _check_times(self)
         return self
 
 
@@ -284,6 +292,12 @@ class SearchQuery(Model):
     include_archived: bool = False
     turns: EarlierTurns = NO_ITEMS
     route: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SearchQuery:
+        if self.since is not None and self.until is not None:
+            _check_order("since", self.since, "until", self.until)
+        return self
 
 
 class Signal(Model):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import Discriminator, Tag
 
 from memos_ray.errors import MemosError
-from memos_ray.gateway.fields import Name, Reason, Version
+from memos_ray.gateway.fields import MANY, ONE, Name, Reason, Version
 from memos_ray.gateway.memories import bulk
 from memos_ray.gateway.memories.bodies import EXAMPLE, NewMemories, Plain, RollbackBody
 from memos_ray.gateway.memories.models import (
@@ -47,18 +47,18 @@ _MULTI: dict[int | str, dict[str, Any]] = {
 
 def _kind_of_body(value: object) -> str:
     many = isinstance(value, NewMemories) or (isinstance(value, dict) and "memories" in value)
-    return "many" if many else "one"
+    return MANY if many else ONE
 
 
 @router.post("/memories", status_code=201, tags=["memories"], responses=_MULTI)
 async def add_memories(
     body: Annotated[
-        Annotated[NewMemory, Tag("one")] | Annotated[NewMemories, Tag("many")],
+        Annotated[NewMemory, Tag(ONE)] | Annotated[NewMemories, Tag(MANY)],
         Discriminator(_kind_of_body),
         Body(
             openapi_examples={
-                "one": {"value": EXAMPLE},
-                "many": {"value": {"memories": [EXAMPLE, {"text": "Ana likes trains."}]}},
+                ONE: {"value": EXAMPLE},
+                MANY: {"value": {"memories": [EXAMPLE, {"text": "Ana likes trains."}]}},
             }
         ),
     ],

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from memos_ray.core.personas import PersonaTemplate
 from memos_ray.core.personas.template import Word
-from memos_ray.gateway.admin.models import PrincipalId
+from memos_ray.gateway.fields import PrincipalId
 from memos_ray.gateway.personas.models import PersonaInfo, PersonaList
 from memos_ray.gateway.requests import CallerDep, DoorwayDep, JsonRoute
 

@@ -39,7 +39,8 @@ def test_secrets_are_shown_once(run: Any, call: Any) -> None:
     assert issued["secret"] not in str(listed)
     assert issued["secret"] not in run("key", "list").stdout
     shown = run("key", "create", "user:ana").stdout
-    assert "secret" in shown
+    (secret,) = [word for word in shown.split() if word.startswith("mk_")]
+    assert call("whoami", key=secret)["principal"] == "user:ana", "all of it is shown"
 
 
 def test_a_key_is_rotated_and_ends_at_its_moment(call: Any) -> None:
@@ -63,6 +64,16 @@ def test_a_grant_opens_a_namespace(call: Any) -> None:
     assert grant["id"] in [one["id"] for one in call("grant", "list")["grants"]]
     call("grant", "revoke", grant["id"])
     call("add", "again", "-n", "team", key=key, code=ExitCode.NOT_FOUND)
+
+
+def test_a_namespace_in_a_home_is_private_and_its_principals(call: Any) -> None:
+    call("namespace", "create", "user:ana/notes")
+    call("namespace", "create", "crew")
+    made = {one["name"]: one for one in call("namespace", "list")["namespaces"]}
+    assert made["user:ana/notes"]["kind"] == "user_private"
+    assert made["user:ana/notes"]["owner"] == "user:ana"
+    assert made["crew"]["kind"] == "contextual_pool"
+    assert made["crew"]["owner"] == "user:admin"
 
 
 def test_lists_show_what_there_is(run: Any, call: Any) -> None:

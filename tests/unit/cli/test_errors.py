@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from memos_ray.cli.exits import ExitCode, exit_code_of
 from memos_ray.cli.main import app, main
+from memos_ray.cli.output import Output
 from memos_ray.errors import (
     ClientError,
     ConfigurationError,
@@ -119,6 +121,50 @@ def test_settings_that_are_not_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMOS_GATEWAY__PORT", "none")
     result = CliRunner().invoke(app, ["status", "--json"])
     assert result.exit_code == ExitCode.CONFIGURATION
+
+
+def test_what_does_not_fit_is_told_line_by_line(run: Any) -> None:
+    shown = run("add", " ", "--id=a/b").stderr.splitlines()
+    assert shown[0] == "error invalid_input the request is not valid"
+    assert [line.split(":")[0] for line in shown[1:]] == ["  text", "  id"]
+
+
+def test_a_defect_quotes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("the walrus")
+
+    monkeypatch.setattr(sys, "argv", ["memos-ray", "doctor", "--quick"])
+    monkeypatch.setattr(Output, "show", fail)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == ExitCode.FAILED
+    told = capsys.readouterr().err
+    assert "internal" in told and "KeyError" in told
+    assert "walrus" not in told and "Traceback" not in told
+
+
+def test_an_output_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(ClientError) as told:
+            Output(as_json=True).show({"a": 1}, lambda _: None)
+        full.flush()
+    assert told.value.details == {"reason": "No space left on device"}
+
+
+@pytest.mark.parametrize(("flags", "shown"), [([], b"\\u2026"), (["--json"], "…".encode())])
+def test_any_text_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], shown: bytes
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["memos-ray", "key", "nothing…", *flags])
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit):
+        main()
+    sys.stderr.flush()
+    assert shown in written.getvalue()
 
 
 def test_help_loads_nothing_heavy() -> None:

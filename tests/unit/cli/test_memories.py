@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+from rich.cells import cell_len
+
 from memos_ray.cli.exits import ExitCode
 
 
@@ -148,13 +151,25 @@ def test_people_see_the_same(run: Any, call: Any, memory: str, tmp_path: Path) -
         ("list", "--tag=shown"),
     ):
         shown = run(*command).stdout
-        assert memory[:8] in shown and "[red]as" in shown
+        assert f"{memory} v3" in shown and "[red]as" in shown
     assert "overwrite" in run("history", memory).stdout
     assert "as it is" in run("diff", memory, "1", "2").stdout
     assert "user:admin" in run("log", "--memory", memory).stdout
     note = tmp_path / "note.md"
     note.write_text("# Boats\n\nA boat needs paint.\n")
     assert "1 stored" in run("ingest", str(note)).stdout
+
+
+def test_tables_that_are_narrow_break_what_they_show(
+    run: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    made = call("add", "钥匙挂在蓝色的门后面" * 9, "--tag=标签")["id"]
+    for command in (("list", "--tag=标签"), ("log", "--memory", made), ("timeline", made)):
+        shown = run(*command).stdout
+        assert max(map(cell_len, shown.splitlines())) <= 80
+        assert "…" not in shown
+    assert f"{made} v1" in run("list", "--tag=标签").stdout
 
 
 def test_CUBE_2_what_a_memory_is_to_have_no_longer_is_cleared(call: Any, memory: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from memos_ray.cluster.boot import EmbeddedCluster
 from memos_ray.cluster.folder import DataFolder, FolderLock, write_secret
 from memos_ray.config import Settings
-from memos_ray.errors import ConfigurationError, DataFolderInUseError
+from memos_ray.errors import ConfigurationError, DataFolderInUseError, UnavailableError
 from memos_ray.testing.processes import tied
 
 HOLD = """
@@ -68,3 +68,17 @@ def test_a_path_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DataFolder(tmp_path / "file").create()
     assert caught.value.details["path"] == str(tmp_path / "file")
+
+
+def test_a_ray_that_does_not_start_says_why(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(UnavailableError, match="timed out during startup"):
+        EmbeddedCluster(Settings(data=folder.root)).start()
+    again = FolderLock(folder)
+    again.acquire()
+    again.release()

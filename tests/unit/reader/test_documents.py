@@ -245,3 +245,9 @@ def test_no_damage_brings_the_reader_down() -> None:
             assert error.details["reason"] in ("corrupt", "encrypted", "empty", "not_a_pdf")
         else:
             assert all(isinstance(one, Draft | ItemError) for one in found)
+
+
+def test_nothing_of_a_damaged_pdf_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InvalidInputError):
+        read(b"%PDF-1.4 the walrus")
+    assert caplog.records == []

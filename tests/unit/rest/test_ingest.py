@@ -57,6 +57,38 @@ async def test_a_markdown_file_in_a_form(door: RestDoor) -> None:
     assert {one["sources"][0]["uri"] for one in page["memories"]} == {"trip.md"}
 
 
+async def _ingest(door: RestDoor, place: dict[str, str], text: str) -> tuple[int, int, int]:
+    report = await door.done(
+        "POST", _INGEST, params=place, files={"file": ("log.md", text.encode(), "text/markdown")}
+    )
+    assert all(one["id"] for one in report["results"])
+    return report["stored"], report["replayed"], report["failed"]
+
+
+async def test_a_document_that_was_edited_adds_what_is_new(door: RestDoor) -> None:
+    place = await _place(door, "edited")
+    parts = [f"## Day {day}\n\nThe walrus has swum {day} miles.\n" for day in range(4)]
+    assert await _ingest(door, place, "".join(parts[1:])) == (3, 0, 0)
+    assert await _ingest(door, place, "".join(parts)) == (1, 3, 0), "the others have moved"
+    assert len(await _texts(door, place)) == 4
+
+
+async def test_what_a_document_says_again_is_held_once(door: RestDoor) -> None:
+    place = await _place(door, "repeating")
+    assert await _ingest(door, place, "## Note\n\nFor the walrus only.\n\n" * 3) == (1, 2, 0)
+    assert len(await _texts(door, place)) == 1
+
+
+async def test_two_namespaces_may_hold_the_same_document(door: RestDoor) -> None:
+    """Of five namespaces, two share one of the four partitions, and its idempotency keys."""
+    places = [await _place(door, f"copy-{number}") for number in range(5)]
+    text = "## Note\n\nFor every walrus.\n"
+    for place in places:
+        assert await _ingest(door, place, text) == (1, 0, 0)
+        assert await _ingest(door, place, "## New\n\nNews.\n\n" + text) == (1, 1, 0)
+        assert len(await _texts(door, place)) == 2
+
+
 async def test_lines_that_cannot_be_read_fail_alone(door: RestDoor) -> None:
     place = await _place(door, "events")
     text = (

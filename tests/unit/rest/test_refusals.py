@@ -25,6 +25,7 @@ from memos_ray.errors import (
     PermissionDeniedError,
     PolicyUnavailableError,
     UnauthenticatedError,
+    UnsupportedFormatError,
 )
 from memos_ray.gateway.paging import encode_token
 from memos_ray.testing.rest_door import RestDoor, problem_in
@@ -35,6 +36,7 @@ _WALRUS = "walrus"
 _SEARCH = "/v1/search"
 _MEMORIES = "/v1/memories"
 _EARLIEST = "0001-01-01T00:00:00+14:00"
+_EARLIER, _LATER = "2023-05-01T00:00:00Z", "2024-05-01T00:00:00Z"
 _LATEST = "9999-12-31T23:59:59-14:00"
 
 
@@ -76,6 +78,8 @@ _LATEST = "9999-12-31T23:59:59-14:00"
         ({"text": "a", "attributes": {"a": "x" * 4097}}, "attributes"),
         ({"text": "a", "half_life_s": 0}, "half_life_s: "),
         ({"text": "a", "half_life_s": 5, "expires_at": "2033-05-01T00:00:00Z"}, "half_life_s"),
+        ({"text": "a", "valid_from": _LATER, "valid_to": _EARLIER}, "valid_to must lie behind"),
+        ({"text": "a", "valid_from": _EARLIER, "valid_to": _EARLIER}, "valid_to must lie behind"),
         ({"text": "a", "language": "English"}, "language: "),
         ({"text": "a", "idempotency_key": ""}, "idempotency_key: "),
         ({"text": "a", "sources": [{"version": 2**70}]}, "version"),
@@ -106,6 +110,7 @@ async def test_a_memory_that_does_not_fit(door: RestDoor, body: object, place: s
         {"expected_version": 2**70},
         {"half_life_s": 5, "expires_at": "2033-05-01T00:00:00Z"},
         {"event_time": _EARLIEST},
+        {"valid_from": _LATER, "valid_to": _EARLIER},
         {"attributes": {"a": {}}},
         {"reason": "nul \0"},
         {"owner": "user:bob"},
@@ -128,6 +133,7 @@ async def test_a_change_that_does_not_fit(door: RestDoor, change: object) -> Non
         ("POST", _SEARCH, {"json": {"namespaces": ["a b"]}}),
         ("POST", _SEARCH, {"json": {"query": "x" * 32_769}}),
         ("POST", _SEARCH, {"json": {"since": "soon"}}),
+        ("POST", _SEARCH, {"json": {"since": _LATER, "until": _EARLIER}}),
         ("POST", _SEARCH, {"json": {"as_of": _EARLIEST}}),
         ("POST", _SEARCH, {"json": {"token": "no token"}}),
         ("POST", _SEARCH, {"json": {"filter": 7}}),
@@ -392,9 +398,41 @@ async def test_bodies_that_are_no_json(door: RestDoor, content: bytes, reason: s
             assert problem.details["reason"] == reason
 
 
-async def test_a_body_that_is_not_declared_as_json(door: RestDoor) -> None:
-    answer = await door.call("POST", _SEARCH, content=b"query=walrus")
-    problem_in(answer, InvalidInputError)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "jsonish"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        {"Content-Type": "application/json", "Content-Encoding": "br"},
+    ],
+)
+async def test_a_body_that_is_not_declared_as_plain_json(
+    door: RestDoor, headers: dict[str, str]
+) -> None:
+    content = b'{"query": "walrus"}'
+    answer = await door.call("POST", _SEARCH, content=content, headers=headers)
+    name = list(headers)[-1] if headers else "Content-Type"
+    assert problem_in(answer, UnsupportedFormatError).details == {"field": name}
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.api+json"])
+async def test_json_may_have_other_names(door: RestDoor, kind: str) -> None:
+    headers = {"Content-Type": kind, "Content-Encoding": "identity"}
+    content = b'{"query": "walrus"}'
+    assert (await door.call("POST", _SEARCH, content=content, headers=headers)).status_code == 200
+
+
+async def test_names_that_do_not_fit_are_told_in_words(door: RestDoor) -> None:
+    body = {"text": " \n", "id": "a/b", "readers": ["bob"]}
+    problem = problem_in(await door.call("POST", _MEMORIES, body), InvalidInputError)
+    assert problem.details["errors"] == [
+        "body.text: must say something, not only blanks",
+        "body.id: must be 1 to 128 letters, digits and . _ : - that begin with a letter or digit",
+        "body.readers.0: must be a subject, such as user:ana, agent:planner or role:reader",
+    ]
 
 
 async def test_long_texts_and_bodies(door: RestDoor) -> None:
