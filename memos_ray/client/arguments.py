@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from memos_ray.gateway.fields import (
+    Credential,
     Key,
     Label,
     MemoryId,
@@ -48,6 +50,10 @@ class _Arguments(Model):
     since: Moment | None = None
     until: Moment | None = None
     direction: Direction | None = None
+    data: Path | None = None
+    address: str | None = None
+    url: str | None = None
+    api_key: Credential | None = None
 
 
 def check(**given: object) -> None:

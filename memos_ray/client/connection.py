@@ -42,6 +42,7 @@ class Connection:
         role: str | None = None,
         application: str | None = None,
     ) -> None:
+        check(data=data, address=address, url=url, api_key=api_key or None)
         check(purpose=purpose, role=role, application=application)
         self._where = (data, address, url, api_key, settings)
         self._opened: Opened | None = None
@@ -88,6 +89,7 @@ class Connection:
 
     def with_key(self: Self, api_key: str) -> Self:
         """Returns a client with another credential on the same connection."""
+        check(api_key=api_key)
         purpose, role, application = self._context
         other = type(self)(purpose=purpose, role=role, application=application)
         other.attach(Opened(self._transport, api_key), owns=False)

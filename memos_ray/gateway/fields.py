@@ -100,6 +100,7 @@ AttributeValue = Annotated[
 # What may travel in an HTTP header: printable ASCII.
 Key = Annotated[str, StringConstraints(max_length=256, pattern=_KEY)]
 Label = Key
+Credential = Annotated[str, StringConstraints(max_length=16_384, pattern=_KEY)]
 
 # Of a list that is given as a default, Pydantic makes a deep copy for each model, which takes five
 # times as long as making an empty one, and most of the time that a new memory's check takes.

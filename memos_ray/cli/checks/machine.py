@@ -1,7 +1,8 @@
-"""The machine: Python, packages, memory, limits, disk, port."""
+"""The machine: Python, packages, environment, memory, limits, disk, port."""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import shutil
@@ -15,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from memos_ray.cli.checks.finding import Finding, fail, ok, warn
-from memos_ray.config import EmbedderKind, Settings
+from memos_ray.config import ENV_NESTING, ENV_PREFIX, EmbedderKind, Settings, env_name
 
 _PACKAGE = "memos-ray"
 _GIB = 1 << 30
@@ -53,6 +54,22 @@ def packages(settings: Settings) -> Iterator[Finding]:
         yield fail("packages", "; ".join(wrong), f"{install}, or `make setup`")
     else:
         yield ok("packages", f"complete, with {', '.join(extras) or 'no extras'}")
+
+
+def environment() -> Iterator[Finding]:
+    """Checks that variables which look like settings are some: others are passed over."""
+    known = {env_name(field) for field in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(ENV_PREFIX) and name.upper().split(ENV_NESTING)[0] not in known
+    )
+    if unknown:
+        yield warn(
+            "environment", f"no settings: {', '.join(unknown)}", "they are ignored: mend the names"
+        )
+    else:
+        yield ok("environment", "every MEMOS_ variable is a setting")
 
 
 def memory(settings: Settings) -> Iterator[Finding]:

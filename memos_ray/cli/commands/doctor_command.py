@@ -66,6 +66,7 @@ def _checks(settings: Settings, *, quick: bool) -> Iterator[Callable[[], Iterato
 
     yield named(machine.python)
     yield named(machine.packages, settings)
+    yield named(machine.environment)
     yield named(machine.memory, settings)
     yield named(machine.limits)
     yield named(machine.disk, settings)

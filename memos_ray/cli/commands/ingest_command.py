@@ -82,9 +82,13 @@ def ingest(
     memos = call.memos
     content = sys.stdin.buffer.read() if source == "-" else source
     with _progress(shown=not call.out.as_json) as progress:
-        report = memos.ingest(
-            content, namespace=namespace, progress=progress, batch=batch, **options
-        )
+        try:
+            report = memos.ingest(
+                content, namespace=namespace, progress=progress, batch=batch, **options
+            )
+        except KeyboardInterrupt:
+            call.out.note("stopped; run it again to go on: nothing is stored twice")
+            raise
     from memos_ray.cli.views import rendering
 
     call.out.show(report, lambda console: rendering.ingested(console, report))

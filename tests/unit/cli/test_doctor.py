@@ -66,6 +66,15 @@ def test_a_package_that_is_missing_or_too_old(
     assert "extra" not in found.found and "platform" not in found.found
 
 
+def test_variables_that_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMOS_VAULT__PARTITIONS", "4")
+    monkeypatch.setenv("MEMOS_DATA", "data")
+    assert one(machine.environment()).grade is Grade.OK
+    monkeypatch.setenv("MEMOS_VALUT__PARTITIONS", "of a secret kind")
+    found = one(machine.environment())
+    assert (found.grade, found.found) == (Grade.WARN, "no settings: MEMOS_VALUT__PARTITIONS")
+
+
 def test_keys_that_others_may_read(settings: Settings) -> None:
     key = DataFolder(settings.data).admin_key
     write_secret(key, b"secret")

@@ -26,3 +26,24 @@ async def test_a_name_is_no_list_of_names(memos: AsyncMemOS) -> None:
     stored = await memos.add("Ana likes trains.")
     with pytest.raises(InvalidInputError, match="readers: Input should be a valid list"):
         await memos.share(stored.id or "", readers="user:bob")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"api_key": 5}, "api_key: Input should be a valid string"),
+        ({"api_key": "mk_one\nmk_two"}, "api_key: must be printable ASCII"),
+        ({"data": 5}, "data: Input is not a valid path"),
+        ({"url": 8700}, "url: Input should be a valid string"),
+        ({"address": 6379}, "address: Input should be a valid string"),
+    ],
+)
+def test_what_is_no_place_and_no_credential(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told) as caught:
+        AsyncMemOS(**given)
+    assert "mk_" not in str(caught.value)
+
+
+async def test_another_credential_has_its_form(memos: AsyncMemOS) -> None:
+    with pytest.raises(InvalidInputError, match="api_key: must be printable ASCII"):
+        memos.with_key("")
