@@ -97,7 +97,7 @@ def spread(scope: Scope) -> Occurrences:
         added = found.counts[start:end].repeat(targets.shape[1])
         sums = np.bincount(places.ravel(), added)
         sums[scope.high :: width] = 0
-        held = sums.nonzero()[0]
+        held = (sums > 0).nonzero()[0]
         cells.append(held + block * at_once * width)
         counts.append(sums[held].astype(np.int64))
     if not cells:
