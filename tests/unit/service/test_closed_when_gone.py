@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,21 +14,12 @@ from memos_ray.core.vault.operations import Update, UpdateMode, Write, Written
 from memos_ray.core.vault.planning import Submission
 from memos_ray.errors import NotFoundError
 from memos_ray.gateway.memories.models import Memory, MemoryChange, NewMemory, Sharing
-from memos_ray.testing.openai_endpoint import Endpoint
 from memos_ray.testing.reading import memory, remembering
-from tests.unit.service.test_extraction import DIALOGUE, Bench, endpoint, opened, server
+from tests.unit.service.test_extraction import DIALOGUE, Bench, bench, endpoint, server
 
-__all__ = ["endpoint", "server"]
+__all__ = ["bench", "endpoint", "server"]
 
 HEALTH = MemoryChange(sensitivity=["health"], compliance=["gdpr"])
-
-
-@pytest.fixture
-async def bench(
-    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
-) -> AsyncIterator[Bench]:
-    async with opened(tmp_path, server) as made:
-        yield made
 
 
 async def becomes(bench: Bench, id: str, wanted: Callable[[Memory], bool]) -> Memory:

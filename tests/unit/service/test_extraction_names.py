@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from memos_ray.core.extraction import Totals
 from memos_ray.gateway.memories.models import Source
-from memos_ray.testing.openai_endpoint import Endpoint
-from tests.unit.service.test_extraction import DIALOGUE, Bench, endpoint, opened, server
+from tests.unit.service.test_extraction import DIALOGUE, Bench, bench, endpoint, server
 
-__all__ = ["endpoint", "server"]
-
-
-@pytest.fixture
-async def bench(
-    tmp_path: Path, server: tuple[str, Endpoint], endpoint: Endpoint
-) -> AsyncIterator[Bench]:
-    async with opened(tmp_path, server) as made:
-        yield made
+__all__ = ["bench", "endpoint", "server"]
 
 
 async def named(bench: Bench) -> list[str]:
