@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from memos_ray.actors.policy.guard import PolicyGuard
 from memos_ray.config import LimitSettings
@@ -200,10 +201,13 @@ class Doorway:
 
 
 def _followers(followers: Mapping[str, Follower]) -> dict[str, int | str]:
-    """Shows what follows the logs: how far it is behind, and what keeps it."""
+    """Shows what follows the logs: how far it is behind, and what keeps it.
+
+    Seconds are rounded up: 0 is shown only where nothing is behind.
+    """
     stalled = {name: one.stalled_by for name, one in followers.items() if one.stalled_by}
     shown: dict[str, int | str] = {
-        "behind_s": round(max((one.behind_s for one in followers.values()), default=0.0)),
+        "behind_s": ceil(max((one.behind_s for one in followers.values()), default=0.0)),
         "aside": sum(one.aside for one in followers.values()),
     }
     if stalled:

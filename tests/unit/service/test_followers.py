@@ -56,6 +56,7 @@ async def test_VAULT_2_a_milvus_that_is_away_is_seen_and_keeps_no_search_from_an
     shard = await shard_once(memos, lambda one: "stalled" in one.detail)
     assert (shard.status, shard.detail["stalled"]) == ("degraded", "index by vector_store")
     assert shard.detail["aside"] == 0, "an absent store is no fault of an entry"
+    assert shard.detail["behind_s"] >= 1, "what is behind for a moment only is not shown as level"
     found = await samples(memos, HttpMetrics())
     labels = 'code="vector_store",feed="index",shard="shard-0"'
     assert found[f"memos_shard_stalled{{{labels}}}"] == 1

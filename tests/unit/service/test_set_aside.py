@@ -68,7 +68,8 @@ async def aside(memos: InProcess, count: int) -> None:
     async with asyncio.timeout(60):
         while True:
             (shard,) = [one for one in await memos.doorway.components() if one.name == "shard-0"]
-            if (shard.detail["aside"], shard.detail["behind_s"]) == (count, 0):
+            shown = [shard.detail[name] for name in ("partitions", "aside", "behind_s")]
+            if shown == [1, count, 0]:
                 assert "stalled" not in shard.detail
                 return
             await asyncio.sleep(0.01)
