@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from memos_ray.actors.courtesy import Courtesy
+from memos_ray.actors.vault.heap import keep_what_searches_free
 from memos_ray.core.cube.cube import MemCube, State
 from memos_ray.core.cube.payload import Plaintext
 from memos_ray.core.lifecycle.states import LIVE
@@ -101,6 +102,7 @@ class Residency:
         executor: Executor,
         budget_bytes: int,
     ) -> None:
+        keep_what_searches_free()
         self._store = store
         self._space = space
         self._new_index = new_index
