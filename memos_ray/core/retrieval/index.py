@@ -31,7 +31,8 @@ class ResidentIndex:
           `predicate`. What remains: the length of a context counts hidden neighbours of the same
           audience, which a policy by other facets than those may create.
 
-    Concurrency: one thread at a time; calls finish without waiting for anything.
+    Concurrency: one thread at a time; calls finish without waiting for anything. A search of many
+    memories has a second thread of its own for half of the vectors, until it returns.
 
     Complexity, with n memories: `search` is linear in n with a small constant (one int8 product a
     view) plus the entries of the query's terms; `upsert` and `remove` are linear in the text and

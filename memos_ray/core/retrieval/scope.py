@@ -27,6 +27,7 @@ from memos_ray.errors import DimensionMismatchError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 _SPOKEN_SHARE = 0.05
+_SIDE_BY_SIDE_FROM = 16_384
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -179,12 +180,34 @@ class Scope:
     @cached_property
     def own_cosines(self) -> tuple[FloatArray, Mask] | None:
         """Best cosine of the own views at `rows`, and where there is one; nothing when silent."""
+        found = self._cosines
+        return None if found is None else (found[0], self.at(self.store.own.held, self.rows))
+
+    @property
+    def context_cosines(self) -> FloatArray | None:
+        """Cosine of the context view at `rows`, 0 where there is none; nothing when silent."""
+        found = self._cosines
+        return None if found is None else found[1]
+
+    @cached_property
+    def _cosines(self) -> tuple[FloatArray, FloatArray | None] | None:
         store, vector = self.store, self.vector
         if vector is None or not store.own.count:
             return None
-        values = store.own.cosines(vector, self.rows, self.high)
-        store.extra.raise_to_best(vector, values, self.rows, self.high)
-        return values, self.at(store.own.held, self.rows)
+
+        def own() -> FloatArray:
+            values = store.own.cosines(vector, self.rows, self.high)
+            store.extra.raise_to_best(vector, values, self.rows, self.high)
+            return values
+
+        def context() -> FloatArray:
+            return store.context.cosines(vector, self.rows, self.high)
+
+        if not store.context.count or not self.settings.weights.dense_context:
+            return own(), None
+        if len(self.rows) < _SIDE_BY_SIDE_FROM:
+            return own(), context()
+        return vectors.side_by_side(own, context)
 
     @cached_property
     def vector(self) -> vectors.Query | None:

@@ -118,14 +118,13 @@ class ContextDense:
 
     def measure(self, scope: Scope, slots: IntArray) -> Measured | None:
         """Silent without a query vector; without opinion where nothing is embedded yet."""
-        if scope.own_cosines is None or scope.vector is None:
+        if scope.own_cosines is None:
             return None
         values, known = scope.own_cosines
-        table = scope.store.context
-        if not table.count:
+        cosines = scope.context_cosines
+        if cosines is None:
             return Measured(values, known)
-        held = scope.at(table.held, slots)
-        cosines = table.cosines(scope.vector, slots, scope.high)
+        held = scope.at(scope.store.context.held, slots)
         np.copyto(cosines, values, where=~held)
         return Measured(cosines, known | held)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import exp, log
+from threading import current_thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from memos_ray.core.retrieval import (
     ViewKind,
     plan_views,
     rank_candidates,
+    scope,
 )
+from memos_ray.core.retrieval.vectors import FloatArray, SlotVectors
 from memos_ray.errors import DimensionMismatchError, InvalidInputError
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.talk import asked, indexed, said, turns
@@ -99,6 +103,24 @@ def test_an_explanation_costs_no_order() -> None:
     query = asked("weather kettle", EMBEDDER)
     told, plain = index.search(query), index.search(replace(query, explain=False))
     assert [replace(one, parts=()) for one in told] == plain
+
+
+def test_large_indexes_rank_on_two_cores_as_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [("Ann", f"The kettle of the house {i} is {i} years old.") for i in range(20)]
+    index = indexed(turns(*lines), EMBEDDER)
+    query = asked("how old is the kettle", EMBEDDER)
+    alone = index.search(query)
+    computing, ranking = [], current_thread()
+    cosines = SlotVectors.cosines
+
+    def noted(*given: Any) -> FloatArray:
+        computing.append(current_thread())
+        return cosines(*given)
+
+    monkeypatch.setattr(SlotVectors, "cosines", noted)
+    monkeypatch.setattr(scope, "_SIDE_BY_SIDE_FROM", len(index))
+    assert index.search(query) == alone
+    assert len(computing) == 2 and computing.count(ranking) == 1
 
 
 def test_candidates_are_ranked_as_in_an_index() -> None:
