@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from memos_ray.actors.courtesy import Courtesy
@@ -20,6 +20,7 @@ LOG_BATCH = 4096
 """Entries at once for consumers that most of them do not concern."""
 
 _log = logging.getLogger(__name__)
+_LATE = "late"
 _PAGE = 256
 _TRIES = 3
 _AGAIN_S = 600.0
@@ -58,7 +59,8 @@ class LogFeed:
     An entry that cannot be taken for a reason of its own does not stop those behind it: after a few
     tries entries are handed over one by one, and the bad ones are set aside, to be tried again now
     and then, when more is heard of their memory, and by the next owner. What is `settled` about
-    other memories does not wait for them.
+    other memories does not wait for them. An entry that was taken before all that it speaks of was
+    there is owed in the same way (`owing`).
 
     Args:
         name: of the consumer, for messages.
@@ -68,6 +70,8 @@ class LogFeed:
         batch: most entries to hand over at once.
         begin: where to begin on a log that was never followed: what is up to there concerns the
             consumer in no case. At its beginning when absent.
+        overlooks: whether it passes over bad entries where no more can be set aside, for what is
+            behind them matters more; they stop it there otherwise.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class LogFeed:
         batch: int = _PAGE,
         begin: Callable[[], Awaitable[int]] | None = None,
         on_moved: Callable[[], None] | None = None,
+        overlooks: bool = False,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
         on_error: Callable[[str, MemosError], None],
@@ -104,10 +109,12 @@ class LogFeed:
         self._batch = batch
         self._begin = begin
         self._on_moved = on_moved
+        self._overlooks = overlooks
         self._courtesy = courtesy
         self._on_fenced = on_fenced
         self._on_error = on_error
         self._aside = EntriesAside(partition, epoch, cursor, store, executor)
+        self._owing = asyncio.Lock()
         self._failed = 0
         self._again_at = 0.0
         self._behind_since: float | None = asyncio.get_running_loop().time()
@@ -133,6 +140,25 @@ class LogFeed:
     def notify(self) -> None:
         """Says that the log has grown, or that what was consumed may be lost."""
         self._news.set()
+
+    @asynccontextmanager
+    async def owing(self, events: Sequence[Event]) -> AsyncIterator[None]:
+        """Has entries taken once more behind a block in which what they speak of comes about.
+
+        They are owed before it begins, so that nothing is lost when it is cut off.
+
+        Raises:
+            FencedError: a newer owner holds the partition.
+            StoreError: they cannot be written down.
+        """
+        async with self._owing:
+            try:
+                for event in events:
+                    await self._aside.add(event, _LATE)
+                yield
+            finally:
+                self._again_at = 0.0
+                self.notify()
 
     async def reached(self, lsn: int) -> None:
         """Waits until everything up to an LSN has been consumed."""
@@ -180,18 +206,20 @@ class LogFeed:
             await self._store_position(await self._begin())
 
     async def _start_over(self) -> None:
-        await self._store_position(0)
-        await self._aside.clear()
-        await self._consumer.reset()
+        async with self._owing:
+            await self._store_position(0)
+            await self._aside.clear()
+            await self._consumer.reset()
 
     async def _step(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._news.clear()
         if await self._consumer.outdated():
             await self._start_over()
         if self._aside and loop.time() >= self._again_at:
             await self._courtesy.turn()
-            await self._aside.again(self._consumer.consume)
-            self._again_at = loop.time() + _AGAIN_S
-        self._news.clear()
+            async with self._owing:
+                await self._aside.again(self._consumer.consume)
+                self._again_at = loop.time() + _AGAIN_S
         asked_at = loop.time()
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, self._batch
@@ -232,11 +260,14 @@ class LogFeed:
             try:
                 await self._consumer.consume([event])
             except Exception as error:
-                if not of_one(error) or len(self._aside) >= MOST:
+                full = len(self._aside) >= MOST
+                if not of_one(error) or (full and not self._overlooks):
                     raise
                 found = self._named(error)
-                await self._aside.add(event, found.code)
-                _log.warning("%s: entry %d is set aside: %s", self.name, event.lsn, found.code)
+                if not full:
+                    await self._aside.add(event, found.code)
+                what = "passed over" if full else "set aside"
+                _log.warning("%s: entry %d is %s: %s", self.name, event.lsn, what, found.code)
                 self._on_error(f"{self.name}_aside", found)
 
     def _named(self, error: Exception) -> MemosError:

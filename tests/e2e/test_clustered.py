@@ -28,11 +28,19 @@ from tests.e2e.scenario import Teller
 
 pytestmark = pytest.mark.e2e
 
-# `serve run FILE` on a node that has a CPU for each actor, whatever this machine has.
+# `serve run FILE` on a node that has a CPU for each actor, whatever this machine has, and that is
+# started anew where the machine is too busy for it.
 _SERVE_RUN = """
-import ray, sys
+import sys
+from memos_ray.cluster.folder import DataFolder
+from memos_ray.cluster.ray_node import start_node
+from memos_ray.cluster.scratch import scratch_folder
+from memos_ray.config import Settings
 from ray.serve.scripts import cli
-ray.init(address="local", num_cpus=16, num_gpus=0, include_dashboard=False, namespace="serve")
+settings = Settings(cluster_cpus=16, namespace="serve")
+folder = DataFolder(settings.data)
+folder.create()
+start_node(settings, scratch_folder(folder))
 cli(["run", sys.argv[1]])
 """
 FOLDER = Path(__file__).parents[2] / "deployments"

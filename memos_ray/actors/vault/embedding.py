@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import numpy as np
 
@@ -19,7 +20,12 @@ from memos_ray.core.retrieval import ResidentIndex, VectorSet, ViewKind, ViewPla
 from memos_ray.core.retrieval.settings import ViewSettings
 from memos_ray.core.vault.entries import EXTRACT, changes
 from memos_ray.core.vault.log import CubeKey, Event, Outcome
-from memos_ray.errors import DimensionMismatchError, EmbedderError, InvalidInputError
+from memos_ray.errors import (
+    DimensionMismatchError,
+    EmbedderError,
+    InvalidInputError,
+    StoreCorruptError,
+)
 from memos_ray.ports import EmbedderPort, RecordStorePort, StoredVectors, Vectors
 
 _log = logging.getLogger(__name__)
@@ -34,8 +40,12 @@ class EmbedConsumer:
 
     Which texts a memory needs follows from it and its neighbours, so a resident index is asked; a
     namespace too large to be resident is planned from the store, memory by memory. Texts that the
-    embedder refuses, and memories that cannot be read, keep no others from being embedded; they are
-    tried again by the next owner.
+    embedder refuses, and memories that cannot be read, keep no others from being embedded; the
+    former are tried again by the next owner, the latter are owed (see `LogFeed`).
+
+    Args:
+        position: up to where the log has been consumed.
+        late: opens what vectors are stored in whose entries were passed without any.
     """
 
     def __init__(
@@ -50,6 +60,8 @@ class EmbedConsumer:
         executor: Executor,
         embed_executor: Executor,
         courtesy: Courtesy,
+        position: Callable[[], int],
+        late: Callable[[Sequence[Event]], AbstractAsyncContextManager[None]],
     ) -> None:
         self._partition = partition
         self._epoch = epoch
@@ -60,10 +72,17 @@ class EmbedConsumer:
         self._executor = executor
         self._embed_executor = embed_executor
         self._courtesy = courtesy
+        self._position = position
+        self._late = late
+        self._unread: dict[Place, set[str]] = {}
         self._refused: dict[Place, dict[str, tuple[int, ...]]] = {}
 
     async def consume(self, events: Sequence[Event]) -> None:
-        """Embeds until nothing in the events' places is missing or stale."""
+        """Embeds until nothing in the events' places is missing or stale.
+
+        Raises:
+            StoreCorruptError: memories of the events cannot be read; all others are embedded.
+        """
         touched: dict[Place, dict[str, None]] = {}
         for event in events:
             if event.outcome is Outcome.DONE and event.cube_id is not None and changes(event):
@@ -72,8 +91,9 @@ class EmbedConsumer:
                     # There is nothing to embed, and no reason to load what nobody searches.
                     continue
                 touched.setdefault(place, {})[event.cube_id] = None
-        for place, ids in touched.items():
-            await self._embed_place(place, list(ids))
+        owed = [await self._embed_place(place, list(ids)) for place, ids in touched.items()]
+        if count := sum(owed):
+            raise StoreCorruptError("memories cannot be read, and are not embedded", count=count)
 
     async def outdated(self) -> bool:
         """Vectors are kept with the memories themselves; they do not get lost apart."""
@@ -82,22 +102,43 @@ class EmbedConsumer:
     async def reset(self) -> None:
         """Nothing to empty."""
 
-    async def _embed_place(self, place: Place, ids: Sequence[str]) -> None:
+    async def _embed_place(self, place: Place, ids: Sequence[str]) -> int:
+        """Embeds what is there; returns how many of the memories cannot be read."""
+        again = True
         while (index := await self._residency.index(place, self._courtesy)) is not None:
             plans = self._unrefused(place, index)
             if not plans:
-                return
-            if not await self._embed(place, plans):
+                damaged, mended = await self._looked_at(place, ids)
+                if not mended or not again:
+                    return damaged
+                again = False
+                self._residency.outdate(place, index)
+            elif not await self._embed(place, plans):
                 # All of them are being erased; the index hears of it with the commit.
                 await asyncio.sleep(_PAUSE_S)
             await self._courtesy.turn()
         # Too large to be resident, perhaps since a moment ago.
         loop = asyncio.get_running_loop()
-        plans, damaged = await loop.run_in_executor(self._executor, self._plan, place, ids)
-        self._overlook(damaged)
+        plans, unread = await loop.run_in_executor(self._executor, self._plan, place, ids)
+        self._overlook(place, unread)
         for start in range(0, len(plans), _PLANS):
             await self._courtesy.turn()
             await self._embed(place, plans[start : start + _PLANS])
+        return len(unread)
+
+    async def _looked_at(self, place: Place, ids: Sequence[str]) -> tuple[int, int]:
+        """Looks at those that could not be read: how many still cannot, and how many can."""
+        unread = self._unread.get(place, set())
+        doubtful = (unread | self._residency.damaged(place)).intersection(ids)
+        keys = [CubeKey(place.tenant, id) for id in doubtful]
+        loop = asyncio.get_running_loop()
+        heads, damaged = await loop.run_in_executor(
+            self._executor, readable, self._store, self._partition, keys
+        )
+        for key in heads:
+            unread.discard(key.id)
+            self._refused.get(place, {}).pop(key.id, None)
+        return len(damaged), len(heads)
 
     def _unrefused(self, place: Place, index: ResidentIndex) -> list[ViewPlan]:
         """Returns what is to be embedded, without what has been refused already."""
@@ -140,12 +181,16 @@ class EmbedConsumer:
         """Remembers not to plan these again."""
         self._refused.setdefault(place, {}).update({plan.id: _digest(plan) for plan in plans})
 
-    def _overlook(self, damaged: int) -> None:
-        if damaged:
-            self._residency.counters["memories_damaged"] += damaged
+    def _overlook(self, place: Place, damaged: Set[str]) -> None:
+        """Counts what cannot be read, each once."""
+        unread = self._unread.setdefault(place, set())
+        met = damaged - unread
+        unread |= met
+        if met:
+            self._residency.counters["memories_damaged"] += len(met)
             _log.error(
                 "%d memories of partition %d cannot be read, and are not embedded",
-                damaged,
+                len(met),
                 self._partition,
             )
 
@@ -160,22 +205,23 @@ class EmbedConsumer:
 
     async def _embed_together(self, place: Place, plans: Sequence[ViewPlan]) -> bool:
         loop = asyncio.get_running_loop()
-        rows, damaged = await loop.run_in_executor(
+        rows, late, damaged = await loop.run_in_executor(
             self._embed_executor, self._compute, place, plans
         )
         if damaged:
             self._leave(place, [plan for plan in plans if plan.id in damaged])
-            self._overlook(len(damaged))
-        await loop.run_in_executor(
-            self._executor, self._store.save_vectors, self._partition, self._epoch, rows
-        )
+            self._overlook(place, damaged)
+        async with self._late(late) if late else nullcontext():
+            await loop.run_in_executor(
+                self._executor, self._store.save_vectors, self._partition, self._epoch, rows
+            )
         await self._residency.attach(place, rows)
         return bool(rows or damaged)
 
     def _compute(
         self, place: Place, plans: Sequence[ViewPlan]
-    ) -> tuple[list[StoredVectors], set[str]]:
-        """Returns vectors, and the ids of what cannot be read."""
+    ) -> tuple[list[StoredVectors], list[Event], set[str]]:
+        """Returns vectors, the entries of those that come late, and ids of what cannot be read."""
         keys = [CubeKey(place.tenant, plan.id) for plan in plans]
         heads, damaged = readable(self._store, self._partition, keys)
         present = [
@@ -188,7 +234,16 @@ class EmbedConsumer:
             end = start + len(plan.views)
             rows.append(self._row(head, VectorSet.quantise(plan.views, vectors[start:end])))
             start = end
-        return rows, {key.id for key in damaged}
+        return rows, self._passed(heads), {key.id for key in damaged}
+
+    def _passed(self, heads: Mapping[CubeKey, MemCube]) -> list[Event]:
+        """Returns the entries of memories that have been passed, and have no vectors."""
+        at = self._position()
+        passed = [key for key, head in heads.items() if head.version.lsn <= at]
+        if not passed:
+            return []
+        stored = self._store.vectors(self._partition, passed, self._embedder.space.digest)
+        return [_entry(heads[key]) for key in passed if key not in stored]
 
     def _row(self, head: MemCube, vectors: VectorSet) -> StoredVectors:
         return StoredVectors(
@@ -199,8 +254,8 @@ class EmbedConsumer:
             sketch=sketch(representative(vectors)),
         )
 
-    def _plan(self, place: Place, ids: Sequence[str]) -> tuple[list[ViewPlan], int]:
-        """Returns plans, and how many memories cannot be read."""
+    def _plan(self, place: Place, ids: Sequence[str]) -> tuple[list[ViewPlan], set[str]]:
+        """Returns plans, and the ids of what cannot be read."""
         keys = [CubeKey(place.tenant, cube_id) for cube_id in ids]
         heads, damaged = readable(self._store, self._partition, keys)
         plans = [
@@ -208,7 +263,7 @@ class EmbedConsumer:
             for head in heads.values()
             if head.text
         ]
-        return plans, len(damaged)
+        return plans, {key.id for key in damaged}
 
     def _predecessor(self, head: MemCube) -> str | None:
         setting = head.descriptive.setting
@@ -227,6 +282,13 @@ class EmbedConsumer:
 
 
 _ANY_SESSION = all_of()
+
+
+def _entry(head: MemCube) -> Event:
+    """Returns the log entry that has made a version, as far as the version tells."""
+    made = head.version
+    who = head.tenant, head.namespace, made.author
+    return Event(made.lsn, made.created_at, *who, made.change.value, head.id, made.number)
 
 
 def _digest(plan: ViewPlan) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from memos_ray.actors.activation.activation import ActivationMemory
@@ -30,7 +31,7 @@ from memos_ray.config import VaultSettings
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.retrieval.settings import RetrievalSettings
 from memos_ray.core.vault.guarding import GuardPort
-from memos_ray.core.vault.log import Commit
+from memos_ray.core.vault.log import Commit, Event
 from memos_ray.core.vault.receipts import Derived
 from memos_ray.errors import MemosError
 from memos_ray.ports import BlobStorePort, ClockPort, EmbedderPort, RecordStorePort, VectorStorePort
@@ -131,10 +132,13 @@ class OwnedPartition:
                 executor=executor,
                 embed_executor=embed_executor,
                 courtesy=courtesy,
+                position=lambda: self.embed_feed.position,
+                late=self._late,
             ),
             # What to embed is asked of the resident index, which must have seen it.
             ceiling=lambda: self.writer.seen_lsn,
             on_moved=self._on_embedded,
+            overlooks=True,
             courtesy=courtesy,
             on_fenced=on_fenced,
             on_error=on_error,
@@ -340,6 +344,10 @@ class OwnedPartition:
             self.archive_feed.notify()
         if branch_feed.concerns(commit):
             self.branch_feed.notify()
+
+    def _late(self, events: Sequence[Event]) -> AbstractAsyncContextManager[None]:
+        """Opens what vectors are stored in that come behind what follows the embedding."""
+        return nullcontext() if self.index_feed is None else self.index_feed.owing(events)
 
     def _on_embedded(self) -> None:
         self.organise_feed.notify()

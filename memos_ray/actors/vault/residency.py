@@ -46,7 +46,10 @@ class Place:
 
 @dataclass(slots=True)
 class _Resident:
-    """An index in memory; `pending` is what has been committed, but not entered yet."""
+    """An index in memory; `pending` is what has been committed, but not entered yet.
+
+    `damaged` are the ids of what could not be read when it was loaded.
+    """
 
     place: Place
     index: ResidentIndex
@@ -54,6 +57,7 @@ class _Resident:
     touched_at: float
     memories: int = 0
     memory_bytes: int = 0
+    damaged: frozenset[str] = frozenset()
     pending: deque[_Delta] = field(default_factory=deque)
 
 
@@ -168,6 +172,10 @@ class Residency:
         if place in self._held and self._held[place].index is index:
             self._release(place)
 
+    def damaged(self, place: Place) -> frozenset[str]:
+        """Ids of what could not be read when the index of a place was loaded."""
+        return self._held[place].damaged if place in self._held else frozenset()
+
     def apply(self, commit: Commit) -> None:
         """Brings the resident indexes up to a commit; others learn of it when they load."""
         for place, delta in _deltas(commit).items():
@@ -250,8 +258,10 @@ class Residency:
                 _apply(place, index, loading.pending.popleft())
                 await asyncio.sleep(0)
             _attach(index, loading.vectors)
-            self._held[place] = _Resident(place, index, 0.0, self._clock.monotonic())
-            self._measure(self._held[place])
+            resident = _Resident(place, index, 0.0, self._clock.monotonic())
+            resident.damaged = frozenset(key.id for key in damaged)
+            self._held[place] = resident
+            self._measure(resident)
             self.counters["namespaces_loaded"] += 1
             self.counters["memories_damaged"] += len(damaged)
             if damaged:

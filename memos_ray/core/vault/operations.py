@@ -281,6 +281,8 @@ class Write:
         extract: whether a model is to read the new memory for facts, behind the log.
         derived_from: memories that the new one says something of, by id and version. Unless each is
             at that version still, nothing is written; of each the log has an entry about it.
+        known_by_key: whether the first answer is given again whatever else a write under the key
+            says, as long as it is for the same namespace; it is a conflict otherwise.
         learnt: unless all that it names is there, nothing is written; the log tells each of the
             parameter memory, once in a transaction. The new memory gets the labels of all of it.
     """
@@ -294,6 +296,7 @@ class Write:
     extract: bool = False
     derived_from: tuple[tuple[str, int], ...] = ()
     learnt: Learnt | None = None
+    known_by_key: bool = False
 
     def digest(self) -> str:
         """Identifies the request; freshly minted ids do not count."""

@@ -164,7 +164,7 @@ class Planner:
         answer = orjson.loads(stored.body)
         # Replies of older versions do not say where they wrote.
         place = answer.pop("namespace", write.namespace)
-        if stored.request != request:
+        if stored.request != request and not (write.known_by_key and place == write.namespace):
             raise IdempotencyConflictError(
                 "the idempotency key belongs to another request",
                 cube_id=answer["cube_id"],

@@ -238,14 +238,14 @@ class Ingestion:
 
     async def _written(self, memories: Sequence[NewMemory]) -> list[WriteResult]:
         results = await self._outcomes(memories)
-        elsewhere = {
-            place: memory.model_copy(update={"idempotency_key": key})
+        again = {
+            place: another
             for place, memory in enumerate(memories)
-            if (key := _key_of_its_own(memory, results[place])) is not None
+            if (another := _again(memory, results[place])) is not None
         }
-        if elsewhere:
-            again = await self._outcomes(list(elsewhere.values()))
-            for place, result in zip(elsewhere, again, strict=True):
+        if again:
+            outcomes = await self._outcomes(list(again.values()))
+            for place, result in zip(again, outcomes, strict=True):
                 results[place] = result
         return results
 
@@ -254,7 +254,7 @@ class Ingestion:
         for partition, lsn in decode_token(report.token).items():
             newest = self._tally.newest
             newest[partition] = max(newest.get(partition, 0), lsn)
-        return [_known(one) for one in report.results]
+        return list(report.results)
 
     def _memory(self, draft: Draft) -> NewMemory:
         options = self._options
@@ -291,20 +291,20 @@ class Ingestion:
         return AttachmentRef(digest=found, media_type=media_type, size_bytes=len(content))
 
 
-def _known(result: WriteResult) -> WriteResult:
-    """Makes a conflict with what the namespace holds of this source what it is: nothing new."""
-    earlier = _earlier(result)
-    if earlier is None or earlier["namespace"] != earlier["asked"]:
-        return result
-    return WriteResult(id=earlier["cube_id"], version=earlier["version"], replayed=True)
+def _again(memory: NewMemory, result: WriteResult) -> NewMemory | None:
+    """Returns how to write what conflicts with what is held of this source.
 
-
-def _key_of_its_own(memory: NewMemory, result: WriteResult) -> str | None:
-    """Returns another key for what another namespace of the same partition holds of this source."""
+    In the namespace it is known by its key, wherever it stands by now; what another namespace of
+    the same partition holds needs another key here.
+    """
     earlier = _earlier(result)
     if earlier is None:
         return None
-    return digest(b"ingest/2", (memory.idempotency_key or "").encode(), earlier["asked"].encode())
+    changes: dict[str, Any] = {"known_by_key": True}
+    if earlier["namespace"] != earlier["asked"]:
+        key = (memory.idempotency_key or "").encode()
+        changes["idempotency_key"] = digest(b"ingest/2", key, earlier["asked"].encode())
+    return memory.model_copy(update=changes)
 
 
 def _earlier(result: WriteResult) -> dict[str, Any] | None:

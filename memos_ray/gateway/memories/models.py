@@ -72,7 +72,8 @@ class NewMemory(Model):
     it; `event_time` is when it was said or happened. Who may see it follows from `visibility`, the
     named scopes and the policy of the namespace; `watermark` names whose content it is, and texts
     made of it bear it, too. With `extract`, a model reads it for facts, behind the answer; see
-    `docs/extraction.md`.
+    `docs/extraction.md`. With `known_by_key`, what the idempotency key has stored in the namespace
+    is the answer, whatever else is said of it; it is a conflict otherwise.
     """
 
     text: Saying
@@ -109,6 +110,7 @@ class NewMemory(Model):
     legal_hold: bool = False
     reason: Reason | None = None
     extract: bool = False
+    known_by_key: bool = False
 
     @model_validator(mode="after")
     def _lasting(self) -> NewMemory:

@@ -124,7 +124,8 @@ class MemoryService(Questions):
                 continue
             operation = mapping.create_of(memory, self._placement.mint(partition))
             key, reason = memory.idempotency_key, memory.reason
-            write = Write(place, operation, key, reason, extract=memory.extract)
+            read, known = memory.extract, memory.known_by_key
+            write = Write(place, operation, key, reason, extract=read, known_by_key=known)
             submissions.append(Submission(context, write))
             places.append(index)
         outcomes = await self._lanes.submit(partition, submissions) if submissions else []

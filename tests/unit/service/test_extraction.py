@@ -235,6 +235,24 @@ async def test_READ_3_what_is_stored_already_is_read_when_it_is_sent_again_once(
     assert (source.source, source.owner) == ("chat", "user:admin")
 
 
+@pytest.mark.parametrize("automatic", [False, True])
+async def test_READ_3_what_has_moved_in_its_source_is_read_when_it_is_sent_again_once(
+    bench: Bench, automatic: bool
+) -> None:
+    ids = await bench.ingest(extract=False)
+    if automatic:
+        await bench.memos.doorway.extraction.automate(bench.admin, automatic=True)
+    edited = [{"role": "user", "name": "Bob", "content": "I like coffee."}, *DIALOGUE]
+    for _ in range(2):
+        _, *moved = await bench.ingest(edited, extract=not automatic)
+        assert moved == ids
+        status = await bench.settled()
+        assert (status.read, status.memories) == (4, 4)
+    log = await bench.memos.doorway.logs.log(bench.admin)
+    told = [entry.memory_id or "" for entry in log.entries if entry.operation == "extract"]
+    assert sorted(told) == sorted(ids)
+
+
 async def test_READ_3_what_has_been_changed_since_is_read_as_it_is_now(bench: Bench) -> None:
     first, *_ = await bench.ingest()
     await bench.settled()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from memos_ray.actors import feed as feeds
 from memos_ray.adapters.milvus import open_vector_store
 from memos_ray.adapters.milvus_settings import MilvusSettings
 from memos_ray.config import LifecycleSettings, VaultSettings
@@ -17,8 +18,10 @@ from memos_ray.gateway.memories.models import NewMemory, SearchQuery
 from memos_ray.ports import VectorStorePort
 from memos_ray.testing.embedders import HashingEmbedder
 from memos_ray.testing.in_process import InProcess, in_process
+from memos_ray.testing.waiting import eventually
 from tests.unit.service.test_damaged_erasures import CUT, damage
 from tests.unit.service.test_pending_receipts import completed
+from tests.unit.service.test_refused_texts import Refusing
 from tests.unit.service.test_sources import (
     CLINIC,
     FIRST,
@@ -113,6 +116,80 @@ async def test_what_can_be_read_again_is_in_the_copy(tmp_path: Path, copy: Vecto
     async with copied(tmp_path, copy) as memos:
         await aside(memos, 0)
         assert copy.count(SPACE, 0) == 3
+
+
+@pytest.mark.parametrize("resident_bytes", [1 << 30, 1])
+async def test_what_is_mended_is_embedded_and_then_in_the_copy(
+    tmp_path: Path, copy: VectorStorePort, resident_bytes: int
+) -> None:
+    settings = VaultSettings(partitions=1, resident_bytes=resident_bytes)
+    async with in_process(tmp_path, settings=settings, lifecycle=BY_HAND) as memos:
+        # What is stored now is for the next owner.
+        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
+        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(2)]
+        report = await memos.service.add(memos.administrator, new)
+        lost = report.results[0].id or ""
+    kept = bodies(tmp_path, lost)
+    damage(tmp_path, CUT, lost)
+    async with in_process(tmp_path, settings=settings, vectors=lambda _: copy) as memos:
+        await aside(memos, 2)
+        await eventually(lambda: copy.count(SPACE, 0) == 1)
+    mend(tmp_path, lost, kept)
+    async with in_process(tmp_path, settings=settings, vectors=lambda _: copy) as memos:
+        await eventually(lambda: copy.count(SPACE, 0) == 2)
+        await aside(memos, 0)
+
+
+async def test_what_is_mended_beside_its_owner_is_embedded(
+    tmp_path: Path, copy: VectorStorePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_AGAIN_S", 0.2)
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
+        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(2)]
+        report = await memos.service.add(memos.administrator, new)
+        lost = report.results[0].id or ""
+    kept = bodies(tmp_path, lost)
+    damage(tmp_path, CUT, lost)
+    async with copied(tmp_path, copy) as memos:
+        await aside(memos, 2)
+        mend(tmp_path, lost, kept)
+        await eventually(lambda: copy.count(SPACE, 0) == 2)
+        await aside(memos, 0)
+
+
+async def test_where_no_more_can_be_owed_all_others_are_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "MOST", 1)
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
+        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(3)]
+        report = await memos.service.add(memos.administrator, new)
+    for one in report.results[:2]:
+        damage(tmp_path, CUT, one.id or "")
+    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
+        await aside(memos, 1)
+        query = SearchQuery(query="heron", wait_indexed=True)
+        found = await memos.service.search(memos.administrator, query)
+        assert (len(found.hits), found.unembedded) == (1, 0)
+
+
+async def test_what_the_embedder_takes_late_is_in_the_copy(
+    tmp_path: Path, copy: VectorStorePort
+) -> None:
+    model = Refusing()
+    async with in_process(tmp_path, settings=ONE, embedder=model, vectors=lambda _: copy) as memos:
+        me = memos.administrator
+        await memos.service.add(me, [NewMemory(text="the walrus of Lisbon")])
+        await memos.service.add(me, [NewMemory(text="the heron of Lisbon")])
+        await eventually(lambda: copy.count(SPACE, 0) == 1)
+    model.word = "never"
+    async with in_process(tmp_path, settings=ONE, embedder=model, vectors=lambda _: copy) as memos:
+        me = memos.administrator
+        await memos.service.add(me, [NewMemory(text="the tern of Lisbon")])
+        await eventually(lambda: copy.count(SPACE, 0) == 3)
+        await aside(memos, 0)
 
 
 async def test_what_can_be_read_again_is_compared_with_sources(tmp_path: Path) -> None:

@@ -278,6 +278,16 @@ class TestIdempotency:
         assert kinds(outcomes) == [Written, IdempotencyConflictError]
         assert len(commit.cubes) == len(commit.events) == 1
 
+    def test_what_is_known_by_its_key_is_the_answer_in_its_namespace(self) -> None:
+        again = by(ANN, new("b", "another text"), "k")
+        known = replace(again, write=replace(again.write, known_by_key=True))
+        elsewhere = replace(known, write=replace(known.write, namespace="other"))
+        outcomes, commit = plan(by(ANN, new("a"), "k"), known, elsewhere)
+        assert kinds(outcomes) == [Written, Written, IdempotencyConflictError]
+        (first, second, _) = outcomes
+        assert isinstance(first, Written) and second == replace(first, replayed=True)
+        assert len(commit.cubes) == len(commit.events) == 1
+
     def test_principals_and_tenants_have_their_own_keys(self) -> None:
         outcomes, commit = plan(
             by(ANN, new("a"), "k"), by(BOB, new("b"), "k"), by(ELSEWHERE, new("a"), "k")
