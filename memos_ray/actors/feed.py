@@ -68,6 +68,7 @@ class LogFeed:
         batch: most entries to hand over at once.
         begin: where to begin on a log that was never followed: what is up to there concerns the
             consumer in no case. At its beginning when absent.
+        passed: tells how far the consumer knows the log without being given it, from a position on.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class LogFeed:
         look_s: float | None = None,
         batch: int = _PAGE,
         begin: Callable[[], Awaitable[int]] | None = None,
+        passed: Callable[[int], int] | None = None,
         on_moved: Callable[[], None] | None = None,
         courtesy: Courtesy,
         on_fenced: Callable[[int], None],
@@ -103,6 +105,7 @@ class LogFeed:
         self._look_s = look_s
         self._batch = batch
         self._begin = begin
+        self._passed = passed
         self._on_moved = on_moved
         self._courtesy = courtesy
         self._on_fenced = on_fenced
@@ -193,6 +196,11 @@ class LogFeed:
             self._again_at = loop.time() + _AGAIN_S
         self._news.clear()
         asked_at = loop.time()
+        # What is set aside may wait for what has been done to its memory since.
+        if self._passed is not None and not self._aside:
+            known = self._passed(self.position)
+            if known > self.position:
+                await self._store_position(known)
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, self._batch
         )
