@@ -109,6 +109,8 @@ def _archived(folder: Path, partition: int, memories: int, begin: Callable[[], N
         said = turns(memories)
         shard.run([Create(Plaintext(t.text), id=i) for i, t in zip(ids, said, strict=True)])
         shard.pass_over()
+        # A shard looks for what was interrupted when it begins.
+        asyncio.run(shard.follow())
         # A sweep has read what is due to judge it.
         due = store.bodies(partition, [CubeKey("default", id) for id in ids])
         stages: dict[str, Callable[[], None]] = {
@@ -178,7 +180,8 @@ class _Shard:
         return []
 
     async def follow(self) -> None:
-        """Has the archive see the log."""
+        """Has the archive see what it does not know of the log."""
+        self._after = self._consumer.passed(self._after)
         while events := self._store.events(self._partition, self._after, _PAGE):
             await self._consumer.consume(events)
             self._after = events[-1].lsn

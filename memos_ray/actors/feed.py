@@ -72,6 +72,7 @@ class LogFeed:
             consumer in no case. At its beginning when absent.
         overlooks: whether it passes over bad entries where no more can be set aside, for what is
             behind them matters more; they stop it there otherwise.
+        passed: tells how far the consumer knows the log without being given it, from a position on.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class LogFeed:
         look_s: float | None = None,
         batch: int = _PAGE,
         begin: Callable[[], Awaitable[int]] | None = None,
+        passed: Callable[[int], int] | None = None,
         on_moved: Callable[[], None] | None = None,
         overlooks: bool = False,
         courtesy: Courtesy,
@@ -108,6 +110,7 @@ class LogFeed:
         self._look_s = look_s
         self._batch = batch
         self._begin = begin
+        self._passed = passed
         self._on_moved = on_moved
         self._overlooks = overlooks
         self._courtesy = courtesy
@@ -221,6 +224,11 @@ class LogFeed:
                 await self._aside.again(self._consumer.consume)
                 self._again_at = loop.time() + _AGAIN_S
         asked_at = loop.time()
+        # What is set aside may wait for what has been done to its memory since.
+        if self._passed is not None and not self._aside:
+            known = self._passed(self.position)
+            if known > self.position:
+                await self._store_position(known)
         events = await loop.run_in_executor(
             self._executor, self._store.events, self._partition, self.position, self._batch
         )

@@ -35,7 +35,7 @@ class ArchivedContents:
         if not isinstance(reference, ArchivedRef):
             return cube
         try:
-            return filled(cube, self._row(reference))
+            return filled(cube, self._row(reference.blob, reference.row))
         except MemosError as error:
             _log.warning("an archived memory cannot be read: %s", error.code)
             return cube
@@ -46,16 +46,16 @@ class ArchivedContents:
         if reference is None:
             return body
         try:
-            return refilled(body, self._row(reference))
+            return refilled(body, self._row(*reference))
         except MemosError as error:
             _log.warning("an archived memory cannot be read: %s", error.code)
             return body
 
-    def _row(self, reference: ArchivedRef) -> bytes:
-        held = self._file(reference.blob)
-        if reference.row >= len(held):
-            raise StoreCorruptError("an archive file is too short", digest=reference.blob)
-        return held[reference.row]
+    def _row(self, blob: str, row: int) -> bytes:
+        held = self._file(blob)
+        if row >= len(held):
+            raise StoreCorruptError("an archive file is too short", digest=blob)
+        return held[row]
 
     def _file(self, digest: str) -> list[bytes]:
         with self._lock:

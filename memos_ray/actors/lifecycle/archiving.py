@@ -20,10 +20,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain, takewhile
 from typing import NamedTuple, TypeVar
 
 from memos_ray.core.cube.cube import Change, State
@@ -121,7 +123,7 @@ class ArchiveConsumer:
         self._turn = asyncio.Lock()
         self._working = threading.Lock()
         self._tasks: set[asyncio.Task[Outcomes]] = set()
-        self._stowed: set[int] = set()
+        self._stowed: deque[range] = deque()
         self._moved: set[CubeKey] = set()
         self.erasures = 0
         """How many entries of erasures have been consumed."""
@@ -133,17 +135,22 @@ class ArchiveConsumer:
             for event in events
             if event.outcome is Outcome.DONE and event.cube_id and changes(event)
         ]
-        there = [event for event in done if event.lsn in self._stowed]
-        away = [
-            _key(event)
-            for event in done
-            if event.operation in _AWAY and event.lsn not in self._stowed
-        ]
+        last = events[-1].lsn if events else 0
+        near = takewhile(lambda some: some.start <= last, self._stowed)
+        held = frozenset(chain.from_iterable(near))
+        left = (event for event in done if event.lsn not in held)
+        away = [_key(event) for event in left if event.operation in _AWAY]
         gone = [_key(event) for event in done if event.operation == ERASE]
         self.erasures += len(gone)
         if not self._settled or away or gone:
             await self._run(lambda: self._carry(away, gone))
-        self._stowed.difference_update(event.lsn for event in there)
+        self._leave(last)
+
+    def passed(self, position: int) -> int:
+        """Returns up to where it need not be given the log: it has heard of these commits."""
+        self._leave(position)
+        first = self._stowed[0] if self._settled and self._stowed else range(0)
+        return first[-1] if position + 1 in first else position
 
     async def put_away(
         self,
@@ -170,7 +177,9 @@ class ArchiveConsumer:
         for one in commit.moved:
             if one.payload is not None:
                 self._moved.add(one.key)
-                self._stowed.add(one.lsn)
+                goes_on = self._stowed and self._stowed[-1].stop == one.lsn
+                start = self._stowed.pop().start if goes_on else one.lsn
+                self._stowed.append(range(start, one.lsn + 1))
 
     async def tidy(self) -> None:
         """Removes files that the owner before wrote when it had lost the partition already."""
@@ -183,6 +192,10 @@ class ArchiveConsumer:
 
     async def reset(self) -> None:
         """Nothing to empty."""
+
+    def _leave(self, lsn: int) -> None:
+        while self._stowed and self._stowed[0][-1] <= lsn:
+            self._stowed.popleft()
 
     async def _run(self, work: Callable[[], None]) -> None:
         async with self._turn:

@@ -207,6 +207,7 @@ class OwnedPartition:
                 consumer=self._archive,
                 ceiling=lambda: None,
                 batch=LOG_BATCH,
+                passed=self._archive.passed,
                 courtesy=Courtesy(pressing),
                 on_fenced=on_fenced,
                 on_error=on_error,

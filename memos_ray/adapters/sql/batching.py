@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -95,13 +96,13 @@ def add_alike(connection: Connection, statement: Insert, rows: list[tuple[Any, .
     driver, whole = connection.connection.driver_connection, 0
     if isinstance(driver, sqlite3.Connection) and len(rows) >= _ALIKE:
         whole = len(rows) - len(rows) % _ALIKE
-        held = enumerate(zip(*rows, strict=True))
-        own = tuple(n for n, values in held if values.count(values[0]) < len(rows))
-        sql = _alike(statement.table, own)
-        shared = [value for n, value in enumerate(rows[0]) if n not in own]
+        columns = list(zip(*rows, strict=True))
+        told = {n: held for n, held in enumerate(columns) if held.count(held[0]) < len(rows)}
+        sql = _alike(statement.table, tuple(told))
+        shared = [held[0] for n, held in enumerate(columns) if n not in told]
         for start in range(0, whole, _ALIKE):
-            some = rows[start : start + _ALIKE]
-            driver.execute(sql, [*shared, *(row[n] for row in some for n in own)])
+            some = (held[start : start + _ALIKE] for held in told.values())
+            driver.execute(sql, [*shared, *chain.from_iterable(zip(*some, strict=True))])
     bulk_rows(connection, statement, tuple(statement.table.c.keys()), rows[whole:])
 
 

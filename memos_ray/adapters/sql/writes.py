@@ -90,7 +90,7 @@ def apply(connection: Connection, commit: Commit) -> None:
     if commit.moved:
         partition, moved = commit.partition, commit.moved
         made = [rows.moved_version_row(partition, one) for one in moved]
-        bulk_rows(connection, _ADD_VERSIONS, rows.VERSION, made)
+        add_alike(connection, _ADD_VERSIONS, made)
         _move_heads(connection, partition, moved)
         stow(connection, partition, commit.stowed)
     told = event_rows.event_rows(commit.partition, ((one.lsn, one) for one in commit.events))

@@ -65,6 +65,7 @@ def filled(body: bytes, payload: bytes) -> bytes:
 _RULES, _VERSION = b',"governance":{', b',"version":{'
 _FINGERPRINT, _STATE = b',"fingerprint":{', b',"state":"'
 _UPDATED, _CREATED = b',"updated_at":"', b',"created_at":"'
+_DIGEST = b',"digest":"'
 _UNUSED = orjson.dumps(Usage())
 
 
@@ -99,20 +100,35 @@ def cut(body: bytes) -> Parts:
     Raises:
         StoreCorruptError: when the bytes are no cube.
     """
-    before, behind = payload_at(body)
-    rules = body.find(_RULES, behind)
-    version = body.find(_VERSION, rules)
-    fingerprint = body.find(_FINGERPRINT, version)
-    state = body.find(_STATE, fingerprint)
-    if not behind <= rules <= version <= fingerprint <= state:
+    start, mark, behind = body.partition(_PAYLOAD)
+    payload, _, behind = behind.partition(BEHIND)
+    about, _, behind = behind.partition(_RULES)
+    rules, _, behind = behind.partition(_VERSION)
+    version, _, behind = behind.partition(_FINGERPRINT)
+    fingerprint, end, _ = behind.partition(_STATE)
+    if not end:
         raise StoreCorruptError("stored bytes are no cube")
     return Parts(
-        body[:before],
-        body[before:behind],
+        *(start + mark, payload, b"{" + about, b"{" + rules),
+        *(b"{" + version, b"{" + fingerprint),
+    )
+
+
+def fixed(body: bytes, behind: int) -> tuple[bytes, bytes, bytes]:
+    """Returns what a version fixes beside its payload, which ends at `behind`, and its digest.
+
+    Raises:
+        StoreCorruptError: when the bytes are no cube.
+    """
+    rules = body.find(_RULES, behind)
+    version = body.find(_VERSION, rules)
+    digest = body.find(_DIGEST, version) + len(_DIGEST)
+    if not behind <= rules <= version < digest - len(_DIGEST):
+        raise StoreCorruptError("stored bytes are no cube")
+    return (
         body[behind + len(BEHIND) - 1 : rules],
         body[rules + len(_RULES) - 1 : version],
-        body[version + len(_VERSION) - 1 : fingerprint],
-        body[fingerprint + len(_FINGERPRINT) - 1 : state],
+        body[digest : body.find(b'"', digest)],
     )
 
 

@@ -22,7 +22,6 @@ import orjson
 from memos_ray.core.cube import wire
 from memos_ray.core.cube.cube import MemCube
 from memos_ray.core.cube.decoding import decode, payload_of
-from memos_ray.core.cube.payload import ArchivedRef, Form
 from memos_ray.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ BYTES_MAX = 8 << 20
 _MARK_BYTES = 8
 _TEXT = b',"payload":{"text":'
 _REFERENCE = b',"payload":{"blob":'
-_VERSION, _DIGEST = b',"version":{', b',"digest":"'
 _COLUMNS = ("tenant", "namespace", "id", "version", "digest", "body")
 
 
@@ -241,8 +239,8 @@ def filled(cube: MemCube, body: bytes) -> MemCube:
     return whole
 
 
-def reference_in(body: bytes) -> ArchivedRef | None:
-    """Returns where the content of a version is, when that is a file.
+def reference_in(body: bytes) -> tuple[str, int] | None:
+    """Returns in which file and row the content of a version is, when it is in one.
 
     Raises:
         StoreCorruptError: when the body is no cube.
@@ -251,7 +249,7 @@ def reference_in(body: bytes) -> ArchivedRef | None:
         return None
     start, end = wire.payload_at(body)
     flat = orjson.loads(body[start:end])
-    return ArchivedRef(flat["blob"], flat["row"], Form(flat["form"]))
+    return flat["blob"], flat["row"]
 
 
 def refilled(body: bytes, held: bytes) -> bytes:
@@ -262,23 +260,14 @@ def refilled(body: bytes, held: bytes) -> bytes:
     """
     start, end = wire.payload_at(body)
     their_start, their_end = wire.payload_at(held)
-    before, digest = body[:start], _digest_in(body, end)
-    whole = b"".join((before, held[their_start:their_end], body[end:]))
-    same = before == held[:their_start]
-    if not same or (digest != _digest_in(held, their_end) and digest != _digest_of(whole)):
+    before, payload = body[:start], held[their_start:their_end]
+    about, rules, digest = wire.fixed(body, end)
+    # Versions that share a row have a digest each.
+    intact = digest == wire.digest_of(payload, about, rules).encode()
+    same = intact or digest == wire.fixed(held, their_end)[2]
+    if before != held[:their_start] or not same:
         raise _another(orjson.loads(before + b"0}")["id"])
-    return whole
-
-
-def _digest_in(body: bytes, after: int) -> bytes:
-    start = body.find(_DIGEST, body.find(_VERSION, after)) + len(_DIGEST)
-    return body[start : body.find(b'"', start)]
-
-
-def _digest_of(body: bytes) -> bytes:
-    """Works out what `_digest_in` is to find: versions that share a row have one each."""
-    _, payload, about, rules, *_ = wire.cut(body)
-    return wire.digest_of(payload, about, rules).encode()
+    return b"".join((before, payload, body[end:]))
 
 
 def in_files(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import orjson
 
 from memos_ray.core.access.context import CallContext
 from memos_ray.core.access.policy import no_memory
 from memos_ray.core.cube import wire
-from memos_ray.core.cube.cube import State
+from memos_ray.core.cube.cube import Change, State
 from memos_ray.core.lifecycle.archive import StoredVersion
 from memos_ray.core.lifecycle.moves import Cause, Move
 from memos_ray.core.lifecycle.states import lifespan_over, moved
@@ -74,6 +75,32 @@ def _is_move(operation: Operation) -> bool:
     return isinstance(operation, Moving)
 
 
+class _Made(NamedTuple):
+    """What a move makes of memories that stand alike.
+
+    Attributes:
+        said: JSON of what their versions say between their digests and their parents.
+    """
+
+    state: State
+    change: Change
+    said: bytes
+
+
+class _End(NamedTuple):
+    """Where a move leads memories that stand alike.
+
+    Attributes:
+        made: nothing when they are erased.
+        told: what the log tells of it.
+        weighs: whether it changes what their texts count for.
+    """
+
+    made: _Made | None
+    told: Detail
+    weighs: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """What moves of one call have in common: worked out once, not for each memory.
@@ -81,8 +108,9 @@ class _Way:
     Attributes:
         move: what the state machine calls it.
         verb: what the log calls it.
-        author, reason, moment: JSON of who moves, why, and when.
-        told: what the log tells of a move between two states.
+        moment: JSON of when.
+        why: JSON of what versions say between their parents and the LSN.
+        ends: where memories end that stand alike: in a state, frozen or not, under the same rules.
     """
 
     context: CallContext
@@ -90,10 +118,9 @@ class _Way:
     cause: Cause
     verb: str
     by_age: bool
-    author: bytes
-    reason: bytes
     moment: bytes
-    told: dict[tuple[State, State | None], Detail] = field(default_factory=dict)
+    why: bytes
+    ends: dict[tuple[State, bool, int], _End] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -184,9 +211,8 @@ class MovePlanner:
             cause_of(operation),
             verb_of(operation),
             isinstance(operation, Age),
-            orjson.dumps(context.principal.id),
-            orjson.dumps(reason),
             orjson.dumps(self.now),
+            b',"reason":%b,"lsn":' % orjson.dumps(reason),
         )
         return way
 
@@ -202,17 +228,19 @@ class MovePlanner:
         expected = operation.expected
         if expected is not None:
             check_expected(expected, head.id, head.number)
-        state = moved(head, move, self.now, way.cause)
-        if state in WEIGHTLESS or head.state in WEIGHTLESS:
-            before, after = partial(weight, head, head.state), partial(weight, head, state)
+        # The rules are themselves for as long as their heads are held.
+        alike = head.state, head.frozen, id(head.governance)
+        end = way.ends.get(alike)
+        if end is None:
+            end = way.ends[alike] = self._end(way, operation, head)
+        made, told, weighs = end
+        if weighs:
+            then = made.state if made else None
+            before, after = partial(weight, head, head.state), partial(weight, head, then)
             self.quotas.weigh(key, head.namespace, before, after, by_age=by_age)
-        number = None if state is None else head.number + 1
-        change = head.state, state
-        told = way.told.get(change)
-        if told is None:
-            told = way.told[change] = move_told(operation, *change)
+        number = head.number + 1 if made else None
         lsn = self._log.add(context, way.verb, key.id, head.namespace, Outcome.DONE, number, told)
-        if state is None:
+        if made is None:
             self._erased.append(key)
         else:
             stub = operation.stub if isinstance(operation, Age) else None
@@ -221,15 +249,28 @@ class MovePlanner:
             else:
                 # A memory that was erased and made anew may have the number that is expected.
                 stub = None
-            self._moved.append(_next(head, key, way, state, reason, self.now, lsn, stub))
+            self._moved.append(_next(head, key, way, made, reason, self.now, lsn, stub))
         return Written(key.id, number or 0, self.partition, lsn)
+
+    def _end(self, way: _Way, operation: Moving, head: Head) -> _End:
+        state, made = moved(head, way.move, self.now, way.cause), None
+        if state is not None:
+            change = BY_MOVE[way.move]
+            made = _Made(state, change, _said(way.context, change, way.moment))
+        weighs = state in WEIGHTLESS or head.state in WEIGHTLESS
+        return _End(made, move_told(operation, head.state, state), weighs)
+
+
+def _said(context: CallContext, change: Change, moment: bytes) -> bytes:
+    values = orjson.dumps(change), orjson.dumps(context.principal.id), moment
+    return b'","change":%b,"author":%b,"created_at":%b,"parents":' % values
 
 
 def _next(
     head: Head,
     key: CubeKey,
     way: _Way,
-    state: State,
+    made: _Made,
     reason: str | None,
     now: datetime,
     lsn: int,
@@ -241,23 +282,19 @@ def _next(
         stub: says where the content is that it shares with the version before.
     """
     start, payload, about, rules, version, fingerprint = head.parts
-    number, change, until = head.number + 1, BY_MOVE[way.move], head.expires_at
+    (state, change, said), number, until = made, head.number + 1, head.expires_at
     # A restoration ends a lifespan that is over.
     if way.move is Move.RESTORE and lifespan_over(head, now):
         until, rules = None, forever(rules)
     at, moment = now, way.moment
     if head.made_at > now:
         at, moment = head.made_at, orjson.dumps(head.made_at)
+        said = _said(way.context, change, moment)
     about = wire.updated(about, moment)
     digest = wire.digest_of(payload, about, rules)
     parents = b'[{"cube_id":%b,"version":%d}]' % (orjson.dumps(key.id), head.number)
-    version = (
-        b'{"number":%d,"digest":"%b","change":"%b","author":%b,"created_at":%b,"parents":%b,'
-        b'"reason":%b,"lsn":%d}'
-    ) % (
-        *(number, digest.encode(), change.encode(), way.author, moment, parents),
-        *(way.reason, lsn),
-    )
+    told = number, digest.encode(), said, parents, way.why, lsn
+    version = b'{"number":%d,"digest":"%b%b%b%b%d}' % told
     fingerprint = b'%b,"sketch":%b}' % (
         fingerprint.partition(_SKETCH)[0],
         orjson.dumps(head.sketch),
@@ -269,5 +306,5 @@ def _next(
     parts = wire.Parts(start, rests, about, rules, version, fingerprint)
     body = wire.join(parts, state, frozen=head.frozen)
     author = way.context.principal.id
-    made = author, reason, at, until, digest, parents, lsn, body, apart
-    return Moved(key, head.namespace, number, change, state, *made)
+    rest = author, reason, at, until, digest, parents, lsn, body, apart
+    return Moved(key, head.namespace, number, change, state, *rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -63,7 +63,9 @@ class Bench:
             self.store.commit(make_commit([cube], after=n, partition=0, epoch=1))
 
     @asynccontextmanager
-    async def following(self, consumer: Picky) -> AsyncIterator[LogFeed]:
+    async def following(
+        self, consumer: Picky, passed: Callable[[int], int] | None = None
+    ) -> AsyncIterator[LogFeed]:
         def failed(name: str, error: MemosError) -> None:
             self.counts[name, error.code] += 1
 
@@ -77,6 +79,7 @@ class Bench:
                 executor=executor,
                 consumer=consumer,
                 ceiling=lambda: None,
+                passed=passed,
                 courtesy=Courtesy(lambda: False),
                 on_fenced=lambda _: None,
                 on_error=failed,
@@ -252,3 +255,22 @@ async def test_VAULT_5_a_follower_that_keeps_up_with_steady_writes_is_not_behind
     assert len(consumer.began) == 6
     # At the sixth time it is behind since it was level, behind the fourth, and not from the start.
     assert consumer.behind_since[-1] > consumer.began[3]
+
+
+async def test_VAULT_5_a_consumer_is_not_given_what_it_knows_unless_an_entry_is_aside() -> None:
+    def known(position: int) -> int:
+        return 5 if position < 5 else position
+
+    bench, consumer = Bench(), Picky(None)
+    async with bench.following(consumer, known) as feed:
+        await asyncio.wait_for(feed.reached(6), 60)
+    assert consumer.taken == ["secret-5"] and bench.store.cursor(0, "picky:x") == 6
+    # What was set aside may wait for any entry.
+    bench, consumer = Bench(), Picky(StoreCorruptError("it is damaged"))
+    async with bench.following(consumer) as feed:
+        await asyncio.wait_for(feed.reached(6), 60)
+    bench.store.advance(0, 1, "picky:x", 0)
+    consumer.taken.clear()
+    async with bench.following(consumer, known) as feed:
+        await asyncio.wait_for(feed.reached(6), 60)
+    assert consumer.taken == [f"secret-{n}" for n in range(6) if n != 3]

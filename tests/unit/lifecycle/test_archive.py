@@ -494,6 +494,23 @@ async def test_VAULT_4_what_a_sweep_archives_is_in_a_file_before(
     assert (bench.blobs.held, asked) == (files, [])
 
 
+async def test_VAULT_4_who_swept_need_not_be_given_the_log_of_it(bench: Bench) -> None:
+    made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(4)]
+    bench.commit(*made)
+    consumer = bench.consumer()
+    await bench.sweep(made[:1], consumer=consumer)
+    assert consumer.passed(4) == 4, "it has not looked for what was interrupted"
+    await consumer.consume(bench.store.events(PARTITION, 0, 4))
+    assert [consumer.passed(after) for after in (3, 4)] == [3, 5]
+    await bench.sweep(made[1:2], consumer=consumer)
+    assert consumer.passed(4) == 6, "one sweep behind the other"
+    # What is about another memory has to be seen.
+    bench.commit(make_cube("other", id="d"))
+    await bench.sweep(made[2:], consumer=consumer)
+    assert [consumer.passed(after) for after in (4, 6, 7, 9)] == [6, 6, 9, 9]
+    assert consumer.passed(7) == 7, "it has been there"
+
+
 async def test_VAULT_4_what_a_sweep_could_not_archive_leaves_the_file(bench: Bench) -> None:
     made = [make_cube(f"secret {n}", id=f"c{n}") for n in range(3)]
     bench.commit(*made)

@@ -201,6 +201,9 @@ async def test_what_can_be_read_again_is_compared_with_sources(tmp_path: Path) -
         await shard._holdings._held[0].organise_feed.close()
         said = "The blood pressure target for adults is below {} mmHg."
         lost, read = [await add(memos, said.format(number)) for number in (150, 160)]
+        # What was damaged before it was embedded would be owed by that as well.
+        query = SearchQuery(query="target", namespaces=[CLINIC], wait_indexed=True)
+        assert not (await memos.service.search(memos.administrator, query)).unembedded
     kept = bodies(tmp_path, lost)
     damage(tmp_path, CUT, lost)
 
