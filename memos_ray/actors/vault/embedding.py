@@ -130,6 +130,8 @@ class EmbedConsumer:
         """Looks at those that could not be read: how many still cannot, and how many can."""
         unread = self._unread.get(place, set())
         doubtful = (unread | self._residency.damaged(place)).intersection(ids)
+        if not doubtful:
+            return 0, 0
         keys = [CubeKey(place.tenant, id) for id in doubtful]
         loop = asyncio.get_running_loop()
         heads, damaged = await loop.run_in_executor(
@@ -183,10 +185,9 @@ class EmbedConsumer:
 
     def _overlook(self, place: Place, damaged: Set[str]) -> None:
         """Counts what cannot be read, each once."""
-        unread = self._unread.setdefault(place, set())
-        met = damaged - unread
-        unread |= met
+        met = damaged - self._unread.get(place, set())
         if met:
+            self._unread.setdefault(place, set()).update(met)
             self._residency.counters["memories_damaged"] += len(met)
             _log.error(
                 "%d memories of partition %d cannot be read, and are not embedded",
