@@ -1,4 +1,4 @@
-"""VAULT-5: what a search frees serves the next one."""
+"""What a search frees serves the next one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(cleared())
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library")
-def test_VAULT_5_pages_are_not_cleared_anew_for_every_search() -> None:
+def test_pages_are_not_cleared_anew_for_every_search() -> None:
     def pages(how: str) -> int:
         run = subprocess.run(
             [sys.executable, "-c", PROGRAM, how], capture_output=True, check=True, timeout=120

@@ -118,17 +118,21 @@ async def test_what_can_be_read_again_is_in_the_copy(tmp_path: Path, copy: Vecto
         assert copy.count(SPACE, 0) == 3
 
 
+async def unembedded(folder: Path, count: int, settings: VaultSettings = ONE) -> list[str]:
+    """Returns memories that the next owner is to embed."""
+    async with in_process(folder, settings=settings, lifecycle=BY_HAND) as memos:
+        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
+        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(count)]
+        report = await memos.service.add(memos.administrator, new)
+        return [one.id or "" for one in report.results]
+
+
 @pytest.mark.parametrize("resident_bytes", [1 << 30, 1])
 async def test_what_is_mended_is_embedded_and_then_in_the_copy(
     tmp_path: Path, copy: VectorStorePort, resident_bytes: int
 ) -> None:
     settings = VaultSettings(partitions=1, resident_bytes=resident_bytes)
-    async with in_process(tmp_path, settings=settings, lifecycle=BY_HAND) as memos:
-        # What is stored now is for the next owner.
-        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
-        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(2)]
-        report = await memos.service.add(memos.administrator, new)
-        lost = report.results[0].id or ""
+    lost, _ = await unembedded(tmp_path, 2, settings)
     kept = bodies(tmp_path, lost)
     damage(tmp_path, CUT, lost)
     async with in_process(tmp_path, settings=settings, vectors=lambda _: copy) as memos:
@@ -144,11 +148,7 @@ async def test_what_is_mended_beside_its_owner_is_embedded(
     tmp_path: Path, copy: VectorStorePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "_AGAIN_S", 0.2)
-    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
-        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
-        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(2)]
-        report = await memos.service.add(memos.administrator, new)
-        lost = report.results[0].id or ""
+    lost, _ = await unembedded(tmp_path, 2)
     kept = bodies(tmp_path, lost)
     damage(tmp_path, CUT, lost)
     async with copied(tmp_path, copy) as memos:
@@ -162,12 +162,8 @@ async def test_where_no_more_can_be_owed_all_others_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "MOST", 1)
-    async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
-        await memos.crew.shards["shard-0"]._holdings._held[0].embed_feed.close()
-        new = [NewMemory(text=f"the heron of Porto, {n}") for n in range(3)]
-        report = await memos.service.add(memos.administrator, new)
-    for one in report.results[:2]:
-        damage(tmp_path, CUT, one.id or "")
+    for lost in (await unembedded(tmp_path, 3))[:2]:
+        damage(tmp_path, CUT, lost)
     async with in_process(tmp_path, settings=ONE, lifecycle=BY_HAND) as memos:
         await aside(memos, 1)
         query = SearchQuery(query="heron", wait_indexed=True)
